@@ -1,0 +1,137 @@
+"""What is stored, as frozen values. HTTP shapes live in query_api/contracts.py, settings in config/."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What `stat` says of a file; equal signatures mean that it need not be read. Times in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A named root with its rules. `root` is an absolute folder; paths of documents are relative to it."""
+
+    id: int
+    name: str
+    root: str
+    collection_id: int
+    collection: str
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What the last sync knew of one document.
+
+    `content_hash` is the SHA-256 of the file's bytes as last stored (None: never stored). `recipe` names the
+    extractor and chunker with their settings: another recipe means that the document must be made anew.
+    """
+
+    path: str
+    signature: Signature
+    content_hash: bytes | None
+    recipe: str
+    state: Literal["ok", "failed"]
+    document_id: int | None
+    chunk_count: int
+    stage: str = ""
+    reason: str = ""
+    attempts: int = 0
+    retry_at: datetime | None = None
+    transient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A slice of a document's stored text: `content == text[start:end]`, offsets in characters."""
+
+    content: str
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    tokens: int
+    hash: bytes
+    """SHA-256 of the text as it is embedded (see flows/chunk.py), so that equal hashes share a vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file, extracted: what is stored of it beside its chunks."""
+
+    path: str
+    title: str | None
+    mime: str
+    text: str
+    content_hash: bytes
+    signature: Signature
+    language: str
+    created_at: datetime | None
+    updated_at: datetime
+    metadata: dict[str, Any] = field(default_factory=dict)
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """An embedding space. Vectors of two spaces are never compared."""
+
+    provider: str
+    model: str
+    dimensions: int
+    query_prefix: str = ""
+    document_prefix: str = ""
+    storage: Literal["halfvec"] = "halfvec"
+
+    @property
+    def name(self) -> str:
+        return f"{self.provider}/{self.model}/{self.dimensions}"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All vectors of the corpus in one space, in a table of their own."""
+
+    id: int
+    space: Space
+    state: Literal["building", "ready", "active", "retired"]
+
+    @property
+    def table(self) -> str:
+        return f"vectors_{self.id}"
+
+    @property
+    def index(self) -> str:
+        return f"{self.table}_hnsw"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A chunk's place in a batch with its vector of shape (dimensions,), float32; None: reuse the stored one."""
+
+    chunk: Chunk
+    vector: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that a run could not do for one document."""
+
+    path: str
+    stage: str
+    reason: str
