@@ -94,6 +94,8 @@ class Space:
     provider: str
     model: str
     dimensions: int
+    shortened: bool = False
+    """The dimensions are not the model's own: the server is asked for them."""
     query_prefix: str = ""
     document_prefix: str = ""
     storage: Literal["halfvec"] = "halfvec"

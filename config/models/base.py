@@ -1,0 +1,71 @@
+"""What an embedding model and a chat model can do, and the ways in which one request can fail.
+
+A client makes one checked request; loops, batches and retries belong to its callers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+
+
+class ModelError(Exception):
+    """A model server's refusal or failure, in a sentence for the user."""
+
+
+class TransientError(ModelError):
+    """May pass: busy, slow, cut off, a server fault. `retry_after` is in seconds where the server said so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RefusedError(ModelError):
+    """This input will not be accepted, however often it is sent; others may be."""
+
+
+class FatalModelError(ModelError):
+    """No request can succeed until somebody changes something: a wrong key, an unknown model, a spent quota."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """`vectors` has shape (inputs, dimensions), float32, in the order of the inputs; `tokens` as billed."""
+
+    vectors: np.ndarray
+    tokens: int
+
+
+class EmbeddingModel(Protocol):
+    """One embedding space's model. Safe to use from several threads."""
+
+    dimensions: int
+    in_flight: int
+    """How many requests at once make sense."""
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """One request. Raises a ModelError; never returns fewer vectors than inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    text: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+
+class ChatModel(Protocol):
+    model: str
+
+    def complete(self, system: str, user: str) -> Completion:
+        """One answer. Raises a ModelError."""
+
+    def stream(self, system: str, user: str) -> Iterator[str | Completion]:
+        """Pieces of text as they come, the whole Completion last. Closing the iterator ends the request."""

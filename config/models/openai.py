@@ -1,0 +1,161 @@
+"""Clients of any server that speaks the OpenAI API: embeddings and chat.
+
+One checked request each, no retries (`max_retries=0`): tenacity in flows/embed.py is their one owner.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import openai
+
+from config.models.base import (
+    Completion,
+    Embeddings,
+    FatalModelError,
+    ModelError,
+    RefusedError,
+    TransientError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+EMBEDDING_MODEL: Final = "text-embedding-3-small"
+CHAT_MODEL: Final = "gpt-4o-mini"
+KNOWN_DIMENSIONS: Final = {
+    "text-embedding-3-small": 1536,
+    "text-embedding-3-large": 3072,
+    "text-embedding-ada-002": 1536,
+}
+
+
+class OpenAIEmbeddings:
+    """Vectors as the server gives them, shape (inputs, dimensions). `shorten` asks the server for that many
+    dimensions; without it the model's own number is expected."""
+
+    def __init__(self, client: openai.OpenAI, model: str, dimensions: int, *, shorten: bool, in_flight: int) -> None:
+        self.dimensions = dimensions
+        self.in_flight = in_flight
+        self._client = client
+        self._model = model
+        self._extra: dict[str, Any] = {"dimensions": dimensions} if shorten else {}
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        with _told(f"the embedding model {self._model!r}"):
+            # No encoding_format: the SDK asks for base64 and decodes it, and takes plain floats as well.
+            response = self._client.embeddings.create(model=self._model, input=list(texts), **self._extra)
+        return _checked(response, len(texts), self.dimensions, self._model)
+
+
+def probe_dimensions(client: openai.OpenAI, model: str) -> int:
+    """The number of dimensions of a model's vectors, known or asked for with one tiny request."""
+    if model in KNOWN_DIMENSIONS:
+        return KNOWN_DIMENSIONS[model]
+    with _told(f"the embedding model {model!r}"):
+        response = client.embeddings.create(model=model, input=["dimensions"])
+    if not response.data:
+        raise TransientError(f"the embedding model {model!r} answered without a vector")
+    return len(response.data[0].embedding)
+
+
+def _checked(response: Any, inputs: int, dimensions: int, model: str) -> Embeddings:
+    rows = sorted(response.data or [], key=lambda row: row.index)
+    if [row.index for row in rows] != list(range(inputs)):
+        raise TransientError(f"{model!r} answered {len(rows)} vectors to {inputs} inputs")
+    lengths = {len(row.embedding) for row in rows}
+    if lengths != {dimensions}:
+        raise FatalModelError(
+            f"{model!r} answered vectors of {', '.join(map(str, sorted(lengths)))} dimensions where {dimensions} "
+            "were expected: set PGFOLIO_EMBEDDING__DIMENSIONS and run `pgfolio reembed`"
+        )
+    vectors = np.array([row.embedding for row in rows], dtype=np.float32)
+    if not np.isfinite(vectors).all():
+        raise TransientError(f"{model!r} answered a vector with NaN or infinity")
+    return Embeddings(vectors, response.usage.total_tokens if response.usage else 0)
+
+
+class OpenAIChat:
+    def __init__(self, client: openai.OpenAI, model: str, max_output_tokens: int) -> None:
+        self.model = model
+        self._client = client
+        self._max_output_tokens = max_output_tokens
+
+    def complete(self, system: str, user: str) -> Completion:
+        with _told(f"the chat model {self.model!r}"):
+            response = self._client.chat.completions.create(**self._request(system, user))
+        if not response.choices:
+            raise TransientError(f"the chat model {self.model!r} answered without a choice")
+        usage = response.usage
+        return Completion(
+            response.choices[0].message.content or "",
+            response.model,
+            usage.prompt_tokens if usage else 0,
+            usage.completion_tokens if usage else 0,
+        )
+
+    def stream(self, system: str, user: str) -> Iterator[str | Completion]:
+        text: list[str] = []
+        usage = None
+        with _told(f"the chat model {self.model!r}"):
+            options: Any = {"stream": True, "stream_options": {"include_usage": True}}
+            with self._client.chat.completions.create(**self._request(system, user), **options) as events:
+                for event in events:
+                    usage = event.usage or usage
+                    piece = event.choices[0].delta.content if event.choices else None
+                    if piece:
+                        text.append(piece)
+                        yield piece
+        counted = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        yield Completion("".join(text), self.model, *counted)
+
+    def _request(self, system: str, user: str) -> Any:
+        return {
+            "model": self.model,
+            "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
+            "max_tokens": self._max_output_tokens,
+            "temperature": 0,
+        }
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Every failure of the SDK as one of our few, with a sentence."""
+    try:
+        yield
+    except openai.AuthenticationError as error:
+        raise FatalModelError(f"{what}: the key was refused (401): check OPENAI_API_KEY") from error
+    except openai.PermissionDeniedError as error:
+        raise FatalModelError(f"{what}: not permitted (403): {_message(error)}") from error
+    except openai.NotFoundError as error:
+        raise FatalModelError(f"{what} is not known to the server (404): check the model and OPENAI_BASE_URL") from error
+    except openai.RateLimitError as error:
+        if error.code == "insufficient_quota":
+            raise FatalModelError(f"{what}: the quota is spent: add credit or change the key") from error
+        raise TransientError(f"{what}: rate limit (429)", _retry_after(error)) from error
+    except (openai.APITimeoutError, openai.APIConnectionError) as error:
+        cause = error.__cause__ or error
+        raise TransientError(f"{what}: no connection to the server: {cause}; check OPENAI_BASE_URL") from error
+    except openai.APIStatusError as error:
+        if error.status_code in {408, 409, 425} or error.status_code >= 500:
+            raise TransientError(f"{what}: the server failed ({error.status_code})", _retry_after(error)) from error
+        raise RefusedError(f"{what}: refused ({error.status_code}): {_message(error)}") from error
+    except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
+        raise TransientError(f"{what}: an answer that cannot be read: {type(error).__name__}") from error
+
+
+def _message(error: openai.APIStatusError) -> str:
+    body = error.body if isinstance(error.body, dict) else {}
+    return str(body.get("message") or error.message)[:200]
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    try:
+        return float(error.response.headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+
+
+__all__ = ["CHAT_MODEL", "EMBEDDING_MODEL", "ModelError", "OpenAIChat", "OpenAIEmbeddings", "probe_dimensions"]

@@ -1,0 +1,99 @@
+"""Opening connections: which database it is, and whether it can be used.
+
+Functions elsewhere take a connection; whoever opens it owns the transaction.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg.conninfo import conninfo_to_dict
+
+from schema.embedded import bundled_postgres
+from schema.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from config.settings import Settings
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+PGVECTOR_MINIMUM = (0, 8, 4)
+CONNECT_TIMEOUT = 10
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """The connection string of the database in use, migrated: PGFOLIO_DATABASE_URL, or the bundled Postgres,
+    which runs as long as somebody is inside. Raises DatabaseError."""
+    if settings.database_url is None:
+        with bundled_postgres(settings.home, settings.postgres) as conninfo:
+            prepare(conninfo)
+            yield conninfo
+    else:
+        conninfo = settings.database_url.get_secret_value()
+        prepare(conninfo)
+        yield conninfo
+
+
+def prepare(conninfo: str) -> None:
+    """Check the server and apply what migrations are missing. Raises DatabaseError."""
+    with _opened(conninfo) as connection:
+        _check_pgvector(connection)
+        migrate(connection, conninfo)
+
+
+@contextmanager
+def connect(conninfo: str, *, autocommit: bool = False) -> Iterator[Connection]:
+    """A connection that knows pgvector's types. Commits on leaving without an error, else rolls back."""
+    with _opened(conninfo, autocommit=autocommit) as connection:
+        register_vector(connection)
+        connection.commit()
+        yield connection
+
+
+def described(conninfo: str) -> str:
+    """The database for a message, without its password."""
+    parts = conninfo_to_dict(conninfo)
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+def _opened(conninfo: str, *, autocommit: bool = False) -> Connection:
+    try:
+        return psycopg.connect(
+            conninfo, autocommit=autocommit, connect_timeout=CONNECT_TIMEOUT, application_name="pgfolio"
+        )
+    except psycopg.ProgrammingError as error:
+        raise DatabaseError(f"PGFOLIO_DATABASE_URL is not a connection string: {_line(error)}") from error
+    except psycopg.OperationalError as error:
+        raise DatabaseError(
+            f"cannot reach the database {described(conninfo)}: {_line(error)}; is it running, and is "
+            "PGFOLIO_DATABASE_URL right?"
+        ) from error
+
+
+def _check_pgvector(connection: Connection) -> None:
+    row = connection.execute(
+        "select coalesce((select extversion from pg_extension where extname = 'vector'), default_version)"
+        " from pg_available_extensions where name = 'vector'"
+    ).fetchone()
+    wanted = ".".join(map(str, PGVECTOR_MINIMUM))
+    if row is None:
+        raise DatabaseError(f"this PostgreSQL has no pgvector: install pgvector {wanted} or newer on its server")
+    found = tuple(int(part) for part in row[0].split("."))
+    if found < PGVECTOR_MINIMUM:
+        raise DatabaseError(
+            f"pgvector {row[0]} is too old: {wanted} or newer is needed (older ones corrupt HNSW indexes on "
+            "vacuum); update it on the server, then run `ALTER EXTENSION vector UPDATE`"
+        )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,33 @@
+"""Named statements: each stands in statements/*.sql with a line that says what it is for."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiosql
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from schema.records import Generation
+
+_QUERIES = aiosql.from_path(Path(__file__).parent / "statements", "psycopg", mandatory_parameters=False)
+
+
+def names() -> list[str]:
+    """Every statement's name."""
+    return [name for name in _QUERIES.available_queries if not name.endswith("_cursor")]
+
+
+@cache
+def statement(name: str, generation: Generation | None = None) -> sql.Composed:
+    """The statement, with `{vectors}` and `{index}` standing for the generation's table and index."""
+    text = sql.SQL(getattr(_QUERIES, name).sql)
+    if generation is None:
+        return text.format()
+    return text.format(
+        vectors=sql.Identifier(generation.table),
+        index=sql.Identifier(generation.index),
+        dimensions=sql.Literal(generation.space.dimensions),
+    )

@@ -1,0 +1,63 @@
+-- name: list_documents
+-- One page of documents after a given id, in the order of their ids.
+select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
+       (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
+       d.language::text, d.created_at, d.updated_at, d.synced_at
+from documents d
+join sources s on s.id = d.source_id
+join collections k on k.id = d.collection_id
+left join ledger l on l.source_id = d.source_id and l.path = d.path
+where d.id > :after
+  and (:collections::text[] is null or k.name = any(:collections))
+  and (:source::text is null or s.name = :source)
+  and (:path::text is null or d.path = :path)
+order by d.id
+limit :limit;
+
+-- name: get_document
+-- One document.
+select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
+       (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
+       d.language::text, d.created_at, d.updated_at, d.synced_at
+from documents d
+join sources s on s.id = d.source_id
+join collections k on k.id = d.collection_id
+left join ledger l on l.source_id = d.source_id and l.path = d.path
+where d.id = :id;
+
+-- name: get_chunks
+-- A document's chunks in their order.
+select id, ordinal, content, heading, page, start_at, end_at, tokens
+from chunks where document_id = :document_id order by ordinal;
+
+-- name: list_collections
+-- Collections with their counts.
+select k.id, k.name, count(distinct d.id), coalesce(sum(n.chunks), 0)::bigint, max(d.synced_at)
+from collections k
+left join documents d on d.collection_id = k.id
+left join lateral (select count(*) as chunks from chunks c where c.document_id = d.id) n on true
+group by k.id
+order by k.name;
+
+-- name: collection_ids
+-- The ids of collections by name.
+select name, id from collections where name = any(:names);
+
+-- name: list_problems
+-- Files in quarantine, with why.
+select s.name, l.path, l.stage, l.reason, l.attempts, l.retry_at
+from ledger l join sources s on s.id = l.source_id
+where l.state = 'failed'
+order by s.name, l.path
+limit :limit;
+
+-- name: source_counts
+-- Per source: documents, chunks, files in quarantine, freshness.
+select s.name, s.root, k.name, count(l.path) filter (where l.document_id is not null),
+       coalesce(sum(l.chunk_count) filter (where l.document_id is not null), 0)::bigint,
+       count(l.path) filter (where l.state = 'failed'), max(l.synced_at)
+from sources s
+join collections k on k.id = s.collection_id
+left join ledger l on l.source_id = s.id
+group by s.id, k.name
+order by s.name;

@@ -1,0 +1,58 @@
+-- name: load_ledger
+-- All that is known of a source's files, in the order of their paths.
+select path, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe, state, document_id, chunk_count,
+       stage, reason, attempts, retry_at
+from ledger
+where source_id = :source_id
+order by path collate "C";
+
+-- name: upsert_ledger
+-- The rows of one batch, written last in its transaction.
+insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe,
+                    chunk_count, state)
+select :source_id, * , 'ok'
+from unnest(:paths::text[], :document_ids::bigint[], :devices::bigint[], :inodes::bigint[], :sizes::bigint[],
+            :mtimes::bigint[], :ctimes::bigint[], :hashes::bytea[], :recipes::text[], :chunk_counts::integer[])
+on conflict (source_id, path) do update
+set document_id = excluded.document_id, device = excluded.device, inode = excluded.inode, size = excluded.size,
+    mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash,
+    recipe = excluded.recipe, chunk_count = excluded.chunk_count, state = 'ok', stage = '', reason = '',
+    attempts = 0, retry_at = null, synced_at = now();
+
+-- name: touch_ledger
+-- New stat signatures of files whose content is as it was.
+update ledger l
+set device = t.device, inode = t.inode, size = t.size, mtime_ns = t.mtime_ns, ctime_ns = t.ctime_ns
+from unnest(:paths::text[], :devices::bigint[], :inodes::bigint[], :sizes::bigint[], :mtimes::bigint[],
+            :ctimes::bigint[]) as t (path, device, inode, size, mtime_ns, ctime_ns)
+where l.source_id = :source_id and l.path = t.path;
+
+-- name: fail_ledger
+-- A file that could not be done: what was stored of it before stays, and stays searchable. What is kept as the
+-- content hash is the failed content's, so that it is tried again when it changes.
+insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe,
+                    chunk_count, state, stage, reason, attempts, retry_at)
+values (:source_id, :path, null, :device, :inode, :size, :mtime_ns, :ctime_ns, :content_hash, :recipe,
+        0, 'failed', :stage, :reason, 1, now() + make_interval(mins => :retry_minutes))
+on conflict (source_id, path) do update
+set device = excluded.device, inode = excluded.inode, size = excluded.size, mtime_ns = excluded.mtime_ns,
+    ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash, recipe = excluded.recipe,
+    state = 'failed', stage = excluded.stage, reason = excluded.reason, attempts = ledger.attempts + 1,
+    retry_at = now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, 10))::integer);
+
+-- name: forget_ledger
+-- Rows of files that are gone.
+delete from ledger where source_id = :source_id and path = any(:paths);
+
+-- name: move_ledger
+-- New paths and signatures of files that were moved.
+update ledger l
+set path = t.new_path, device = t.device, inode = t.inode, size = t.size, mtime_ns = t.mtime_ns,
+    ctime_ns = t.ctime_ns
+from unnest(:paths::text[], :new_paths::text[], :devices::bigint[], :inodes::bigint[], :sizes::bigint[],
+            :mtimes::bigint[], :ctimes::bigint[]) as t (path, new_path, device, inode, size, mtime_ns, ctime_ns)
+where l.source_id = :source_id and l.path = t.path;
+
+-- name: count_chunks
+-- Documents and chunks of a source, as the ledger has them.
+select count(*), coalesce(sum(chunk_count), 0) from ledger where source_id = :source_id and document_id is not null;

@@ -1,0 +1,21 @@
+-- name: start_run
+-- A run's row, made when it begins.
+insert into runs (flow, started_by, status) values (:flow, :started_by, 'running') returning id;
+
+-- name: finish_run
+-- What came of it.
+update runs
+set status = :status, report = :report, error = :error, finished_at = clock_timestamp()
+where id = :id;
+
+-- name: bury_runs
+-- Runs whose process died: nobody holds a source any more, yet they say that they run.
+update runs
+set status = 'failed', error = 'the process ended without a word', finished_at = clock_timestamp()
+where status = 'running' and flow = :flow and started_at < now() - interval '1 second' and not exists (
+    select from pg_locks where locktype = 'advisory' and classid = 1885825903);
+
+-- name: last_runs
+-- The newest runs.
+select id, flow, started_by, status, started_at, finished_at, report, error
+from runs order by id desc limit :limit;

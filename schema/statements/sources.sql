@@ -1,0 +1,37 @@
+-- name: upsert_collection
+-- The collection's id, made where it is new.
+insert into collections (name) values (:name)
+on conflict (name) do update set name = excluded.name
+returning id;
+
+-- name: find_source_by_root
+-- The source of a folder.
+select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude
+from sources s join collections c on c.id = s.collection_id
+where s.root = :root;
+
+-- name: list_sources
+-- Every source by name.
+select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude
+from sources s join collections c on c.id = s.collection_id
+order by s.name;
+
+-- name: insert_source
+-- A new source; its name must be free.
+insert into sources (name, root, collection_id, include, exclude)
+values (:name, :root, :collection_id, :include, :exclude)
+returning id;
+
+-- name: update_source
+-- The rules of a source that stands in the configuration.
+update sources
+set root = :root, collection_id = :collection_id, include = :include, exclude = :exclude
+where id = :id;
+
+-- name: lock_source
+-- True when this session now owns the source: no other sync of it runs.
+select pg_try_advisory_lock(1885825903, :source_id);
+
+-- name: unlock_source
+-- Give the source free again.
+select pg_advisory_unlock(1885825903, :source_id);

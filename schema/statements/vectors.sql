@@ -1,0 +1,86 @@
+-- name: upsert_space
+-- The space's id, made where it is new.
+insert into spaces (provider, model, dimensions, shortened, query_prefix, document_prefix, storage)
+values (:provider, :model, :dimensions, :shortened, :query_prefix, :document_prefix, :storage)
+on conflict (provider, model, dimensions, shortened, query_prefix, document_prefix, storage)
+    do update set provider = excluded.provider
+returning id;
+
+-- name: list_generations
+-- Generations with their spaces, the newest first.
+select g.id, g.state, s.provider, s.model, s.dimensions, s.shortened, s.query_prefix, s.document_prefix, s.storage
+from generations g join spaces s on s.id = g.space_id
+where g.state = any(:states)
+order by g.id desc;
+
+-- name: insert_generation
+-- A new generation.
+insert into generations (space_id, state, activated_at)
+values (:space_id, :state, case when :state = 'active' then now() end)
+returning id;
+
+-- name: set_generation_state
+-- Building, ready, active, retired.
+update generations
+set state = :state, activated_at = case when :state = 'active' then now() else activated_at end
+where id = :id;
+
+-- name: create_vectors
+-- The generation's table: narrow, so that nothing but a vector's own change touches its index.
+create table {vectors} (
+    chunk_id bigint primary key references chunks on delete cascade,
+    collection_id integer not null,
+    embedding halfvec({dimensions}) not null
+);
+
+-- name: store_vectors_plain
+-- In the row itself, where the row fits a page: out of line every comparison would fetch it.
+alter table {vectors} alter column embedding set storage plain;
+
+-- name: drop_vectors
+-- A generation that nobody reads any more.
+drop table if exists {vectors};
+
+-- name: delete_generation
+-- Forget a generation whose table is gone.
+delete from generations where id = :id;
+
+-- name: reuse_vectors
+-- Stored vectors of texts, by the hash of the text as embedded, in this generation only.
+select distinct on (c.hash) c.hash, v.embedding
+from chunks c join {vectors} v on v.chunk_id = c.id
+where c.hash = any(:hashes)
+order by c.hash, c.id;
+
+-- name: chunks_without_vector
+-- The next chunks that this generation lacks, in the order of their ids.
+select c.id, c.collection_id, c.content, c.heading, d.title, c.hash
+from chunks c join documents d on d.id = c.document_id
+where c.id > :after and not exists (select from {vectors} v where v.chunk_id = c.id)
+order by c.id
+limit :limit;
+
+-- name: count_missing_vectors
+-- How many chunks this generation lacks, and how many tokens they are.
+select count(*), coalesce(sum(c.tokens), 0)
+from chunks c
+where not exists (select from {vectors} v where v.chunk_id = c.id);
+
+-- name: index_state
+-- Whether the HNSW index is there and valid, and its size in bytes.
+select i.indisvalid, pg_relation_size(i.indexrelid)
+from pg_index i join pg_class c on c.oid = i.indexrelid
+where c.relname = :name and pg_table_is_visible(c.oid);
+
+-- name: count_vectors
+-- Vectors of the generation.
+select count(*) from {vectors};
+
+-- name: create_index
+-- The HNSW index, by cosine.
+create index if not exists {index} on {vectors} using hnsw (embedding halfvec_cosine_ops)
+with (m = {m}, ef_construction = {ef_construction});
+
+-- name: drop_index
+-- Before it is built anew.
+drop index if exists {index};
