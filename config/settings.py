@@ -159,6 +159,7 @@ class Settings(BaseSettings):
     search: Search
     api: Api
     postgres: Postgres
+    prices: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     sources: tuple[SourceRules, ...] = ()
 
     @classmethod

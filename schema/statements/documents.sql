@@ -2,7 +2,19 @@
 -- Ids for rows that are about to be copied in, so that their children can be copied in the same breath.
 select nextval(:sequence::regclass) from generate_series(1, :count);
 
--- name: update_document
+-- name: copy_documents!
+-- New documents.
+copy documents (id, source_id, collection_id, path, title, mime, language, owner, content_hash, text, metadata,
+                created_at, updated_at)
+from stdin (format binary);
+
+-- name: copy_chunks!
+-- New chunks; PostgreSQL makes their lexemes.
+copy chunks (id, document_id, collection_id, ordinal, content, heading, page, start_at, end_at, tokens, hash,
+             language)
+from stdin (format binary);
+
+-- name: update_document!
 -- A document whose content changed.
 update documents
 set title = :title, mime = :mime, language = :language::regconfig, owner = :owner, content_hash = :content_hash,
@@ -16,7 +28,7 @@ from chunks
 where document_id = any(:document_ids)
 order by document_id, ordinal;
 
--- name: reposition_chunks
+-- name: reposition_chunks!
 -- Chunks whose text is as it was, but stands elsewhere now.
 update chunks c
 set ordinal = t.ordinal, page = t.page, start_at = t.start_at, end_at = t.end_at
@@ -24,25 +36,25 @@ from unnest(:ids::bigint[], :ordinals::integer[], :pages::integer[], :starts::in
      as t (id, ordinal, page, start_at, end_at)
 where c.id = t.id;
 
--- name: delete_chunks
+-- name: delete_chunks!
 -- Chunks that are no longer in their document; their vectors go with them.
 delete from chunks where id = any(:ids);
 
--- name: move_documents
+-- name: move_documents!
 -- New paths of files that were moved.
 update documents d
 set path = t.new_path, synced_at = now()
 from unnest(:paths::text[], :new_paths::text[]) as t (path, new_path)
 where d.source_id = :source_id and d.path = t.path;
 
--- name: touch_documents
+-- name: touch_documents!
 -- The file's new time of change.
 update documents d
 set updated_at = t.updated_at
 from unnest(:paths::text[], :times::timestamptz[]) as t (path, updated_at)
 where d.source_id = :source_id and d.path = t.path;
 
--- name: delete_documents
+-- name: delete_documents!
 -- Documents that are gone, with their chunks and vectors.
 delete from documents where source_id = :source_id and path = any(:paths);
 

@@ -6,7 +6,7 @@ from ledger
 where source_id = :source_id
 order by path collate "C";
 
--- name: upsert_ledger
+-- name: upsert_ledger!
 -- The rows of one batch, written last in its transaction.
 insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe,
                     chunk_count, state)
@@ -19,7 +19,7 @@ set document_id = excluded.document_id, device = excluded.device, inode = exclud
     recipe = excluded.recipe, chunk_count = excluded.chunk_count, state = 'ok', stage = '', reason = '',
     attempts = 0, retry_at = null, synced_at = now();
 
--- name: touch_ledger
+-- name: touch_ledger!
 -- New stat signatures of files whose content is as it was.
 update ledger l
 set device = t.device, inode = t.inode, size = t.size, mtime_ns = t.mtime_ns, ctime_ns = t.ctime_ns
@@ -27,7 +27,7 @@ from unnest(:paths::text[], :devices::bigint[], :inodes::bigint[], :sizes::bigin
             :ctimes::bigint[]) as t (path, device, inode, size, mtime_ns, ctime_ns)
 where l.source_id = :source_id and l.path = t.path;
 
--- name: fail_ledger
+-- name: fail_ledger!
 -- A file that could not be done: what was stored of it before stays, and stays searchable. What is kept as the
 -- content hash is the failed content's, so that it is tried again when it changes.
 insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe,
@@ -40,11 +40,11 @@ set device = excluded.device, inode = excluded.inode, size = excluded.size, mtim
     state = 'failed', stage = excluded.stage, reason = excluded.reason, attempts = ledger.attempts + 1,
     retry_at = now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, 10))::integer);
 
--- name: forget_ledger
+-- name: forget_ledger!
 -- Rows of files that are gone.
 delete from ledger where source_id = :source_id and path = any(:paths);
 
--- name: move_ledger
+-- name: move_ledger!
 -- New paths and signatures of files that were moved.
 update ledger l
 set path = t.new_path, device = t.device, inode = t.inode, size = t.size, mtime_ns = t.mtime_ns,

@@ -2,13 +2,13 @@
 -- A run's row, made when it begins.
 insert into runs (flow, started_by, status) values (:flow, :started_by, 'running') returning id;
 
--- name: finish_run
+-- name: finish_run!
 -- What came of it.
 update runs
 set status = :status, report = :report, error = :error, finished_at = clock_timestamp()
 where id = :id;
 
--- name: bury_runs
+-- name: bury_runs!
 -- Runs whose process died: nobody holds a source any more, yet they say that they run.
 update runs
 set status = 'failed', error = 'the process ended without a word', finished_at = clock_timestamp()

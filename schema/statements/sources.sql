@@ -22,7 +22,7 @@ insert into sources (name, root, collection_id, include, exclude)
 values (:name, :root, :collection_id, :include, :exclude)
 returning id;
 
--- name: update_source
+-- name: update_source!
 -- The rules of a source that stands in the configuration.
 update sources
 set root = :root, collection_id = :collection_id, include = :include, exclude = :exclude

@@ -19,13 +19,13 @@ insert into generations (space_id, state, activated_at)
 values (:space_id, :state, case when :state = 'active' then now() end)
 returning id;
 
--- name: set_generation_state
+-- name: set_generation_state!
 -- Building, ready, active, retired.
 update generations
 set state = :state, activated_at = case when :state = 'active' then now() else activated_at end
 where id = :id;
 
--- name: create_vectors
+-- name: create_vectors!
 -- The generation's table: narrow, so that nothing but a vector's own change touches its index.
 create table {vectors} (
     chunk_id bigint primary key references chunks on delete cascade,
@@ -33,17 +33,21 @@ create table {vectors} (
     embedding halfvec({dimensions}) not null
 );
 
--- name: store_vectors_plain
+-- name: store_vectors_plain!
 -- In the row itself, where the row fits a page: out of line every comparison would fetch it.
 alter table {vectors} alter column embedding set storage plain;
 
--- name: drop_vectors
+-- name: drop_vectors!
 -- A generation that nobody reads any more.
 drop table if exists {vectors};
 
--- name: delete_generation
+-- name: delete_generation!
 -- Forget a generation whose table is gone.
 delete from generations where id = :id;
+
+-- name: copy_vectors!
+-- New vectors.
+copy {vectors} (chunk_id, collection_id, embedding) from stdin (format binary);
 
 -- name: reuse_vectors
 -- Stored vectors of texts, by the hash of the text as embedded, in this generation only.
@@ -76,11 +80,11 @@ where c.relname = :name and pg_table_is_visible(c.oid);
 -- Vectors of the generation.
 select count(*) from {vectors};
 
--- name: create_index
+-- name: create_index!
 -- The HNSW index, by cosine.
 create index if not exists {index} on {vectors} using hnsw (embedding halfvec_cosine_ops)
-with (m = {m}, ef_construction = {ef_construction});
+with (m = {{m}}, ef_construction = {{ef_construction}});
 
--- name: drop_index
+-- name: drop_index!
 -- Before it is built anew.
 drop index if exists {index};

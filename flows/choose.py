@@ -1,0 +1,53 @@
+"""Which sources a command means: known names, folders given on the command line, those of the configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.settings import ConfigError
+from schema import sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config.settings import Settings
+    from schema.connect import Connection
+    from schema.records import Source
+
+
+class NoSuchSourceError(ConfigError):
+    """Neither a known source nor a folder."""
+
+
+def chosen_sources(connection: Connection, settings: Settings, names: Sequence[str]) -> list[Source]:
+    """The named sources, or all of them; a folder becomes a source, named after it, and stays known.
+
+    Raises NoSuchSourceError.
+    """
+    for rules in settings.sources:
+        sources.ensure_source(
+            connection,
+            os.path.realpath(Path(rules.root).expanduser()),
+            name=rules.name,
+            collection=rules.collection,
+            include=rules.include,
+            exclude=rules.exclude,
+        )
+    known = sources.list_sources(connection)
+    if not names:
+        return known
+    chosen = {source.id: source for source in (_one(connection, known, name) for name in names)}
+    return list(chosen.values())
+
+
+def _one(connection: Connection, known: Sequence[Source], name: str) -> Source:
+    root = os.path.realpath(Path(name).expanduser())
+    for source in known:
+        if name == source.name or root == source.root:
+            return source
+    if not Path(root).is_dir():
+        names = ", ".join(source.name for source in known) or "none yet"
+        raise NoSuchSourceError(f"no such folder or source: {name} (known sources: {names})")
+    return sources.ensure_source(connection, root, name=Path(root).name or "root")

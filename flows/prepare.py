@@ -1,0 +1,208 @@
+"""Reads a parcel of files and makes documents with chunks of them: the extract and chunk stages at work.
+
+A file that is as it was is *touched*; one that cannot be done is *failed*, with why, and stops no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flows import chunk as chunking
+from flows import extract as extraction
+from schema.records import Document, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from flows.crawl import Entry
+    from flows.report import Report
+    from schema.records import Chunk, LedgerEntry
+
+PARCEL_BYTES = 256 * 1024
+PARCEL_FILES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """A file to read, and what the ledger knows of it."""
+
+    entry: Entry
+    known: LedgerEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    todo: Todo
+    document: Document
+    chunks: Sequence[Chunk]
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Read, and found to be what is stored already."""
+
+    todo: Todo
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    todo: Todo
+    signature: Signature
+    content_hash: bytes | None
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Not to be judged now: it is taken at the next sync."""
+
+    todo: Todo
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """The unit that passes through the stages, and the transaction that stores it."""
+
+    prepared: Sequence[Prepared] = ()
+    touched: Sequence[Touched] = ()
+    failed: Sequence[Failed] = ()
+    left: Sequence[Left] = ()
+
+    @property
+    def files(self) -> int:
+        return len(self.prepared) + len(self.touched) + len(self.failed) + len(self.left)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How text is made of a file; its name stands in the ledger, so that another recipe makes all anew."""
+
+    tokens: int
+    overlap: int
+    language: str
+
+    @property
+    def name(self) -> str:
+        return f"{extraction.RECIPE} {chunking.RECIPE} {self.tokens}/{self.overlap} {self.language}"
+
+
+def parcels(todos: Sequence[Todo]) -> Iterator[list[Todo]]:
+    """Groups of about as much work each; a file over the bound stands alone."""
+    group: list[Todo] = []
+    size = 0
+    for todo in todos:
+        if group and (len(group) >= PARCEL_FILES or size + todo.entry.signature.size > PARCEL_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(todo)
+        size += todo.entry.signature.size
+    if group:
+        yield group
+
+
+def prepare(
+    root: str,
+    todos: Sequence[Todo],
+    recipe: Recipe,
+    count: Callable[[Sequence[str]], list[int]],
+    report: Report,
+) -> Parcel:
+    """Read, extract and chunk. Raises nothing for what one file holds."""
+    with report.timed("extract"):
+        outcomes = [_document(root, todo, recipe) for todo in todos]
+    with report.timed("chunk"):
+        chunkables = [o.chunkable for o in outcomes if isinstance(o, _Extracted)]
+        chunked = iter(
+            chunking.chunk_many(chunkables, count=count, tokens=recipe.tokens, overlap=recipe.overlap)
+        )
+    return Parcel(
+        prepared=[
+            Prepared(todo, outcome.document, next(chunked))
+            for todo, outcome in zip(todos, outcomes, strict=True)
+            if isinstance(outcome, _Extracted)
+        ],
+        touched=[outcome for outcome in outcomes if isinstance(outcome, Touched)],
+        failed=[outcome for outcome in outcomes if isinstance(outcome, Failed)],
+        left=[outcome for outcome in outcomes if isinstance(outcome, Left)],
+    )
+
+
+def hash_file(root: str, path: str) -> bytes | None:
+    """SHA-256 of a file's bytes; None if it cannot be read now."""
+    try:
+        with open(os.path.join(root, path), "rb") as file:  # noqa: PTH118, PTH123 -- a hot path
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Extracted:
+    document: Document
+    chunkable: chunking.Chunkable
+
+
+def _document(root: str, todo: Todo, recipe: Recipe) -> _Extracted | Touched | Failed | Left:
+    try:
+        data, signature = _read(os.path.join(root, todo.entry.path))  # noqa: PTH118
+    except FileNotFoundError:
+        return Left(todo, "it vanished after it was listed")
+    except _ChangedError:
+        return Left(todo, "it changed while it was read; the next sync takes it")
+    except OSError as error:
+        return Failed(todo, todo.entry.signature, None, "crawl", f"cannot be read: {error.strerror}")
+    content_hash = hashlib.sha256(data).digest()
+    known = todo.known
+    if known and known.state == "ok" and known.content_hash == content_hash and known.recipe == recipe.name:
+        return Touched(todo, signature)
+    try:
+        extracted = extraction.extract(todo.entry.path, data)
+    except extraction.Unextractable as error:
+        return Failed(todo, signature, content_hash, "extract", str(error))
+    document = Document(
+        path=todo.entry.path,
+        title=extracted.title,
+        mime=extracted.mime,
+        text=extracted.text,
+        content_hash=content_hash,
+        signature=signature,
+        language=recipe.language,
+        created_at=extracted.created_at,
+        updated_at=datetime.fromtimestamp(signature.mtime_ns / 1e9, UTC),
+        metadata=extracted.metadata,
+        owner=extracted.owner,
+    )
+    markdown = extracted.mime == "text/markdown" or not extracted.mime.startswith("text/")
+    return _Extracted(
+        document, chunking.Chunkable(extracted.text, extracted.title, extracted.pages, markdown=markdown)
+    )
+
+
+class _ChangedError(Exception):
+    """The file's stat was another after reading than before."""
+
+
+def _read(path: str) -> tuple[bytes, Signature]:
+    """The file's bytes and the stat that belongs to them; a file that changes meanwhile is read once more."""
+    for _ in range(2):
+        with open(path, "rb") as file:  # noqa: PTH123
+            before = os.fstat(file.fileno())
+            data = file.read()
+            after = os.fstat(file.fileno())
+        if _signature(before) == _signature(after) and len(data) == after.st_size:
+            return data, _signature(after)
+    raise _ChangedError
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return Signature(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
+

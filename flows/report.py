@@ -1,0 +1,105 @@
+"""What a sync did: counted while it runs, then shown as JSON, as Markdown and in the runs table."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from schema.records import Problem
+
+STAGES = ("crawl", "extract", "chunk", "embed", "store", "index")
+SHOWN_PROBLEMS = 1000
+"""A report names at most so many problems; `pgfolio status` and the ledger have them all."""
+
+
+@dataclass
+class Documents:
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    held: int = 0
+
+
+@dataclass
+class Chunks:
+    total: int = 0
+    embedded: int = 0
+    reused: int = 0
+
+
+@dataclass
+class Report:
+    """Counts of one run. `seconds` of a stage is the time spent in it by all threads, `total` the run's."""
+
+    run_id: int | None = None
+    status: Literal["complete", "partial", "failed", "planned"] = "complete"
+    documents: Documents = field(default_factory=Documents)
+    chunks: Chunks = field(default_factory=Chunks)
+    tokens: int = 0
+    cost_usd: float = 0.0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("total", *STAGES), 0.0))
+    problems: list[Problem] = field(default_factory=list)
+    error: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time inside to a stage. Safe to use from several threads."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.seconds[stage] += time.perf_counter() - start
+
+    def problem(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        if self.status == "complete":
+            self.status = "partial"
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that `pgfolio sync --json` promises."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "documents": asdict(self.documents),
+            "chunks": asdict(self.chunks),
+            "tokens": self.tokens,
+            "cost_usd": round(self.cost_usd, 6),
+            "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
+            "problems": [asdict(problem) for problem in self.problems[:SHOWN_PROBLEMS]],
+            **({"error": self.error} if self.error else {}),
+        }
+
+    def as_markdown(self, title: str) -> str:
+        """For the Prefect artifact."""
+        documents = " | ".join(str(count) for count in asdict(self.documents).values())
+        lines = [
+            f"# {title}: {self.status}",
+            "",
+            "| " + " | ".join(asdict(self.documents)) + " |",
+            "|" + "---|" * len(asdict(self.documents)),
+            f"| {documents} |",
+            "",
+            f"Chunks: {self.chunks.total} in all, {self.chunks.embedded} embedded, {self.chunks.reused} reused. "
+            f"Tokens: {self.tokens}, cost ${self.cost_usd:.4f}. Seconds: {self.seconds['total']:.2f}.",
+        ]
+        if self.error:
+            lines += ["", f"**{self.error}**"]
+        if self.problems:
+            lines += ["", "| document | stage | reason |", "|---|---|---|"]
+            lines += [f"| {_cell(p.path)} | {p.stage} | {_cell(p.reason)} |" for p in self.problems[:SHOWN_PROBLEMS]]
+        return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

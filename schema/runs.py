@@ -1,0 +1,47 @@
+"""Runs: one row for each execution of a flow, whoever started it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from psycopg.types.json import Jsonb
+
+from schema.sql import statement
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from schema.connect import Connection
+
+Status = Literal["complete", "partial", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: int
+    flow: str
+    started_by: str
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    report: dict[str, Any]
+    error: str
+
+
+def start(connection: Connection, flow: str, started_by: str) -> int:
+    """Open a run's row; rows of runs whose process died are closed first."""
+    connection.execute(statement("bury_runs"), {"flow": flow})
+    row = connection.execute(statement("start_run"), {"flow": flow, "started_by": started_by}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def finish(connection: Connection, run_id: int, status: Status, report: dict[str, Any], error: str = "") -> None:
+    values = {"id": run_id, "status": status, "report": Jsonb(report), "error": error}
+    connection.execute(statement("finish_run"), values)
+
+
+def last(connection: Connection, limit: int = 10) -> list[Run]:
+    """The newest runs first."""
+    return [Run(*row) for row in connection.execute(statement("last_runs"), {"limit": limit})]

@@ -1,0 +1,83 @@
+"""Spaces and generations: the tables of vectors, which one is active, and the vectors that can be used again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from schema.records import Generation, Space
+from schema.sql import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from schema.connect import Connection
+
+LOCK = 0x67656E  # "gen"
+PAGE_BYTES = 8000
+"""What a row may take to stay within one page of a table."""
+
+
+def active_generation(connection: Connection) -> Generation | None:
+    found = generations(connection, "active")
+    return found[0] if found else None
+
+
+def generations(connection: Connection, *states: str) -> list[Generation]:
+    """Generations in any of these states, the newest first."""
+    rows = connection.execute(statement("list_generations"), {"states": list(states)})
+    return [Generation(row[0], Space(*row[2:9]), row[1]) for row in rows]
+
+
+def ensure_active(connection: Connection, wanted: Callable[[], Space]) -> Generation:
+    """The active generation; on a new database one is made in the wanted space."""
+    if found := active_generation(connection):
+        return found
+    space = wanted()
+    # Two first syncs at once: the second waits here and finds what the first has made.
+    connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
+    return active_generation(connection) or create_generation(connection, space, "active")
+
+
+def create_generation(connection: Connection, space: Space, state: str) -> Generation:
+    """A generation with its empty table, without an index."""
+    row = connection.execute(statement("upsert_space"), asdict(space)).fetchone()
+    assert row is not None
+    inserted = connection.execute(statement("insert_generation"), {"space_id": row[0], "state": state}).fetchone()
+    assert inserted is not None
+    generation = Generation(inserted[0], space, state)  # type: ignore[arg-type]
+    connection.execute(statement("create_vectors", generation))
+    if 2 * space.dimensions + 64 < PAGE_BYTES:
+        connection.execute(statement("store_vectors_plain", generation))
+    return generation
+
+
+def activate(connection: Connection, generation: Generation) -> None:
+    """The switch: readers see the old generation before the commit and the new one after it."""
+    for old in generations(connection, "active"):
+        connection.execute(statement("set_generation_state"), {"id": old.id, "state": "retired"})
+    connection.execute(statement("set_generation_state"), {"id": generation.id, "state": "active"})
+
+
+def drop_generation(connection: Connection, generation: Generation) -> None:
+    connection.execute(statement("drop_vectors", generation))
+    connection.execute(statement("delete_generation"), {"id": generation.id})
+
+
+def reuse(connection: Connection, generation: Generation, hashes: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+    """Stored vectors of shape (dimensions,), float32, by the hash of the text as embedded. Only of this
+    generation: an equal text in another space has another vector."""
+    rows = connection.execute(statement("reuse_vectors", generation), {"hashes": list(hashes)}, binary=True)
+    return {row[0]: row[1].to_numpy().astype(np.float32) for row in rows}
+
+
+def add_vectors(
+    connection: Connection, generation: Generation, rows: Sequence[tuple[int, int, Any]]
+) -> None:
+    """Copy in vectors as (chunk id, collection id, HalfVector)."""
+    with connection.cursor().copy(statement("copy_vectors", generation)) as copy:
+        copy.set_types(["int8", "int4", "halfvec"])
+        for row in rows:
+            copy.write_row(row)
