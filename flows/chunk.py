@@ -1,8 +1,9 @@
 """Decides: how a document's text is cut into chunks. Pure but for the caller's `count`, which counts tokens.
 
-Cuts are chosen by what stands there and near it (a heading's level, a hash of the line that follows), not by how much
-text came before. So an edit moves the cuts in its neighbourhood only, and the chunks behind it keep their hashes.
-Sizes are kept in characters, tokens are counted once for all chunks of a batch, and only what is over is cut again.
+Blocks are joined until no two neighbours fit together, in an order that depends on what stands around each
+boundary and not on how much text came before. So an edit moves the cuts in its neighbourhood only, and the
+chunks behind it keep their hashes. Sizes are kept in characters; tokens are counted once for all chunks of a
+batch, and only what is over is cut again.
 """
 
 from __future__ import annotations
@@ -38,15 +39,17 @@ _LINE = re.compile(
     r"^(?: {0,3}(#{1,6})(?:[ \t]+(.*))?$|[ \t]*(`{3,}|~{3,})(.*)$| {0,3}(={3,}|-{3,})[ \t]*$)", re.MULTILINE
 )
 _BLANK = re.compile(r"\n(?:[ \t]*\n)+")
+_GAP = re.compile(r"\s+")
+_SPACE = re.compile(r"\s*")
 _NEWLINE = re.compile(r"\n+")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_PAUSE = re.compile(r"\n|(?<=[.!?。！？]) |(?<=[。！？])")
+_PAUSE = re.compile(r"\n|(?<=[.!?]) |(?<=[\u3002\uff01\uff1f])")
 _NOT_SETEXT = ("#", ">", "-", "*", "+", "|", "<", "`", "~", "=")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunkable:
-    """A document's text with what chunking needs to know of it. `pages`: the offset at which each page begins."""
+    """A document's text with what chunking needs to know; `pages`: the offset at which each page begins."""
 
     text: str
     title: str | None = None
@@ -78,30 +81,30 @@ def chunk_many(
 ) -> list[list[Chunk]]:
     """The chunks of each document, in reading order.
 
-    `count` is given texts as they are embedded (see embedded_text), all of the batch in its first call, those cut
-    again in the next ones. No chunk has more than `tokens` of them. Up to `overlap` tokens' worth of characters are
-    repeated from the chunk before, never from another section. Every character but whitespace is in a chunk.
+    `count` is given texts as they are embedded (see embedded_text), all of the batch in its first call, those
+    cut again in the next ones. No chunk has more than `tokens` of them. Up to `overlap` tokens' worth of
+    characters are repeated from the chunk before, never from another section. Every character but whitespace
+    is in a chunk.
     """
     if tokens < MIN_TOKENS:
         raise ValueError(f"chunking.tokens is {tokens}: it must be at least {MIN_TOKENS}")
+    lead = int(overlap * CHARS_PER_TOKEN)
     outlines = [_Outline.of(document) for document in documents]
     pending = [
-        piece
+        _Piece(number, start, end, _lead(outline, start, lead), outline.path(start))
         for number, outline in enumerate(outlines)
-        for piece in _first_cut(
-            number, outline, int(tokens * CHARS_PER_TOKEN), int(overlap * CHARS_PER_TOKEN)
-        )
+        for start, end in _cut(outline, 0, len(outline.document.text), int(tokens * CHARS_PER_TOKEN))
     ]
     finished: list[tuple[_Piece, str, int]] = []
     while pending:
         texts = [piece.embedded(outlines) for piece in pending]
         again: list[_Piece] = []
         for piece, text, counted in zip(pending, texts, count(texts), strict=True):
-            smaller = _smaller(piece, outlines[piece.document], counted, tokens) if counted > tokens else None
-            if smaller is None:
-                finished.append((piece, text, counted))
-            else:
+            smaller = _smaller(piece, outlines[piece.document], counted, tokens, lead)
+            if smaller:
                 again += smaller
+            else:
+                finished.append((piece, text, counted))
         pending = again
     chunks: list[list[Chunk]] = [[] for _ in documents]
     for piece, text, counted in sorted(finished, key=lambda item: item[0][:2]):
@@ -112,7 +115,7 @@ def chunk_many(
 def embedded_text(title: str | None, heading: str, content: str) -> str:
     """What is embedded of a chunk: its title and headings as a line of context, then its content.
 
-    A heading that begins the content is not said twice. The context is at most 200 bytes and a separator long.
+    A heading that begins the content is not said twice. The context is at most 200 bytes and separators long.
     """
     parts = [_clip(title, TITLE_BYTES)] if title else []
     own = _plain(content.partition("\n")[0].lstrip("# \t"))
@@ -132,7 +135,7 @@ def _clip(text: str, size: int, *, end: bool = False) -> str:
 
 
 def _plain(heading: str) -> str:
-    return _LINK.sub(r"\1", heading).strip(" \t#*`")[:200]
+    return " ".join(_LINK.sub(r"\1", heading).replace("`", "").strip(" \t\n#*").split())[:200]
 
 
 class _Piece(NamedTuple):
@@ -171,6 +174,7 @@ class _Outline:
 
     document: Chunkable
     starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
     levels: list[int] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     fences: list[int] = field(default_factory=list)  # offsets where a code block begins, ends, begins, ...
@@ -196,11 +200,10 @@ class _Outline:
                     fence = ""
                 self.fences.append(match.start())
             elif not fence and marks:
-                self.heading(match.start(), len(marks), words or "", trail)
+                self.heading(match.start(), match.end(), len(marks), words or "", trail)
             elif not fence and line and (above := self.above(match.start())) is not None:
-                self.heading(
-                    above, 1 if line[0] == "=" else 2, self.document.text[above : match.start()], trail
-                )
+                level = 1 if line[0] == "=" else 2
+                self.heading(above, match.end(), level, self.document.text[above : match.start()], trail)
 
     def above(self, underline: int) -> int | None:
         """Where the text of a Setext heading begins: one line with nothing above it."""
@@ -210,33 +213,36 @@ class _Outline:
         alone = start == 0 or text[text.rfind("\n", 0, start - 1) + 1 : start].isspace()
         return start if line and alone and not line.startswith(_NOT_SETEXT) else None
 
-    def heading(self, start: int, level: int, words: str, trail: list[tuple[int, str]]) -> None:
+    def heading(self, start: int, end: int, level: int, words: str, trail: list[tuple[int, str]]) -> None:
         while trail and trail[-1][0] >= level:
             trail.pop()
         trail.append((level, _plain(words)))
         self.starts.append(start)
+        self.ends.append(end)
         self.levels.append(level)
         self.paths.append(" > ".join(part for _, part in trail if part))
 
     def path(self, offset: int) -> str:
         return self.paths[index - 1] if (index := bisect_right(self.starts, offset)) else ""
 
+    def body(self, low: int, high: int) -> int:
+        """What follows the headings at `low`; `low` itself if there is none."""
+        offset = low
+        while (index := bisect_left(self.starts, offset)) < len(self.starts) and self.starts[index] == offset:
+            offset = _SPACE.match(self.document.text, self.ends[index]).end()  # type: ignore[union-attr]
+        return min(offset, high)
+
     def section(self, offset: int) -> int:
         return self.starts[index - 1] if (index := bisect_right(self.starts, offset)) else 0
 
 
-def _first_cut(number: int, outline: _Outline, size: int, overlap: int) -> Iterator[_Piece]:
-    for start, end in _cut(outline, 0, len(outline.document.text), size):
-        yield _Piece(number, start, end, _lead(outline, start, overlap), outline.path(start))
-
-
 def _cut(outline: _Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
-    """Parts of at most `size` characters, cut between blocks and inside a block only if it is larger than that."""
+    """Parts of at most `size` characters, cut between blocks, and inside a block only if it is larger."""
     cuts = (
         [low, high] if high - low <= size else _pack(_boundaries(outline, low, high, size), low, high, size)
     )
     for start, end in pairwise(cuts):
-        yield from _split(outline.document, start, end, size)
+        yield from _split(outline, start, end, size)
 
 
 def _pack(boundaries: Iterable[tuple[int, int]], low: int, high: int, size: int) -> list[int]:
@@ -264,11 +270,11 @@ def _boundaries(outline: _Outline, low: int, high: int, size: int) -> Iterator[t
     text, previous = outline.document.text, low
     for offset, rank in _blocks(outline, low, high):
         if offset - previous > size:
-            yield from _lines(text, previous, offset)
+            yield from _lines(text, outline.body(previous, offset), offset)
         yield offset, _key(text, offset, rank)
         previous = offset
     if high - previous > size:
-        yield from _lines(text, previous, high)
+        yield from _lines(text, outline.body(previous, high), high)
 
 
 def _blocks(outline: _Outline, low: int, high: int) -> Iterator[tuple[int, int]]:
@@ -280,10 +286,9 @@ def _blocks(outline: _Outline, low: int, high: int) -> Iterator[tuple[int, int]]
     places = {match.end(): match.start() for match in _BLANK.finditer(text, low, high) if match.end() < high}
     first, last = bisect_right(starts, low), bisect_left(starts, high)
     levels = dict(zip(starts[first:last], outline.levels[first:last], strict=True))
-    previous = low
-    headed = bisect_left(starts, low) < bisect_right(starts, low)
     for offset in sorted(places.keys() | levels.keys()):
-        if headed and "\n" not in text[previous:offset].strip():
+        above = bisect_left(starts, offset) - 1
+        if above >= first - 1 and above >= 0 and _SPACE.fullmatch(text, outline.ends[above], offset):
             continue
         if offset in levels:
             rank = levels[offset]
@@ -292,7 +297,6 @@ def _blocks(outline: _Outline, low: int, high: int) -> Iterator[tuple[int, int]]
         else:
             end = places[offset]
             rank = BEHIND_COLON if text[end - 1 : end] == ":" else PARAGRAPH
-        previous, headed = offset, offset in levels
         yield offset, rank
 
 
@@ -314,23 +318,48 @@ def _splitter(markdown: bool, size: int) -> MarkdownSplitter | TextSplitter:
     return MarkdownSplitter(size, trim=False) if markdown else TextSplitter(size, trim=False)
 
 
-def _split(document: Chunkable, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
+def _split(outline: _Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
     """Evenly sized parts of at most `size` characters, without the whitespace around them; none is empty."""
-    cuts = [low, high]
+    text, cuts = outline.document.text, [low, high]
     if high - low > size:
-        part = ceil((high - low) / ceil((high - low) / size))
-        roomy = min(size, max(1, ceil(part * 1.15 / 16) * 16))
-        parts = _splitter(document.markdown, roomy).chunk_indices(document.text[low:high])
-        cuts = [low, *(low + offset for offset, _ in parts[1:]), high]
+        body = outline.body(low, high)
+        if body - low > size // 4:
+            body = low  # too long a heading to be kept whole at any price
+        inner = [
+            cut
+            for window in _windows(text, body, high, size)
+            for cut in _even(outline, window, size - body + low)
+        ]
+        cuts = [low, *inner[1:], high]
     for start, end in pairwise(cuts):
-        piece = document.text[start:end]
+        piece = text[start:end]
         if stripped := piece.strip():
-            start += len(piece) - len(piece.lstrip())
-            yield start, start + len(stripped)
+            begin = start + len(piece) - len(piece.lstrip())
+            yield begin, begin + len(stripped)
+
+
+def _windows(text: str, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
+    """Slices of at most 16 parts: the splitter's time grows with the square of a line (5 MB took 100 s)."""
+    while high - low > 16 * size:
+        end = text.rfind(" ", low + 8 * size, low + 16 * size)
+        end = end if end > low else low + 16 * size
+        yield low, end
+        low = end
+    yield low, high
+
+
+def _even(outline: _Outline, window: tuple[int, int], size: int) -> list[int]:
+    """Where the parts of a window begin, if cut into as few parts as can be and these of about one size."""
+    low, high = window
+    part = ceil((high - low) / ceil((high - low) / size))
+    roomy = min(size, ceil(part * 1.15 / 16) * 16)
+    text = outline.document.text[low:high]
+    parts = _splitter(outline.document.markdown, roomy).chunk_indices(text)
+    return [low, *(low + offset for offset, _ in parts[1:])]
 
 
 def _lead(outline: _Outline, start: int, overlap: int) -> int:
-    """Where the repeated text before `start` begins: after a sentence or a line, in the same section."""
+    """Where the repeated text before `start` begins: after a line, a sentence or a word, in the same section."""
     text = outline.document.text
     low = max(outline.section(start), start - overlap)
     if low >= start:
@@ -338,24 +367,31 @@ def _lead(outline: _Outline, start: int, overlap: int) -> int:
     if low == 0 or low == outline.section(start):
         begin = low
     else:
-        pause = _PAUSE.search(text, low, start)
+        pause = _PAUSE.search(text, low, start - 1) or _GAP.search(text, low, start - 1)
         begin = pause.end() if pause else start
     lead = text[begin:start]
     return start if not lead.strip() else begin + len(lead) - len(lead.lstrip())
 
 
-def _smaller(piece: _Piece, outline: _Outline, counted: int, tokens: int) -> list[_Piece] | None:
-    """What to try instead of a piece that is over the limit; None: it cannot be made smaller."""
+def _smaller(piece: _Piece, outline: _Outline, counted: int, tokens: int, lead: int) -> list[_Piece]:
+    """What to try instead of a piece that is over the limit; nothing if it is not, or is a single character."""
+    length = piece.end - piece.start
+    if counted <= tokens:
+        return []
     if piece.lead < piece.start:
         return [piece._replace(lead=piece.start)]
-    length = piece.end - piece.start
     if piece.heading and length <= tokens // 2:
         return [piece._replace(heading="")]
     if length == 1:
-        return None
+        return []
     size = min(length - 1, max(1, int(length * tokens / counted * 0.95)))
-    parts = _cut(outline, piece.start, piece.end, size)
     return [
-        piece._replace(start=start, end=end, lead=start, heading=outline.path(start) if piece.heading else "")
-        for start, end in parts
+        _Piece(
+            piece.document,
+            start,
+            end,
+            start if start == piece.start else _lead(outline, start, min(lead, size // 4)),
+            outline.path(start) if piece.heading else "",
+        )
+        for start, end in _cut(outline, piece.start, piece.end, size)
     ]

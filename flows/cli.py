@@ -9,26 +9,34 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from config.models.base import ModelError
-from config.settings import ConfigError, child_environment, load_settings
+from config.settings import ConfigError, child_environment, environment, load_settings, prefect_api_url
 from flows import console
+from flows import up as up_side
 from flows.choose import chosen_sources
-from flows.pipeline import FailedError, Options, run_sync
+from flows.pipeline import run_sync
+from flows.reembedding import run_reembed, with_model
+from flows.run import FailedError, Options
 from schema.connect import DatabaseError, connect, database
 from schema.embedded import EmbeddedError
 from schema.overview import overview
 from schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config.settings import Settings
     from flows.report import Report
+    from schema.records import Source
 
 FAILED, WRONG_USAGE, PARTIAL, INTERRUPTED = 1, 2, 3, 130
-EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError)
+EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, up_side.ChildError)
 """Errors whose message is made for the user."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -46,11 +54,19 @@ def cli(*, verbose: bool) -> None:
 @click.argument("sources", nargs=-1, metavar="[SOURCE_OR_FOLDER]...")
 @click.option("--plan", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--full", is_flag=True, help="Read every file, whatever its stat says.")
-@click.option("--approve-deletes", type=click.IntRange(0), default=0, metavar="N", help="Let up to N removals pass.")
+@click.option(
+    "--approve-deletes", type=click.IntRange(0), default=0, metavar="N", help="Let up to N removals pass."
+)
 @click.option("--max-cost", type=click.FloatRange(0), metavar="USD", help="Stop before spending more.")
 @as_json
 def sync(
-    sources: tuple[str, ...], *, plan: bool, full: bool, approve_deletes: int, max_cost: float | None, as_json: bool
+    sources: tuple[str, ...],
+    *,
+    plan: bool,
+    full: bool,
+    approve_deletes: int,
+    max_cost: float | None,
+    as_json: bool,
 ) -> int:
     """Bring what is stored in line with the folders, now, and wait for it.
 
@@ -65,13 +81,83 @@ def sync(
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio sync ~/Documents`")
         try:
             with console.Display(shown=not as_json) as display:
-                report = _run(settings, conninfo, chosen, options, display)
+                report = _run_sync(settings, conninfo, chosen, options, display)
         except FailedError as error:
             if as_json:
                 console.show_json(error.report.as_json())
             raise
     _show(report, as_json=as_json)
     return PARTIAL if report.status == "partial" else 0
+
+
+@cli.command()
+@click.option("--provider", type=click.Choice(["local", "openai"]), help="Default: as the settings say.")
+@click.option("--model", help="The provider's name of the model.")
+@click.option(
+    "--dimensions", type=click.IntRange(1, 4000), help="Fewer than the model's own, where it offers that."
+)
+@click.option(
+    "--plan", is_flag=True, help="Show what would be embedded and what it would cost; change nothing."
+)
+@as_json
+def reembed(
+    provider: str | None, model: str | None, dimensions: int | None, *, plan: bool, as_json: bool
+) -> int:
+    """Move the corpus to another embedding space while search stays up.
+
+    The space is the settings' one, or that of the options; a later sync goes on in the space that is active.
+    """
+    settings = with_model(load_settings(), provider, model, dimensions)
+    with database(settings) as conninfo, console.Display(shown=not as_json) as display:
+        url = None if plan else up_side.running_prefect(settings.home)
+        if url is None:
+            report = run_reembed(settings, conninfo, Options(plan_only=plan), progress=display)
+        else:
+            with environment(PREFECT_API_URL=url, **up_side.QUIET):
+                from flows.reembed import reembed as flow  # noqa: PLC0415
+                from flows.sync import run_watched  # noqa: PLC0415
+
+                report = run_watched(flow, display, provider=provider, model=model, dimensions=dimensions)
+    _show(report, as_json=as_json)
+    return PARTIAL if report.status == "partial" else 0
+
+
+@cli.command()
+@click.argument("folders", nargs=-1, metavar="[FOLDER]...")
+@click.option("--host", help="Where the API listens.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000.")
+@click.option(
+    "--every", type=up_side.Interval(), default="15m", show_default=True, help="Sync as often; 0: never."
+)
+def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: int) -> int:
+    """Everything on one machine: Postgres, migrations, a sync, the API, the schedule. Ctrl-C stops it all."""
+    settings = load_settings()
+    host, port = host or settings.api.host, settings.api.port if port is None else port
+    with database(settings) as conninfo, up_side.children(settings.home) as started:
+        with connect(conninfo) as connection:
+            chosen = chosen_sources(connection, settings, folders)
+        if not chosen:
+            raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")
+        address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104
+        started.start("api", "query_api", "serve", "--host", host, "--port", str(port), own_output=True)
+        started.wait_for(f"{address}/health/live", "the API")
+        with console.Display() as display:
+            report = run_sync(settings, conninfo, chosen, Options(started_by="up"), progress=display)
+        console.show_report(report)
+        console.say(f"\nThe API answers at {address}; its description is at {address}/schema")
+        console.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
+        try:
+            if every:
+                url = up_side.start_schedule(started, settings.home, every)
+                console.say(
+                    f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}"
+                )
+            console.say("Ctrl-C stops everything.")
+            while True:
+                started.check()
+                time.sleep(0.5)
+        finally:
+            up_side.forget_schedule(settings.home)
 
 
 @cli.command()
@@ -120,8 +206,26 @@ _passed_on("ask", "Ask a question, answered from the documents.")
 _passed_on("serve", "Run the HTTP API alone.")
 
 
-def _run(settings: Any, conninfo: str, chosen: Any, options: Options, display: console.Display) -> Report:
-    return run_sync(settings, conninfo, chosen, options, progress=display)
+def _run_sync(
+    settings: Settings, conninfo: str, chosen: Sequence[Source], options: Options, display: console.Display
+) -> Report:
+    """As a Prefect flow run where a Prefect API answers, else in this process at once."""
+    url = None if options.plan_only else up_side.running_prefect(settings.home)
+    if url is None:
+        if not options.plan_only and (configured := prefect_api_url()):
+            console.show_note(f"the Prefect API {configured} does not answer: running without it")
+        return run_sync(settings, conninfo, chosen, options, progress=display)
+    with environment(PREFECT_API_URL=url, **up_side.QUIET):
+        from flows.sync import run_watched  # noqa: PLC0415
+        from flows.sync import sync as flow  # noqa: PLC0415
+
+        names = [source.name for source in chosen]
+        arguments = {
+            "full": options.full,
+            "approve_deletes": options.approve_deletes,
+            "max_cost": options.max_cost,
+        }
+        return run_watched(flow, display, sources=names, **arguments)
 
 
 def _show(report: Report, *, as_json: bool) -> None:

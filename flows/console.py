@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -40,7 +47,7 @@ class Display:
         self._chunks = 0
         self._began = 0.0
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -108,9 +115,15 @@ def show_problems(problems: list[tuple[str, str, str]]) -> None:
 
 
 def show_status(status: dict[str, Any]) -> None:
-    _show_rows("source", status["sources"], ("name", "root", "collection", "documents", "chunks", "failed", "synced_at"))
+    _show_rows(
+        "source",
+        status["sources"],
+        ("name", "root", "collection", "documents", "chunks", "failed", "synced_at"),
+    )
     _show_rows("space", status["generations"], ("space", "state", "vectors", "index", "index_mb"))
-    _show_rows("run", status["runs"], ("id", "flow", "started_by", "status", "started_at", "seconds", "error"))
+    _show_rows(
+        "run", status["runs"], ("id", "flow", "started_by", "status", "started_at", "seconds", "error")
+    )
     if status["problems"]:
         show_problems([(f"{p['source']}/{p['path']}", p["stage"], p["reason"]) for p in status["problems"]])
 

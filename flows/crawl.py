@@ -1,7 +1,7 @@
 """Gathers: which files a source folder holds, and what `stat` says of each.
 
-Reads names, stats and ignore files, never a document. What cannot be known is told apart from what is gone, so
-that an unreadable folder is never taken for an empty one. Comparing with the ledger is plan's work.
+Reads names, stats and ignore files, never a document. What cannot be known is told apart from what is gone:
+an unreadable folder is never taken for an empty one. Comparing with the ledger is plan's work.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Specs = tuple[
 
 
 class SourceUnreachable(Exception):  # noqa: N818 - the name says what happened
-    """The root of a source is missing or cannot be listed: mount it, correct its path, or grant read access."""
+    """The root of a source is missing or cannot be listed: mount it, correct its path, grant read access."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Crawl:
     """What was found, in the order of paths, and what could not be looked at.
 
     A document that is missing from `entries` is gone only if its path is not in `unknown` and does not start
-    with any of `unreadable_dirs`: prefixes that end with a slash, made for `path.startswith(unreadable_dirs)`.
+    with any of `unreadable_dirs`, prefixes ending with a slash, made for `path.startswith(unreadable_dirs)`.
     """
 
     entries: tuple[Entry, ...]

@@ -124,7 +124,9 @@ class Embedder:
         with self._lock:
             self._promised += tokens
             if self._promised * self._price > self._max_cost:
-                raise BudgetSpentError(f"the next batch would cost more than the ${self._max_cost:.2f} allowed")
+                raise BudgetSpentError(
+                    f"the next batch would cost more than the ${self._max_cost:.2f} allowed"
+                )
 
 
 def batches(tokens: Sequence[int], max_inputs: int, max_tokens: int) -> Iterator[tuple[int, int]]:
@@ -155,4 +157,12 @@ def _checked(vector: np.ndarray) -> np.ndarray | Refusal:
     return vector / np.float32(length)
 
 
-__all__ = ["Bounds", "BudgetSpentError", "Embedder", "FatalModelError", "Refusal", "TransientError", "batches"]
+__all__ = [
+    "Bounds",
+    "BudgetSpentError",
+    "Embedder",
+    "FatalModelError",
+    "Refusal",
+    "TransientError",
+    "batches",
+]

@@ -6,91 +6,38 @@ Nothing here imports prefect.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
-from config import models
 from flows import crawl as crawling
 from flows import plan as planning
 from flows import store
 from flows.chunk import embedded_text
-from flows.embed import Bounds, BudgetSpentError, Embedder, Refusal
+from flows.embed import BudgetSpentError, Refusal
 from flows.overlap import ahead, workers
 from flows.prepare import Failed, Parcel, Prepared, Recipe, Todo, hash_file, parcels, prepare
-from flows.report import Report
-from schema import index, ledger, runs, sources, vectors
+from flows.run import Options, Progress, Run, Step, at_once
+from schema import index, ledger, sources, vectors
 from schema.connect import connect
-from schema.records import Problem, Space
+from schema.records import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
 
-    from config.models.local import BundledTokenizer
     from config.settings import Settings
+    from flows.embed import Embedder
+    from flows.report import Report
     from schema.connect import Connection
     from schema.records import Generation, Source
 
 PREPARERS = 2
 REMOVE_BATCH = 500
-Result = TypeVar("Result")
-
-
-class Step(Protocol):
-    """Calls one part of a flow: at once, or as a Prefect task."""
-
-    def __call__(self, name: str, work: Callable[..., Result], *args: Any) -> Result: ...
-
-
-def at_once(name: str, work: Callable[..., Result], *args: Any) -> Result:
-    """The step of a run without Prefect."""
-    del name
-    return work(*args)
-
-
-class Progress(Protocol):
-    """Told what goes on, for a display."""
-
-    def stage(self, text: str) -> None: ...
-
-    def begin(self, files: int) -> None: ...
-
-    def advance(self, files: int, chunks: int) -> None: ...
-
-
-class Quiet:
-    """The progress of a run that nobody watches."""
-
-    def stage(self, text: str) -> None: ...
-
-    def begin(self, files: int) -> None: ...
-
-    def advance(self, files: int, chunks: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user asked of one sync."""
-
-    plan_only: bool = False
-    full: bool = False
-    approve_deletes: int = 0
-    max_cost: float | None = None
-    started_by: str = "command"
-
-
-class FailedError(Exception):
-    """The run could not go on; what it had stored stays."""
-
-    def __init__(self, message: str, report: Report) -> None:
-        super().__init__(message)
-        self.report = report
 
 
 def run_sync(
@@ -107,41 +54,19 @@ def run_sync(
     Raises FailedError, with the report so far, when the run as a whole cannot go on, and what the database
     raises. Interrupted anywhere, every document is stored as it was or as it is now, never half.
     """
-    report = Report()
-    began = time.perf_counter()
-    with connect(conninfo) as connection:
-        if options.plan_only:
-            report.status = "planned"
-        else:
-            report.run_id = runs.start(connection, "sync", options.started_by)
-            connection.commit()
-        run = SyncRun(settings, conninfo, options, report, progress or Quiet())
-        try:
-            run.all(connection, chosen, step)
-        except BaseException as error:
-            report.status, report.error = "failed", _sentence(error)
-            report.seconds["total"] = time.perf_counter() - began
-            _finish(conninfo, report)
-            if isinstance(error, Exception):
-                raise FailedError(report.error, report) from error
-            raise
-        report.seconds["total"] = time.perf_counter() - began
-        if report.run_id is not None:
-            runs.finish(connection, report.run_id, _final(report), report.as_json())
-    return report
+    run = SyncRun(settings, conninfo, options, progress)
+    with run.recorded("sync") as connection:
+        run.all(connection, chosen, step)
+    return run.report
 
 
-class SyncRun:
-    """One sync's shared state: settings, report, and what is made when first needed."""
+class SyncRun(Run):
+    """The parts of a sync, and the lock on the one connection that only looks up stored vectors."""
 
     def __init__(
-        self, settings: Settings, conninfo: str, options: Options, report: Report, progress: Progress
+        self, settings: Settings, conninfo: str, options: Options, progress: Progress | None = None
     ) -> None:
-        self.settings = settings
-        self.conninfo = conninfo
-        self.options = options
-        self.report = report
-        self.progress = progress
+        super().__init__(settings, conninfo, options, progress)
         self.recipe = Recipe(settings.chunking.tokens, settings.chunking.overlap, settings.search.language)
         self._reader_lock = Lock()
 
@@ -217,38 +142,40 @@ class SyncRun:
         if found is None or not found.valid:
             self.progress.stage("building the index")
             with self.report.timed("index"):
-                index.build(connection, generation, self.settings.index.m, self.settings.index.ef_construction)
+                index.build(
+                    connection, generation, self.settings.index.m, self.settings.index.ef_construction
+                )
                 connection.commit()
-
-    @cached_property
-    def tokenizer(self) -> BundledTokenizer:
-        from config.models.local import BundledTokenizer  # noqa: PLC0415 -- a no-op needs no model
-
-        return BundledTokenizer()
 
     def _pass_through(self, connection: Connection, source: Source, todos: Sequence[Todo]) -> None:
         """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few parcels."""
-        generation = vectors.ensure_active(connection, self._wanted_space)
+        generation = vectors.ensure_active(connection, self.wanted_space)
         connection.commit()
-        tokenizer = self.tokenizer
-        embedder = self._embedder(generation)
-        threads = embedder.in_flight
-        prepared_by = partial(prepare, source.root, recipe=self.recipe, count=tokenizer.count, report=self.report)
+        prepared_by = partial(
+            prepare, source.root, recipe=self.recipe, count=self.tokenizer.count, report=self.report
+        )
         with (
+            self.embedder(generation) as embedder,
             connect(self.conninfo, autocommit=True) as reader,
             workers(PREPARERS, "prepare") as preparing,
-            workers(threads, "embed") as embedding,
+            workers(embedder.in_flight, "embed") as embedding,
+            self._stopping(embedder),
         ):
+            made = ahead(preparing, prepared_by, parcels(todos), PREPARERS + 1)
+            embedded_by = partial(self._embed, embedder, reader, generation)
+            ready = ahead(embedding, embedded_by, made, embedder.in_flight + 1)
             try:
-                made = ahead(preparing, prepared_by, parcels(todos), PREPARERS + 1)
-                ready = ahead(embedding, partial(self._embed, embedder, reader, generation), made, threads + 1)
                 self._store_all(connection, source, generation, ready)
             except BudgetSpentError as error:
                 self.report.problem(Problem(source.name, "embed", str(error)))
-            finally:
-                embedder.stop()
-                self.report.tokens += embedder.tokens
-                self.report.cost_usd += embedder.cost
+
+    @contextmanager
+    def _stopping(self, embedder: Embedder) -> Iterator[None]:
+        """On the way out, before the pools are waited for: a retry's long wait would hold them up."""
+        try:
+            yield
+        finally:
+            embedder.stop()
 
     def _store_all(
         self, connection: Connection, source: Source, generation: Generation, ready: Iterable[store.Ready]
@@ -263,14 +190,14 @@ class SyncRun:
         self, embedder: Embedder, reader: Connection, generation: Generation, parcel: Parcel
     ) -> store.Ready:
         """Vectors for a parcel: those that are stored for the same text already, the model's for the rest."""
-        wanted = {chunk.hash: (item.document.title, chunk) for item in parcel.prepared for chunk in item.chunks}
+        wanted = {
+            chunk.hash: (item.document.title, chunk) for item in parcel.prepared for chunk in item.chunks
+        }
         if not wanted:
             return store.Ready(parcel, [store.storable(item, []) for item in parcel.prepared], (), 0, 0)
         with self.report.timed("embed"):
             with self._reader_lock:
-                found: dict[bytes, np.ndarray | Refusal] = {
-                    **vectors.reuse(reader, generation, list(wanted))
-                }
+                found: dict[bytes, np.ndarray | Refusal] = {**vectors.reuse(reader, generation, list(wanted))}
             missing = [(title, chunk) for key, (title, chunk) in wanted.items() if key not in found]
             prefix = generation.space.document_prefix
             texts = [prefix + embedded_text(title, chunk.heading, chunk.content) for title, chunk in missing]
@@ -286,28 +213,6 @@ class SyncRun:
                 failed.append(_refused(item, refused))
         total = sum(len(item.chunks) for item in storables)
         return store.Ready(parcel, storables, failed, len(missing), max(total - len(missing), 0))
-
-    def _embedder(self, generation: Generation) -> Embedder:
-        space, wanted = generation.space, self.settings.embedding
-        model = models.embedding_model(
-            self.settings,
-            space.provider,
-            space.model,
-            space.dimensions,
-            shorten=space.shortened,
-            tokenizer=self.tokenizer,
-        )
-        return Embedder(
-            model,
-            Bounds(wanted.batch_inputs, wanted.batch_tokens, wanted.deadline),
-            usd_per_million_tokens=self.settings.prices.get(space.model, 0.0),
-            max_cost=self.options.max_cost,
-        )
-
-    def _wanted_space(self) -> Space:
-        provider, model, dimensions, shortened = models.wanted_space(self.settings)
-        wanted = self.settings.embedding
-        return Space(provider, model, dimensions, shortened, wanted.query_prefix, wanted.document_prefix)
 
     def _rules(self, source: Source) -> crawling.Rules:
         common = self.settings.crawl
@@ -336,7 +241,9 @@ class SyncRun:
         for known in plan.quarantined:
             self.report.problem(Problem(known.path, known.stage, known.reason))
         for known in plan.unknown:
-            self.report.problem(Problem(known.path, "crawl", "cannot be seen now: what is stored of it is kept"))
+            self.report.problem(
+                Problem(known.path, "crawl", "cannot be seen now: what is stored of it is kept")
+            )
         if plan.held:
             self.report.problem(
                 Problem(
@@ -370,28 +277,3 @@ class SyncRun:
 
 def _refused(item: Prepared, refusal: Refusal) -> Failed:
     return Failed(item.todo, item.document.signature, item.document.content_hash, "embed", refusal.reason)
-
-
-def _final(report: Report) -> runs.Status:
-    assert report.status != "planned"
-    return report.status
-
-
-def _finish(conninfo: str, report: Report) -> None:
-    """Write the end of a run that failed, on a connection of its own: the other one may be what broke."""
-    if report.run_id is None:
-        return
-    try:
-        with connect(conninfo) as connection:
-            runs.finish(connection, report.run_id, "failed", report.as_json(), report.error)
-    except Exception as error:  # noqa: BLE001 -- the first error is the one to be seen
-        report.error += f" (and its end could not be recorded: {error})"
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted; what was done until then is stored, the next sync goes on from there"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-__all__ = ["FailedError", "Options", "Progress", "Quiet", "at_once", "run_sync"]

@@ -156,7 +156,8 @@ def _absent(
     """Known paths that the crawl did not list: missing, and unknown."""
     here = {entry.path for entry in crawl.entries}
     too_large = {problem.path for problem in crawl.too_large}
-    missing, unknown = [], []
+    missing: list[LedgerEntry] = []
+    unknown: list[LedgerEntry] = []
     for path, known in ledger.items():
         if path in here:
             continue

@@ -202,7 +202,4 @@ def _read(path: str) -> tuple[bytes, Signature]:
 
 
 def _signature(status: os.stat_result) -> Signature:
-    return Signature(
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    )
-
+    return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from schema.records import Problem
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from schema.records import Problem
 
 STAGES = ("crawl", "extract", "chunk", "embed", "store", "index")
 SHOWN_PROBLEMS = 1000
@@ -80,6 +80,21 @@ class Report:
             **({"error": self.error} if self.error else {}),
         }
 
+    @classmethod
+    def of_json(cls, value: dict[str, Any]) -> Report:
+        """The report that `as_json` gave."""
+        return cls(
+            run_id=value["run_id"],
+            status=value["status"],
+            documents=Documents(**value["documents"]),
+            chunks=Chunks(**value["chunks"]),
+            tokens=value["tokens"],
+            cost_usd=value["cost_usd"],
+            seconds=value["seconds"],
+            problems=[Problem(**problem) for problem in value["problems"]],
+            error=value.get("error", ""),
+        )
+
     def as_markdown(self, title: str) -> str:
         """For the Prefect artifact."""
         documents = " | ".join(str(count) for count in asdict(self.documents).values())
@@ -90,14 +105,18 @@ class Report:
             "|" + "---|" * len(asdict(self.documents)),
             f"| {documents} |",
             "",
-            f"Chunks: {self.chunks.total} in all, {self.chunks.embedded} embedded, {self.chunks.reused} reused. "
-            f"Tokens: {self.tokens}, cost ${self.cost_usd:.4f}. Seconds: {self.seconds['total']:.2f}.",
+            (
+                f"Chunks: {self.chunks.total} in all, {self.chunks.embedded} embedded, {self.chunks.reused} reused. "
+                f"Tokens: {self.tokens}, cost ${self.cost_usd:.4f}. Seconds: {self.seconds['total']:.2f}."
+            ),
         ]
         if self.error:
             lines += ["", f"**{self.error}**"]
         if self.problems:
             lines += ["", "| document | stage | reason |", "|---|---|---|"]
-            lines += [f"| {_cell(p.path)} | {p.stage} | {_cell(p.reason)} |" for p in self.problems[:SHOWN_PROBLEMS]]
+            lines += [
+                f"| {_cell(p.path)} | {p.stage} | {_cell(p.reason)} |" for p in self.problems[:SHOWN_PROBLEMS]
+            ]
         return "\n".join(lines) + "\n"
 
 

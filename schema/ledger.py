@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from schema.records import LedgerEntry, Signature
-from schema.sql import statement
+from schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,8 +109,7 @@ def remove(connection: Connection, source: Source, paths: Sequence[str]) -> None
 
 def totals(connection: Connection, source: Source) -> tuple[int, int]:
     """Documents and chunks of a source."""
-    row = connection.execute(statement("count_chunks"), {"source_id": source.id}).fetchone()
-    assert row is not None
+    row = fetch_one(connection, "count_chunks", {"source_id": source.id})
     return int(row[0]), int(row[1])
 
 

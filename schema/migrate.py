@@ -43,7 +43,9 @@ def pending(connection: psycopg.Connection[Any]) -> list[str]:
 
 
 def _apply(conninfo: str) -> None:
-    import yoyo  # noqa: PLC0415 -- needed once in a database's life
+    import yoyo as untyped  # noqa: PLC0415 -- needed once in a database's life
+
+    yoyo: Any = untyped
 
     parameters = {name: value for name, value in conninfo_to_dict(conninfo).items() if value is not None}
     backend = yoyo.get_backend("postgresql+psycopg:///?" + urlencode(parameters))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from schema.sql import statement
+from schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,12 +32,13 @@ class Run:
 def start(connection: Connection, flow: str, started_by: str) -> int:
     """Open a run's row; rows of runs whose process died are closed first."""
     connection.execute(statement("bury_runs"), {"flow": flow})
-    row = connection.execute(statement("start_run"), {"flow": flow, "started_by": started_by}).fetchone()
-    assert row is not None
+    row = fetch_one(connection, "start_run", {"flow": flow, "started_by": started_by})
     return int(row[0])
 
 
-def finish(connection: Connection, run_id: int, status: Status, report: dict[str, Any], error: str = "") -> None:
+def finish(
+    connection: Connection, run_id: int, status: Status, report: dict[str, Any], error: str = ""
+) -> None:
     values = {"id": run_id, "status": status, "report": Jsonb(report), "error": error}
     connection.execute(statement("finish_run"), values)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schema.records import Source
-from schema.sql import statement
+from schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,14 +44,14 @@ def ensure_source(
     free = name if name not in taken else next(n for n in numbered if n not in taken)
     values = {"name": free, "root": root, "include": list(include or ()), "exclude": list(exclude or ())}
     collection_id = ensure_collection(connection, collection or free)
-    inserted = connection.execute(statement("insert_source"), {**values, "collection_id": collection_id}).fetchone()
-    assert inserted is not None
-    return Source(inserted[0], free, root, collection_id, collection or free, tuple(include or ()), tuple(exclude or ()))
+    inserted = fetch_one(connection, "insert_source", {**values, "collection_id": collection_id})
+    return Source(
+        inserted[0], free, root, collection_id, collection or free, tuple(include or ()), tuple(exclude or ())
+    )
 
 
 def ensure_collection(connection: Connection, name: str) -> int:
-    row = connection.execute(statement("upsert_collection"), {"name": name}).fetchone()
-    assert row is not None
+    row = fetch_one(connection, "upsert_collection", {"name": name})
     return int(row[0])
 
 

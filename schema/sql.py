@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiosql
 from psycopg import sql
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schema.connect import Connection
     from schema.records import Generation
 
 _QUERIES = aiosql.from_path(Path(__file__).parent / "statements", "psycopg", mandatory_parameters=False)
@@ -31,3 +34,16 @@ def statement(name: str, generation: Generation | None = None) -> sql.Composed:
         index=sql.Identifier(generation.index),
         dimensions=sql.Literal(generation.space.dimensions),
     )
+
+
+def fetch_one(
+    connection: Connection,
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    generation: Generation | None = None,
+) -> tuple[Any, ...]:
+    """The row of a statement that always has one."""
+    row = connection.execute(statement(name, generation), parameters).fetchone()
+    if row is None:
+        raise LookupError(f"{name} gave no row")
+    return row

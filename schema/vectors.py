@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pgvector import HalfVector
 
 from schema.records import Generation, Space
-from schema.sql import statement
+from schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,10 +44,8 @@ def ensure_active(connection: Connection, wanted: Callable[[], Space]) -> Genera
 
 def create_generation(connection: Connection, space: Space, state: str) -> Generation:
     """A generation with its empty table, without an index."""
-    row = connection.execute(statement("upsert_space"), asdict(space)).fetchone()
-    assert row is not None
-    inserted = connection.execute(statement("insert_generation"), {"space_id": row[0], "state": state}).fetchone()
-    assert inserted is not None
+    row = fetch_one(connection, "upsert_space", asdict(space))
+    inserted = fetch_one(connection, "insert_generation", {"space_id": row[0], "state": state})
     generation = Generation(inserted[0], space, state)  # type: ignore[arg-type]
     connection.execute(statement("create_vectors", generation))
     if 2 * space.dimensions + 64 < PAGE_BYTES:
@@ -73,11 +72,9 @@ def reuse(connection: Connection, generation: Generation, hashes: Sequence[bytes
     return {row[0]: row[1].to_numpy().astype(np.float32) for row in rows}
 
 
-def add_vectors(
-    connection: Connection, generation: Generation, rows: Sequence[tuple[int, int, Any]]
-) -> None:
-    """Copy in vectors as (chunk id, collection id, HalfVector)."""
+def add_vectors(connection: Connection, generation: Generation, rows: Sequence[tuple[int, int, Any]]) -> None:
+    """Copy in vectors as (chunk id, collection id, vector of shape (dimensions,), float32)."""
     with connection.cursor().copy(statement("copy_vectors", generation)) as copy:
         copy.set_types(["int8", "int4", "halfvec"])
-        for row in rows:
-            copy.write_row(row)
+        for chunk_id, collection_id, vector in rows:
+            copy.write_row((chunk_id, collection_id, HalfVector(vector)))

@@ -31,7 +31,9 @@ def wanted_space(settings: Settings) -> tuple[Literal["local", "openai"], str, i
             raise ConfigError(f"PGFOLIO_EMBEDDING__MODEL: the local models are {', '.join(LOCAL_MODELS)}")
         if dimensions not in DIMENSIONS:
             choices = ", ".join(map(str, DIMENSIONS))
-            raise ConfigError(f"PGFOLIO_EMBEDDING__DIMENSIONS: the local model has {choices}, not {dimensions}")
+            raise ConfigError(
+                f"PGFOLIO_EMBEDDING__DIMENSIONS: the local model has {choices}, not {dimensions}"
+            )
         return provider, LOCAL_MODELS[0], dimensions, False
     from config.models.openai import EMBEDDING_MODEL, KNOWN_DIMENSIONS, probe_dimensions  # noqa: PLC0415
 
@@ -58,7 +60,9 @@ def embedding_model(
     from config.models.openai import OpenAIEmbeddings  # noqa: PLC0415
 
     client = _client(settings, settings.embedding.timeout)
-    return OpenAIEmbeddings(client, model, dimensions, shorten=shorten, in_flight=settings.embedding.in_flight)
+    return OpenAIEmbeddings(
+        client, model, dimensions, shorten=shorten, in_flight=settings.embedding.in_flight
+    )
 
 
 def chat_model(settings: Settings) -> ChatModel | None:

@@ -33,7 +33,9 @@ class BundledTokenizer:
     tokenised once. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._tokenizer = Tokenizer.from_file(str(_package() / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+        self._tokenizer = Tokenizer.from_file(
+            str(_package() / "tokenizers" / "l2_supercat_tokenizer_config.json")
+        )
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._kept: dict[str, np.ndarray] = {}
@@ -72,7 +74,9 @@ class LocalModel:
 
     def __init__(self, dimensions: int = DIMENSIONS[0], tokenizer: BundledTokenizer | None = None) -> None:
         if dimensions not in DIMENSIONS:
-            raise ValueError(f"the local model has {', '.join(map(str, DIMENSIONS))} dimensions, not {dimensions}")
+            raise ValueError(
+                f"the local model has {', '.join(map(str, DIMENSIONS))} dimensions, not {dimensions}"
+            )
         self.dimensions = dimensions
         self._tokenizer = tokenizer or BundledTokenizer()
         self._table = _load_table()
@@ -92,7 +96,7 @@ class LocalModel:
     def _sum(self, ids: np.ndarray) -> np.ndarray:
         """Sum of the tokens' vectors, by blocks so that a giant text needs no giant array."""
         blocks = (ids[i : i + len(self._ones)] for i in range(0, len(ids), len(self._ones)))
-        total: np.ndarray = sum(self._ones[: len(b)] @ self._table.take(b, axis=0) for b in blocks)  # type: ignore[assignment]
+        total: np.ndarray = sum(self._ones[: len(b)] @ self._table.take(b, axis=0) for b in blocks)
         return total
 
 
@@ -104,7 +108,7 @@ def _package() -> Path:
 
 
 def _load_table() -> np.ndarray:
-    """wordllama's matrix of shape (vocabulary, 256), float32."""
+    """Wordllama's matrix of shape (vocabulary, 256), float32."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     from wordllama import WordLlama  # noqa: PLC0415 -- 0.25 s that a no-op sync must not pay

@@ -36,7 +36,9 @@ class OpenAIEmbeddings:
     """Vectors as the server gives them, shape (inputs, dimensions). `shorten` asks the server for that many
     dimensions; without it the model's own number is expected."""
 
-    def __init__(self, client: openai.OpenAI, model: str, dimensions: int, *, shorten: bool, in_flight: int) -> None:
+    def __init__(
+        self, client: openai.OpenAI, model: str, dimensions: int, *, shorten: bool, in_flight: int
+    ) -> None:
         self.dimensions = dimensions
         self.in_flight = in_flight
         self._client = client
@@ -130,17 +132,23 @@ def _told(what: str) -> Iterator[None]:
     except openai.PermissionDeniedError as error:
         raise FatalModelError(f"{what}: not permitted (403): {_message(error)}") from error
     except openai.NotFoundError as error:
-        raise FatalModelError(f"{what} is not known to the server (404): check the model and OPENAI_BASE_URL") from error
+        raise FatalModelError(
+            f"{what} is not known to the server (404): check the model and OPENAI_BASE_URL"
+        ) from error
     except openai.RateLimitError as error:
         if error.code == "insufficient_quota":
             raise FatalModelError(f"{what}: the quota is spent: add credit or change the key") from error
         raise TransientError(f"{what}: rate limit (429)", _retry_after(error)) from error
     except (openai.APITimeoutError, openai.APIConnectionError) as error:
         cause = error.__cause__ or error
-        raise TransientError(f"{what}: no connection to the server: {cause}; check OPENAI_BASE_URL") from error
+        raise TransientError(
+            f"{what}: no connection to the server: {cause}; check OPENAI_BASE_URL"
+        ) from error
     except openai.APIStatusError as error:
         if error.status_code in {408, 409, 425} or error.status_code >= 500:
-            raise TransientError(f"{what}: the server failed ({error.status_code})", _retry_after(error)) from error
+            raise TransientError(
+                f"{what}: the server failed ({error.status_code})", _retry_after(error)
+            ) from error
         raise RefusedError(f"{what}: refused ({error.status_code}): {_message(error)}") from error
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
         raise TransientError(f"{what}: an answer that cannot be read: {type(error).__name__}") from error
@@ -158,4 +166,11 @@ def _retry_after(error: openai.APIStatusError) -> float | None:
         return None
 
 
-__all__ = ["CHAT_MODEL", "EMBEDDING_MODEL", "ModelError", "OpenAIChat", "OpenAIEmbeddings", "probe_dimensions"]
+__all__ = [
+    "CHAT_MODEL",
+    "EMBEDDING_MODEL",
+    "ModelError",
+    "OpenAIChat",
+    "OpenAIEmbeddings",
+    "probe_dimensions",
+]

@@ -8,17 +8,18 @@ join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
 left join ledger l on l.source_id = d.source_id and l.path = d.path
 where d.id > :after
-  and (:collections::text[] is null or k.name = any(:collections))
+  and (:collection::text is null or k.name = :collection)
   and (:source::text is null or s.name = :source)
   and (:path::text is null or d.path = :path)
 order by d.id
 limit :limit;
 
 -- name: get_document
--- One document.
+-- One document with its text.
 select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
        (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
-       d.language::text, d.created_at, d.updated_at, d.synced_at
+       d.language::text, d.created_at, d.updated_at, d.synced_at,
+       d.text
 from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
@@ -32,11 +33,11 @@ from chunks where document_id = :document_id order by ordinal;
 
 -- name: list_collections
 -- Collections with their counts.
-select k.id, k.name, count(distinct d.id), coalesce(sum(n.chunks), 0)::bigint, max(d.synced_at)
+select k.id, k.name,
+       (select count(*) from documents d where d.collection_id = k.id),
+       (select count(*) from chunks c where c.collection_id = k.id),
+       (select max(d.synced_at) from documents d where d.collection_id = k.id)
 from collections k
-left join documents d on d.collection_id = k.id
-left join lateral (select count(*) as chunks from chunks c where c.document_id = d.id) n on true
-group by k.id
 order by k.name;
 
 -- name: collection_ids

@@ -58,7 +58,7 @@ order by c.hash, c.id;
 
 -- name: chunks_without_vector
 -- The next chunks that this generation lacks, in the order of their ids.
-select c.id, c.collection_id, c.content, c.heading, d.title, c.hash
+select c.id, c.collection_id, c.content, c.heading, d.title, c.hash, c.tokens
 from chunks c join documents d on d.id = c.document_id
 where c.id > :after and not exists (select from {vectors} v where v.chunk_id = c.id)
 order by c.id
@@ -69,6 +69,10 @@ limit :limit;
 select count(*), coalesce(sum(c.tokens), 0)
 from chunks c
 where not exists (select from {vectors} v where v.chunk_id = c.id);
+
+-- name: count_all_chunks
+-- Chunks and their tokens.
+select count(*), coalesce(sum(tokens), 0) from chunks;
 
 -- name: index_state
 -- Whether the HNSW index is there and valid, and its size in bytes.

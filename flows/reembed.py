@@ -1,0 +1,45 @@
+"""The Prefect flow `reembed`: started by hand, moves the corpus to another embedding space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from config.settings import load_settings
+from flows.reembedding import run_reembed, with_model
+from flows.run import FailedError, Options
+from flows.sync import as_task, ended, publish, watched_by
+from schema.connect import database
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+
+@flow(name="reembed", persist_result=False)
+def reembed(
+    provider: Literal["local", "openai"] | None = None,
+    model: str | None = None,
+    dimensions: int | None = None,
+    *,
+    max_cost: float | None = None,
+) -> State[Any]:
+    """Embed every stored chunk with another model, then switch.
+
+    Args:
+        provider: local, or openai for any OpenAI-compatible server; none of the three: as the settings say.
+        model: the provider's name of the model.
+        dimensions: fewer than the model's own, where it offers that.
+        max_cost: stop before spending more, in US dollars.
+    """
+    settings = with_model(load_settings(), provider, model, dimensions)
+    options = Options(max_cost=max_cost, started_by=f"prefect {flow_run.get_name() or ''}".strip())
+    with database(settings) as conninfo:
+        try:
+            report = run_reembed(settings, conninfo, options, progress=watched_by.get(), step=as_task)
+        except FailedError as error:
+            publish("reembed", error.report)
+            raise
+    publish("reembed", report)
+    return ended(report)

@@ -1,0 +1,179 @@
+"""One execution of a flow: what the user asked, what it shares, its row in `runs` from beginning to end."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from config import models
+from flows.embed import Bounds, Embedder
+from flows.report import Report
+from schema import runs
+from schema.connect import connect
+from schema.records import Space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from config.models.local import BundledTokenizer
+    from config.settings import Settings
+    from schema.connect import Connection
+    from schema.records import Generation
+
+Result = TypeVar("Result")
+
+
+class Step(Protocol):
+    """Calls one part of a flow: at once, or as a Prefect task."""
+
+    def __call__(self, name: str, work: Callable[..., Result], /, *args: Any) -> Result: ...
+
+
+def at_once(name: str, work: Callable[..., Result], /, *args: Any) -> Result:
+    """The step of a run without Prefect."""
+    del name
+    return work(*args)
+
+
+class Progress(Protocol):
+    """Told what goes on, for a display."""
+
+    def stage(self, text: str) -> None: ...
+
+    def begin(self, files: int) -> None: ...
+
+    def advance(self, files: int, chunks: int) -> None: ...
+
+
+class Quiet:
+    """The progress of a run that nobody watches."""
+
+    def stage(self, text: str) -> None: ...
+
+    def begin(self, files: int) -> None: ...
+
+    def advance(self, files: int, chunks: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked of one run."""
+
+    plan_only: bool = False
+    full: bool = False
+    approve_deletes: int = 0
+    max_cost: float | None = None
+    started_by: str = "command"
+
+
+class FailedError(Exception):
+    """The run could not go on; what it had stored stays."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class Run:
+    """What the parts of one execution share; made when first needed, so that a run that finds nothing to do
+    loads no model."""
+
+    def __init__(
+        self, settings: Settings, conninfo: str, options: Options, progress: Progress | None = None
+    ) -> None:
+        self.settings = settings
+        self.conninfo = conninfo
+        self.options = options
+        self.progress = progress or Quiet()
+        self.report = Report()
+
+    @contextmanager
+    def recorded(self, flow: Literal["sync", "reembed"]) -> Iterator[Connection]:
+        """The run's connection, and its row in `runs`, finished whatever happens (a plan leaves no row).
+
+        Raises FailedError for every error; an interrupt stays one.
+        """
+        began = time.perf_counter()
+        try:
+            with connect(self.conninfo) as connection:
+                if self.options.plan_only:
+                    self.report.status = "planned"
+                else:
+                    self.report.run_id = runs.start(connection, flow, self.options.started_by)
+                    connection.commit()
+                yield connection
+                self.report.seconds["total"] = time.perf_counter() - began
+                self._finish(connection)
+        except BaseException as error:
+            self.report.status, self.report.error = "failed", sentence(error)
+            self.report.seconds["total"] = time.perf_counter() - began
+            self._finish_failed()
+            if isinstance(error, Exception):
+                raise FailedError(self.report.error, self.report) from error
+            raise
+
+    @cached_property
+    def tokenizer(self) -> BundledTokenizer:
+        from config.models.local import BundledTokenizer  # noqa: PLC0415 -- a no-op needs no model
+
+        return BundledTokenizer()
+
+    def wanted_space(self) -> Space:
+        """The space that the settings ask for. Raises ConfigError or ModelError."""
+        provider, model, dimensions, shortened = models.wanted_space(self.settings)
+        wanted = self.settings.embedding
+        return Space(provider, model, dimensions, shortened, wanted.query_prefix, wanted.document_prefix)
+
+    @contextmanager
+    def embedder(self, generation: Generation) -> Iterator[Embedder]:
+        """The embedder of a generation's space; what it spent goes into the report."""
+        space, wanted = generation.space, self.settings.embedding
+        model = models.embedding_model(
+            self.settings,
+            space.provider,
+            space.model,
+            space.dimensions,
+            shorten=space.shortened,
+            tokenizer=self.tokenizer,
+        )
+        embedder = Embedder(
+            model,
+            Bounds(wanted.batch_inputs, wanted.batch_tokens, wanted.deadline),
+            usd_per_million_tokens=self.price(space),
+            max_cost=self.options.max_cost,
+        )
+        try:
+            yield embedder
+        finally:
+            embedder.stop()
+            self.report.tokens += embedder.tokens
+            self.report.cost_usd += embedder.cost
+
+    def price(self, space: Space) -> float:
+        """US dollars for a million tokens."""
+        return self.settings.prices.get(space.model, 0.0)
+
+    def _finish(self, connection: Connection) -> None:
+        if self.report.run_id is not None and self.report.status != "planned":
+            runs.finish(
+                connection, self.report.run_id, self.report.status, self.report.as_json(), self.report.error
+            )
+
+    def _finish_failed(self) -> None:
+        """On a connection of its own: the run's may be what broke."""
+        if self.report.run_id is None:
+            return
+        try:
+            with connect(self.conninfo) as connection:
+                self._finish(connection)
+        except Exception as error:  # noqa: BLE001 -- the first error is the one to be seen
+            self.report.error += f" (and the run's end could not be recorded: {error})"
+
+
+def sentence(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted; what was done until then is stored, the next sync goes on from there"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,103 @@
+"""The Prefect flow `sync`: the pipeline's parts as tasks, the report as a Markdown artifact.
+
+Deployed by prefect.yaml as `flows.sync:sync`. A run that did its work with something missing ends as Completed
+under the name Degraded, so that it can be seen, filtered and alerted on.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from config.settings import load_settings
+from flows.choose import chosen_sources
+from flows.pipeline import run_sync
+from flows.report import Report
+from flows.run import FailedError, Options, Progress
+from schema.connect import connect, database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prefect.client.schemas.objects import State
+
+Result = TypeVar("Result")
+watched_by: ContextVar[Progress | None] = ContextVar("watched_by", default=None)
+"""The display of the command that started the flow in its own process."""
+
+
+def as_task(name: str, work: Callable[..., Result], *args: Any) -> Result:
+    """A part of the pipeline as a Prefect task. Its arguments (connections, clients) cannot be pickled, and it
+    is not retried as a whole: retries belong to the request that failed."""
+    # A plain task: its result is what `work` returns, which mypy cannot see through prefect's overloads.
+    made: Any = task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)
+    result: Result = made(*args)
+    return result
+
+
+@flow(name="sync", flow_run_name="sync {sources}", persist_result=False, validate_parameters=True)
+def sync(
+    sources: list[str] | None = None,
+    *,
+    full: bool = False,
+    approve_deletes: int = 0,
+    max_cost: float | None = None,
+) -> State[Any]:
+    """Bring what is stored in line with the folders.
+
+    Args:
+        sources: names of sources, or folders; none means all that are known.
+        full: read every file, whatever its stat says.
+        approve_deletes: let up to so many removals pass.
+        max_cost: stop before spending more, in US dollars.
+    """
+    settings = load_settings()
+    options = Options(
+        False, full, approve_deletes, max_cost, started_by=f"prefect {flow_run.get_name() or ''}".strip()
+    )
+    with database(settings) as conninfo:
+        with connect(conninfo) as connection:
+            chosen = chosen_sources(connection, settings, sources or [])
+        try:
+            report = run_sync(settings, conninfo, chosen, options, progress=watched_by.get(), step=as_task)
+        except FailedError as error:
+            publish("sync", error.report)
+            raise
+    publish("sync", report)
+    return ended(report)
+
+
+def run_watched(made: Any, display: Progress, **parameters: Any) -> Report:
+    """Run a flow in this process, with the command's display. Raises what the flow raises."""
+    token = watched_by.set(display)
+    try:
+        state = made(**parameters, return_state=True)
+    finally:
+        watched_by.reset(token)
+    found: dict[str, Any] = state.result(raise_on_failure=True)
+    return Report.of_json(found)
+
+
+def publish(name: str, report: Report) -> None:
+    create_markdown_artifact(
+        key=f"{name}-report",
+        markdown=report.as_markdown(name),
+        description=f"run {report.run_id}: {report.status}",
+    )
+
+
+def ended(report: Report) -> State[Any]:
+    """The flow run's final state, with the report as its data."""
+    counts = report.documents
+    message = (
+        f"{counts.added} added, {counts.changed} changed, {counts.moved} moved, {counts.removed} removed, "
+        f"{counts.unchanged} unchanged, {counts.failed} failed, {counts.held} held; {len(report.problems)} problems"
+    )
+    name = "Completed" if report.status == "complete" else "Degraded"
+    return Completed(name=name, message=message, data=report.as_json())

@@ -1,0 +1,163 @@
+"""Everything on one machine: the API, a first sync, and a Prefect server with the schedule, each as a process.
+
+Processes are started and stopped here; what they do stands elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from config.settings import child_environment, prefect_api_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+START_TIMEOUT = 90.0
+STOP_TIMEOUT = 10.0
+QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_LOGGING_LEVEL": "WARNING"}
+
+
+class ChildError(Exception):
+    """A program that `up` started ended, or did not answer in time."""
+
+
+class Interval(click.ParamType[int]):
+    """`90s`, `15m`, `2h`, `1d` as seconds; 0 for never."""
+
+    name = "interval"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+)([smhd]?)", value.strip())
+        if not found:
+            self.fail(f"{value!r} is no interval: write 90s, 15m, 2h, 1d, or 0 for never", param, ctx)
+        return int(found[1]) * UNITS[found[2] or "s"]
+
+
+@dataclass
+class Children:
+    """Programs that live as long as we do; the last one started is the first one stopped."""
+
+    logs: Path
+    _running: list[tuple[str, subprocess.Popen[bytes]]] = field(default_factory=list)
+
+    def start(
+        self, name: str, *arguments: str, environment: dict[str, str] | None = None, own_output: bool = False
+    ) -> None:
+        """A Python module as a process. Its output goes to a log of its own unless it is the terminal's."""
+        output: IO[bytes] | None = None if own_output else (self.logs / f"{name}.log").open("ab")
+        child = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            env=child_environment(**environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # the terminal's Ctrl-C is for us: we stop them in order
+        )
+        self._running.append((name, child))
+
+    def check(self) -> None:
+        """Raises ChildError if one has ended."""
+        for name, child in self._running:
+            if (code := child.poll()) is not None:
+                hint = f"; see {self.logs / name}.log" if (self.logs / f"{name}.log").exists() else ""
+                raise ChildError(f"{name} ended with exit code {code}{hint}")
+
+    def wait_for(self, url: str, what: str) -> None:
+        """Until the address answers with success. Raises ChildError."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while not answers(url):
+            self.check()
+            if time.monotonic() > deadline:
+                raise ChildError(f"{what} did not answer at {url} within {START_TIMEOUT:.0f} s")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        for _, child in reversed(self._running):
+            child.terminate()
+            try:
+                child.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self._running.clear()
+
+
+def answers(url: str, timeout: float = 1.0) -> bool:
+    """Whether a GET of a local or configured address succeeds."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310 -- our own or configured
+            return bool(response.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def children(home: Path) -> Iterator[Children]:
+    logs = home / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    started = Children(logs)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def start_schedule(started: Children, home: Path, every: int) -> str:
+    """The schedule as a Prefect deployment, on the configured Prefect API or on a server of our own on loopback.
+    Returns the API's address."""
+    url = prefect_api_url()
+    environment = dict(QUIET)
+    if url is None:
+        port = _free_port()
+        url = f"http://127.0.0.1:{port}/api"
+        environment["PREFECT_HOME"] = str(home / "prefect")
+        arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        started.start("prefect", "prefect", *arguments, environment=environment)
+        started.wait_for(f"{url}/health", "the Prefect server")
+        _state(home).write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    started.start(
+        "schedule", "flows.schedule", str(every), environment={**environment, "PREFECT_API_URL": url}
+    )
+    return url
+
+
+def forget_schedule(home: Path) -> None:
+    _state(home).unlink(missing_ok=True)
+
+
+def running_prefect(home: Path) -> str | None:
+    """A Prefect API that answers: the configured one, or that of a running `up`."""
+    url = prefect_api_url()
+    if url is None:
+        try:
+            url = str(json.loads(_state(home).read_text())["url"])
+        except (OSError, ValueError, KeyError):
+            return None
+    return url if answers(f"{url.rstrip('/')}/health", timeout=2.0) else None
+
+
+def _state(home: Path) -> Path:
+    return home / "prefect.json"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,100 @@
+"""The active space with its model, and the vectors of questions: embedded in threads, each once.
+
+The event loop never waits for a model: the local one computes and the others wait in threads of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from config.models import embedding_model
+from schema.search import active_generation, reading
+
+if TYPE_CHECKING:
+    from config.models import EmbeddingModel
+    from config.settings import Settings
+    from schema.records import Generation
+    from schema.search import Pool
+
+THREADS = 32
+"""Questions that may wait for a slow model server at once."""
+
+KEPT = 1000
+"""Vectors of the latest questions: a client that pages or refines asks the same one again."""
+
+
+class ActiveSpace:
+    """One generation with its model."""
+
+    def __init__(self, generation: Generation, model: EmbeddingModel, threads: ThreadPoolExecutor) -> None:
+        self.generation = generation
+        self._model = model
+        self._threads = threads
+        self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._waiting: dict[str, asyncio.Task[np.ndarray]] = {}
+
+    async def vector(self, question: str) -> np.ndarray:
+        """The question's vector, shape (dimensions,). Raises a ModelError."""
+        if (kept := self._kept.get(question)) is not None:
+            self._kept.move_to_end(question)
+            return kept
+        task = self._waiting.get(question)
+        if task is None:
+            task = self._waiting[question] = asyncio.create_task(self._embed(question))
+            task.add_done_callback(lambda done: self._done(question, done))
+        return await asyncio.shield(task)  # one who leaves does not take it from the others who wait
+
+    async def _embed(self, question: str) -> np.ndarray:
+        text = self.generation.space.query_prefix + question
+        embed = partial(self._model.embed, [text])
+        embeddings = await asyncio.get_running_loop().run_in_executor(self._threads, embed)
+        vector: np.ndarray = embeddings.vectors[0]
+        return vector
+
+    def _done(self, question: str, task: asyncio.Task[np.ndarray]) -> None:
+        self._waiting.pop(question, None)
+        if not task.cancelled() and task.exception() is None:
+            self._kept[question] = task.result()
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+
+
+class ActiveSpaces:
+    """The active space as it was last seen, loaded anew after a switch."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="model")
+        self._lock = asyncio.Lock()
+        self._current: ActiveSpace | None = None
+
+    async def current(self) -> ActiveSpace | None:
+        """The active space, or None while nothing was ever synced. Raises ConfigError or a ModelError."""
+        return self._current or await self.refresh(None)
+
+    async def refresh(self, seen: ActiveSpace | None) -> ActiveSpace | None:
+        """Look again, because `seen` is no longer the active one."""
+        async with self._lock:
+            if self._current is seen:
+                generation = await reading(self._pool, active_generation)
+                self._current = None if generation is None else await self._load(generation)
+        return self._current
+
+    def close(self) -> None:
+        """Ends without waiting for requests that are still under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _load(self, generation: Generation) -> ActiveSpace:
+        space = generation.space
+        load = partial(
+            embedding_model, self._settings, space.provider, space.model, space.dimensions, shorten=space.shortened
+        )
+        model = await asyncio.get_running_loop().run_in_executor(self._threads, load)
+        return ActiveSpace(generation, model, self._threads)

@@ -1,0 +1,267 @@
+"""Answers a question from what is retrieved: written by the chat model with checked citations, or, without one,
+the best-matching sentences quoted. Used by the API and the terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+from config.models.base import Completion
+from config.prompts import DEFAULT
+from query_api import context, quote
+from query_api.contracts import AnswerSource, Citation, Usage, shown_title
+from query_api.passages import Passage, excerpt, passages
+from schema import search as stored
+from schema.search import reading
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+    from config.models import ChatModel
+    from config.prompts import Prompt
+    from query_api.retrieve import Query, Retriever
+    from schema.search import AsyncConnection, Hit
+
+Result = TypeVar("Result")
+
+NOTHING = "Nothing in the documents answers this question."
+THREADS = 32
+"""Answers that may wait for a chat model at once."""
+
+
+class UnknownPromptError(Exception):
+    """A prompt that prompts.yaml does not have; the message names those that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`answered` is false when the documents do not hold the answer; `mode` says who wrote it."""
+
+    text: str
+    answered: bool
+    mode: Literal["generated", "extractive"]
+    citations: Sequence[Citation] = ()
+    sources: Sequence[AnswerSource] = ()
+    model: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with what was retrieved for it."""
+
+    question: str
+    prompt: Prompt
+    hits: Sequence[Hit]
+    sources: Sequence[AnswerSource] = field(default_factory=list)
+
+
+Event: TypeAlias = str | Citation | Answer
+"""Of a streamed answer: pieces of its text, then its citations, the whole last."""
+
+
+class Answerer:
+    """Answers questions; safe to use by many requests at once."""
+
+    def __init__(self, retriever: Retriever, chat: ChatModel | None, prompts: Mapping[str, Prompt]) -> None:
+        self._retriever = retriever
+        self._chat = chat
+        self._prompts = prompts
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
+
+    def close(self) -> None:
+        """Ends without waiting for requests that are still under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def ask(self, query: Query, prompt: str = DEFAULT) -> Asked:
+        """Retrieve. Raises UnknownPromptError and what retrieving raises."""
+        if prompt not in self._prompts:
+            raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(sorted(self._prompts))}")
+        retrieved = await self._retriever.retrieve(query)
+        hits = [found.hit for found in retrieved.found]
+        return Asked(query.text, self._prompts[prompt], hits, _sources(hits))
+
+    async def answer(self, asked: Asked) -> Answer:
+        """The whole answer. Raises a ModelError, DatabaseError."""
+        if self._chat is None:
+            return await self._extract(asked)
+        if not asked.hits:
+            return self._refused(asked, None)
+        documents, shown = context.pack(asked.hits)
+        system, user = asked.prompt.render(question=asked.question, context=documents)
+        completion = await self._in_thread(partial(self._chat.complete, system, user))
+        return await self._generated(asked, shown, completion)
+
+    async def stream(self, asked: Asked) -> AsyncIterator[Event]:
+        """The same in pieces. When the consumer leaves, the model's request is ended."""
+        if self._chat is None or not asked.hits:
+            answer = await self.answer(asked)
+            yield answer.text
+        else:
+            documents, shown = context.pack(asked.hits)
+            system, user = asked.prompt.render(question=asked.question, context=documents)
+            completion = Completion("", self._chat.model, 0, 0)
+            held = ""
+            async for piece in _pulled(partial(self._chat.stream, system, user)):
+                if isinstance(piece, Completion):
+                    completion = piece
+                    continue
+                held += piece
+                if not _may_refuse(asked.prompt, held):
+                    yield held
+                    held = ""
+            answer = await self._generated(asked, shown, completion)
+            if not answer.answered:
+                yield answer.text
+            elif held:
+                yield held
+        for citation in answer.citations:
+            yield citation
+        yield answer
+
+    async def _generated(self, asked: Asked, shown: Sequence[Hit], completion: Completion) -> Answer:
+        text = completion.text.strip()
+        if not text or asked.prompt.refusal.casefold() in text.casefold():
+            return self._refused(asked, completion)
+        claims = list(context.claims(text, len(shown)))
+        in_code = await self._in_code(shown)
+        find = partial(_supports, claims, shown, in_code)
+        citations = await self._checked(shown, await self._in_thread(find))
+        usage = Usage(completion.input_tokens, completion.output_tokens)
+        return Answer(text, answered=True, mode="generated", citations=citations, sources=asked.sources,
+                      model=completion.model, usage=usage)  # fmt: skip
+
+    def _refused(self, asked: Asked, completion: Completion | None) -> Answer:
+        usage = Usage(completion.input_tokens, completion.output_tokens) if completion else None
+        mode: Literal["generated", "extractive"] = "extractive" if self._chat is None else "generated"
+        model = completion.model if completion else self._chat.model if self._chat else None
+        return Answer(NOTHING, answered=False, mode=mode, sources=asked.sources, model=model, usage=usage)
+
+    async def _extract(self, asked: Asked) -> Answer:
+        settings = self._retriever.settings.search
+        read = partial(_read, language=settings.language, asked=asked)
+        rarities, candidates, chunks = await reading(self._retriever.pool, read)
+        work = partial(_extracted, asked.question, rarities, candidates, chunks, settings.answer_threshold)
+        chosen = await self._in_thread(work)
+        if not chosen:
+            return self._refused(asked, None)
+        markers = {chunk: n for n, chunk in enumerate(dict.fromkeys(c.chunk for c in chosen), 1)}
+        quotes = [(markers[c.chunk], c.chunk, c.passage) for c in chosen]
+        citations = await self._checked(asked.hits, quotes)
+        text = "\n\n".join(f"{c.quote} [{c.marker}]" for c in citations)
+        return Answer(text, answered=True, mode="extractive", citations=citations, sources=asked.sources)
+
+    async def _in_code(self, hits: Sequence[Hit]) -> set[int]:
+        ids = [hit.chunk_id for hit in hits]
+        return await reading(self._retriever.pool, partial(stored.in_code, chunk_ids=ids))
+
+    async def _checked(self, hits: Sequence[Hit], quotes: Sequence[tuple[int, int, Passage]]) -> list[Citation]:
+        """Citations of (marker, chunk's place, passage), each compared with the stored text."""
+        places = [(hits[i], hits[i].start + p.start, hits[i].start + p.end, p.text) for _, i, p in quotes]
+        rows = [(hit.document_id, start, end, text) for hit, start, end, text in places]
+        verified = await reading(self._retriever.pool, partial(stored.stored_quotes, quotes=rows)) if rows else []
+        return [
+            Citation(marker, hit.chunk_id, hit.document_id, hit.path, shown_title(hit.title, hit.path), text, start, end, ok)
+            for (marker, _, _), (hit, start, end, text), ok in zip(quotes, places, verified, strict=True)
+        ]
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+async def _read(
+    connection: AsyncConnection, *, language: str, asked: Asked
+) -> tuple[dict[str, float], list[quote.Candidate], list[tuple[str, quote.Words]]]:
+    """The question's words, the passages and the chunks with theirs, in one snapshot."""
+    rarities = await stored.rarities(connection, language, asked.question)
+    in_code = await stored.in_code(connection, [hit.chunk_id for hit in asked.hits])
+    found = [
+        (place, passage)
+        for place, hit in enumerate(asked.hits)
+        for passage in passages(hit.content, in_code=hit.chunk_id in in_code)
+    ]
+    chunks = [f"{shown_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in asked.hits]
+    words = await stored.lexemes(connection, language, [p.text for _, p in found] + chunks)
+    candidates = [quote.Candidate(i, p, w) for (i, p), w in zip(found, words, strict=False)]
+    return rarities, candidates, list(zip(chunks, words[len(found) :], strict=True))
+
+
+def _extracted(
+    question: str,
+    rarities: dict[str, float],
+    candidates: list[quote.Candidate],
+    chunks: list[tuple[str, quote.Words]],
+    threshold: float,
+) -> list[quote.Candidate]:
+    relevant = quote.relevance(question, rarities, chunks)
+    if max(relevant, default=0.0) < threshold:
+        return []
+    return quote.choose(question, rarities, relevant, candidates)
+
+
+def _supports(
+    claims: Sequence[context.Claim], shown: Sequence[Hit], in_code: set[int]
+) -> list[tuple[int, int, Passage]]:
+    """For each claim the passage of its chunk that it rests on; the same passage once for a marker."""
+    found: dict[tuple[int, int], tuple[int, int, Passage]] = {}
+    for claim in claims:
+        hit = shown[claim.marker - 1]
+        choices = passages(hit.content, in_code=hit.chunk_id in in_code)
+        passage = quote.support(claim.text, choices) or excerpt(hit.content)
+        found.setdefault((claim.marker, passage.start), (claim.marker, claim.marker - 1, passage))
+    return list(found.values())
+
+
+def _sources(hits: Sequence[Hit]) -> list[AnswerSource]:
+    """The documents, in the order of their best chunks."""
+    best: dict[int, Hit] = {}
+    for hit in hits:
+        if hit.document_id not in best or hit.similarity > best[hit.document_id].similarity:
+            best[hit.document_id] = hit
+    return [
+        AnswerSource(hit.document_id, shown_title(hit.title, hit.path), hit.path, round(hit.similarity, 6))
+        for hit in best.values()
+    ]
+
+
+def _may_refuse(prompt: Prompt, text: str) -> bool:
+    """Whether what the model has said so far may become its refusal: then it is not shown yet."""
+    said = text.lstrip(" \n\"'*`").casefold()
+    return prompt.refusal.casefold().startswith(said) or said.startswith(prompt.refusal.casefold())
+
+
+async def _pulled(make: Callable[[], Iterator[str | Completion]]) -> AsyncIterator[str | Completion]:
+    """A blocking iterator's items, drawn in a thread of its own, which closes it when the consumer is gone."""
+    loop = asyncio.get_running_loop()
+    items: asyncio.Queue[str | Completion | BaseException | None] = asyncio.Queue()
+    gone = threading.Event()
+
+    def put(item: str | Completion | BaseException | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(items.put_nowait, item)
+
+    def draw() -> None:
+        try:
+            with closing(make()) as iterator:  # type: ignore[type-var]
+                for item in iterator:
+                    if gone.is_set():
+                        return
+                    put(item)
+            put(None)
+        except BaseException as error:  # noqa: BLE001 -- raised again where it is awaited
+            put(error)
+
+    threading.Thread(target=draw, name="chat-stream", daemon=True).start()
+    try:
+        while (item := await items.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        gone.set()

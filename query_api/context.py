@@ -1,0 +1,72 @@
+"""Decides: what a chat model is shown of the chunks, and which of them its answer's markers mean. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from query_api.contracts import shown_title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from schema.search import Hit
+
+BUDGET = 24_000
+"""Characters of all documents together: about 6,000 tokens."""
+
+SHORTEST = 200
+"""Less of a document than this says nothing."""
+
+_TAG = re.compile(r"<(\s*/?\s*documents?\b)", re.IGNORECASE)
+_MARKERS = re.compile(r"(?<![\w\])`])\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\](?!\()|(?<=\])\[(\d{1,3})\](?!\()")
+_STOP = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])(?:\s+|(?=\[))|\n+")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A statement of the answer, without its markers, and a chunk's number that it cites."""
+
+    marker: int
+    text: str
+
+
+def pack(hits: Sequence[Hit], budget: int = BUDGET) -> tuple[str, list[Hit]]:
+    """The chunks as numbered, fenced data, the best first, and those that found room."""
+    shown: list[Hit] = []
+    texts: list[str] = []
+    for hit in hits:
+        room = budget - sum(map(len, texts))
+        if room < SHORTEST:
+            break
+        shown.append(hit)
+        texts.append(_fenced(len(shown), hit, room))
+    return "\n".join(texts), shown
+
+
+def claims(answer: str, documents: int) -> Iterator[Claim]:
+    """What the answer cites, in its order; a number that no document has is no citation."""
+    before = ""
+    for sentence in _STOP.split(answer):
+        numbers = [int(n) for a, b in _MARKERS.findall(sentence) for n in re.split(r"\s*[,;]\s*", a or b)]
+        text = _MARKERS.sub("", sentence).strip()
+        before = text or before  # "It is so. [1]" cites with what stands before
+        for number in dict.fromkeys(numbers):
+            if 1 <= number <= documents:
+                yield Claim(number, before)
+
+
+def _fenced(number: int, hit: Hit, room: int) -> str:
+    """A document cannot end its own fence: what looks like our tags in it is written otherwise."""
+    heading = f' section="{_attribute(hit.heading)}"' if hit.heading else ""
+    opening = f'<document number="{number}" title="{_attribute(shown_title(hit.title, hit.path))}"{heading}>'
+    return f"{opening}\n{_TAG.sub(_escape, hit.content[:room])}\n</document>"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "&lt;" + match.group(1)
+
+
+def _attribute(text: str) -> str:
+    return " ".join(text.replace('"', "'").replace("<", "(").replace(">", ")").split())[:200]

@@ -1,0 +1,140 @@
+"""Every error as application/problem+json (RFC 9457): a stable type, what to do, the trace id, and no internals."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.response import Response
+
+from config.models.base import FatalModelError, ModelError, RefusedError, TransientError
+from config.settings import ConfigError
+from query_api.answer import UnknownPromptError
+from query_api.contracts import Problem
+from query_api.retrieve import SwitchingError, UnknownCollectionError
+from schema.connect import DatabaseError
+
+if TYPE_CHECKING:
+    from litestar import Request
+    from litestar.types import Message, Scope
+
+LOG = logging.getLogger("query_api")
+MEDIA_TYPE = "application/problem+json"
+HEADER = b"x-trace-id"
+PREFIX = "urn:pgfolio:problem:"
+
+
+class NotSupportedError(Exception):
+    """A field of the contract that this version does not act on yet."""
+
+
+class UnknownDocumentError(Exception):
+    """No document has this id."""
+
+
+class WrongCursorError(Exception):
+    """A cursor that no page has given."""
+
+
+class NotReadyError(Exception):
+    """Nothing can be searched yet; the message says what to do."""
+
+
+OURS: dict[type[Exception], tuple[str, int, str]] = {
+    UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
+    UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
+    UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
+    NotSupportedError: ("not-supported-yet", 400, "Not supported yet"),
+    WrongCursorError: ("wrong-cursor", 400, "Wrong cursor"),
+    NotReadyError: ("not-ready", 503, "Not ready"),
+    SwitchingError: ("switching", 503, "The active space is changing"),
+    DatabaseError: ("database-unavailable", 503, "The database is not available"),
+    TransientError: ("model-unavailable", 503, "The model server is not available"),
+    RefusedError: ("model-refused", 502, "The model server refused"),
+    FatalModelError: ("model-misconfigured", 503, "The model cannot be used"),
+    ConfigError: ("misconfigured", 503, "A setting is missing"),
+}
+"""Errors whose message is made for the user: type, status, title."""
+
+HTTP = {
+    400: ("invalid-request", "Invalid request"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "Method not allowed"),
+    413: ("too-large", "Too large"),
+}
+
+
+def trace_id(scope: Scope) -> str:
+    """The request's id, made when first asked for."""
+    state: dict[str, Any] = scope.setdefault("state", {})
+    if "trace_id" not in state:
+        state["trace_id"] = uuid.uuid4().hex
+    return str(state["trace_id"])
+
+
+async def add_trace_header(message: Message, scope: Scope) -> None:
+    """Every answer carries the trace id, whatever made it."""
+    if message["type"] == "http.response.start":
+        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode())]
+
+
+def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
+    """The problem that an error is, and the headers that belong to it."""
+    trace = trace_id(scope)
+    for kind in type(error).__mro__:
+        if kind in OURS:
+            name, status, title = OURS[kind]
+            return Problem(PREFIX + name, title, status, str(error), trace), _retry_after(error, status)
+    if isinstance(error, ModelError):
+        return Problem(PREFIX + "model-unavailable", "The model failed", 503, str(error), trace), {}
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return _of_http(error, scope, trace), dict(error.headers or {})
+    LOG.error("trace %s: %s", trace, type(error).__name__, exc_info=error)
+    detail = f"this is a fault of the server; its log says more under the trace id {trace}"
+    return Problem(PREFIX + "internal", "Internal error", 500, detail, trace), {}
+
+
+def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The handler of all exceptions."""
+    shown, headers = problem(error, request.scope)
+    return Response(msgspec.json.encode(shown), status_code=shown.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _of_http(error: HTTPException, scope: Scope, trace: str) -> Problem:
+    name, title = HTTP.get(error.status_code, (f"http-{error.status_code}", f"Status {error.status_code}"))
+    where = f"{scope.get('method', '')} {scope.get('path', '')}"
+    errors: list[str] = []
+    if isinstance(error, NotFoundException):
+        detail = f"there is no {where}: /schema lists the routes"
+    elif isinstance(error, MethodNotAllowedException):
+        detail = f"{where} is not served: /schema lists the routes and their methods"
+    elif error.status_code == 413:
+        detail = "the request's body is too large: a question has at most 4,000 characters"
+    elif isinstance(error.extra, list) and error.extra:
+        errors = [_field(item) for item in error.extra]
+        detail = f"correct the request: {'; '.join(errors)}"
+    else:
+        detail = f"the request cannot be read: {_unquoted(error.detail)}"
+    return Problem(PREFIX + name, title, error.status_code, detail, trace, errors)
+
+
+def _field(item: Any) -> str:
+    """One of litestar's findings as `field: what is wrong`."""
+    if not isinstance(item, dict):
+        return str(item)
+    message = str(item.get("message", ""))
+    return f"{item['key']}: {message}" if item.get("key") else message
+
+
+def _unquoted(detail: str) -> str:
+    return " ".join(detail.split())[:300]
+
+
+def _retry_after(error: Exception, status: int) -> dict[str, str]:
+    if status != 503 or isinstance(error, (ConfigError, FatalModelError)):
+        return {}
+    seconds = getattr(error, "retry_after", None)
+    return {"Retry-After": str(max(1, round(seconds)) if seconds else 1)}

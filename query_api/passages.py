@@ -1,0 +1,121 @@
+"""Decides: which passages of a chunk are sentences that can be quoted. Pure; offsets are into the chunk.
+
+Headings, code, tables, rules, lines of links or markup alone are no sentences, and neither is what the chunk's
+edges cut off.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST = 600
+"""Characters of a sentence that can be quoted as one."""
+
+FEWEST_WORDS = 4
+
+_FENCE = re.compile(r"[ \t]*(?:```|~~~)")
+_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?")
+_QUOTED = re.compile(r"[ \t]*>[ \t]?")
+_NOT_PROSE = re.compile(
+    r"[ \t]*(?:#{1,6}(?:\s|$)|\||<[^>]*>[ \t]*$|</?[A-Za-z!][^>]*$|(?:import|export)\s.*(?:from\s|=)|!\[|\{)"
+)
+_RULE = re.compile(r"[ \t]*(?:[-=_*]\s*){3,}$")
+_LINK = re.compile(r"!?\[[^\]]*\]\([^)]*\)|<?https?://\S+>?")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_STOP = re.compile(r"[.!?\u0964\u061f]+[\"'\u201d\u2019)\]*_`]*(?=\s|$)|[\u3002\uff01\uff1f]+[\u201d\u300d\u300f]?")
+_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|approx|Mr|Mrs|Ms|Dr|Prof|No|Fig|Eq|St|[A-Z])\.$")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """`text` is the chunk's own at `start`; `whole`: a complete sentence, from its beginning to its stop."""
+
+    start: int
+    text: str
+    whole: bool = True
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+def passages(content: str, *, in_code: bool = False) -> list[Passage]:
+    """In reading order. `in_code`: the chunk begins inside a fenced code block."""
+    return [p for start, end in _paragraphs(content, in_code=in_code) for p in _sentences(content, start, end)]
+
+
+def excerpt(content: str) -> Passage:
+    """The chunk's first lines, where it has no sentence to quote."""
+    start = len(content) - len(content.lstrip())
+    text = content[start : start + LONGEST // 2]
+    cut = text.rfind("\n") if len(content) - start > len(text) else -1
+    return Passage(start, (text[:cut] if cut > 0 else text).rstrip(), whole=False)
+
+
+def _paragraphs(content: str, *, in_code: bool) -> Iterator[tuple[int, int]]:
+    """Where prose begins and ends: lines of one paragraph or one list item together."""
+    begin = end = -1
+    offset = 0
+    for line in content.splitlines(keepends=True):
+        at, offset = offset, offset + len(line)
+        body = line.rstrip()
+        fence = _FENCE.match(body)
+        if fence:
+            in_code = not in_code
+        heading_before = end >= 0 and _RULE.match(body) is not None
+        if fence or in_code or not body.strip() or _no_prose(body):
+            if begin >= 0 and not heading_before:
+                yield begin, end
+            begin = end = -1
+            continue
+        item = _ITEM.match(body) or _QUOTED.match(body)
+        if item and begin >= 0:
+            yield begin, end
+            begin = -1
+        if begin < 0:
+            begin = at + (item.end() if item else len(body) - len(body.lstrip()))
+        end = at + len(body)
+    if begin >= 0:
+        yield begin, end
+
+
+def _no_prose(line: str) -> bool:
+    if _NOT_PROSE.match(line) or _RULE.match(line):
+        return True
+    left = _LINK.sub("", line)
+    return left != line and len(_WORD.findall(left)) < FEWEST_WORDS and not _STOP.search(left)
+
+
+def _sentences(content: str, start: int, end: int) -> Iterator[Passage]:
+    at = start
+    lower = not any(c.isupper() for c in content)
+    while at < end:
+        stop = _stop(content, at, end, lower=lower)
+        text = content[at : stop or end]
+        stripped = text.strip()
+        if stripped and len(stripped) <= LONGEST and _wordy(stripped):
+            whole = stop is not None and (lower or not stripped[0].islower())
+            yield Passage(at + text.index(stripped[0]), stripped, whole)
+        at = stop or end
+
+
+def _stop(content: str, at: int, end: int, *, lower: bool) -> int | None:
+    """Where the sentence that begins at `at` ends, or None if it does not end before `end`."""
+    for match in _STOP.finditer(content, at, end):
+        following = content[match.end() : end].lstrip()
+        if following and following[0].islower() and not lower:
+            continue
+        if following and match.group().startswith(".") and _ABBREVIATION.search(content, at, match.start() + 1):
+            continue
+        return match.end()
+    return None
+
+
+def _wordy(text: str) -> bool:
+    return len(_WORD.findall(text)) >= FEWEST_WORDS or len(_WIDE.findall(text)) >= FEWEST_WORDS

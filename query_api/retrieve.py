@@ -1,0 +1,184 @@
+"""Finds the chunks that a question is about: by vectors, by words, or by both. Used by the API and the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from query_api.fuse import fuse
+from schema import search as stored
+from schema.search import Candidate, GenerationChangedError, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from config.settings import Settings
+    from query_api.active import ActiveSpace, ActiveSpaces
+    from schema.records import Generation
+    from schema.search import AsyncConnection, Hit, Pool
+
+Mode = Literal["hybrid", "vector", "lexical"]
+ATTEMPTS = 5
+
+
+class UnknownCollectionError(Exception):
+    """A question within a collection that is not there; the message names it and those that are."""
+
+
+class SwitchingError(Exception):
+    """The active space changed again and again while one question was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for, checked already. None leaves a choice to the settings."""
+
+    text: str
+    limit: int = 5
+    mode: Mode = "hybrid"
+    collections: tuple[str, ...] | None = None
+    min_similarity: float | None = None
+    exact: bool = False
+    ef_search: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chunk and what it was ranked by."""
+
+    hit: Hit
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The best chunks first. `complete` is false when fewer than the limit came back although more may match."""
+
+    found: Sequence[Found] = ()
+    complete: bool = True
+    space: str | None = None
+
+
+class Retriever:
+    """Answers queries from one database; safe to use by many requests at once."""
+
+    def __init__(self, settings: Settings, pool: Pool, spaces: ActiveSpaces) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.spaces = spaces
+
+    async def retrieve(self, query: Query) -> Retrieved:
+        """Raises UnknownCollectionError, a ModelError, DatabaseError, SwitchingError.
+
+        The question is embedded before the transaction begins. If another space became active meanwhile,
+        everything is done again for that one: nothing of two spaces is ever mixed.
+        """
+        active = await self.spaces.current()
+        for _ in range(ATTEMPTS):
+            if active is None:
+                await reading(self.pool, partial(_collections, query=query))
+                return Retrieved()
+            vector = await active.vector(query.text)
+            try:
+                return await reading(self.pool, partial(self._find, active=active, vector=vector, query=query))
+            except GenerationChangedError:
+                active = await self.spaces.refresh(active)
+        raise SwitchingError("the active space is changing: try again in a moment")
+
+    async def _find(
+        self, connection: AsyncConnection, *, active: ActiveSpace, vector: np.ndarray, query: Query
+    ) -> Retrieved:
+        found, complete = await _Search(self.settings, connection, active.generation, vector, query).run()
+        return Retrieved(found, complete, active.generation.space.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One query in one snapshot."""
+
+    settings: Settings
+    connection: AsyncConnection
+    generation: Generation
+    vector: np.ndarray
+    query: Query
+
+    async def run(self) -> tuple[list[Found], bool]:
+        query = self.query
+        if query.mode == "vector" and not query.collections and not query.exact and self.vector.any():
+            hits = await stored.nearest(
+                self.connection, self.generation, self.vector, query.limit, self._ef_search
+            )
+            if len(hits) == query.limit:
+                return self._similar([Found(hit, hit.similarity) for hit in hits]), True
+        collections = await _collections(self.connection, query)
+        wanted = query.limit if query.mode == "vector" else max(query.limit, self.settings.search.candidates)
+        rankings, whole = await self._rankings(collections, wanted)
+        ranking = fuse(rankings) if query.mode == "hybrid" else rankings[0]
+        # With a least similarity, any of the candidates may turn out to be among the first few that pass it.
+        shown = ranking if self._least is not None else ranking[: query.limit]
+        hits_by_id = await stored.read_hits(self.connection, self.generation, self.vector, [c.chunk_id for c in shown])
+        similar = self._similar([Found(hits_by_id[c.chunk_id], c.score) for c in shown if c.chunk_id in hits_by_id])
+        found = similar[: query.limit]
+        return found, len(found) == query.limit or whole
+
+    async def _rankings(self, collections: list[int] | None, wanted: int) -> tuple[list[list[Candidate]], bool]:
+        """The ranking of each arm, and whether nothing else matches at all."""
+        rankings = []
+        if self.query.mode != "lexical":
+            rankings.append(await self._by_vector(collections, wanted))
+        if self.query.mode != "vector":
+            rankings.append(
+                await stored.rank_words(
+                    self.connection,
+                    self.generation,
+                    self.query.text,
+                    self.settings.search.language,
+                    wanted,
+                    collections,
+                )
+            )
+        by_similarity = self.query.mode == "vector"  # what follows in this ranking is even less similar
+        return rankings, by_similarity or all(len(ranking) < wanted for ranking in rankings)
+
+    async def _by_vector(self, collections: list[int] | None, wanted: int) -> list[Candidate]:
+        if not self.vector.any():  # a question without any known token is near to nothing
+            return []
+        if not self.query.exact:
+            ranking = await stored.rank(
+                self.connection, self.generation, self.vector, wanted, self._ef_search, collections
+            )
+            if len(ranking) == wanted:
+                return ranking
+        return await stored.rank_exact(self.connection, self.generation, self.vector, wanted, collections)
+
+    def _similar(self, found: list[Found]) -> list[Found]:
+        least = self._least
+        return found if least is None else [f for f in found if f.hit.similarity >= least]
+
+    @property
+    def _least(self) -> float | None:
+        """The settings' 0 means no bound: a word's chunk may well have a similarity below 0."""
+        if self.query.min_similarity is not None:
+            return self.query.min_similarity
+        return self.settings.search.min_similarity or None
+
+    @property
+    def _ef_search(self) -> int:
+        return self.query.ef_search or self.settings.index.ef_search
+
+
+async def _collections(connection: AsyncConnection, query: Query) -> list[int] | None:
+    if query.collections is None:
+        return None
+    known = await stored.collection_ids(connection, query.collections)
+    missing = [name for name in query.collections if name not in known]
+    if missing:
+        raise UnknownCollectionError(
+            f"there is no collection {', '.join(map(repr, missing))}: GET /collections lists those that there are"
+        )
+    return list(known.values())
+
+

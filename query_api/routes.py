@@ -1,0 +1,223 @@
+"""The routes: read the request, call what does the work, shape the answer. Nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from litestar import Request, get, post
+from litestar.datastructures import State  # noqa: TC002 -- litestar reads it
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.params import Body, Parameter
+from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
+
+from query_api import contracts as c
+from query_api.answer import Answer
+from query_api.errors import NotReadyError, NotSupportedError, UnknownDocumentError, WrongCursorError, problem, trace_id
+from query_api.retrieve import Query
+from schema import catalog
+from schema.connect import connect
+from schema.overview import overview
+from schema.search import reading
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from litestar.types import Scope
+
+    from query_api.answer import Asked
+    from query_api.app import Services
+
+Anyone = Request[Any, Any, State]
+PROBLEM = ResponseSpec(c.Problem, description="What is wrong, and what to do", media_type="application/problem+json")
+PROBLEMS = {status: PROBLEM for status in (400, 500, 503)}
+STREAM = "text/event-stream"
+HINT = "sync a folder first: `pgfolio sync FOLDER`"
+
+
+@post("/search", status_code=200, responses={**PROBLEMS, 404: PROBLEM}, summary="Find chunks")
+async def search(
+    request: Anyone,
+    data: Annotated[
+        c.SearchRequest, Body(examples=[Example(value={"query": "how do I retry a failed task", "limit": 5})])
+    ],
+) -> c.SearchAnswer:
+    began = time.perf_counter()
+    retrieved = await services(request).retriever.retrieve(_query(data.query, data))
+    results = [c.result(found) for found in retrieved.found]
+    return c.SearchAnswer(
+        results, len(results), retrieved.complete, retrieved.space, _took(began), trace_id(request.scope)
+    )
+
+
+@post(
+    "/ask",
+    status_code=200,
+    responses={**PROBLEMS, 404: PROBLEM, 200: ResponseSpec(c.AskAnswer, description="The answer; as server-sent "
+               "events `sources`, `token`, `citation`, `done` and `error` when a stream is asked for")},
+    summary="Answer a question with citations",
+)  # fmt: skip
+async def ask(
+    request: Anyone,
+    data: Annotated[c.AskRequest, Body(examples=[Example(value={"question": "how do I retry a failed task"})])],
+) -> Response[Any]:
+    began = time.perf_counter()
+    answerer = services(request).answerer
+    asked = await answerer.ask(_query(data.question, data), data.prompt)
+    if data.stream or STREAM in request.headers.get("accept", ""):
+        return ServerSentEvent(_events(services(request), asked, began, request.scope))
+    return Response(_answer(await answerer.answer(asked), began, request.scope))
+
+
+@get("/documents", responses=PROBLEMS, summary="List documents")
+async def documents(
+    request: Anyone,
+    limit: Annotated[int, Parameter(ge=1, le=1000)] = 100,
+    cursor: str | None = None,
+    collection: str | None = None,
+    source: str | None = None,
+    path: str | None = None,
+) -> c.DocumentPage:
+    read = partial(
+        catalog.list_documents,
+        limit=limit + 1,
+        after=0 if cursor is None else _after(cursor),
+        collection=collection,
+        source=source,
+        path=path,
+    )
+    found = await reading(services(request).retriever.pool, read)
+    following = _cursor(found[limit - 1].id) if len(found) > limit else None
+    return c.DocumentPage([c.document_item(d) for d in found[:limit]], following, trace_id(request.scope))
+
+
+@get("/documents/{document_id:int}", responses={**PROBLEMS, 404: PROBLEM}, summary="One document with its chunks")
+async def document(request: Anyone, document_id: int) -> c.DocumentAnswer:
+    found = await reading(
+        services(request).retriever.pool, partial(catalog.get_document, document_id=min(document_id, 2**63 - 1))
+    )
+    if found is None:
+        raise UnknownDocumentError(f"there is no document {document_id}: GET /documents lists those that there are")
+    stored, text, chunks = found
+    return c.DocumentAnswer(
+        **c.document_fields(stored),
+        text=text,
+        chunks=[c.chunk_item(chunk) for chunk in chunks],
+        trace_id=trace_id(request.scope),
+    )
+
+
+@get("/collections", responses=PROBLEMS, summary="Collections with their counts")
+async def collections(request: Anyone) -> c.CollectionList:
+    retriever = services(request).retriever
+    found = await reading(retriever.pool, catalog.list_collections)
+    active = await retriever.spaces.current()
+    space = active.generation.space.name if active else None
+    return c.CollectionList([c.collection_item(item) for item in found], space, trace_id(request.scope))
+
+
+@get("/status", responses=PROBLEMS, summary="Sources, spaces and their indexes, runs, problems")
+async def status(request: Anyone) -> c.Status:
+    def read() -> dict[str, Any]:
+        with connect(services(request).conninfo) as connection:
+            return overview(connection)
+
+    return c.Status(**await asyncio.to_thread(read), trace_id=trace_id(request.scope))
+
+
+@get("/health/live", summary="The process is up")
+async def live(request: Anyone) -> c.Health:
+    return c.Health("ok", None, trace_id(request.scope))
+
+
+@get("/health/ready", responses={503: PROBLEM}, summary="Database, space and model are usable")
+async def ready(request: Anyone) -> c.Health:
+    spaces = services(request).retriever.spaces
+    active = await spaces.refresh(await spaces.current())
+    if active is None:
+        raise NotReadyError(f"nothing was synced yet: {HINT}")
+    return c.Health("ok", active.generation.space.name, trace_id(request.scope))
+
+
+ROUTES = [search, ask, documents, document, collections, status, live, ready]
+
+
+def services(request: Anyone) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+def _query(text: str, data: c.Retrieval) -> Query:
+    """What is asked for. A field that nothing acts on yet is an error, never ignored."""
+    asked = {"filter": data.filter is not None, "rerank": data.rerank, "neighbors": data.neighbors, "explain": data.explain}
+    for name, wanted in asked.items():
+        if wanted:
+            raise NotSupportedError(f"{name!r} is not supported yet: leave it out")
+    return Query(
+        text=text.replace("\x00", " "),
+        limit=data.limit,
+        mode=data.mode,
+        collections=tuple(data.collections) if data.collections else None,
+        min_similarity=data.min_similarity,
+        exact=data.exact,
+        ef_search=data.ef_search,
+    )
+
+
+def _answer(answer: Answer, began: float, scope: Scope) -> c.AskAnswer:
+    return c.AskAnswer(
+        answer.text,
+        answer.answered,
+        answer.mode,
+        list(answer.citations),
+        list(answer.sources),
+        answer.model,
+        answer.usage,
+        _took(began),
+        trace_id(scope),
+    )
+
+
+async def _events(
+    services: Services, asked: Asked, began: float, scope: Scope
+) -> AsyncIterator[ServerSentEventMessage]:
+    """What comes when: `sources`, then `token`s, then `citation`s, `done` with the whole answer; or `error`."""
+    yield _event("sources", asked.sources)
+    try:
+        async for event in services.answerer.stream(asked):
+            if isinstance(event, str):
+                yield _event("token", {"text": event})
+            elif isinstance(event, Answer):
+                yield _event("done", _answer(event, began, scope))
+            else:
+                yield _event("citation", event)
+    except Exception as error:  # noqa: BLE001 -- the status line is sent already
+        yield _event("error", problem(error, scope)[0])
+
+
+def _event(name: str, data: Any) -> ServerSentEventMessage:
+    return ServerSentEventMessage(data=msgspec.json.encode(data).decode(), event=name)
+
+
+def _cursor(last: int) -> str:
+    return base64.urlsafe_b64encode(f"d{last}".encode()).decode().rstrip("=")
+
+
+def _after(cursor: str) -> int:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        if not text.startswith("d") or not text[1:].isdigit() or len(text) > 19:
+            raise ValueError(text)
+        return int(text[1:])
+    except (ValueError, binascii.Error):
+        raise WrongCursorError("take the cursor from `next` of the page before, or leave it out") from None
+
+
+def _took(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)

@@ -1,0 +1,87 @@
+"""The read side beside search: documents with their chunks, collections, what is ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from schema.sql import statement
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from schema.search import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document as lists show it; `state` is "failed" when its newest version could not be read."""
+
+    id: int
+    source: str
+    path: str
+    title: str | None
+    collection: str
+    mime: str
+    content_hash: str
+    chunk_count: int
+    state: str
+    metadata: dict[str, Any]
+    owner: str | None
+    language: str
+    created_at: datetime | None
+    updated_at: datetime
+    synced_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    id: int
+    ordinal: int
+    content: str
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCollection:
+    id: int
+    name: str
+    documents: int
+    chunks: int
+    synced_at: datetime | None
+
+
+async def list_documents(
+    connection: AsyncConnection,
+    limit: int,
+    *,
+    after: int = 0,
+    collection: str | None = None,
+    source: str | None = None,
+    path: str | None = None,
+) -> list[StoredDocument]:
+    """Documents with ids above `after`, in the order of their ids."""
+    values = {"after": after, "limit": limit, "collection": collection, "source": source, "path": path}
+    found = await connection.execute(statement("list_documents"), values)
+    return [StoredDocument(*row) for row in await found.fetchall()]
+
+
+async def get_document(
+    connection: AsyncConnection, document_id: int
+) -> tuple[StoredDocument, str, list[StoredChunk]] | None:
+    """A document with its stored text and its chunks, or None."""
+    row = await (await connection.execute(statement("get_document"), {"id": document_id})).fetchone()
+    if row is None:
+        return None
+    chunks = await connection.execute(statement("get_chunks"), {"document_id": document_id})
+    return StoredDocument(*row[:-1]), row[-1], [StoredChunk(*chunk) for chunk in await chunks.fetchall()]
+
+
+async def list_collections(connection: AsyncConnection) -> list[StoredCollection]:
+    """Every collection by name."""
+    found = await connection.execute(statement("list_collections"))
+    return [StoredCollection(*row) for row in await found.fetchall()]

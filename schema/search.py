@@ -1,0 +1,267 @@
+"""The read side of search: ranking chunks by vectors and by words, and reading what an answer shows of them.
+
+All of one request happens in one read-only, repeatable-read transaction: one generation, one state of the
+documents. A generation that was dropped or replaced meanwhile is told by GenerationChangedError, never by
+vectors of two spaces in one answer.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+import psycopg
+from pgvector import HalfVector
+from pgvector.psycopg import register_vector_async
+from psycopg import sql
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from schema.connect import DatabaseError, described
+from schema.records import Generation, Space
+from schema.sql import statement
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+AsyncConnection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+Pool: TypeAlias = AsyncConnectionPool[AsyncConnection]
+Result = TypeVar("Result")
+
+POOL_TIMEOUT = 10.0
+"""Seconds that a request waits for a connection before it is told that there is none."""
+
+EF_SEARCH_MAXIMUM = 1000
+"""pgvector's own bound."""
+
+
+class GenerationChangedError(Exception):
+    """Another generation is active than the one that the question was embedded for: embed it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that was found, with what an answer shows of it; `start` and `end` are offsets in the
+    document's stored text, `similarity` is 1 minus the cosine distance."""
+
+    chunk_id: int
+    document_id: int
+    collection: str
+    source: str
+    path: str
+    title: str | None
+    content: str
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    metadata: dict[str, Any]
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A chunk's place in one ranking; higher scores are better."""
+
+    chunk_id: int
+    score: float
+
+
+@asynccontextmanager
+async def open_pool(conninfo: str, size: int) -> AsyncIterator[Pool]:
+    """Connections for `reading`. Raises DatabaseError when the database cannot be reached."""
+    pool: Pool = AsyncConnectionPool(
+        conninfo,
+        kwargs={
+            "prepare_threshold": 0,
+            "application_name": "pgfolio-api",
+            "connect_timeout": int(POOL_TIMEOUT),
+        },
+        min_size=min(2, size),
+        max_size=size,
+        timeout=POOL_TIMEOUT,
+        configure=_configure,
+        open=False,
+    )
+    try:
+        await pool.open(wait=True, timeout=POOL_TIMEOUT)
+    except PoolTimeout as error:
+        await pool.close()
+        raise DatabaseError(f"cannot reach the database {described(conninfo)}: is it running?") from error
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def reading(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+    """Do the work in one snapshot. Connections that died with a restarted server are replaced and the work
+    is done once more. Raises DatabaseError, and what the work raises."""
+    try:
+        return await _snapshot(pool, work)
+    except psycopg.OperationalError:
+        await pool.check()
+    try:
+        return await _snapshot(pool, work)
+    except psycopg.OperationalError as error:
+        raise DatabaseError("the database cannot be reached: is it running?") from error
+
+
+async def active_generation(connection: AsyncConnection) -> Generation | None:
+    row = await (await connection.execute(statement("read_generation"))).fetchone()
+    return None if row is None else Generation(row[0], Space(*row[2:9]), row[1])
+
+
+async def nearest(
+    connection: AsyncConnection, generation: Generation, vector: np.ndarray, limit: int, ef_search: int
+) -> list[Hit]:
+    """The chunks nearest to a vector of shape (dimensions,), in one round trip: the common question. May be
+    short where deleted rows fill the index: see rank_exact."""
+    values = {"vector": _parameter(vector)}
+    async with connection.pipeline():
+        begun = await _begin(connection, max(ef_search, limit))
+        found = await connection.execute(_limited("search_vectors", generation, limit), values, binary=True)
+        await connection.commit()
+    await _check(begun, generation)
+    return [Hit(*row) for row in await found.fetchall()]
+
+
+async def rank(
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    limit: int,
+    ef_search: int,
+    collections: Sequence[int] | None = None,
+) -> list[Candidate]:
+    """Chunks by their similarity, through the index. May be short under a filter: see rank_exact."""
+    name = "rank_vectors" if collections is None else "rank_vectors_within"
+    values = {"vector": _parameter(vector), "collections": collections}
+    async with connection.pipeline():
+        begun = await _begin(connection, max(ef_search, limit))
+        found = await connection.execute(_limited(name, generation, limit), values, binary=True)
+    await _check(begun, generation)
+    return [Candidate(*row) for row in await found.fetchall()]
+
+
+async def rank_exact(
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    limit: int,
+    collections: Sequence[int] | None = None,
+) -> list[Candidate]:
+    """The same with every vector compared: never short while more match."""
+    values = {"vector": _parameter(vector), "collections": collections}
+    async with connection.pipeline():
+        begun = await _begin(connection, EF_SEARCH_MAXIMUM)
+        found = await connection.execute(
+            _limited("rank_vectors_exact", generation, limit), values, binary=True
+        )
+    await _check(begun, generation)
+    return [Candidate(*row) for row in await found.fetchall()]
+
+
+async def rank_words(
+    connection: AsyncConnection,
+    generation: Generation,
+    query: str,
+    language: str,
+    limit: int,
+    collections: Sequence[int] | None = None,
+) -> list[Candidate]:
+    """Chunks that have words of the query, which are alternatives, by rank and rarity."""
+    values = {"query": query, "language": language, "collections": collections}
+    async with connection.pipeline():
+        begun = await _begin(connection, EF_SEARCH_MAXIMUM)
+        found = await connection.execute(_limited("rank_words", None, limit), values, binary=True)
+    await _check(begun, generation)
+    return [Candidate(*row) for row in await found.fetchall()]
+
+
+async def read_hits(
+    connection: AsyncConnection, generation: Generation, vector: np.ndarray, ids: Sequence[int]
+) -> dict[int, Hit]:
+    """What an answer shows of these chunks, by id."""
+    values = {"vector": _parameter(vector), "ids": list(ids)}
+    found = await connection.execute(statement("get_hits", generation), values, binary=True)
+    return {row[0]: Hit(*row) for row in await found.fetchall()}
+
+
+async def lexemes(connection: AsyncConnection, language: str, texts: Sequence[str]) -> list[frozenset[str]]:
+    """The words of each text as they are compared: stemmed, without stop words."""
+    values = {"language": language, "texts": list(texts)}
+    found = await connection.execute(statement("read_lexemes"), values)
+    return [frozenset(row[0]) for row in await found.fetchall()]
+
+
+async def rarities(connection: AsyncConnection, language: str, query: str) -> dict[str, float]:
+    """Each word of a query with its idf over all chunks."""
+    found = await connection.execute(statement("word_rarities"), {"language": language, "query": query})
+    return {row[0]: float(row[1]) for row in await found.fetchall()}
+
+
+async def stored_quotes(
+    connection: AsyncConnection, quotes: Sequence[tuple[int, int, int, str]]
+) -> list[bool]:
+    """Whether each quote, as (document id, start, end, text), stands in the stored text at these offsets."""
+    columns = [list(column) for column in zip(*quotes, strict=True)] or [[], [], [], []]
+    values = dict(zip(("document_ids", "starts", "ends", "quotes"), columns, strict=True))
+    found = await connection.execute(statement("check_quotes"), values)
+    return [row[0] for row in await found.fetchall()]
+
+
+async def in_code(connection: AsyncConnection, chunk_ids: Sequence[int]) -> set[int]:
+    """Those of the chunks that begin inside a fenced code block."""
+    found = await connection.execute(statement("chunks_in_code"), {"ids": list(chunk_ids)})
+    return {row[0] for row in await found.fetchall()}
+
+
+async def collection_ids(connection: AsyncConnection, names: Sequence[str]) -> dict[str, int]:
+    """The ids of those collections that there are."""
+    found = await connection.execute(statement("collection_ids"), {"names": list(names)})
+    return {row[0]: row[1] for row in await found.fetchall()}
+
+
+async def _configure(connection: AsyncConnection) -> None:
+    await register_vector_async(connection)
+    await connection.commit()
+    await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+    await connection.set_read_only(True)
+
+
+async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+    try:
+        async with pool.connection() as connection:
+            return await work(connection)
+    except PoolTimeout as error:
+        raise DatabaseError(
+            "no connection to the database became free: is it running, or is it overloaded?"
+        ) from error
+    except psycopg.errors.UndefinedTable as error:
+        raise GenerationChangedError from error
+
+
+async def _begin(connection: AsyncConnection, ef_search: int) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+    values = {"ef_search": str(min(ef_search, EF_SEARCH_MAXIMUM))}
+    return await connection.execute(statement("begin_search"), values)
+
+
+async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation) -> None:
+    row = await begun.fetchone()
+    if row is None or row[2] != generation.id:
+        raise GenerationChangedError
+
+
+@cache
+def _limited(name: str, generation: Generation | None, limit: int) -> sql.Composed:
+    """The limit as text: with a parameter in its place PostgreSQL would plan anew each time (0.3 ms)."""
+    return sql.SQL(statement(name, generation).as_string()).format(limit=sql.Literal(limit))
+
+
+def _parameter(vector: np.ndarray) -> HalfVector:
+    """At length 1: cosine does not care, and what a half-precision number cannot hold is never sent."""
+    length = float(np.linalg.norm(vector))
+    return HalfVector(vector / length if length else vector)
