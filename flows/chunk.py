@@ -228,8 +228,12 @@ class _Outline:
     def body(self, low: int, high: int) -> int:
         """What follows the headings at `low`; `low` itself if there is none."""
         offset = low
-        while (index := bisect_left(self.starts, offset)) < len(self.starts) and self.starts[index] == offset:
-            offset = _SPACE.match(self.document.text, self.ends[index]).end()  # type: ignore[union-attr]
+        for index in range(bisect_left(self.starts, low), bisect_left(self.starts, high)):
+            if self.starts[index] != offset:
+                break
+            offset = self.ends[index]
+            while offset < high and self.document.text[offset].isspace():
+                offset += 1
         return min(offset, high)
 
     def section(self, offset: int) -> int:

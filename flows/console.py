@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from flows.report import Report
 
-OUT = Console(highlight=False, soft_wrap=True)
+OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 SHOWN = 20
 

@@ -76,9 +76,11 @@ JUNK_TITLE = re.compile(
     r"(?i)(untitled.*|document\d*|enscript output|powerpoint presentation|microsoft \w+ - .*)?"
 )
 TYPES = mimetypes.MimeTypes()  # not the machine's own list, so that every machine says the same
+TYPES.add_type("image/heic", ".heic")
 TYPES.add_type("text/javascript", ".js")
 TYPES.add_type("text/typescript", ".ts")
 TYPES.add_type("text/typescript", ".tsx")
+NO_TYPE = ("text/plain", "application/octet-stream")
 PAGE_MARK = "pgfoliopagebreak"
 
 _H1 = re.compile(r"^# +(.+?)[ #]*$|^(?=\S)([^\n]+)\n=+[ \t]*$", re.MULTILINE)
@@ -117,7 +119,7 @@ class Extracted:
 def extract(path: str, data: bytes) -> Extracted:
     """The text of one file; `path` tells its type and no more. Raises Unextractable and nothing else."""
     suffix = PurePosixPath(path).suffix.lower().lstrip(".")
-    mime = DOCUMENTS.get(suffix) or IMAGES.get(suffix) or ""
+    mime = DOCUMENTS.get(suffix) or IMAGES.get(suffix) or (PDF if data.startswith(b"%PDF-") else "")
     try:
         if not mime and (text := decode(data, known=suffix in TEXT or not suffix)) is not None:
             return _markdown(text) if suffix in MARKDOWN else Extracted(text, None, _text_mime(suffix))
@@ -144,8 +146,10 @@ def decode(data: bytes, *, known: bool) -> str | None:
 def _guess(data: bytes) -> str:
     from charset_normalizer import from_bytes  # noqa: PLC0415 - rarely needed, slow to import
 
-    best = from_bytes(data[:65536]).best()
-    return data.decode(best.encoding if best else "cp1252", "replace")
+    found = list(from_bytes(data[:65536]))
+    equal = [one for one in found if (one.chaos, one.coherence) == (found[0].chaos, found[0].coherence)]
+    western = not found or any("cp1252" in one.could_be_from_charset for one in equal)
+    return data.decode("cp1252" if western else found[0].encoding, "replace")
 
 
 def clean(text: str) -> str:
@@ -243,7 +247,7 @@ def _sniffed(path: str, data: bytes) -> str:
         found = guess
     if found in DOCUMENTS.values() or found in IMAGES.values():
         return found
-    raise Unextractable(f"unsupported type {found if found != 'application/octet-stream' else guess}")
+    raise Unextractable(f"unsupported type {guess if found in NO_TYPE else found}")
 
 
 def _image(mime: str, data: bytes) -> Extracted:

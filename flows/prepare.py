@@ -179,9 +179,9 @@ def _document(root: str, todo: Todo, recipe: Recipe) -> _Extracted | Touched | F
         metadata=extracted.metadata,
         owner=extracted.owner,
     )
-    markdown = extracted.mime == "text/markdown" or not extracted.mime.startswith("text/")
     return _Extracted(
-        document, chunking.Chunkable(extracted.text, extracted.title, extracted.pages, markdown=markdown)
+        document,
+        chunking.Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
     )
 
 

@@ -11,15 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from config.models import embedding_model
+from config.models.local import DIMENSIONS
+from query_api.quote import local_model
 from schema.search import active_generation, reading
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from config.models import EmbeddingModel
     from config.settings import Settings
-    from schema.records import Generation
+    from schema.records import Generation, Space
     from schema.search import Pool
 
 THREADS = 32
@@ -84,7 +86,10 @@ class ActiveSpaces:
         async with self._lock:
             if self._current is seen:
                 generation = await reading(self._pool, active_generation)
-                self._current = None if generation is None else await self._load(generation)
+                if generation is None:
+                    self._current = None
+                elif seen is None or generation != seen.generation:
+                    self._current = await self._load(generation)
         return self._current
 
     def close(self) -> None:
@@ -92,9 +97,12 @@ class ActiveSpaces:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, generation: Generation) -> ActiveSpace:
-        space = generation.space
-        load = partial(
-            embedding_model, self._settings, space.provider, space.model, space.dimensions, shorten=space.shortened
-        )
+        load = partial(_model, self._settings, generation.space)
         model = await asyncio.get_running_loop().run_in_executor(self._threads, load)
         return ActiveSpace(generation, model, self._threads)
+
+
+def _model(settings: Settings, space: Space) -> EmbeddingModel:
+    if space.provider == "local" and space.dimensions == DIMENSIONS[0]:
+        return local_model()  # answers use it too: it is loaded once
+    return embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)

@@ -82,7 +82,9 @@ class Answerer:
     async def ask(self, query: Query, prompt: str = DEFAULT) -> Asked:
         """Retrieve. Raises UnknownPromptError and what retrieving raises."""
         if prompt not in self._prompts:
-            raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(sorted(self._prompts))}")
+            raise UnknownPromptError(
+                f"there is no prompt {prompt!r}: there are {', '.join(sorted(self._prompts))}"
+            )
         retrieved = await self._retriever.retrieve(query)
         hits = [found.hit for found in retrieved.found]
         return Asked(query.text, self._prompts[prompt], hits, _sources(hits))
@@ -161,13 +163,27 @@ class Answerer:
         ids = [hit.chunk_id for hit in hits]
         return await reading(self._retriever.pool, partial(stored.in_code, chunk_ids=ids))
 
-    async def _checked(self, hits: Sequence[Hit], quotes: Sequence[tuple[int, int, Passage]]) -> list[Citation]:
+    async def _checked(
+        self, hits: Sequence[Hit], quotes: Sequence[tuple[int, int, Passage]]
+    ) -> list[Citation]:
         """Citations of (marker, chunk's place, passage), each compared with the stored text."""
         places = [(hits[i], hits[i].start + p.start, hits[i].start + p.end, p.text) for _, i, p in quotes]
         rows = [(hit.document_id, start, end, text) for hit, start, end, text in places]
-        verified = await reading(self._retriever.pool, partial(stored.stored_quotes, quotes=rows)) if rows else []
+        verified = (
+            await reading(self._retriever.pool, partial(stored.stored_quotes, quotes=rows)) if rows else []
+        )
         return [
-            Citation(marker, hit.chunk_id, hit.document_id, hit.path, shown_title(hit.title, hit.path), text, start, end, ok)
+            Citation(
+                marker,
+                hit.chunk_id,
+                hit.document_id,
+                hit.path,
+                shown_title(hit.title, hit.path),
+                text,
+                start,
+                end,
+                ok,
+            )
             for (marker, _, _), (hit, start, end, text), ok in zip(quotes, places, verified, strict=True)
         ]
 

@@ -15,7 +15,9 @@ Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Mode = Literal["hybrid", "vector", "lexical"]
 Similarity = Annotated[float, Meta(ge=-1, le=1)]
-Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(min_length=1, max_length=100)]
+Names = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(min_length=1, max_length=100)
+]
 
 
 class Retrieval(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -235,7 +237,14 @@ def document_fields(document: StoredDocument) -> dict[str, Any]:
 
 def chunk_item(chunk: StoredChunk) -> ChunkItem:
     return ChunkItem(
-        chunk.id, chunk.ordinal, chunk.content, chunk.heading, chunk.page, chunk.start, chunk.end, chunk.tokens
+        chunk.id,
+        chunk.ordinal,
+        chunk.content,
+        chunk.heading,
+        chunk.page,
+        chunk.start,
+        chunk.end,
+        chunk.tokens,
     )
 
 
@@ -248,5 +257,3 @@ def collection_item(collection: StoredCollection) -> CollectionItem:
 def shown_title(title: str | None, path: str) -> str:
     """A document without a title goes by its file's name."""
     return title or path.rsplit("/", 1)[-1]
-
-

@@ -92,6 +92,9 @@ def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
         return Problem(PREFIX + "model-unavailable", "The model failed", 503, str(error), trace), {}
     if isinstance(error, HTTPException) and error.status_code < 500:
         return _of_http(error, scope, trace), dict(error.headers or {})
+    if isinstance(error, UnicodeDecodeError):  # nothing but a request's body is decoded
+        detail = "the request cannot be read: it is not UTF-8"
+        return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
     LOG.error("trace %s: %s", trace, type(error).__name__, exc_info=error)
     detail = f"this is a fault of the server; its log says more under the trace id {trace}"
     return Problem(PREFIX + "internal", "Internal error", 500, detail, trace), {}
@@ -100,7 +103,9 @@ def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
 def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The handler of all exceptions."""
     shown, headers = problem(error, request.scope)
-    return Response(msgspec.json.encode(shown), status_code=shown.status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(
+        msgspec.json.encode(shown), status_code=shown.status, media_type=MEDIA_TYPE, headers=headers
+    )
 
 
 def _of_http(error: HTTPException, scope: Scope, trace: str) -> Problem:

@@ -21,6 +21,8 @@ def fuse(rankings: Sequence[Sequence[Candidate]]) -> list[Candidate]:
     for ranking in rankings:
         best = max((candidate.score for candidate in ranking), default=0.0)
         for candidate in ranking:
-            scores[candidate.chunk_id] += max(candidate.score, 0.0) / best / len(rankings) if best > 0 else 0.0
+            scores[candidate.chunk_id] += (
+                max(candidate.score, 0.0) / best / len(rankings) if best > 0 else 0.0
+            )
     fused = [Candidate(chunk_id, score) for chunk_id, score in scores.items()]
     return sorted(fused, key=lambda candidate: (-candidate.score, candidate.chunk_id))

@@ -17,6 +17,7 @@ LONGEST = 600
 """Characters of a sentence that can be quoted as one."""
 
 FEWEST_WORDS = 4
+BROKEN_OFF = ".,;:!?)]}\u2026"
 
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?")
@@ -28,8 +29,12 @@ _RULE = re.compile(r"[ \t]*(?:[-=_*]\s*){3,}$")
 _LINK = re.compile(r"!?\[[^\]]*\]\([^)]*\)|<?https?://\S+>?")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_STOP = re.compile(r"[.!?\u0964\u061f]+[\"'\u201d\u2019)\]*_`]*(?=\s|$)|[\u3002\uff01\uff1f]+[\u201d\u300d\u300f]?")
-_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|approx|Mr|Mrs|Ms|Dr|Prof|No|Fig|Eq|St|[A-Z])\.$")
+_STOP = re.compile(
+    r"[.!?\u0964\u061f]+[\"'\u201d\u2019)\]*_`]*(?=\s|$)|[\u3002\uff01\uff1f]+[\u201d\u300d\u300f]?"
+)
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|approx|Mr|Mrs|Ms|Dr|Prof|No|Fig|Eq|St|[A-Z])\.$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,9 @@ class Passage:
 
 def passages(content: str, *, in_code: bool = False) -> list[Passage]:
     """In reading order. `in_code`: the chunk begins inside a fenced code block."""
-    return [p for start, end in _paragraphs(content, in_code=in_code) for p in _sentences(content, start, end)]
+    return [
+        p for start, end in _paragraphs(content, in_code=in_code) for p in _sentences(content, start, end)
+    ]
 
 
 def excerpt(content: str) -> Passage:
@@ -100,7 +107,8 @@ def _sentences(content: str, start: int, end: int) -> Iterator[Passage]:
         text = content[at : stop or end]
         stripped = text.strip()
         if stripped and len(stripped) <= LONGEST and _wordy(stripped):
-            whole = stop is not None and (lower or not stripped[0].islower())
+            begun = lower or not stripped[0].islower()
+            whole = stop is not None and begun and stripped[0] not in BROKEN_OFF
             yield Passage(at + text.index(stripped[0]), stripped, whole)
         at = stop or end
 
@@ -111,7 +119,11 @@ def _stop(content: str, at: int, end: int, *, lower: bool) -> int | None:
         following = content[match.end() : end].lstrip()
         if following and following[0].islower() and not lower:
             continue
-        if following and match.group().startswith(".") and _ABBREVIATION.search(content, at, match.start() + 1):
+        if (
+            following
+            and match.group().startswith(".")
+            and _ABBREVIATION.search(content, at, match.start() + 1)
+        ):
             continue
         return match.end()
     return None

@@ -59,11 +59,16 @@ def coverage(rarities: Mapping[str, float], words: Words) -> float:
     return sum(rarity for word, rarity in rarities.items() if word in words) / whole if whole else 0.0
 
 
-def relevance(question: str, rarities: Mapping[str, float], chunks: Sequence[tuple[str, Words]]) -> list[float]:
+def relevance(
+    question: str, rarities: Mapping[str, float], chunks: Sequence[tuple[str, Words]]
+) -> list[float]:
     """Of each chunk, as its text with title and headings and the words in it: 0 to 1."""
-    similar = similarities(question, [text for text, _ in chunks]) if chunks else []
+    if not chunks:
+        return []
+    similar = similarities(question, [text for text, _ in chunks])
     return [
-        sqrt(max(float(s), 0.0) * coverage(rarities, words)) for s, (_, words) in zip(similar, chunks, strict=True)
+        sqrt(max(float(s), 0.0) * coverage(rarities, words))
+        for s, (_, words) in zip(similar, chunks, strict=True)
     ]
 
 

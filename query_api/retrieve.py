@@ -83,7 +83,9 @@ class Retriever:
                 return Retrieved()
             vector = await active.vector(query.text)
             try:
-                return await reading(self.pool, partial(self._find, active=active, vector=vector, query=query))
+                return await reading(
+                    self.pool, partial(self._find, active=active, vector=vector, query=query)
+                )
             except GenerationChangedError:
                 active = await self.spaces.refresh(active)
         raise SwitchingError("the active space is changing: try again in a moment")
@@ -119,12 +121,18 @@ class _Search:
         ranking = fuse(rankings) if query.mode == "hybrid" else rankings[0]
         # With a least similarity, any of the candidates may turn out to be among the first few that pass it.
         shown = ranking if self._least is not None else ranking[: query.limit]
-        hits_by_id = await stored.read_hits(self.connection, self.generation, self.vector, [c.chunk_id for c in shown])
-        similar = self._similar([Found(hits_by_id[c.chunk_id], c.score) for c in shown if c.chunk_id in hits_by_id])
+        hits_by_id = await stored.read_hits(
+            self.connection, self.generation, self.vector, [c.chunk_id for c in shown]
+        )
+        similar = self._similar(
+            [Found(hits_by_id[c.chunk_id], c.score) for c in shown if c.chunk_id in hits_by_id]
+        )
         found = similar[: query.limit]
         return found, len(found) == query.limit or whole
 
-    async def _rankings(self, collections: list[int] | None, wanted: int) -> tuple[list[list[Candidate]], bool]:
+    async def _rankings(
+        self, collections: list[int] | None, wanted: int
+    ) -> tuple[list[list[Candidate]], bool]:
         """The ranking of each arm, and whether nothing else matches at all."""
         rankings = []
         if self.query.mode != "lexical":
@@ -180,5 +188,3 @@ async def _collections(connection: AsyncConnection, query: Query) -> list[int] |
             f"there is no collection {', '.join(map(repr, missing))}: GET /collections lists those that there are"
         )
     return list(known.values())
-
-

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
+import re
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from litestar import Request, get, post
-from litestar.datastructures import State  # noqa: TC002 -- litestar reads it
+from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import Body, Parameter
+from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 
 from query_api import contracts as c
 from query_api.answer import Answer
-from query_api.errors import NotReadyError, NotSupportedError, UnknownDocumentError, WrongCursorError, problem, trace_id
+from query_api.errors import (
+    NotReadyError,
+    NotSupportedError,
+    UnknownDocumentError,
+    WrongCursorError,
+    problem,
+    trace_id,
+)
 from query_api.retrieve import Query
 from schema import catalog
 from schema.connect import connect
@@ -32,11 +40,13 @@ if TYPE_CHECKING:
     from litestar.types import Scope
 
     from query_api.answer import Asked
-    from query_api.app import Services
+    from query_api.services import Services
 
 Anyone = Request[Any, Any, State]
-PROBLEM = ResponseSpec(c.Problem, description="What is wrong, and what to do", media_type="application/problem+json")
-PROBLEMS = {status: PROBLEM for status in (400, 500, 503)}
+PROBLEM = ResponseSpec(
+    c.Problem, description="What is wrong, and what to do", media_type="application/problem+json"
+)
+PROBLEMS = dict.fromkeys((400, 500, 503), PROBLEM)
 STREAM = "text/event-stream"
 HINT = "sync a folder first: `pgfolio sync FOLDER`"
 
@@ -45,7 +55,8 @@ HINT = "sync a folder first: `pgfolio sync FOLDER`"
 async def search(
     request: Anyone,
     data: Annotated[
-        c.SearchRequest, Body(examples=[Example(value={"query": "how do I retry a failed task", "limit": 5})])
+        c.SearchRequest,
+        Body(examples=[Example(value={"query": "how do I retry a failed task", "limit": 5})]),
     ],
 ) -> c.SearchAnswer:
     began = time.perf_counter()
@@ -65,7 +76,9 @@ async def search(
 )  # fmt: skip
 async def ask(
     request: Anyone,
-    data: Annotated[c.AskRequest, Body(examples=[Example(value={"question": "how do I retry a failed task"})])],
+    data: Annotated[
+        c.AskRequest, Body(examples=[Example(value={"question": "how do I retry a failed task"})])
+    ],
 ) -> Response[Any]:
     began = time.perf_counter()
     answerer = services(request).answerer
@@ -78,11 +91,11 @@ async def ask(
 @get("/documents", responses=PROBLEMS, summary="List documents")
 async def documents(
     request: Anyone,
-    limit: Annotated[int, Parameter(ge=1, le=1000)] = 100,
-    cursor: str | None = None,
-    collection: str | None = None,
-    source: str | None = None,
-    path: str | None = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+    cursor: FromQuery[str | None] = None,
+    collection: FromQuery[str | None] = None,
+    source: FromQuery[str | None] = None,
+    path: FromQuery[str | None] = None,
 ) -> c.DocumentPage:
     read = partial(
         catalog.list_documents,
@@ -97,13 +110,20 @@ async def documents(
     return c.DocumentPage([c.document_item(d) for d in found[:limit]], following, trace_id(request.scope))
 
 
-@get("/documents/{document_id:int}", responses={**PROBLEMS, 404: PROBLEM}, summary="One document with its chunks")
-async def document(request: Anyone, document_id: int) -> c.DocumentAnswer:
+@get(
+    "/documents/{document_id:int}",
+    responses={**PROBLEMS, 404: PROBLEM},
+    summary="One document with its chunks",
+)
+async def document(request: Anyone, document_id: FromPath[int]) -> c.DocumentAnswer:
     found = await reading(
-        services(request).retriever.pool, partial(catalog.get_document, document_id=min(document_id, 2**63 - 1))
+        services(request).retriever.pool,
+        partial(catalog.get_document, document_id=min(document_id, 2**63 - 1)),
     )
     if found is None:
-        raise UnknownDocumentError(f"there is no document {document_id}: GET /documents lists those that there are")
+        raise UnknownDocumentError(
+            f"there is no document {document_id}: GET /documents lists those that there are"
+        )
     stored, text, chunks = found
     return c.DocumentAnswer(
         **c.document_fields(stored),
@@ -155,7 +175,12 @@ def services(request: Anyone) -> Services:
 
 def _query(text: str, data: c.Retrieval) -> Query:
     """What is asked for. A field that nothing acts on yet is an error, never ignored."""
-    asked = {"filter": data.filter is not None, "rerank": data.rerank, "neighbors": data.neighbors, "explain": data.explain}
+    asked = {
+        "filter": data.filter is not None,
+        "rerank": data.rerank,
+        "neighbors": data.neighbors,
+        "explain": data.explain,
+    }
     for name, wanted in asked.items():
         if wanted:
             raise NotSupportedError(f"{name!r} is not supported yet: leave it out")
@@ -210,13 +235,11 @@ def _cursor(last: int) -> str:
 
 
 def _after(cursor: str) -> int:
-    try:
+    with suppress(ValueError):
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        if not text.startswith("d") or not text[1:].isdigit() or len(text) > 19:
-            raise ValueError(text)
-        return int(text[1:])
-    except (ValueError, binascii.Error):
-        raise WrongCursorError("take the cursor from `next` of the page before, or leave it out") from None
+        if re.fullmatch(r"d[0-9]{1,18}", text):
+            return int(text[1:])
+    raise WrongCursorError("take the cursor from `next` of the page before, or leave it out")
 
 
 def _took(began: float) -> float:

@@ -82,7 +82,7 @@ def fail(
         {
             "source_id": source.id,
             "path": path,
-            **{name: getattr(signature, name) for name in Signature.__slots__},
+            **signature._asdict(),
             "content_hash": content_hash,
             "recipe": recipe,
             "stage": stage,

@@ -7,12 +7,12 @@ batch to its longest text: on 6,111 chunks of the Prefect documentation 1.2 s in
 from __future__ import annotations
 
 import importlib.util
-import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from config.models.base import Embeddings
@@ -108,12 +108,10 @@ def _package() -> Path:
 
 
 def _load_table() -> np.ndarray:
-    """Wordllama's matrix of shape (vocabulary, 256), float32."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    from wordllama import WordLlama  # noqa: PLC0415 -- 0.25 s that a no-op sync must not pay
+    """wordllama's matrix of shape (vocabulary, 256), float32.
 
-    root.handlers, root.level = handlers, level  # wordllama calls logging.basicConfig at import
-    model = WordLlama.load(cache_dir=_package(), disable_download=True)
-    table: np.ndarray = model.embedding
-    return table
+    Read from its file: importing wordllama itself takes 0.25 s and calls logging.basicConfig.
+    """
+    tensors = load_file(_package() / "weights" / "l2_supercat_256.safetensors")
+    (table,) = tensors.values()
+    return np.ascontiguousarray(table, dtype=np.float32)

@@ -69,7 +69,7 @@ DOCUMENTS = st.lists(st.tuples(PIECES, st.sampled_from(["\n", "\n\n", " ", ""]))
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(DOCUMENTS, st.booleans(), st.sampled_from([words, letters]), st.sampled_from([0, 16, 64]))
 def test_chunks_are_exact_slices_that_cover_the_text_within_the_limit(
     text: str, markdown: bool, count: Count, overlap: int

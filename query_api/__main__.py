@@ -1,0 +1,135 @@
+"""`python -m query_api serve|search|ask`: what `pgfolio serve`, `search` and `ask` start as a process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+from rich.console import Console
+
+from config.models.base import ModelError
+from config.prompts import DEFAULT
+from config.settings import ConfigError, load_settings
+from query_api.answer import UnknownPromptError
+from query_api.retrieve import Mode, Query, SwitchingError, UnknownCollectionError
+from schema.connect import DatabaseError
+from schema.embedded import EmbeddedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+EXPECTED = (DatabaseError, EmbeddedError, ModelError, SwitchingError)
+WRONG = (ConfigError, UnknownCollectionError, UnknownPromptError)
+"""Errors whose message is made for the user."""
+
+
+def retrieval(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of both `search` and `ask`."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
+        click.option(
+            "--min-similarity", type=click.FloatRange(-1, 1), help="Leave out what is less similar."
+        ),
+        click.option(
+            "--collection", "collections", multiple=True, help="Only within this one; may be repeated."
+        ),
+        click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True),
+        click.option(
+            "--limit", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to find."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def cli() -> None:
+    """The query side: search and answers over what is stored."""
+
+
+@cli.command()
+@click.argument("query")
+@click.option("--exact", is_flag=True, help="Compare every vector, without the index.")
+@retrieval
+def search(*, query: str, exact: bool, as_json: bool, **asked: Any) -> None:
+    """Search, as the API does, in the terminal."""
+    from query_api import terminal  # noqa: PLC0415
+
+    terminal.search(load_settings(), _query(query, exact=exact, **asked), as_json=as_json)
+
+
+@cli.command()
+@click.argument("question")
+@click.option("--prompt", default=DEFAULT, show_default=True, help="A prompt of config/prompts.yaml.")
+@retrieval
+def ask(*, question: str, prompt: str, as_json: bool, **asked: Any) -> None:
+    """Ask a question, answered from the documents."""
+    from query_api import terminal  # noqa: PLC0415
+
+    terminal.ask(load_settings(), _query(question, **asked), prompt, as_json=as_json)
+
+
+@cli.command()
+@click.option("--host", help="Where to listen; PGFOLIO_API__HOST.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one; PGFOLIO_API__PORT.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; PGFOLIO_API__WORKERS.")
+def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the HTTP API alone."""
+    from query_api import server  # noqa: PLC0415
+
+    settings = load_settings()
+    api = settings.api
+    try:
+        server.serve(
+            settings,
+            host or api.host,
+            api.port if port is None else port,
+            workers or api.workers,
+            lambda url: ERR.print(f"listening on {url}, its OpenAPI is {url}/schema"),
+        )
+    except server.ServeError as error:
+        raise DatabaseError(str(error)) from error
+
+
+def _query(text: str, *, collections: tuple[str, ...], exact: bool = False, **asked: Any) -> Query:
+    """The bounds are the API's."""
+    if not text.strip() or len(text) > 4000:
+        raise click.UsageError("a question has 1 to 4,000 characters")
+    return Query(text.replace("\x00", " "), collections=collections or None, exact=exact, **asked)
+
+
+def main() -> None:
+    """Run the command and leave with its exit code: 0 done, 1 failed, 2 wrong usage."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
+    sys.exit(_guarded(arguments, verbose=len(arguments) < len(sys.argv) - 1))
+
+
+def _guarded(arguments: list[str], *, verbose: bool) -> int:
+    try:
+        return int(cli.main(arguments, prog_name="pgfolio", standalone_mode=False) or 0)
+    except (click.Abort, KeyboardInterrupt, EOFError):
+        code, message = INTERRUPTED, "interrupted"
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USAGE
+    except WRONG as error:
+        code, message = WRONG_USAGE, str(error)
+    except EXPECTED as error:
+        code, message = FAILED, str(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 -- the last line of defence
+        code, message = FAILED, f"{type(error).__name__}: {error} (--verbose shows where)"
+    if verbose:
+        ERR.print_exception()
+    ERR.print(f"[bold red]error:[/] {message.replace('[', chr(92) + '[')}")
+    return code
+
+
+if __name__ == "__main__":
+    main()

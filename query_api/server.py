@@ -1,0 +1,109 @@
+"""Runs the API: binds the port, opens the database, serves until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+
+from config.settings import load_settings
+from query_api.app import create_app
+from query_api.services import open_services
+from schema.connect import database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar import Litestar
+    from litestar.types import Receive, Scope, Send
+
+    from config.settings import Settings
+
+OPTIONS: Final[dict[str, Any]] = {
+    "lifespan": "on",
+    "log_level": "warning",
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": 10,  # seconds that requests under way get when the server is told to stop
+}
+
+
+class ServeError(Exception):
+    """The API cannot be served; the message says why and what to do."""
+
+
+def serve(settings: Settings, host: str, port: int, workers: int, listening: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `listening` is told the URL. Raises ServeError, DatabaseError, ConfigError,
+    a ModelError before it listens."""
+    with _bound(host, port) as listener, database(settings) as conninfo:
+        asyncio.run(_tried(settings, conninfo))
+        # uvicorn hands the signal that stopped it on to the handler before it: ours lets the database be left.
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: None)
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        if workers == 1:
+            _run(create_app(settings, conninfo), listener, lambda: listening(url))
+        else:
+            listening(url)
+            uvicorn.run(
+                "query_api.server:Worker", factory=True, workers=workers, fd=listener.fileno(), **OPTIONS
+            )
+
+
+class Worker:
+    """One of several processes: the same application, with its own hold on the database."""
+
+    def __init__(self) -> None:
+        self._settings = load_settings()
+        self._database = database(self._settings)
+        self._app: Litestar | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._app is None:
+            self._app = create_app(self._settings, self._database.__enter__())
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if str(scope["type"]) == "lifespan":
+                self._database.__exit__(None, None, None)
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._listening()
+
+
+def _run(app: Litestar, listener: socket.socket, listening: Callable[[], None]) -> None:
+    server = _Server(uvicorn.Config(app, **OPTIONS), listening)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise ServeError("the API did not start; its log above says why")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Bound before anything slow begins, so that a port in use is told at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ServeError(
+            f"cannot listen on {host}:{port}: {reason}; choose another with --port or PGFOLIO_API__PORT"
+        ) from error
+
+
+async def _tried(settings: Settings, conninfo: str) -> None:
+    """Everything that the application opens, opened once, so that what is wrong is told in a line."""
+    async with open_services(settings, conninfo):
+        pass

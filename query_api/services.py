@@ -1,0 +1,45 @@
+"""What answers questions, opened together and closed together: for the API and for the terminal."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from config.models import chat_model
+from config.prompts import load_prompts
+from query_api.active import ActiveSpaces
+from query_api.answer import Answerer
+from query_api.retrieve import Retriever
+from schema.search import open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What routes and the terminal use."""
+
+    conninfo: str
+    retriever: Retriever
+    answerer: Answerer
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Services]:
+    """Everything that answers questions, ready. Raises ConfigError, DatabaseError, a ModelError."""
+    prompts = load_prompts()
+    chat = chat_model(settings)
+    async with open_pool(conninfo, settings.api.pool_size) as pool:
+        spaces = ActiveSpaces(settings, pool)
+        retriever = Retriever(settings, pool, spaces)
+        answerer = Answerer(retriever, chat, prompts)
+        try:
+            await spaces.current()
+            yield Services(conninfo, retriever, answerer)
+        finally:
+            answerer.close()
+            spaces.close()

@@ -1,0 +1,129 @@
+"""`search` and `ask` in the terminal: the API's own retrieval and answers, in the process, without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
+
+from query_api.contracts import AskAnswer, SearchAnswer, result
+from query_api.services import open_services
+from schema.connect import database
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from query_api.contracts import Citation, Result
+    from query_api.retrieve import Query
+
+OUT = Console(highlight=False)
+SHOWN = 400
+"""Characters of a chunk's text that a result shows."""
+
+
+def search(settings: Settings, query: Query, *, as_json: bool) -> None:
+    """Search and print."""
+    with database(settings) as conninfo:
+        found = asyncio.run(_search(settings, conninfo, query))
+    if as_json:
+        _print_json(found)
+    else:
+        _show_results(found)
+
+
+def ask(settings: Settings, query: Query, prompt: str, *, as_json: bool) -> None:
+    """Answer and print."""
+    with database(settings) as conninfo:
+        answered = asyncio.run(_ask(settings, conninfo, query, prompt))
+    if as_json:
+        _print_json(answered)
+    else:
+        _show_answer(answered)
+
+
+async def _search(settings: Settings, conninfo: str, query: Query) -> SearchAnswer:
+    async with open_services(settings, conninfo) as services:
+        began = time.perf_counter()
+        retrieved = await services.retriever.retrieve(query)
+        results = [result(found) for found in retrieved.found]
+        return SearchAnswer(
+            results, len(results), retrieved.complete, retrieved.space, _took(began), uuid.uuid4().hex
+        )
+
+
+async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> AskAnswer:
+    async with open_services(settings, conninfo) as services:
+        began = time.perf_counter()
+        answer = await services.answerer.answer(await services.answerer.ask(query, prompt))
+        return AskAnswer(
+            answer.text,
+            answer.answered,
+            answer.mode,
+            list(answer.citations),
+            list(answer.sources),
+            answer.model,
+            answer.usage,
+            _took(began),
+            uuid.uuid4().hex,
+        )
+
+
+def _show_results(found: SearchAnswer) -> None:
+    if found.space is None:
+        OUT.print("Nothing was synced yet: `pgfolio sync FOLDER` first.")
+        return
+    if not found.results:
+        OUT.print("Nothing found.")
+    for place, one in enumerate(found.results, 1):
+        OUT.print(f"[bold]{place}. {escape(one.title)}[/]  [dim]{one.score:.2f}[/]")
+        OUT.print(f"   [cyan]{escape(_where(one))}[/]", soft_wrap=True)
+        OUT.print(Padding(Text(_short(one.content)), (0, 0, 1, 3)))
+    OUT.print(f"[dim]{found.total_returned} results in {found.took_ms:.0f} ms, {escape(found.space)}[/]")
+
+
+def _show_answer(answered: AskAnswer) -> None:
+    OUT.print(Text(answered.answer))
+    if answered.citations:
+        OUT.print()
+    for citation in _per_marker(answered.citations):
+        mark = "" if citation.verified else "  [red]not found in the text[/]"
+        OUT.print(f"[bold]\\[{citation.marker}][/] [cyan]{escape(citation.path)}[/]{mark}", soft_wrap=True)
+        if answered.mode == "generated":
+            OUT.print(Padding(Text(citation.quote, style="dim"), (0, 0, 0, 4)))
+    how = (
+        "sentences quoted from the documents, no chat model"
+        if answered.mode == "extractive"
+        else str(answered.model)
+    )
+    OUT.print(f"[dim]{escape(how)}, {answered.took_ms:.0f} ms[/]")
+
+
+def _per_marker(citations: list[Citation]) -> list[Citation]:
+    return list({citation.marker: citation for citation in reversed(citations)}.values())[::-1]
+
+
+def _where(one: Result) -> str:
+    page = f", page {one.page}" if one.page else ""
+    heading = f" > {one.heading}" if one.heading else ""
+    return f"{one.collection}: {one.path}{page}{heading}"
+
+
+def _short(content: str) -> str:
+    text = " ".join(content.split())
+    return text if len(text) <= SHOWN else text[: text.rfind(" ", 0, SHOWN)] + " ..."
+
+
+def _print_json(value: SearchAnswer | AskAnswer) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _took(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)

