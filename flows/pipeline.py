@@ -69,6 +69,8 @@ class SyncRun(Run):
         super().__init__(settings, conninfo, options, progress)
         self.recipe = Recipe(settings.chunking.tokens, settings.chunking.overlap, settings.search.language)
         self._reader_lock = Lock()
+        self._ruled_out: set[tuple[int, str]] = set()
+        """(source id, path) of files that are there, and that a rule keeps out now."""
 
     def all(self, connection: Connection, chosen: Sequence[Source], step: Step) -> None:
         reached = 0
@@ -128,7 +130,11 @@ class SyncRun(Run):
             self._pass_through(connection, source, todos)
         for start in range(0, len(plan.removed), REMOVE_BATCH):
             batch = plan.removed[start : start + REMOVE_BATCH]
-            gone = [known for known in batch if not store.still_there(source.root, known.path)]
+            gone = [
+                known
+                for known in batch
+                if (source.id, known.path) in self._ruled_out or not store.still_there(source.root, known.path)
+            ]
             with self.report.timed("store"):
                 store.remove(connection, source, [known.path for known in gone])
             self.report.documents.removed += sum(known.document_id is not None for known in gone)
@@ -227,9 +233,11 @@ class SyncRun(Run):
     def _second_look(self, source: Source, comparison: planning.Comparison) -> planning.Comparison:
         """A missing file that can be seen after all is missing by a rule, or because the first crawl caught the
         folder at a bad moment: a second crawl tells."""
-        if not any(store.still_there(source.root, known.path) for known in comparison.missing):
+        there = {known.path for known in comparison.missing if store.still_there(source.root, known.path)}
+        if not there:
             return comparison
         again = {entry.path for entry in crawling.crawl(Path(source.root), self._rules(source)).entries}
+        self._ruled_out |= {(source.id, path) for path in there - again}
         return planning.without(comparison, again)
 
     def _count(self, plan: planning.Plan) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from config.models.base import Embeddings, FatalModelError, RefusedError, TransientError
 from flows.embed import Bounds, BudgetSpentError, Embedder, Refusal, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 BOUNDS = Bounds(inputs=4, tokens=100, deadline=5.0)
 

@@ -1,0 +1,246 @@
+"""A sync and a move to another model against a server that speaks the OpenAI API, with the real SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from config import models
+from config.models.base import FatalModelError, RefusedError, TransientError
+from config.settings import ConfigError, Settings
+from flows.pipeline import run_sync
+from flows.reembedding import run_reembed
+from flows.run import FailedError, Options
+from schema import sources, vectors
+from schema.connect import connect
+from tests.fakes.openai_server import (
+    CUT,
+    NAN,
+    NO_QUOTA,
+    ONE_TOO_FEW,
+    RATE_LIMIT,
+    SERVER_ERROR,
+    FakeOpenAI,
+    Mood,
+)
+
+if TYPE_CHECKING:
+    from schema.records import Source
+
+Make = Callable[..., Settings]
+
+
+@pytest.fixture
+def hosted(new_settings: Make, conninfo: str, openai_server: FakeOpenAI) -> Make:
+    """Settings on the fake server, with short patience."""
+
+    def made(**embedding: object) -> Settings:
+        return new_settings(
+            database_url=conninfo,
+            openai_api_key=openai_server.key,
+            openai_base_url=openai_server.url,
+            embedding={"provider": "openai", "timeout": 2.0, "deadline": 1.0, **embedding},
+        )
+
+    return made
+
+
+@pytest.fixture
+def source(tmp_path: Path, conninfo: str) -> Source:
+    for n in range(30):
+        (tmp_path / f"{n}.md").write_text(f"# Page {n}\n\nThis page tells of the number {n}.\n")
+    with connect(conninfo) as connection:
+        return sources.ensure_source(connection, str(tmp_path), name="pages")
+
+
+def client(settings: Settings, name: str = "tiny-embedding", dimensions: int = 64) -> models.EmbeddingModel:
+    return models.embedding_model(settings, "openai", name, dimensions)
+
+
+def test_a_sync_stores_the_servers_vectors(hosted: Make, source: Source, openai_server: FakeOpenAI) -> None:
+    settings = hosted()
+    report = run_sync(settings, _conninfo(settings), [source], Options())
+    assert (report.status, report.documents.added) == ("complete", 30)
+    assert report.tokens > 0
+    assert report.cost_usd == pytest.approx(report.tokens * 0.02 / 1_000_000)
+    with connect(_conninfo(settings)) as connection:
+        generation = vectors.active_generation(connection)
+    assert generation is not None
+    assert generation.space.name == "openai/text-embedding-3-small/1536"
+    assert len(openai_server.embedded()) == report.chunks.embedded
+
+
+def test_requests_stay_within_the_batch(hosted: Make, source: Source, openai_server: FakeOpenAI) -> None:
+    settings = hosted(batch_inputs=7)
+    run_sync(settings, _conninfo(settings), [source], Options())
+    sizes = [len(r.body["input"]) for r in openai_server.requests if "embeddings" in r.path]
+    assert max(sizes) <= 7
+    assert sum(sizes) == len(openai_server.embedded())
+
+
+def test_base64_and_float_answers_give_the_same_vectors(hosted: Make, openai_server: FakeOpenAI) -> None:
+    model = client(hosted())
+    packed = model.embed(["one", "two"]).vectors
+    body = openai_server.requests[-1].body
+    assert body.get("encoding_format") == "base64"
+    import httpx
+
+    plain = httpx.post(
+        f"{openai_server.url}/embeddings",
+        json={"model": "tiny-embedding", "input": ["one", "two"], "encoding_format": "float"},
+        headers={"Authorization": f"Bearer {openai_server.key}"},
+    ).json()["data"]
+    assert np.allclose(packed, [row["embedding"] for row in plain], atol=1e-6)
+
+
+def test_dimensions_are_asked_of_the_server(hosted: Make) -> None:
+    settings = hosted(dimensions=256)
+    assert models.wanted_space(settings) == ("openai", "text-embedding-3-small", 256, True)
+    model = models.embedding_model(settings, "openai", "text-embedding-3-small", 256, shorten=True)
+    assert model.embed(["one"]).vectors.shape == (1, 256)
+
+
+def test_an_unknown_models_dimensions_are_found_out(hosted: Make) -> None:
+    assert models.wanted_space(hosted(model="tiny-embedding")) == ("openai", "tiny-embedding", 64, False)
+
+
+@pytest.mark.parametrize(
+    ("mood", "error", "said"),
+    [
+        (RATE_LIMIT, TransientError, "rate limit"),
+        (SERVER_ERROR, TransientError, "the server failed"),
+        (CUT, TransientError, "no connection"),
+        (ONE_TOO_FEW, TransientError, "1 vectors to 2 inputs"),
+        (NAN, TransientError, "NaN"),
+        (Mood(dimensions=63), FatalModelError, "63 dimensions where 64"),
+        (NO_QUOTA, FatalModelError, "quota is spent"),
+        (Mood(poison="two"), RefusedError, "refused"),
+        (Mood(delay=3.0), TransientError, "no connection"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_a_failed_request_says_whether_it_may_pass(
+    hosted: Make, openai_server: FakeOpenAI, mood: Mood, error: type[Exception], said: str
+) -> None:
+    model = client(hosted())
+    openai_server.mood = mood
+    with pytest.raises(error, match=said):
+        model.embed(["one", "two"])
+    assert len(openai_server.requests) == 1
+
+
+def test_a_wrong_key_ends_the_run_with_the_sentence_that_says_so(
+    new_settings: Make, conninfo: str, openai_server: FakeOpenAI, source: Source
+) -> None:
+    settings = new_settings(
+        database_url=conninfo,
+        openai_api_key="sk-wrong",
+        openai_base_url=openai_server.url,
+        embedding={"provider": "openai"},
+    )
+    with pytest.raises(FailedError, match="check OPENAI_API_KEY") as caught:
+        run_sync(settings, conninfo, [source], Options())
+    assert "sk-wrong" not in str(caught.value)
+    with connect(conninfo) as connection:
+        assert connection.execute("select count(*) from documents").fetchone() == (0,)
+        assert connection.execute("select status from runs").fetchall() == [("failed",)]
+
+
+def test_no_key_is_a_wrong_configuration(new_settings: Make, conninfo: str) -> None:
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
+        client(new_settings(database_url=conninfo))
+
+
+def test_passing_trouble_does_not_show_in_the_result(
+    hosted: Make, source: Source, openai_server: FakeOpenAI
+) -> None:
+    openai_server.mood = replace(RATE_LIMIT, retry_after=0, times=3)
+    settings = hosted(deadline=30.0)
+    report = run_sync(settings, _conninfo(settings), [source], Options())
+    assert (report.status, report.documents.added) == ("complete", 30)
+
+
+def test_one_refused_text_fails_its_document_alone(
+    hosted: Make, source: Source, openai_server: FakeOpenAI
+) -> None:
+    openai_server.mood = Mood(poison="number 17.")
+    settings = hosted()
+    report = run_sync(settings, _conninfo(settings), [source], Options())
+    assert (report.status, report.documents.added, report.documents.failed) == ("partial", 29, 1)
+    assert [(problem.path, problem.stage) for problem in report.problems] == [("17.md", "embed")]
+
+
+def test_a_server_that_stays_down_fails_the_run_and_the_next_one_goes_on(
+    hosted: Make, source: Source, openai_server: FakeOpenAI
+) -> None:
+    openai_server.mood = SERVER_ERROR
+    settings = hosted(deadline=0.2)
+    with pytest.raises(FailedError, match="the server failed"):
+        run_sync(settings, _conninfo(settings), [source], Options())
+    openai_server.mood = None
+    assert run_sync(settings, _conninfo(settings), [source], Options()).documents.added == 30
+
+
+def test_the_allowed_cost_stops_the_run_and_keeps_what_is_done(
+    hosted: Make, source: Source, openai_server: FakeOpenAI
+) -> None:
+    settings = hosted(batch_inputs=5).model_copy(update={"prices": {"text-embedding-3-small": 1_000_000.0}})
+    report = run_sync(settings, _conninfo(settings), [source], Options(max_cost=1.0))
+    assert report.status == "partial"
+    assert "allowed" in report.problems[0].reason
+    assert openai_server.embedded() == []
+
+
+def test_reembedding_moves_the_corpus_to_another_space_and_back(
+    hosted: Make, source: Source, openai_server: FakeOpenAI, new_settings: Make
+) -> None:
+    hosted_settings = hosted()
+    conninfo = _conninfo(hosted_settings)
+    local = new_settings(database_url=conninfo)
+    run_sync(local, conninfo, [source], Options())
+    there = run_reembed(hosted_settings, conninfo, Options())
+    assert (there.status, there.chunks.embedded) == ("complete", 30)
+    with connect(conninfo) as connection:
+        assert [g.space.provider for g in vectors.generations(connection, "active", "retired")] == ["openai"]
+        assert connection.execute(
+            "select count(*) from pg_class where relname ~ '^vectors_.*_hnsw$'"
+        ).fetchone() == (1,)
+    back = run_reembed(local, conninfo, Options())
+    assert back.chunks.embedded == 30
+    assert run_reembed(local, conninfo, Options()).chunks.embedded == 0
+
+
+def test_a_failed_move_leaves_the_old_space_active(
+    hosted: Make, source: Source, openai_server: FakeOpenAI, new_settings: Make
+) -> None:
+    settings = hosted(deadline=0.2)
+    conninfo = _conninfo(settings)
+    run_sync(new_settings(database_url=conninfo), conninfo, [source], Options())
+    openai_server.mood = SERVER_ERROR
+    with pytest.raises(FailedError):
+        run_reembed(settings, conninfo, Options())
+    with connect(conninfo) as connection:
+        assert [g.space.provider for g in vectors.generations(connection, "active")] == ["local"]
+    openai_server.mood = None
+    assert run_reembed(settings, conninfo, Options()).status == "complete"
+
+
+def test_a_sync_after_the_settings_changed_stays_in_the_active_space(
+    hosted: Make, source: Source, openai_server: FakeOpenAI, new_settings: Make
+) -> None:
+    settings = hosted()
+    conninfo = _conninfo(settings)
+    run_sync(new_settings(database_url=conninfo), conninfo, [source], Options())
+    (Path(source.root) / "new.md").write_text("# New\n\nA new page.\n")
+    run_sync(settings, conninfo, [source], Options())
+    assert openai_server.embedded() == []
+
+
+def _conninfo(settings: Settings) -> str:
+    assert settings.database_url is not None
+    return settings.database_url.get_secret_value()

@@ -1,0 +1,321 @@
+"""The sync's promises, on real files and a real Postgres, with the bundled model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString
+
+import pytest
+from psycopg import sql
+
+from flows.pipeline import run_sync
+from flows.run import FailedError, Options
+from schema import sources, vectors
+from schema.connect import connect
+from schema.sources import SourceBusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from config.settings import Settings
+    from flows.report import Report
+
+ANIMALS = "# Animals\n\nThe zebra has stripes.\n\n## Cats\n\nThe cat sleeps most of the day.\n"
+PLANTS = "# Plants\n\nThe oak grows slowly.\n\n## Moss\n\nMoss likes shade and water.\n"
+
+
+@dataclass
+class Library:
+    """A folder as a source, and its syncs."""
+
+    root: Path
+    conninfo: str
+    settings: Settings
+
+    def write(self, path: str, text: str | bytes) -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    def sync(self, **options: Any) -> Report:
+        with connect(self.conninfo) as connection:
+            source = sources.ensure_source(connection, str(self.root), name="library")
+        return run_sync(self.settings, self.conninfo, [source], Options(**options))
+
+    def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        with connect(self.conninfo) as connection:
+            generation = vectors.active_generation(connection)
+            table = sql.Identifier(generation.table if generation else "none")
+            return connection.execute(sql.SQL(query).format(vectors=table)).fetchall()
+
+    def stored(self) -> dict[str, list[tuple[str, int]]]:
+        """Chunks by path, each with the number of its vectors."""
+        found: dict[str, list[tuple[str, int]]] = {
+            path: [] for (path,) in self.rows("select path from documents order by path")
+        }
+        for path, content, count in self.rows(
+            "select d.path, c.content, (select count(*) from {vectors} v where v.chunk_id = c.id) "
+            "from chunks c join documents d on d.id = c.document_id order by d.path, c.ordinal"
+        ):
+            found[path].append((content, count))
+        return found
+
+    def check(self) -> None:
+        """Ledger, documents, chunks and vectors say the same, and every chunk is where it says."""
+        assert (
+            self.rows(
+                "select l.path from ledger l full join documents d on d.source_id = l.source_id and d.path = l.path "
+                "where l.state = 'ok' and (d.id is null or d.id <> l.document_id or d.content_hash <> l.content_hash "
+                "or l.chunk_count <> (select count(*) from chunks c where c.document_id = d.id)) or l.path is null"
+            )
+            == []
+        )
+        assert (
+            self.rows(
+                "select c.id from chunks c full join {vectors} v on v.chunk_id = c.id "
+                "where c.id is null or v.chunk_id is null"
+            )
+            == []
+        )
+        assert (
+            self.rows(
+                "select c.id from chunks c join documents d on d.id = c.document_id "
+                "where substr(d.text, c.start_at + 1, c.end_at - c.start_at) <> c.content"
+            )
+            == []
+        )
+
+
+@pytest.fixture
+def library(tmp_path: Path, conninfo: str, settings: Settings) -> Library:
+    root = tmp_path / "library"
+    root.mkdir()
+    made = Library(root, conninfo, settings)
+    made.write("animals.md", ANIMALS)
+    made.write("garden/plants.md", PLANTS)
+    return made
+
+
+def counts(report: Report) -> dict[str, int]:
+    return {name: count for name, count in report.as_json()["documents"].items() if count}
+
+
+def test_a_first_sync_stores_every_document_with_its_vectors(library: Library) -> None:
+    report = library.sync()
+    assert (report.status, counts(report)) == ("complete", {"added": 2})
+    assert set(library.stored()) == {"animals.md", "garden/plants.md"}
+    library.check()
+
+
+def test_the_index_is_built_and_used(library: Library) -> None:
+    library.sync()
+    valid = library.rows(
+        "select indisvalid from pg_index where indexrelid::regclass::text like 'vectors%hnsw'"
+    )
+    assert valid == [(True,)]
+
+
+def test_a_second_sync_writes_nothing(library: Library) -> None:
+    library.sync()
+    before = library.rows(
+        "select xmin::text from documents union all select xmin::text from ledger order by 1"
+    )
+    report = library.sync()
+    assert (counts(report), report.chunks.embedded, report.tokens) == ({"unchanged": 2}, 0, 0)
+    after = library.rows(
+        "select xmin::text from documents union all select xmin::text from ledger order by 1"
+    )
+    assert after == before
+
+
+def test_touching_every_file_embeds_nothing(library: Library) -> None:
+    library.sync()
+    for file in library.root.rglob("*.md"):
+        os.utime(file, ns=(1, 1))
+    report = library.sync()
+    assert (counts(report), report.chunks.embedded) == ({"unchanged": 2}, 0)
+    assert counts(library.sync()) == {"unchanged": 2}
+
+
+def long_document(sections: int) -> str:
+    words = ("river", "stone", "cloud", "lamp", "window", "bridge")
+    return "\n\n".join(
+        f"## Section {n}\n\n"
+        + " ".join(f"The {words[(n + i) % 6]} number {n * i} is noted here." for i in range(40))
+        for n in range(sections)
+    )
+
+
+def test_one_changed_line_embeds_only_the_chunks_whose_text_changed(library: Library) -> None:
+    text = long_document(20)
+    library.write("long.md", text)
+    library.sync()
+    vectors = (
+        "select c.hash, c.id from chunks c join documents d on d.id = c.document_id where d.path = 'long.md'"
+    )
+    before = dict(library.rows(vectors))
+    library.write("long.md", text.replace("The stone number 10 is noted here.", "A new line stands here.", 1))
+    report = library.sync()
+    after = dict(library.rows(vectors))
+    assert counts(report) == {"changed": 1, "unchanged": 2}
+    assert report.chunks.embedded == len(set(after) - set(before))
+    assert 1 <= report.chunks.embedded <= 3
+    assert {k: v for k, v in after.items() if k in before} == {k: v for k, v in before.items() if k in after}
+    library.check()
+
+
+def test_a_renamed_file_is_moved_and_embeds_nothing(library: Library) -> None:
+    library.sync()
+    before = library.stored()
+    (library.root / "animals.md").rename(library.root / "beasts.md")
+    report = library.sync()
+    assert (counts(report), report.chunks.embedded, report.tokens) == ({"moved": 1, "unchanged": 1}, 0, 0)
+    assert library.stored()["beasts.md"] == before["animals.md"]
+    library.check()
+
+
+def test_a_moved_folder_embeds_nothing_and_keeps_the_ids(library: Library) -> None:
+    library.write("garden/roses.md", "# Roses\n\nRoses have thorns.\n")
+    library.sync()
+    before = library.rows("select id from documents order by id")
+    (library.root / "garden").rename(library.root / "park")
+    report = library.sync()
+    assert (counts(report), report.chunks.embedded) == ({"moved": 2, "unchanged": 1}, 0)
+    assert library.rows("select id from documents order by id") == before
+    library.check()
+
+
+def test_a_deleted_file_is_gone_with_its_chunks_and_vectors(library: Library) -> None:
+    library.sync()
+    (library.root / "animals.md").unlink()
+    report = library.sync()
+    assert counts(report) == {"removed": 1, "unchanged": 1}
+    assert set(library.stored()) == {"garden/plants.md"}
+    library.check()
+
+
+def test_the_same_text_in_two_files_is_two_documents_and_embedded_once(library: Library) -> None:
+    library.sync()
+    library.write("copy.md", ANIMALS)
+    report = library.sync()
+    assert (counts(report), report.chunks.embedded) == ({"added": 1, "unchanged": 2}, 0)
+    assert library.stored()["copy.md"] == library.stored()["animals.md"]
+
+
+def test_files_that_swap_their_names_keep_their_texts_apart(library: Library) -> None:
+    library.sync()
+    before = library.stored()
+    (library.root / "animals.md").rename(library.root / "x")
+    (library.root / "garden/plants.md").rename(library.root / "animals.md")
+    (library.root / "x").rename(library.root / "garden/plants.md")
+    report = library.sync()
+    assert report.chunks.embedded == 0
+    assert library.stored()["animals.md"] == before["garden/plants.md"]
+    library.check()
+
+
+def test_a_file_that_cannot_be_read_is_listed_and_stops_no_other(library: Library) -> None:
+    library.write("a.bin", bytes(range(256)))
+    report = library.sync()
+    assert (report.status, counts(report)) == ("partial", {"added": 2, "failed": 1})
+    assert [(p.path, p.stage) for p in report.problems] == [("a.bin", "extract")]
+    assert counts(library.sync()) == {"unchanged": 2, "failed": 1}
+
+
+def test_the_last_good_version_stays_when_a_file_turns_bad(library: Library) -> None:
+    library.sync()
+    before = library.stored()["animals.md"]
+    library.write("animals.md", b"\x00\x01\x02" * 100)
+    report = library.sync()
+    if report.status == "partial":
+        assert library.stored()["animals.md"] == before
+    library.write("animals.md", ANIMALS)
+    assert library.sync().status == "complete"
+    assert library.stored()["animals.md"] == before
+
+
+def test_a_source_that_is_not_mounted_loses_nothing(library: Library) -> None:
+    library.sync()
+    library.root.rename(library.root.with_name("elsewhere"))
+    with pytest.raises(FailedError, match="cannot list the source folder"):
+        library.sync()
+    assert len(library.stored()) == 2
+
+
+def test_a_source_that_is_suddenly_empty_loses_nothing_until_approved(library: Library) -> None:
+    library.sync()
+    shutil.rmtree(library.root)
+    library.root.mkdir()
+    report = library.sync()
+    assert (report.status, counts(report)) == ("partial", {"held": 2})
+    assert "--approve-deletes 2" in report.problems[0].reason
+    assert len(library.stored()) == 2
+    assert counts(library.sync(approve_deletes=2)) == {"removed": 2}
+    assert library.stored() == {}
+
+
+def test_a_newly_ignored_file_is_removed(library: Library) -> None:
+    library.write("keep.md", "# Keep\n\nThis stays.\n")
+    library.sync()
+    library.write(".gitignore", "animals.md\n")
+    assert counts(library.sync()) == {"removed": 1, "unchanged": 2}
+
+
+def test_a_plan_changes_nothing(library: Library) -> None:
+    library.sync()
+    library.write("new.md", "# New\n\nSomething new.\n")
+    (library.root / "animals.md").unlink()
+    runs = library.rows("select count(*) from runs")
+    report = library.sync(plan_only=True)
+    assert (report.status, counts(report)) == ("planned", {"added": 1, "removed": 1, "unchanged": 1})
+    assert set(library.stored()) == {"animals.md", "garden/plants.md"}
+    assert library.rows("select count(*) from runs") == runs
+
+
+def test_another_chunk_size_makes_all_anew(library: Library) -> None:
+    library.write("long.md", long_document(10))
+    library.sync()
+    before = len(library.stored()["long.md"])
+    smaller = library.settings.chunking.model_copy(update={"tokens": 128, "overlap": 16})
+    library.settings = library.settings.model_copy(update={"chunking": smaller})
+    assert counts(library.sync())["changed"] == 3
+    assert len(library.stored()["long.md"]) > before
+    library.check()
+
+
+def test_the_run_is_recorded_with_its_report(library: Library) -> None:
+    report = library.sync()
+    recorded = library.rows("select status, report, finished_at > started_at from runs")
+    assert recorded == [("complete", report.as_json(), True)]
+
+
+def test_two_syncs_of_one_source_do_not_run_at_once(library: Library) -> None:
+    library.sync()
+    with connect(library.conninfo) as connection:
+        source = sources.list_sources(connection)[0]
+        with sources.owned(connection, source), pytest.raises(FailedError, match="another sync") as caught:
+            library.sync()
+    assert isinstance(caught.value.__cause__, SourceBusyError)
+    assert library.sync().status == "complete"
+
+
+def test_an_empty_file_is_a_document_without_chunks(library: Library) -> None:
+    library.write("empty.txt", "")
+    assert counts(library.sync()) == {"added": 3}
+    assert library.stored()["empty.txt"] == []
+    library.check()
+
+
+def test_two_sources_with_the_same_folder_name_are_told_apart(
+    tmp_path: Path, library: Library, new_settings: Callable[..., Settings]
+) -> None:
+    other = tmp_path / "other" / "library"
+    other.mkdir(parents=True)
+    with connect(library.conninfo) as connection:
+        first = sources.ensure_source(connection, str(library.root), name="library")
+        second = sources.ensure_source(connection, str(other), name="library")
+    assert (first.name, second.name) == ("library", "library-2")

@@ -1,0 +1,61 @@
+"""Every named statement is valid against the real schema, and says what it is for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from schema import vectors
+from schema.connect import connect
+from schema.records import Generation, Space
+from schema.sql import names, statement
+
+STATEMENTS = Path(__file__).resolve().parents[2] / "schema" / "statements"
+LITERALS = {name: sql.Literal(10) for name in ("limit", "m", "ef_construction")}
+"""What some statements take as text, for their plan's sake."""
+
+
+@pytest.fixture
+def generation(conninfo: str) -> Generation:
+    with connect(conninfo) as connection:
+        return vectors.create_generation(connection, Space("local", "wordllama-256", 256), "active")
+
+
+def queries() -> list[str]:
+    """Statements that PostgreSQL can prepare; running a sync covers the others."""
+    text = "".join(file.read_text() for file in STATEMENTS.glob("*.sql"))
+    other = set(re.findall(r"-- name: (\w+)!?\n(?:--.*\n)+(?:copy|create|alter|drop)\b", text))
+    return [name for name in names() if name not in other]
+
+
+@pytest.mark.parametrize("name", queries())
+def test_the_server_understands_the_statement(conninfo: str, generation: Generation, name: str) -> None:
+    with connect(conninfo) as connection:
+        written = sql.SQL(statement(name, generation).as_string()).format(**LITERALS).as_string(connection)
+        numbered, count = _numbered(written)
+        connection.execute(sql.SQL("prepare checked as ") + sql.SQL(numbered))
+        row = connection.execute(
+            "select cardinality(parameter_types) from pg_prepared_statements where name = 'checked'"
+        ).fetchone()
+        assert row == (count,)
+
+
+def _numbered(text: str) -> tuple[str, int]:
+    """`%(name)s` as `$1`, and `%%` as `%`."""
+    order: dict[str, int] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return f"${order.setdefault(match[1], len(order) + 1)}"
+
+    return re.sub(r"%\((\w+)\)s", number, text).replace("%%", "%"), len(order)
+
+
+@pytest.mark.parametrize("file", sorted(STATEMENTS.glob("*.sql")), ids=lambda file: file.stem)
+def test_every_statement_has_a_line_that_says_what_it_is_for(file: Path) -> None:
+    lines = file.read_text().splitlines()
+    named = [i for i, line in enumerate(lines) if line.startswith("-- name:")]
+    assert named
+    assert [lines[i] for i in named if not re.match(r"-- \w", lines[i + 1])] == []
