@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from importlib.metadata import version
@@ -195,10 +194,11 @@ def _passed_on(name: str, text: str) -> None:
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
     @click.pass_context
-    def passed_on(context: click.Context) -> int:
-        arguments = [sys.executable, "-m", "query_api", name, *context.args]
-        child = subprocess.Popen(arguments, env=child_environment())
-        return _wait(child)
+    def passed_on(context: click.Context) -> None:
+        # In this process's place, so that signals and the exit code are its own.
+        verbose = ["--verbose"] if "--verbose" in sys.argv else []
+        arguments = [sys.executable, "-m", "query_api", *verbose, name, *context.args]
+        os.execve(sys.executable, arguments, child_environment())  # noqa: S606
 
 
 _passed_on("search", "Search, as the API does, in the terminal.")
@@ -233,18 +233,6 @@ def _show(report: Report, *, as_json: bool) -> None:
         console.show_json(report.as_json())
     else:
         console.show_report(report)
-
-
-def _wait(child: subprocess.Popen[bytes]) -> int:
-    """The child gets the terminal's Ctrl-C itself; we only wait until it is done."""
-    while True:
-        try:
-            return child.wait()
-        except KeyboardInterrupt:
-            continue
-        except SystemExit:
-            child.terminate()
-            raise
 
 
 def main() -> None:

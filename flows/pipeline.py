@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from schema.connect import Connection
     from schema.records import Generation, Source
 
-PREPARERS = 2
+PREPARERS = 1
 REMOVE_BATCH = 500
 
 
@@ -133,7 +133,8 @@ class SyncRun(Run):
             gone = [
                 known
                 for known in batch
-                if (source.id, known.path) in self._ruled_out or not store.still_there(source.root, known.path)
+                if (source.id, known.path) in self._ruled_out
+                or not store.still_there(source.root, known.path)
             ]
             with self.report.timed("store"):
                 store.remove(connection, source, [known.path for known in gone])

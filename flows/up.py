@@ -5,9 +5,11 @@ Processes are started and stopped here; what they do stands elsewhere.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -69,6 +71,7 @@ class Children:
             stdout=output,
             stderr=output,
             start_new_session=True,  # the terminal's Ctrl-C is for us: we stop them in order
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 -- a call of one C function, no threads involved
         )
         self._running.append((name, child))
 
@@ -97,6 +100,12 @@ class Children:
                 child.kill()
                 child.wait()
         self._running.clear()
+
+
+def _end_with_parent() -> None:
+    """On Linux the kernel stops a child whose parent was killed: it would go on holding its port."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, prctl(2)
 
 
 def answers(url: str, timeout: float = 1.0) -> bool:

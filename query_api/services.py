@@ -33,7 +33,7 @@ async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Serv
     """Everything that answers questions, ready. Raises ConfigError, DatabaseError, a ModelError."""
     prompts = load_prompts()
     chat = chat_model(settings)
-    async with open_pool(conninfo, settings.api.pool_size) as pool:
+    async with open_pool(conninfo, settings.api.pool_size, settings.index.ef_search) as pool:
         spaces = ActiveSpaces(settings, pool)
         retriever = Retriever(settings, pool, spaces)
         answerer = Answerer(retriever, chat, prompts)

@@ -4,17 +4,23 @@ select g.id, g.state, s.provider, s.model, s.dimensions, s.shortened, s.query_pr
 from generations g join spaces s on s.id = g.space_id
 where g.state = 'active';
 
+-- name: begin_session
+-- How far HNSW looks, for the whole session.
+select set_config('hnsw.ef_search', :ef_search, false), set_config('hnsw.iterative_scan', :iterative, false);
+
 -- name: begin_search
--- How far HNSW looks, until the end of the transaction; iterative scans go on past what a filter takes away. Answers
--- the active generation's id, to be compared with the one that the question was embedded for.
-select set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
+-- The same until the end of the transaction. Answers the active generation's id, to be compared with the one that
+-- the question was embedded for.
+select set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterative_scan', :iterative, true),
        (select id from generations where state = 'active');
 
 -- name: search_vectors
 -- The chunks nearest to a vector. The inner query is the only form that HNSW serves: ascending, with a limit. The
--- limit is part of the text, so that the plan that PostgreSQL keeps is made for it.
+-- limit is part of the text, so that the plan that PostgreSQL keeps is made for it. Each row tells the active
+-- generation and the settings that were in force.
 select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
-       d.metadata, 1 - n.distance as similarity
+       d.metadata, 1 - n.distance as similarity, (select id from generations where state = 'active'),
+       current_setting('hnsw.ef_search', true) || ' ' || current_setting('hnsw.iterative_scan', true)
 from (select chunk_id, embedding <=> :vector::halfvec as distance
       from {vectors}
       order by embedding <=> :vector::halfvec

@@ -1,0 +1,304 @@
+"""The command as its user runs it: a process with arguments, output and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from schema.connect import connect
+from tests.fakes.openai_server import FakeOpenAI, Mood
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environment(tmp_path: Path, conninfo: str) -> dict[str, str]:
+    """A user's environment: an empty home, the test's database."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path / "home"),
+        "PGFOLIO_HOME": str(tmp_path / "state"),
+        "PGFOLIO_DATABASE_URL": conninfo,
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    def made(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flows", *arguments],
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "notes"
+    made.mkdir()
+    (made / "bread.md").write_text("# Bread\n\nSourdough bread needs flour, water, salt and a lot of time.\n")
+    (made / "trees.md").write_text("# Trees\n\nAn oak tree can live for a thousand years.\n")
+    return made
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def error_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip()
+
+
+def test_sync_prints_one_json_object_last(run: Run, folder: Path) -> None:
+    done = run("sync", str(folder), "--json")
+    report = last_json(done)
+    assert (done.returncode, report["status"], report["documents"]["added"]) == (0, "complete", 2)
+    assert set(report) == {
+        "run_id", "status", "documents", "chunks", "tokens", "cost_usd", "seconds", "problems",
+    }  # fmt: skip
+    assert set(report["documents"]) == {
+        "added", "changed", "moved", "removed", "unchanged", "failed", "held",
+    }  # fmt: skip
+    assert set(report["chunks"]) == {"total", "embedded", "reused"}
+    assert set(report["seconds"]) == {"total", "crawl", "extract", "chunk", "embed", "store", "index"}
+
+
+def test_a_folder_stays_known_under_its_name(run: Run, folder: Path) -> None:
+    run("sync", str(folder))
+    (folder / "new.md").write_text("# New\n\nA new page.\n")
+    assert last_json(run("sync", "--json"))["documents"]["added"] == 1
+    assert last_json(run("sync", "notes", "--json"))["documents"]["unchanged"] == 3
+
+
+def test_a_plan_is_printed_and_changes_nothing(run: Run, folder: Path) -> None:
+    planned = last_json(run("sync", str(folder), "--plan", "--json"))
+    assert (planned["status"], planned["documents"]["added"]) == ("planned", 2)
+    assert last_json(run("status", "--json"))["sources"][0]["documents"] == 0
+
+
+def test_a_partial_run_exits_with_3_and_lists_its_problems(run: Run, folder: Path) -> None:
+    (folder / "data.bin").write_bytes(bytes(range(256)))
+    done = run("sync", str(folder))
+    assert done.returncode == 3
+    assert "data.bin" in done.stdout
+    assert "unsupported type" in done.stdout
+
+
+def test_status_shows_sources_spaces_and_runs(run: Run, folder: Path) -> None:
+    run("sync", str(folder))
+    shown = last_json(run("status", "--json"))
+    assert shown["sources"][0]["documents"] == 2
+    assert shown["generations"][0] | {"index_mb": 0} == {
+        "space": "local/wordllama-256/256", "state": "active", "vectors": 2, "index": "valid", "index_mb": 0,
+    }  # fmt: skip
+    assert [row["status"] for row in shown["runs"]] == ["complete"]
+
+
+def test_search_finds_the_document(run: Run, folder: Path) -> None:
+    run("sync", str(folder))
+    done = run("search", "how old does an oak get", "--json")
+    assert done.returncode == 0
+    assert last_json(done)["results"][0]["path"] == "trees.md"
+
+
+def test_ask_quotes_the_document(run: Run, folder: Path) -> None:
+    run("sync", str(folder))
+    answer = last_json(run("ask", "How long can an oak tree live?", "--json"))
+    assert answer["answered"]
+    citation = answer["citations"][0]
+    assert citation["quote"] in (folder / citation["path"]).read_text()
+
+
+def test_reembed_moves_to_other_dimensions(run: Run, folder: Path) -> None:
+    run("sync", str(folder))
+    assert last_json(run("reembed", "--dimensions", "128", "--plan", "--json"))["status"] == "planned"
+    done = run("reembed", "--dimensions", "128", "--json")
+    assert (done.returncode, last_json(done)["chunks"]["embedded"]) == (0, 2)
+    assert last_json(run("status", "--json"))["generations"][0]["space"] == "local/wordllama-256/128"
+    assert last_json(run("search", "oak", "--json"))["results"][0]["path"] == "trees.md"
+
+
+@pytest.mark.parametrize(
+    "command", ["", "up", "sync", "reembed", "status", "search", "ask", "serve", "migrate"]
+)
+def test_every_command_has_help(run: Run, command: str) -> None:
+    done = run(*command.split(), "--help")
+    assert (done.returncode, done.stdout.startswith("Usage:")) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code", "said"),
+    [
+        (["sync", "/no/such/folder"], {}, 2, "no such folder or source: /no/such/folder"),
+        (["sync"], {}, 2, "there is no source yet"),
+        (["sync", "--approve-deletes", "some"], {}, 2, "--approve-deletes"),
+        (["nonsense"], {}, 2, "No such command"),
+        (["status"], {"PGFOLIO_CONFIG": "/no/such.toml"}, 2, "cannot read /no/such.toml"),
+        (["status"], {"PGFOLIO_API__PORT": "many"}, 2, "PGFOLIO_API__PORT"),
+        (["search", "x"], {"PGFOLIO_API__PORT": "many"}, 2, "PGFOLIO_API__PORT"),
+        (["status"], {"PGFOLIO_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, 1, "cannot reach the database"),
+        (["search", "x"], {"PGFOLIO_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, 1, "cannot reach"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(
+    run: Run, arguments: list[str], variables: dict[str, str], code: int, said: str
+) -> None:
+    done = run(*arguments, **variables)
+    assert done.returncode == code
+    assert said in error_line(done)
+
+
+def test_a_wrong_key_is_one_clear_line(run: Run, folder: Path, openai_server: FakeOpenAI) -> None:
+    done = run(
+        "sync",
+        str(folder),
+        PGFOLIO_EMBEDDING__PROVIDER="openai",
+        OPENAI_BASE_URL=openai_server.url,
+        OPENAI_API_KEY="sk-wrong",
+    )
+    assert done.returncode == 1
+    assert "check OPENAI_API_KEY" in error_line(done)
+    assert "sk-wrong" not in done.stderr + done.stdout
+
+
+def test_verbose_shows_where_an_error_came_from(run: Run) -> None:
+    done = run("--verbose", "status", PGFOLIO_DATABASE_URL="postgresql://127.0.0.1:1/x")
+    assert "Traceback" in done.stderr
+
+
+def test_a_port_in_use_is_one_clear_line(run: Run, folder: Path) -> None:
+    run("sync", str(folder))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        served, upped = run("serve", "--port", port), run("up", str(folder), "--port", port)
+    assert (served.returncode, upped.returncode) == (1, 1)
+    assert f"{port}" in error_line(served)
+    assert f"{port}" in error_line(upped)
+
+
+def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
+    environment: dict[str, str], conninfo: str, folder: Path, openai_server: FakeOpenAI, run: Run
+) -> None:
+    for n in range(300):
+        (folder / f"{n}.md").write_text(f"# Page {n}\n\nThis page tells of the number {n}.\n")
+    openai_server.mood = Mood(delay=0.3)
+    hosted = {
+        "PGFOLIO_EMBEDDING__PROVIDER": "openai",
+        "PGFOLIO_EMBEDDING__IN_FLIGHT": "1",
+        "OPENAI_BASE_URL": openai_server.url,
+        "OPENAI_API_KEY": str(openai_server.key),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows", "sync", str(folder)],
+        env={**environment, **hosted},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: documents(conninfo) > 0)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted" in stderr
+    assert "Traceback" not in stderr
+    stored = documents(conninfo)
+    assert 0 < stored < 302
+    with connect(conninfo) as connection:
+        assert connection.execute("select status from runs").fetchall() == [("failed",)]
+    openai_server.mood = None
+    report = last_json(run("sync", "--json", **hosted))
+    assert (report["status"], report["documents"]["added"]) == ("complete", 302 - stored)
+
+
+def test_up_syncs_serves_and_stops_at_ctrl_c(
+    environment: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    with started(environment, "up", str(folder), "--port", str(port), "--every", "0") as process:
+        address = f"http://127.0.0.1:{port}"
+        wait_until(lambda: found(address, "oak tree") == ["trees.md", "bread.md"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{address}/health/live")
+
+
+def test_serve_answers_until_it_is_terminated(environment: dict[str, str], run: Run, folder: Path) -> None:
+    run("sync", str(folder))
+    port = free_port()
+    with started(environment, "serve", "--port", str(port)) as process:
+        wait_until(lambda: found(f"http://127.0.0.1:{port}", "bread")[:1] == ["bread.md"])
+        process.terminate()
+        process.wait(20)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/health/live")
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is not None, reason="Tesseract is installed")
+def test_an_image_without_tesseract_says_what_to_install(run: Run, folder: Path) -> None:
+    (folder / "scan.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    done = run("sync", str(folder), "--json")
+    assert done.returncode == 3
+    assert "Tesseract" in last_json(done)["problems"][0]["reason"]
+
+
+@contextlib.contextmanager
+def started(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-m", "flows", *arguments], env=environment)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(20)
+
+
+def found(address: str, query: str) -> list[str]:
+    with contextlib.suppress(httpx.HTTPError):
+        answer = httpx.post(f"{address}/search", json={"query": query})
+        if answer.status_code == 200:
+            return [result["path"] for result in answer.json()["results"]]
+    return []
+
+
+def documents(conninfo: str) -> int:
+    with connect(conninfo) as connection:
+        row = connection.execute("select count(*) from documents").fetchone()
+    return int(row[0]) if row else 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)

@@ -1,0 +1,188 @@
+"""The flows on a real Prefect server, from their deployments, through a real process worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from schema.connect import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a user whose Prefect API is a server of the test's own."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "PREFECT_HOME": str(home / ".prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+    }
+    arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: answers(environment["PREFECT_API_URL"] + "/health"), 90)
+        yield environment
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def user(server: dict[str, str], tmp_path: Path, conninfo: str) -> dict[str, str]:
+    return {**server, "PGFOLIO_HOME": str(tmp_path / "state"), "PGFOLIO_DATABASE_URL": conninfo}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "notes"
+    made.mkdir()
+    (made / "bread.md").write_text("# Bread\n\nSourdough bread needs flour, water, salt and a lot of time.\n")
+    (made / "broken.bin").write_bytes(bytes(range(256)))
+    return made
+
+
+@pytest.fixture
+def worker(user: dict[str, str]) -> Iterator[None]:
+    """The deployments of prefect.yaml, and a process worker for them."""
+    prefect(user, "work-pool", "create", "pgfolio", "--type", "process")
+    prefect(user, "--no-prompt", "deploy", "--all")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "pgfolio", "--type", "process"],
+        env=user,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield
+    process.terminate()
+    process.wait(30)
+
+
+def test_the_deployments_run_to_completed_and_their_reports_are_visible(
+    user: dict[str, str], worker: None, folder: Path, conninfo: str
+) -> None:
+    first = run_deployment(user, "sync/scheduled", sources=[str(folder)])
+    assert (first["state"]["type"], first["state"]["name"]) == ("COMPLETED", "Degraded")
+    report = artifact(user, "sync-report")
+    assert "broken.bin" in report
+    assert "partial" in report
+    (folder / "broken.bin").unlink()
+    second = run_deployment(user, "sync/scheduled", sources=[str(folder)])
+    assert (second["state"]["type"], second["state"]["name"]) == ("COMPLETED", "Completed")
+    third = run_deployment(user, "reembed/manual", dimensions=128)
+    assert third["state"]["name"] == "Completed"
+    with connect(conninfo) as connection:
+        runs = connection.execute("select flow, status, started_by like 'prefect %%' from runs order by id")
+        assert runs.fetchall() == [
+            ("sync", "partial", True),
+            ("sync", "complete", True),
+            ("reembed", "complete", True),
+        ]
+
+
+def test_the_command_makes_a_flow_run_where_a_prefect_api_answers(user: dict[str, str], folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "sync", str(folder), "--json"],
+        env=user,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, report["documents"]["added"], report["documents"]["failed"]) == (3, 1, 1)
+    runs = api(user, "/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+    assert (runs[0]["state"]["name"], runs[0]["deployment_id"]) == ("Degraded", None)
+    tasks = api(user, "/task_runs/filter", {"flow_runs": {"id": {"any_": [runs[0]["id"]]}}})
+    assert {task["name"].rpartition("-")[0] for task in tasks} == {
+        "crawl and plan notes",
+        "apply notes",
+        "index",
+    }
+
+
+def test_a_prefect_api_that_does_not_answer_does_not_stop_a_sync(user: dict[str, str], folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "sync", str(folder)],
+        env={**user, "PREFECT_API_URL": "http://127.0.0.1:1/api"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "does not answer: running without it" in done.stderr
+
+
+def prefect(user: dict[str, str], *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments],
+        env=user,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_deployment(user: dict[str, str], name: str, **parameters: Any) -> dict[str, Any]:
+    """Start a run as `prefect deployment run` does, and wait for its end."""
+    deployment = httpx.get(f"{user['PREFECT_API_URL']}/deployments/name/{name}").json()
+    body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+    run = api(user, f"/deployments/{deployment['id']}/create_flow_run", body)
+    ended: dict[str, Any] = {}
+
+    def done() -> bool:
+        ended.update(httpx.get(f"{user['PREFECT_API_URL']}/flow_runs/{run['id']}").json())
+        return ended["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+    wait_for(done, 90)
+    return ended
+
+
+def artifact(user: dict[str, str], key: str) -> str:
+    return str(httpx.get(f"{user['PREFECT_API_URL']}/artifacts/{key}/latest").json()["data"])
+
+
+def api(user: dict[str, str], path: str, body: dict[str, Any]) -> Any:
+    return httpx.post(user["PREFECT_API_URL"] + path, json=body).raise_for_status().json()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def wait_for(condition: Any, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.2)
