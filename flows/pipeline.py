@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from schema.connect import Connection
     from schema.records import Generation, Source
 
-PREPARERS = 1
+PREPARERS = 2
 REMOVE_BATCH = 500
 
 

@@ -100,16 +100,19 @@ class OpenAIChat:
 
     def stream(self, system: str, user: str) -> Iterator[str | Completion]:
         text: list[str] = []
-        usage = None
+        usage, finished = None, False
         with _told(f"the chat model {self.model!r}"):
             options: Any = {"stream": True, "stream_options": {"include_usage": True}}
             with self._client.chat.completions.create(**self._request(system, user), **options) as events:
                 for event in events:
                     usage = event.usage or usage
+                    finished = finished or any(choice.finish_reason for choice in event.choices)
                     piece = event.choices[0].delta.content if event.choices else None
                     if piece:
                         text.append(piece)
                         yield piece
+        if not finished:  # a connection without a length that ends early looks like one that is done
+            raise TransientError(f"the chat model {self.model!r}: its answer was cut off")
         counted = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
         yield Completion("".join(text), self.model, *counted)
 

@@ -21,7 +21,7 @@ INSIDE = ("Traceback", "psycopg", ".py", "select ", "msgspec", "litestar")
 
 def check(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
-    problem = response.json()
+    problem: dict[str, Any] = response.json()
     assert (problem["type"], problem["status"]) == (URN + kind, status)
     assert problem["title"]
     assert problem["trace_id"] == response.headers["X-Trace-Id"]

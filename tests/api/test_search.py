@@ -27,7 +27,8 @@ MODES = ("hybrid", "vector", "lexical")
 def search(client: httpx.Client, query: str, **fields: Any) -> dict[str, Any]:
     response = client.post("/search", json={"query": query, **fields})
     assert response.status_code == 200, response.text
-    return response.json()
+    answer: dict[str, Any] = response.json()
+    return answer
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -145,14 +145,14 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Silent."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         if self.path == "/v1/models":
             names = [*DIMENSIONS, *CHAT_MODELS]
             self._json(200, {"object": "list", "data": [{"id": n, "object": "model"} for n in names]})
         else:
             self._error(404, f"Unknown request URL: GET {self.path}", "unknown_url")
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         try:
             body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
         except ValueError:

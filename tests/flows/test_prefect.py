@@ -73,6 +73,9 @@ def worker(user: dict[str, str]) -> Iterator[None]:
     """The deployments of prefect.yaml, and a process worker for them."""
     prefect(user, "work-pool", "create", "pgfolio", "--type", "process")
     prefect(user, "--no-prompt", "deploy", "--all")
+    scheduled = httpx.get(f"{user['PREFECT_API_URL']}/deployments/name/sync/scheduled").json()
+    assert scheduled["schedules"][0]["schedule"]["interval"] == 900
+    api(user, f"/deployments/{scheduled['id']}/pause_deployment", {})  # no run but the test's own
     process = subprocess.Popen(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", "pgfolio", "--type", "process"],
         env=user,
@@ -171,7 +174,14 @@ def artifact(user: dict[str, str], key: str) -> str:
 
 
 def api(user: dict[str, str], path: str, body: dict[str, Any]) -> Any:
-    return httpx.post(user["PREFECT_API_URL"] + path, json=body).raise_for_status().json()
+    """A POST, tried again while the server's SQLite is locked (503), as Prefect's own client does."""
+    answer = httpx.post(user["PREFECT_API_URL"] + path, json=body, timeout=30)
+    for _ in range(20):
+        if answer.status_code != 503:
+            break
+        time.sleep(0.5)
+        answer = httpx.post(user["PREFECT_API_URL"] + path, json=body, timeout=30)
+    return answer.raise_for_status().json() if answer.content else None
 
 
 def answers(url: str) -> bool:
