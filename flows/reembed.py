@@ -9,8 +9,8 @@ from prefect.runtime import flow_run
 
 from config.settings import load_settings
 from flows.reembedding import run_reembed, with_model
-from flows.run import FailedError, Options
-from flows.sync import as_task, ended, publish, watched_by
+from flows.run import FailedError, Options, watcher
+from flows.sync import as_task, ended, publish
 from schema.connect import database
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def reembed(
     options = Options(max_cost=max_cost, started_by=f"prefect {flow_run.get_name() or ''}".strip())
     with database(settings) as conninfo:
         try:
-            report = run_reembed(settings, conninfo, options, progress=watched_by.get(), step=as_task)
+            report = run_reembed(settings, conninfo, options, progress=watcher(), step=as_task)
         except FailedError as error:
             publish("reembed", error.report)
             raise

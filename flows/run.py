@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -56,6 +57,25 @@ class Quiet:
     def begin(self, files: int) -> None: ...
 
     def advance(self, files: int, chunks: int) -> None: ...
+
+
+_watched_by: ContextVar[Progress | None] = ContextVar("watched_by", default=None)
+
+
+@contextmanager
+def watched_by(display: Progress) -> Iterator[None]:
+    """Flows that are run in this process inside show what they do on this display."""
+    token = _watched_by.set(display)
+    try:
+        yield
+    finally:
+        _watched_by.reset(token)
+
+
+def watcher() -> Progress | None:
+    """The display set by `watched_by`. Behind a function: prefect pickles what a flow's module names, and a
+    ContextVar cannot be."""
+    return _watched_by.get()
 
 
 @dataclass(frozen=True, slots=True)

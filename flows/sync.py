@@ -6,7 +6,6 @@ under the name Degraded, so that it can be seen, filtered and alerted on.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import flow, task
@@ -19,7 +18,7 @@ from config.settings import load_settings
 from flows.choose import chosen_sources
 from flows.pipeline import run_sync
 from flows.report import Report
-from flows.run import FailedError, Options, Progress
+from flows.run import FailedError, Options, Progress, watched_by, watcher
 from schema.connect import connect, database
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 Result = TypeVar("Result")
-watched_by: ContextVar[Progress | None] = ContextVar("watched_by", default=None)
-"""The display of the command that started the flow in its own process."""
 
 
 def as_task(name: str, work: Callable[..., Result], *args: Any) -> Result:
@@ -65,7 +62,7 @@ def sync(
         with connect(conninfo) as connection:
             chosen = chosen_sources(connection, settings, sources or [])
         try:
-            report = run_sync(settings, conninfo, chosen, options, progress=watched_by.get(), step=as_task)
+            report = run_sync(settings, conninfo, chosen, options, progress=watcher(), step=as_task)
         except FailedError as error:
             publish("sync", error.report)
             raise
@@ -75,11 +72,8 @@ def sync(
 
 def run_watched(made: Any, display: Progress, **parameters: Any) -> Report:
     """Run a flow in this process, with the command's display. Raises what the flow raises."""
-    token = watched_by.set(display)
-    try:
+    with watched_by(display):
         state = made(**parameters, return_state=True)
-    finally:
-        watched_by.reset(token)
     found: dict[str, Any] = state.result(raise_on_failure=True)
     return Report.of_json(found)
 
