@@ -38,7 +38,13 @@ def as_task(name: str, work: Callable[..., Result], *args: Any) -> Result:
     return result
 
 
-@flow(name="sync", flow_run_name="sync {sources}", persist_result=False, validate_parameters=True)
+def run_name() -> str:
+    """For the person who reads the list of runs."""
+    named = flow_run.get_parameters().get("sources")
+    return f"sync {', '.join(named)}" if named else "sync all sources"
+
+
+@flow(name="sync", flow_run_name=run_name, persist_result=False)
 def sync(
     sources: list[str] | None = None,
     *,

@@ -247,6 +247,22 @@ def test_up_syncs_serves_and_stops_at_ctrl_c(
         httpx.get(f"{address}/health/live")
 
 
+@pytest.mark.timeout(180)
+def test_up_takes_new_files_on_its_schedule_as_prefect_runs(
+    environment: dict[str, str], run: Run, folder: Path
+) -> None:
+    port = free_port()
+    with started(environment, "up", str(folder), "--port", str(port), "--every", "5s"):
+        address = f"http://127.0.0.1:{port}"
+        wait_until(lambda: "bread.md" in found(address, "sourdough bread"), 60)
+        (folder / "late.md").write_text("# Late\n\nThe hedgehog came later than all the others.\n")
+        wait_until(lambda: found(address, "hedgehog")[:1] == ["late.md"], 100)
+        assert {row["started_by"] for row in last_json(run("status", "--json"))["runs"]} == {
+            "up",
+            "prefect sync all sources",
+        }
+
+
 def test_serve_answers_until_it_is_terminated(environment: dict[str, str], run: Run, folder: Path) -> None:
     run("sync", str(folder))
     port = free_port()

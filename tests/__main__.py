@@ -1,0 +1,28 @@
+"""`python -m tests` checks everything: format, lint, types, then all tests, whose summary comes last."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKS = (
+    ("ruff", "format", "--check", "--quiet", "."),
+    ("ruff", "check", "--quiet", "."),
+    ("mypy",),
+    ("pytest",),
+)
+
+
+def main() -> int:
+    """Run every check; the exit code is that of the first one that failed, tests being run all the same."""
+    codes = []
+    for check in CHECKS:
+        print(f"== {' '.join(check)}", flush=True)
+        codes.append(subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode)
+    return next((code for code in codes if code), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
