@@ -155,7 +155,7 @@ def _reposition(connection: Connection, moved: list[tuple[Any, ...]]) -> None:
 def _copy_chunks(
     connection: Connection, source: Source, rows: Sequence[_Row], languages: dict[str, int]
 ) -> None:
-    types = ["int8", "int8", "int4", "int4", "text", "text", "int4", "int4", "int4", "int4", "bytea", "oid"]
+    types = ["int8", "int8", "int4", "int4", "text", "text", "text", "int4", "int4", "int4", "int4", "bytea", "oid"]
     with connection.cursor().copy(statement("copy_chunks")) as copy:
         copy.set_types(types)
         for row in rows:
@@ -167,6 +167,7 @@ def _copy_chunks(
                     source.collection_id,
                     row.ordinal,
                     chunk.content,
+                    None if chunk.heading.startswith(row.document.title or "\0") else row.document.title,
                     chunk.heading,
                     chunk.page,
                     chunk.start,

@@ -10,7 +10,7 @@ from stdin (format binary);
 
 -- name: copy_chunks!
 -- New chunks; PostgreSQL makes their lexemes.
-copy chunks (id, document_id, collection_id, ordinal, content, heading, page, start_at, end_at, tokens, hash,
+copy chunks (id, document_id, collection_id, ordinal, content, title, heading, page, start_at, end_at, tokens, hash,
              language)
 from stdin (format binary);
 
