@@ -18,10 +18,10 @@ from psycopg.conninfo import make_conninfo
 for _name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
     del os.environ[_name]  # the developer's own settings; also kept from the processes that tests start
 
-from config.settings import Settings, load_settings
-from schema.connect import prepare
-from schema.embedded import bundled_postgres
-from tests.fakes.openai_server import FakeOpenAI
+from config.settings import Settings, load_settings  # noqa: E402
+from schema.connect import prepare  # noqa: E402
+from schema.embedded import bundled_postgres  # noqa: E402
+from tests.fakes.openai_server import FakeOpenAI  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from schema.records import Space
@@ -16,6 +15,8 @@ from tests.fakes.openai_server import CUT, KEY, NO_QUOTA, RATE_LIMIT, REFUSAL, S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import httpx
 
     from config.settings import Settings
 

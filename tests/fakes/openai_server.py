@@ -16,7 +16,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -126,7 +126,7 @@ class FakeOpenAI:
     def serve_forever(self) -> None:
         self._server.serve_forever(poll_interval=0.05)
 
-    def __enter__(self) -> FakeOpenAI:
+    def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, name="fake-openai", daemon=True).start()
         return self
 

@@ -1,0 +1,179 @@
+"""`python -m query_api` as a user starts it: output, exit codes, a server that comes and goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.api.library import LOCAL, RETRIES, UNTITLED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(**values: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), **values}
+
+
+def run(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "query_api", *arguments]
+    return subprocess.run(
+        command, env=environment(**values), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def serving(library: str) -> Iterator[subprocess.Popen[str]]:
+    """`serve` on a free port, as a process."""
+    command = [sys.executable, "-m", "query_api", "serve", "--port", "0"]
+    process = subprocess.Popen(
+        command, env=environment(PGFOLIO_DATABASE_URL=library), stderr=subprocess.PIPE, text=True
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def url_of(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith("listening on http://127.0.0.1:"), line
+    return line.split()[2].rstrip(",")
+
+
+def test_search_shows_titles_and_paths(library: str) -> None:
+    done = run("search", "how do I retry a failed task", "--limit", "2", PGFOLIO_DATABASE_URL=library)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.index(str(RETRIES.title)) < done.stdout.index(RETRIES.path)
+    assert LOCAL.name in done.stdout
+
+
+def test_search_json_is_what_the_api_answers(library: str, api: httpx.Client) -> None:
+    arguments = ("cache key", "--limit", "3", "--mode", "vector", "--collection", "manual", "--json")
+    done = run("search", *arguments, PGFOLIO_DATABASE_URL=library)
+    body = {"query": "cache key", "limit": 3, "mode": "vector", "collections": ["manual"]}
+    assert json.loads(done.stdout)["results"] == api.post("/search", json=body).json()["results"]
+    assert json.loads(done.stdout)["results"][0]["path"] == UNTITLED.path
+
+
+def test_ask_json_is_what_the_api_answers(library: str, api: httpx.Client) -> None:
+    done = run("ask", "how is a failed task retried", "--json", PGFOLIO_DATABASE_URL=library)
+    answer, expected = (
+        json.loads(done.stdout),
+        api.post("/ask", json={"question": "how is a failed task retried"}).json(),
+    )
+    assert {k: answer[k] for k in ("answer", "citations", "sources")} == {
+        k: expected[k] for k in ("answer", "citations", "sources")
+    }
+
+
+def test_ask_shows_the_quote_and_where_it_stands(library: str) -> None:
+    done = run("ask", "how is a failed task retried", PGFOLIO_DATABASE_URL=library)
+    assert "A failed task is retried when you set" in done.stdout
+    assert f"[1] {RETRIES.path}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values", "code", "said"),
+    [
+        (["search"], {}, 2, "Missing argument"),
+        (["search", "  "], {}, 2, "1 to 4,000 characters"),
+        (["search", "x", "--limit", "0"], {}, 2, "--limit"),
+        (["search", "x", "--mode", "magic"], {}, 2, "--mode"),
+        (["search", "x", "--collection", "atlantis"], {}, 2, "'atlantis'"),
+        (["ask", "x", "--prompt", "poem"], {}, 2, "'poem'"),
+        (["search", "x"], {"PGFOLIO_API__PORT": "many"}, 2, "PGFOLIO_API__PORT"),
+        (
+            ["serve"],
+            {"PGFOLIO_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"},
+            1,
+            "cannot reach the database",
+        ),
+        (["ask", "x"], {"PGFOLIO_CHAT__MODEL": "gpt-4o-mini"}, 2, "OPENAI_API_KEY"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(
+    library: str, arguments: list[str], values: dict[str, str], code: int, said: str
+) -> None:
+    done = run(*arguments, **{"PGFOLIO_DATABASE_URL": library, "PGFOLIO_API__PORT": "0", **values})
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_1(library: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("serve", "--port", port, PGFOLIO_DATABASE_URL=library)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == [
+        f"error: cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --port or "
+        "PGFOLIO_API__PORT"
+    ]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_server_ends_well_and_silently(
+    serving: subprocess.Popen[str], sent: signal.Signals
+) -> None:
+    url = url_of(serving)
+    assert httpx.get(f"{url}/health/ready", timeout=10).status_code == 200
+    serving.send_signal(sent)
+    _, stderr = serving.communicate(timeout=15)
+    assert (serving.returncode, stderr) == (0, "")
+
+
+def test_several_workers_serve_one_port(library: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "query_api", "serve", "--port", str(port), "--workers", "2"]
+    process = subprocess.Popen(
+        command, env=environment(PGFOLIO_DATABASE_URL=library), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        body: Any = {"query": "retry a failed task", "limit": 1}
+        response = httpx.post(f"{url_of(process)}/search", json=body, timeout=30)
+        assert response.json()["results"][0]["path"] == RETRIES.path
+        time.sleep(0.5)
+    finally:
+        process.terminate()
+        _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (0, "")
+
+
+def test_the_api_does_not_load_what_belongs_to_the_flows() -> None:
+    code = "import query_api.app, sys; print({'prefect', 'flows', 'kreuzberg', 'openai'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_terminal_does_not_load_the_server() -> None:
+    code = "import query_api.terminal, sys; print({'litestar', 'uvicorn', 'prefect'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,77 @@
+"""Which passages of a chunk can be quoted. Pure."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from query_api.passages import excerpt, passages
+
+
+def whole(content: str, *, in_code: bool = False) -> list[str]:
+    return [p.text for p in passages(content, in_code=in_code) if p.whole]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("A task can be retried. It runs once more then.", ["A task can be retried.", "It runs once more then."]),
+        ("# A heading is no sentence.\n\nBut this is surely one.", ["But this is surely one."]),
+        ("This looks like a heading.\n=====\n\nBut this is surely one.", ["But this is surely one."]),
+        ("Before the code stands this.\n\n```python\nIt is no prose at all.\n```\nAfter it stands this.",
+         ["Before the code stands this.", "After it stands this."]),
+        ("~~~\nIt is no prose at all.\n~~~", []),
+        ("- An item is a sentence too.\n- And so is the next.",
+         ["An item is a sentence too.", "And so is the next."]),
+        ("1. An item is a sentence too.", ["An item is a sentence too."]),
+        ("> What is quoted is prose.", ["What is quoted is prose."]),
+        ("A paragraph may go on\nover several lines. And end there soon.",
+         ["A paragraph may go on\nover several lines.", "And end there soon."]),
+        ("[Only a link](https://a.b) [and another](https://c.d)", []),
+        ("See [this page](https://a.b/c.d) for how to do it.",
+         ["See [this page](https://a.b/c.d) for how to do it."]),
+        ("| a table | is no prose. |\n|---|---|", []),
+        ("<Note>\nWhat a note says is prose.\n</Note>", ["What a note says is prose."]),
+        ('import Thing from "somewhere/else.js"', []),
+        ("cut off at its beginning. This one is not cut off.", ["This one is not cut off."]),
+        ("This one is not cut off. This one is cut", ["This one is not cut off."]),
+        ("Use e.g. the second one of them. Version 3.8.1 is out since today.",
+         ["Use e.g. the second one of them.", "Version 3.8.1 is out since today."]),
+        ("Is this really a question? Yes, it is really one!",
+         ["Is this really a question?", "Yes, it is really one!"]),
+        ("Too short.", []),
+        ("all of this is in lower case . so nothing is cut off here .",
+         ["all of this is in lower case .", "so nothing is cut off here ."]),
+        ("数据库保存所有的文档。然后可以搜索它们。", ["数据库保存所有的文档。", "然后可以搜索它们。"]),
+    ],
+)  # fmt: skip
+def test_sentences_are_found_whole(content: str, expected: list[str]) -> None:
+    assert whole(content) == expected
+
+
+def test_a_chunk_that_begins_in_code_is_code_until_the_fence() -> None:
+    assert whole("It is no prose at all.\n```\nAfter it stands this.", in_code=True) == [
+        "After it stands this."
+    ]
+
+
+def test_without_a_sentence_the_first_lines_are_quoted() -> None:
+    content = "\n```\n" + "x = 1\n" * 200
+    quoted = excerpt(content)
+    assert content[quoted.start : quoted.end] == quoted.text
+    assert 100 < len(quoted.text) <= 300
+    assert not quoted.whole
+
+
+@given(st.text(alphabet=st.sampled_from("ab A.?!\n#-`|[]() *>1。"), max_size=200), st.booleans())
+def test_a_passage_is_always_the_contents_own_text(content: str, in_code: bool) -> None:
+    found = passages(content, in_code=in_code)
+    assert [content[p.start : p.end] for p in found] == [p.text for p in found]
+    assert [p.start for p in found] == sorted({p.start for p in found})
+
+
+@given(st.text(max_size=400))
+def test_an_excerpt_is_always_the_contents_own_text(content: str) -> None:
+    quoted = excerpt(content)
+    assert content[quoted.start : quoted.end] == quoted.text
