@@ -114,9 +114,9 @@ class Reembedding(Run):
             )
         vectors.activate(connection, generation)
         connection.commit()
-        if old is not None:
-            vectors.drop_generation(connection, old)
-            connection.commit()
+        if old is not None and not vectors.drop_generation(connection, old):
+            name = old.space.name
+            self.report.problem(Problem("", "store", f"the old space {name} is in use: the next reembed drops it"))
         self.report.chunks.total = _whole(connection)[0]
 
     def _add(self, connection: Connection, generation: Generation, done: list[tuple[Any, Any]]) -> None:
@@ -131,6 +131,8 @@ class Reembedding(Run):
 
     def _building(self, connection: Connection, space: Space) -> Generation:
         """The generation to fill: one that a killed run left in this space, or a new one."""
+        for left in vectors.generations(connection, "retired"):
+            vectors.drop_generation(connection, left)
         for left in vectors.generations(connection, "building"):
             if left.space == space:
                 return left

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from config.models import embedding_model
-from config.models.local import DIMENSIONS
+from config.models.local import DIMENSIONS, LocalModel
 from query_api.quote import local_model
 from schema.search import active_generation, reading
 
@@ -111,6 +111,12 @@ class ActiveSpaces:
 
 
 def _model(settings: Settings, space: Space) -> EmbeddingModel:
-    if space.provider == "local" and space.dimensions == DIMENSIONS[0]:
-        return local_model()  # answers use it too: it is loaded once
-    return embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)
+    """The space's model; a local one is loaded whole, so that no question waits for that."""
+    if space.provider != "local":
+        return embedding_model(
+            settings, space.provider, space.model, space.dimensions, shorten=space.shortened
+        )
+    same = space.dimensions == DIMENSIONS[0]  # answers use this one too: it is loaded once
+    model = local_model() if same else LocalModel(space.dimensions)
+    model.embed(["ready"])
+    return model

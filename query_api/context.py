@@ -20,8 +20,8 @@ SHORTEST = 200
 """Less of a document than this says nothing."""
 
 _TAG = re.compile(r"<(\s*/?\s*documents?\b)", re.IGNORECASE)
-_MARKERS = re.compile(r"(?<![\w\])`])\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\](?!\()|(?<=\])\[(\d{1,3})\](?!\()")
-_STOP = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])(?:\s+|(?=\[))|\n+")
+_MARKERS = re.compile(r"(?<![\w`\]])(?:\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\])+(?!\()")
+_STOP = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,15 @@ def pack(hits: Sequence[Hit], budget: int = BUDGET) -> tuple[str, list[Hit]]:
 
 
 def claims(answer: str, documents: int) -> Iterator[Claim]:
-    """What the answer cites, in its order; a number that no document has is no citation."""
-    before = ""
-    for sentence in _STOP.split(answer):
-        numbers = [int(n) for a, b in _MARKERS.findall(sentence) for n in re.split(r"\s*[,;]\s*", a or b)]
-        text = _MARKERS.sub("", sentence).strip()
-        before = text or before  # "It is so. [1]" cites with what stands before
-        for number in dict.fromkeys(numbers):
+    """What the answer cites, in its order: each marker belongs to the sentence that ends before it or that it
+    stands in. A number that no document has is no citation."""
+    for match in _MARKERS.finditer(answer):
+        before = _MARKERS.sub("", answer[: match.start()]).rstrip()
+        text = _STOP.split(before)[-1].strip()
+        numbers = re.findall(r"\d+", match.group())
+        for number in dict.fromkeys(map(int, numbers)):
             if 1 <= number <= documents:
-                yield Claim(number, before)
+                yield Claim(number, text)
 
 
 def _fenced(number: int, hit: Hit, room: int) -> str:

@@ -32,8 +32,10 @@ AsyncConnection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 Pool: TypeAlias = AsyncConnectionPool[AsyncConnection]
 Result = TypeVar("Result")
 
-POOL_TIMEOUT = 10.0
+POOL_TIMEOUT = 3.0
 """Seconds that a request waits for a connection before it is told that there is none."""
+
+OPEN_TIMEOUT = 10.0
 
 ITERATIVE = "relaxed_order"
 """The index is scanned on where deleted or filtered rows leave too few."""
@@ -83,7 +85,7 @@ async def open_pool(conninfo: str, size: int, ef_search: int) -> AsyncIterator[P
         kwargs={
             "prepare_threshold": 0,
             "application_name": "pgfolio-api",
-            "connect_timeout": int(POOL_TIMEOUT),
+            "connect_timeout": int(OPEN_TIMEOUT),
         },
         min_size=min(2, size),
         max_size=size,
@@ -92,7 +94,7 @@ async def open_pool(conninfo: str, size: int, ef_search: int) -> AsyncIterator[P
         open=False,
     )
     try:
-        await pool.open(wait=True, timeout=POOL_TIMEOUT)
+        await pool.open(wait=True, timeout=OPEN_TIMEOUT)
     except PoolTimeout as error:
         await pool.close()
         raise DatabaseError(f"cannot reach the database {described(conninfo)}: is it running?") from error
@@ -277,9 +279,9 @@ async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Genera
 
 
 @cache
-def _limited(name: str, generation: Generation | None, limit: int) -> sql.Composed:
+def _limited(name: str, generation: Generation | None, limit: int) -> bytes:
     """The limit as text: with a parameter in its place PostgreSQL would plan anew each time (0.3 ms)."""
-    return sql.SQL(statement(name, generation).as_string()).format(limit=sql.Literal(limit))
+    return sql.SQL(statement(name, generation).as_string()).format(limit=sql.Literal(limit)).as_bytes()
 
 
 def _parameter(vector: np.ndarray) -> HalfVector:

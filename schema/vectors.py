@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psycopg
 from pgvector import HalfVector
 
 from schema.records import Generation, Space
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from schema.connect import Connection
 
 LOCK = 0x67656E  # "gen"
+DROP_ATTEMPTS = 100
 PAGE_BYTES = 8000
 """What a row may take to stay within one page of a table."""
 
@@ -60,9 +64,24 @@ def activate(connection: Connection, generation: Generation) -> None:
     connection.execute(statement("set_generation_state"), {"id": generation.id, "state": "active"})
 
 
-def drop_generation(connection: Connection, generation: Generation) -> None:
-    connection.execute(statement("drop_vectors", generation))
-    connection.execute(statement("delete_generation"), {"id": generation.id})
+def drop_generation(connection: Connection, generation: Generation) -> bool:
+    """Drop a generation that nobody needs, in a transaction of its own. False: it was in use all the time.
+
+    Its foreign key makes the drop lock `chunks` too, and readers take both in their own order: a drop that waits
+    could deadlock with them, or hold them all up. So it gives way, and tries again.
+    """
+    connection.commit()
+    for _ in range(DROP_ATTEMPTS):
+        try:
+            with connection.transaction():
+                connection.execute("set local lock_timeout = '200ms'")
+                connection.execute(statement("drop_vectors", generation))
+                connection.execute(statement("delete_generation"), {"id": generation.id})
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            time.sleep(random.uniform(0.0, 0.2))  # noqa: S311 -- jitter
+        else:
+            return True
+    return False
 
 
 def reuse(connection: Connection, generation: Generation, hashes: Sequence[bytes]) -> dict[bytes, np.ndarray]:

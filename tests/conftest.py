@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import shutil
@@ -32,13 +33,13 @@ NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def home() -> Iterator[Path]:
+def home() -> Path:
     """A PGFOLIO_HOME. Not pytest's own temporary folder: as root, Postgres runs under a system user that must be
     able to walk there."""
     folder = Path(tempfile.mkdtemp(prefix="pgfolio-test-"))
     folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after Postgres's own farewell, which writes there
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -115,8 +115,9 @@ def switch(conninfo: str, settings: Settings, space: Space, *, drop: bool) -> No
         values = [(row[0], row[1], v) for row, v in zip(rows, made, strict=True)]
         vectors.add_vectors(connection, new, values)
         vectors.activate(connection, new)
+        connection.commit()
         if drop:
-            vectors.drop_generation(connection, old)
+            assert vectors.drop_generation(connection, old)
 
 
 @contextmanager

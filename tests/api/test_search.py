@@ -220,11 +220,13 @@ def test_switches_of_spaces_under_load_fail_no_request(settings: Settings, conni
 
     with running_api(settings, conninfo) as client, ThreadPoolExecutor(len(MODES)) as threads:
         asking = [threads.submit(ask, client, mode) for mode in MODES]
-        for space in (SMALLER, LOCAL, SMALLER, LOCAL, SMALLER):
+        try:
+            for space in (SMALLER, LOCAL, SMALLER, LOCAL, SMALLER):
+                time.sleep(0.1)
+                switch(conninfo, settings, space, drop=True)
             time.sleep(0.1)
-            switch(conninfo, settings, space, drop=True)
-        time.sleep(0.1)
-        done.set()
+        finally:
+            done.set()
         for future in asking:
             future.result()
     assert seen == {LOCAL.name, SMALLER.name}
