@@ -2,8 +2,8 @@
 
 Blocks are joined until no two neighbours fit together, in an order that depends on what stands around each
 boundary and not on how much text came before. So an edit moves the cuts in its neighbourhood only, and the
-chunks behind it keep their hashes. Sizes are kept in characters; tokens are counted once for all chunks of a
-batch, and only what is over is cut again.
+chunks behind it keep their hashes. Sizes are estimated (see flows/estimate.py); tokens are counted once for all
+chunks of a batch, and only what is over is cut again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from zlib import crc32
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
+from flows.estimate import ONE, running_total
 from schema.records import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 RECIPE = f"chunk-1/semantic-text-splitter-{version('semantic-text-splitter')}"
 MIN_TOKENS = 96  # the context line takes up to 80 bytes of title; content must still fit
-CHARS_PER_TOKEN = 3.2  # English prose has 4, Markdown with code 3.3 (wordllama's vocabulary)
+FILL = 0.96  # of the limit, by estimate: 3% of the pieces are over it and cut again
+CONTEXT = 35  # a character of title or heading, in hundredths of a token
 PARAGRAPH, BEHIND_COLON, IN_CODE, IN_BLOCK = 7, 8, 9, 10  # ranks of boundaries below the six heading levels
 TITLE_BYTES, HEADING_BYTES = (
     80,
@@ -82,18 +84,18 @@ def chunk_many(
     """The chunks of each document, in reading order.
 
     `count` is given texts as they are embedded (see embedded_text), all of the batch in its first call, those
-    cut again in the next ones. No chunk has more than `tokens` of them. Up to `overlap` tokens' worth of
-    characters are repeated from the chunk before, never from another section. Every character but whitespace
-    is in a chunk.
+    cut again in the next ones. No chunk has more than `tokens` of them. Up to `overlap` tokens, by estimate, are
+    repeated from the chunk before where there is room, never from another section. Every character but
+    whitespace is in a chunk.
     """
     if tokens < MIN_TOKENS:
         raise ValueError(f"chunking.tokens is {tokens}: it must be at least {MIN_TOKENS}")
-    lead = int(overlap * CHARS_PER_TOKEN)
+    room, lead = int(tokens * FILL * ONE), overlap * ONE
     outlines = [_Outline.of(document) for document in documents]
     pending = [
-        _Piece(number, start, end, _lead(outline, start, lead), outline.path(start))
+        _piece(outline, number, start, end, room, lead)
         for number, outline in enumerate(outlines)
-        for start, end in _cut(outline, 0, len(outline.document.text), int(tokens * CHARS_PER_TOKEN))
+        for start, end in _cut(outline, 0, len(outline.document.text), room - outline.context(""))
     ]
     finished: list[tuple[_Piece, str, int]] = []
     while pending:
@@ -135,7 +137,8 @@ def _clip(text: str, size: int, *, end: bool = False) -> str:
 
 
 def _plain(heading: str) -> str:
-    return " ".join(_LINK.sub(r"\1", heading).replace("`", "").strip(" \t\n#*").split())[:200]
+    words = _LINK.sub(r"\1", heading) if "[" in heading else heading  # the search costs more than all else
+    return " ".join(words.replace("`", "").strip(" \t\n#*").split())[:200]
 
 
 class _Piece(NamedTuple):
@@ -155,6 +158,13 @@ class _Piece(NamedTuple):
         return embedded_text(document.title, self.heading, self.content(document.text))
 
 
+def _piece(outline: _Outline, number: int, start: int, end: int, room: int, overlap: int) -> _Piece:
+    """A piece with as much of the text before it as there is room for."""
+    heading = outline.path(start)
+    left = room - outline.context(heading) - outline.cost(start, end)
+    return _Piece(number, start, end, _lead(outline, start, min(overlap, left)), heading)
+
+
 def _chunk(piece: _Piece, text: str, tokens: int, document: Chunkable) -> Chunk:
     page = max(1, bisect_right(document.pages, piece.lead)) if document.pages else None
     return Chunk(
@@ -170,9 +180,10 @@ def _chunk(piece: _Piece, text: str, tokens: int, document: Chunkable) -> Chunk:
 
 @dataclass(frozen=True, slots=True)
 class _Outline:
-    """Where a document's headings and code blocks are, in order."""
+    """Where a document's headings and code blocks are, in order, and what its parts cost in tokens."""
 
     document: Chunkable
+    totals: Sequence[int]
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     levels: list[int] = field(default_factory=list)
@@ -181,7 +192,7 @@ class _Outline:
 
     @classmethod
     def of(cls, document: Chunkable) -> _Outline:
-        outline = cls(document)
+        outline = cls(document, running_total(document.text))
         if document.markdown:
             outline.read()
         return outline
@@ -222,6 +233,14 @@ class _Outline:
         self.levels.append(level)
         self.paths.append(" > ".join(part for _, part in trail if part))
 
+    def cost(self, low: int, high: int) -> int:
+        """The estimate for text[low:high], in hundredths of a token."""
+        return self.totals[high] - self.totals[low]
+
+    def context(self, heading: str) -> int:
+        title = min(len(self.document.title or ""), TITLE_BYTES)
+        return CONTEXT * (title + min(len(heading), HEADING_BYTES))
+
     def path(self, offset: int) -> str:
         return self.paths[index - 1] if (index := bisect_right(self.starts, offset)) else ""
 
@@ -241,26 +260,25 @@ class _Outline:
 
 
 def _cut(outline: _Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
-    """Parts of at most `size` characters, cut between blocks, and inside a block only if it is larger."""
-    cuts = (
-        [low, high] if high - low <= size else _pack(_boundaries(outline, low, high, size), low, high, size)
-    )
+    """Parts that cost at most `size`, cut between blocks, and inside a block only if it costs more."""
+    cuts = [low, high] if outline.cost(low, high) <= size else _pack(outline, low, high, size)
     for start, end in pairwise(cuts):
         yield from _split(outline, start, end, size)
 
 
-def _pack(boundaries: Iterable[tuple[int, int]], low: int, high: int, size: int) -> list[int]:
+def _pack(outline: _Outline, low: int, high: int, size: int) -> list[int]:
     """Join neighbours until none fit together, by taking boundaries away, the worst (the highest key) first.
 
     Among boundaries of one rank the order is a hash of the text around them. What becomes of a boundary thus
     depends on its neighbourhood, and an edit far above does not move it.
     """
-    ordered = sorted(boundaries)
+    ordered = sorted(_boundaries(outline, low, high, size))
     offsets = [low, *(offset for offset, _ in ordered), high]
+    totals = [outline.totals[offset] for offset in offsets]
     before, after = list(range(-1, len(offsets) - 1)), list(range(1, len(offsets) + 1))
     for index in sorted(range(len(ordered)), key=lambda index: -ordered[index][1]):
         left, right = before[index + 1], after[index + 1]
-        if offsets[right] - offsets[left] <= size:
+        if totals[right] - totals[left] <= size:
             after[left], before[right] = right, left
     kept, index = [low], after[0]
     while index < len(offsets):
@@ -270,14 +288,14 @@ def _pack(boundaries: Iterable[tuple[int, int]], low: int, high: int, size: int)
 
 
 def _boundaries(outline: _Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where blocks meet, each place with its key; in blocks larger than `size` their line ends as well."""
+    """Where blocks meet, each place with its key; in blocks that cost more than `size` their line ends as well."""
     text, previous = outline.document.text, low
     for offset, rank in _blocks(outline, low, high):
-        if offset - previous > size:
+        if outline.cost(previous, offset) > size:
             yield from _lines(text, outline.body(previous, offset), offset)
         yield offset, _key(text, offset, rank)
         previous = offset
-    if high - previous > size:
+    if outline.cost(previous, high) > size:
         yield from _lines(text, outline.body(previous, high), high)
 
 
@@ -323,17 +341,15 @@ def _splitter(markdown: bool, size: int) -> MarkdownSplitter | TextSplitter:
 
 
 def _split(outline: _Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
-    """Evenly sized parts of at most `size` characters, without the whitespace around them; none is empty."""
+    """Evenly sized parts that cost at most `size`, without the whitespace around them; none is empty."""
     text, cuts = outline.document.text, [low, high]
-    if high - low > size:
+    if outline.cost(low, high) > size:
         body = outline.body(low, high)
-        if body - low > size // 4:
+        if outline.cost(low, body) > size // 4:
             body = low  # too long a heading to be kept whole at any price
-        inner = [
-            cut
-            for window in _windows(text, body, high, size)
-            for cut in _even(outline, window, size - body + low)
-        ]
+        room = size - outline.cost(low, body)
+        windows = _windows(outline, body, high, room)
+        inner = [cut for window in windows for cut in _even(outline, window, room)]
         cuts = [low, *inner[1:], high]
     for start, end in pairwise(cuts):
         piece = text[start:end]
@@ -342,11 +358,17 @@ def _split(outline: _Outline, low: int, high: int, size: int) -> Iterator[tuple[
             yield begin, begin + len(stripped)
 
 
-def _windows(text: str, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
+def _letters(outline: _Outline, low: int, high: int, size: int) -> int:
+    """How many of these characters cost `size`, if each costs as much as the others."""
+    return max(1, (high - low) * size // max(outline.cost(low, high), 1))
+
+
+def _windows(outline: _Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
     """Slices of at most 16 parts: the splitter's time grows with the square of a line (5 MB took 100 s)."""
-    while high - low > 16 * size:
-        end = text.rfind(" ", low + 8 * size, low + 16 * size)
-        end = end if end > low else low + 16 * size
+    letters = _letters(outline, low, high, size)
+    while high - low > 16 * letters:
+        end = outline.document.text.rfind(" ", low + 8 * letters, low + 16 * letters)
+        end = end if end > low else low + 16 * letters
         yield low, end
         low = end
     yield low, high
@@ -355,20 +377,22 @@ def _windows(text: str, low: int, high: int, size: int) -> Iterator[tuple[int, i
 def _even(outline: _Outline, window: tuple[int, int], size: int) -> list[int]:
     """Where the parts of a window begin, if cut into as few parts as can be and these of about one size."""
     low, high = window
-    part = ceil((high - low) / ceil((high - low) / size))
-    roomy = min(size, ceil(part * 1.15 / 16) * 16)
+    letters = _letters(outline, low, high, size)
+    part = ceil((high - low) / ceil((high - low) / letters))
+    roomy = min(letters, ceil(part * 1.15 / 16) * 16)
     text = outline.document.text[low:high]
     parts = _splitter(outline.document.markdown, roomy).chunk_indices(text)
     return [low, *(low + offset for offset, _ in parts[1:])]
 
 
 def _lead(outline: _Outline, start: int, overlap: int) -> int:
-    """Where the repeated text before `start` begins: after a line, a sentence or a word, in the same section."""
-    text = outline.document.text
-    low = max(outline.section(start), start - overlap)
+    """Where the repeated text before `start` begins: after a line, a sentence or a word, in the same section.
+    It costs at most `overlap`."""
+    text, totals, section = outline.document.text, outline.totals, outline.section(start)
+    low = bisect_left(totals, totals[start] - overlap, section, start) if overlap > 0 else start
     if low >= start:
         return start
-    if low == 0 or low == outline.section(start):
+    if low == section:
         begin = low
     else:
         pause = _PAUSE.search(text, low, start - 1) or _GAP.search(text, low, start - 1)
@@ -388,7 +412,8 @@ def _smaller(piece: _Piece, outline: _Outline, counted: int, tokens: int, lead: 
         return [piece._replace(heading="")]
     if length == 1:
         return []
-    size = min(length - 1, max(1, int(length * tokens / counted * 0.95)))
+    own = outline.cost(piece.start, piece.end)
+    size = min(own - 1, max(1, int(own * tokens / counted * 0.95)))
     return [
         _Piece(
             piece.document,

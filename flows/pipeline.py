@@ -95,7 +95,7 @@ class SyncRun(Run):
     def plan(self, connection: Connection, source: Source) -> planning.Plan:
         """Gather and decide; changes nothing."""
         self.progress.stage(f"looking at {source.name}")
-        with self.report.timed("crawl"):
+        with self.report.timed("crawl"), crawling.garbage_kept():
             crawl = crawling.crawl(Path(source.root), self._rules(source))
             known = ledger.load(connection, source)
             connection.commit()

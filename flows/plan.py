@@ -84,10 +84,11 @@ def compare(
     quarantined: list[LedgerEntry] = []
     unchanged = 0
     for entry in crawl.entries:
-        known = ledger.get(entry.path)
+        path, signature = entry
+        known = ledger.get(path)
         if known is None:
             new.append(entry)
-        elif full or known.signature != entry.signature or known.recipe != recipe:
+        elif full or known.signature != signature or known.recipe != recipe:
             suspects.append(Suspect(entry, known))
         elif known.state == "ok":
             unchanged += 1
@@ -95,7 +96,8 @@ def compare(
             suspects.append(Suspect(entry, known))
         else:
             quarantined.append(known)
-    missing, unknown = _absent(crawl, ledger)
+    listed = len(crawl.entries) - len(new)
+    missing, unknown = _absent(crawl, ledger) if listed < len(ledger) else ((), ())
     return Comparison(
         new=tuple(new),
         suspects=tuple(suspects),
@@ -153,14 +155,12 @@ def decide(comparison: Comparison, hashes: Mapping[str, bytes], limits: Limits) 
 def _absent(
     crawl: Crawl, ledger: Mapping[str, LedgerEntry]
 ) -> tuple[tuple[LedgerEntry, ...], tuple[LedgerEntry, ...]]:
-    """Known paths that the crawl did not list: missing, and unknown."""
+    """Known paths that the crawl did not list, in their order: missing, and unknown."""
     here = {entry.path for entry in crawl.entries}
     too_large = {problem.path for problem in crawl.too_large}
     missing: list[LedgerEntry] = []
     unknown: list[LedgerEntry] = []
-    for path, known in ledger.items():
-        if path in here:
-            continue
+    for path, known in sorted((path, known) for path, known in ledger.items() if path not in here):
         unseen = path in crawl.unknown or path in too_large or path.startswith(crawl.unreadable_dirs)
         (unknown if unseen else missing).append(known)
     return tuple(missing), tuple(unknown)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import sql
 
-from schema.sql import statement
+from schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from schema.connect import Connection
     from schema.records import Generation
+
+
+LEAST_MEMORY = 64 * 1024 * 1024
+"""PostgreSQL wants 32 MB for each process that builds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,23 @@ def state(connection: Connection, generation: Generation) -> IndexState | None:
 
 
 def build(connection: Connection, generation: Generation, m: int, ef_construction: int) -> None:
-    """Build the index over all vectors, in the caller's transaction. What was left of an earlier attempt goes
-    first. Readers scan the table meanwhile."""
-    connection.execute(statement("drop_index", generation))
-    create = sql.SQL(statement("create_index", generation).as_string(connection))
-    connection.execute(create.format(m=sql.Literal(m), ef_construction=sql.Literal(ef_construction)))
+    """Build the index over all vectors, in one transaction. What was left of an earlier attempt goes first.
+    Readers scan the table meanwhile."""
+    text = sql.SQL(statement("create_index", generation).as_string(connection))
+    create = text.format(m=sql.Literal(m), ef_construction=sql.Literal(ef_construction))
+    with connection.transaction():
+        connection.execute(statement("drop_index", generation))
+        rows = fetch_one(connection, "count_vectors", generation=generation)[0]
+        memory = max(int(rows * _row_bytes(generation, m) * 1.25), LEAST_MEMORY)
+        connection.execute(statement("prepare_index_build"), {"memory_kb": memory // 1024})
+        try:
+            with connection.transaction():
+                connection.execute(create)
+        except psycopg.errors.DiskFull:  # workers share memory through /dev/shm, which is small in containers
+            connection.execute(statement("build_index_serially"))
+            connection.execute(create)
+
+
+def _row_bytes(generation: Generation, m: int) -> int:
+    """What one row takes in the graph while it is built."""
+    return 144 + 32 * m + (16 + 16 * m) // (m - 1) + 2 * generation.space.dimensions

@@ -18,24 +18,9 @@ FIRST_RETRY_MINUTES = 5
 
 
 def load(connection: Connection, source: Source) -> dict[str, LedgerEntry]:
-    """Every row of a source by path, in the order of the paths' bytes."""
-    rows = connection.execute(statement("load_ledger"), {"source_id": source.id}, binary=True)
-    return {
-        row[0]: LedgerEntry(
-            path=row[0],
-            signature=Signature(*row[1:6]),
-            content_hash=row[6],
-            recipe=row[7],
-            state=row[8],
-            document_id=row[9],
-            chunk_count=row[10],
-            stage=row[11],
-            reason=row[12],
-            attempts=row[13],
-            retry_at=row[14],
-        )
-        for row in rows
-    }
+    """Every row of a source by path, in no order."""
+    rows = connection.execute(statement("load_ledger"), {"source_id": source.id}, binary=True).fetchall()
+    return {row[0]: LedgerEntry(row[0], Signature._make(row[1:6]), *row[6:]) for row in rows}
 
 
 def record(

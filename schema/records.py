@@ -37,9 +37,9 @@ class Source:
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """What the last sync knew of one document.
+class LedgerEntry(NamedTuple):
+    """What the last sync knew of one document. A tuple for the same reason: a sync that finds nothing to do
+    makes one for every file.
 
     `content_hash` is the SHA-256 of the file's bytes as last stored (None: never stored). `recipe` names the
     extractor and chunker with their settings: another recipe means that the document must be made anew.
@@ -56,7 +56,6 @@ class LedgerEntry:
     reason: str = ""
     attempts: int = 0
     retry_at: datetime | None = None
-    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

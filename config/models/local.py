@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -44,7 +45,10 @@ class BundledTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Token ids of each text, as uint16 arrays."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        if len(texts) == 1:  # a batch wakes threads, whose spinning costs a lone question 0.3 ms
+            encodings = [self._tokenizer.encode(texts[0], add_special_tokens=False)]
+        else:
+            encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.uint16) for encoding in encodings]
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -79,8 +83,12 @@ class LocalModel:
             )
         self.dimensions = dimensions
         self._tokenizer = tokenizer or BundledTokenizer()
-        self._table = _load_table()
         self._ones = np.ones(1024, dtype=np.float32)
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        """Read when first needed: a sync prepares its first documents meanwhile."""
+        return _load_table()
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         encoded = self._tokenizer.take(texts)
@@ -108,7 +116,7 @@ def _package() -> Path:
 
 
 def _load_table() -> np.ndarray:
-    """wordllama's matrix of shape (vocabulary, 256), float32.
+    """The matrix of wordllama, of shape (vocabulary, 256), float32.
 
     Read from its file: importing wordllama itself takes 0.25 s and calls logging.basicConfig.
     """

@@ -1,10 +1,9 @@
 -- name: load_ledger
--- All that is known of a source's files, in the order of their paths.
+-- All that is known of a source's files, in the order of LedgerEntry's fields.
 select path, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe, state, document_id, chunk_count,
        stage, reason, attempts, retry_at
 from ledger
-where source_id = :source_id
-order by path collate "C";
+where source_id = :source_id;
 
 -- name: upsert_ledger!
 -- The rows of one batch, written last in its transaction.

@@ -1,0 +1,87 @@
+"""What each measurement is held against: the least that the same work could cost."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import wordllama
+from pgvector import HalfVector
+from psycopg import sql
+
+from config.models.local import LocalModel
+from schema.search import ITERATIVE
+from schema.sql import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from schema.connect import Connection
+    from schema.records import Generation
+
+BATCH = 256
+
+
+def walk(folder: Path) -> int:
+    """Look at every file once. Returns how many there are."""
+    files, pending = 0, [os.fspath(folder)]
+    while pending:
+        with os.scandir(pending.pop()) as listing:
+            for entry in listing:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                else:
+                    entry.stat(follow_symlinks=False)
+                    files += 1
+    return files
+
+
+def copied_out(connection: Connection, table: str) -> bytes:
+    """The table's rows as binary COPY has them, without what PostgreSQL generates."""
+    with connection.cursor().copy(_copy(table, "to stdout")) as copy:
+        return b"".join(copy)
+
+
+def copy_in(connection: Connection, rows: Mapping[str, bytes]) -> None:
+    """All tables in one transaction."""
+    with connection.transaction():
+        for table, data in rows.items():
+            with connection.cursor().copy(_copy(table, "from stdin")) as copy:
+                copy.write(data)
+
+
+def local_model(texts: Sequence[str]) -> Callable[[], object]:
+    """Our own client, tokenising and embedding in batches; loaded before."""
+    model = LocalModel()
+    model.embed(["ready"])
+    return lambda: [model.embed(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
+
+
+def wordllama_model(texts: Sequence[str]) -> Callable[[], object]:
+    """The model's own library, as its readme uses it; loaded before."""
+    package = Path(wordllama.__file__).parent
+    model = wordllama.WordLlama.load(cache_dir=package, disable_download=True)
+    logging.getLogger().handlers.clear()  # it calls logging.basicConfig
+    return lambda: model.embed(list(texts), norm=True)
+
+
+def bare_search(
+    connection: Connection, generation: Generation, ef_search: int, limit: int
+) -> Callable[[str], list[Any]]:
+    """Embed a question and run the API's own statement, prepared, on one connection."""
+    model = LocalModel(generation.space.dimensions)
+    connection.execute(statement("begin_session"), {"ef_search": str(ef_search), "iterative": ITERATIVE})
+    text = sql.SQL(statement("search_vectors", generation).as_string(connection))
+    prepared = text.format(limit=sql.Literal(limit))
+
+    def searched(question: str) -> list[Any]:
+        values = {"vector": HalfVector(model.embed([question]).vectors[0])}
+        return connection.execute(prepared, values, binary=True, prepare=True).fetchall()
+
+    return searched
+
+
+def _copy(table: str, direction: str) -> sql.Composed:
+    return sql.SQL("copy {} {} (format binary)").format(sql.Identifier(table), sql.SQL(direction))

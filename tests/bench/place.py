@@ -1,0 +1,105 @@
+"""Where it is measured: a database of the bench's own, emptied between runs, and what is stored into it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from config.models.local import BundledTokenizer, LocalModel
+from flows.chunk import embedded_text
+from flows.crawl import Rules, crawl
+from flows.pipeline import run_sync
+from flows.prepare import Parcel, Recipe, Todo, parcels, prepare
+from flows.report import Report
+from flows.run import Options
+from flows.store import Ready, storable
+from schema import sources, vectors
+from schema.connect import connect
+from schema.records import Space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from config.settings import Settings
+    from schema.connect import Connection
+    from schema.records import Source
+
+SPACE = Space("local", "wordllama-256", 256)
+STORED = "documents, chunks, ledger"
+
+
+@dataclass
+class Place:
+    """One folder in one database."""
+
+    settings: Settings
+    conninfo: str
+    folder: Path
+
+    def source(self, connection: Connection) -> Source:
+        return sources.ensure_source(connection, str(self.folder), name="bench")
+
+    def sync(self) -> float:
+        """Seconds of one sync, in this process, without the command around it."""
+        with connect(self.conninfo) as connection:
+            source = self.source(connection)
+        return timed(lambda: run_sync(self.settings, self.conninfo, [source], Options()))
+
+    def first_sync(self) -> float:
+        self.clear()
+        return self.sync()
+
+    def clear(self) -> None:
+        """As a new database is, but for its files, which are flushed so that no run pays for the one before."""
+        with connect(self.conninfo) as connection:
+            connection.execute(f"truncate {STORED} cascade")
+            for generation in vectors.generations(connection, "building", "ready", "active", "retired"):
+                vectors.drop_generation(connection, generation)
+        with connect(self.conninfo, autocommit=True) as connection:
+            connection.execute("checkpoint")
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        chunking = self.settings.chunking
+        return Recipe(chunking.tokens, chunking.overlap, self.settings.search.language)
+
+    @cached_property
+    def ready(self) -> list[Ready]:
+        """All parcels of the folder, as they come to the store: extracted, chunked and embedded."""
+        tokenizer, report = BundledTokenizer(), Report()
+        model = LocalModel(tokenizer=tokenizer)
+        todos = [Todo(entry) for entry in crawl(self.folder, Rules(max_bytes=2**40)).entries]
+        made = (
+            prepare(str(self.folder), group, self.recipe, tokenizer.count, report) for group in parcels(todos)
+        )
+        return [_embedded(parcel, model) for parcel in made]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Every chunk as it is embedded."""
+        return [text for ready in self.ready for text in _texts(ready.parcel)]
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _texts(parcel: Parcel) -> list[str]:
+    return [
+        embedded_text(item.document.title, chunk.heading, chunk.content)
+        for item in parcel.prepared
+        for chunk in item.chunks
+    ]
+
+
+def _embedded(parcel: Parcel, model: LocalModel) -> Ready:
+    texts = _texts(parcel)
+    made = iter(model.embed(texts).vectors)
+    storables = [storable(item, [next(made) for _ in item.chunks]) for item in parcel.prepared]
+    return Ready(parcel, storables, (), len(texts), 0)

@@ -1,0 +1,36 @@
+"""The bench itself: it runs on a small folder and prints a ratio for each of its lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.bench.corpus import write_markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_measurement_has_a_ratio_to_each_of_its_floors(tmp_path: Path) -> None:
+    write_markdown(tmp_path, files=20)
+    options = ["--folder", os.fspath(tmp_path), "--files", "50", "--repeat", "1", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = json.loads(done.stdout)["lines"]
+    assert [(line["name"].split(",")[0], line["floor"].split(",")[0]) for line in lines] == [
+        ("no-op sync", "bare walk with stat"),
+        ("store", "bare binary COPY"),
+        ("first sync", "LocalModel on the same chunks"),
+        ("first sync", "WordLlama.embed on the same chunks"),
+        ("vector search over HTTP", "the same SQL by psycopg"),
+    ]
+    assert min(line["ratio"] for line in lines) > 0
