@@ -44,6 +44,7 @@ _BLANK = re.compile(r"\n(?:[ \t]*\n)+")
 _GAP = re.compile(r"\s+")
 _SPACE = re.compile(r"\s*")
 _NEWLINE = re.compile(r"\n+")
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _PAUSE = re.compile(r"\n|(?<=[.!?]) |(?<=[\u3002\uff01\uff1f])")
 _NOT_SETEXT = ("#", ">", "-", "*", "+", "|", "<", "`", "~", "=")
@@ -138,6 +139,7 @@ def _clip(text: str, size: int, *, end: bool = False) -> str:
 
 def _plain(heading: str) -> str:
     words = _LINK.sub(r"\1", heading) if "[" in heading else heading  # the search costs more than all else
+    words = _TAG.sub("", words) if "<" in words else words
     return " ".join(words.replace("`", "").strip(" \t\n#*").split())[:200]
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 PREPARERS = 2
 REMOVE_BATCH = 500
+SETTLE_FRACTION = 0.05
+"""Of the chunks: after fewer new ones autovacuum is soon enough."""
 
 
 def run_sync(
@@ -152,6 +154,11 @@ class SyncRun(Run):
                 index.build(
                     connection, generation, self.settings.index.m, self.settings.index.ef_construction
                 )
+                connection.commit()
+        written = self.report.chunks.embedded + self.report.chunks.reused
+        if written > SETTLE_FRACTION * self.report.chunks.total:
+            with self.report.timed("index"):
+                index.settle(connection, generation)
                 connection.commit()
 
     def _pass_through(self, connection: Connection, source: Source, todos: Sequence[Todo]) -> None:

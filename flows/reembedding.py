@@ -116,7 +116,9 @@ class Reembedding(Run):
         connection.commit()
         if old is not None and not vectors.drop_generation(connection, old):
             name = old.space.name
-            self.report.problem(Problem("", "store", f"the old space {name} is in use: the next reembed drops it"))
+            self.report.problem(
+                Problem("", "store", f"the old space {name} is in use: the next reembed drops it")
+            )
         self.report.chunks.total = _whole(connection)[0]
 
     def _add(self, connection: Connection, generation: Generation, done: list[tuple[Any, Any]]) -> None:

@@ -155,7 +155,21 @@ def _reposition(connection: Connection, moved: list[tuple[Any, ...]]) -> None:
 def _copy_chunks(
     connection: Connection, source: Source, rows: Sequence[_Row], languages: dict[str, int]
 ) -> None:
-    types = ["int8", "int8", "int4", "int4", "text", "text", "text", "int4", "int4", "int4", "int4", "bytea", "oid"]
+    types = [
+        "int8",
+        "int8",
+        "int4",
+        "int4",
+        "text",
+        "text",
+        "text",
+        "int4",
+        "int4",
+        "int4",
+        "int4",
+        "bytea",
+        "oid",
+    ]
     with connection.cursor().copy(statement("copy_chunks")) as copy:
         copy.set_types(types)
         for row in rows:

@@ -38,7 +38,9 @@ def home() -> Path:
     able to walk there."""
     folder = Path(tempfile.mkdtemp(prefix="pgfolio-test-"))
     folder.chmod(0o755)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after Postgres's own farewell, which writes there
+    atexit.register(
+        shutil.rmtree, folder, ignore_errors=True
+    )  # after Postgres's own farewell, which writes there
     return folder
 
 

@@ -103,3 +103,11 @@ select set_config('max_parallel_maintenance_workers', '0', true);
 -- name: drop_index!
 -- Before it is built anew.
 drop index if exists {index};
+
+-- name: clean_lexemes
+-- Lexemes that wait for their index go into it.
+select gin_clean_pending_list('chunks_lexemes');
+
+-- name: analyze_tables!
+-- Statistics for the planner, and the number of chunks for the rarity of words.
+analyze documents, chunks, ledger, {vectors};

@@ -247,3 +247,9 @@ def test_the_context_cannot_eat_the_budget(letter: str) -> None:
 def test_a_limit_too_small_for_any_text_is_refused() -> None:
     with pytest.raises(ValueError, match=r"chunking\.tokens is 10: it must be at least 96"):
         cut("text", tokens=10)
+
+
+def test_a_headings_markup_is_left_out_of_the_heading_path() -> None:
+    text = '# `run` <sup><a href="x#L1"><Icon icon="github" /></a></sup>\n\nIt runs [the flow](flow.md).\n'
+    [chunk_] = chunk(text, title=None, pages=(), markdown=True, count=words)
+    assert chunk_.heading == "run"
