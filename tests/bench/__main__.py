@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -55,10 +56,10 @@ def main(*, folder: Path | None, files: int, repeat: int, as_json: bool) -> None
     # Not below the user's home: as root, Postgres runs under a system user that must be able to walk there.
     room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
     room.chmod(0o755)
-    try:
-        lines = _measured(room, folder, files, repeat)
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
+    # At the very end, for pgserver makes its lock file once more when the process ends; what is registered first
+    # is done last.
+    atexit.register(shutil.rmtree, room, ignore_errors=True)
+    lines = _measured(room, folder, files, repeat)
     if as_json:
         print(json.dumps({"repeat": repeat, "lines": [asdict(line) for line in lines]}))
     else:

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import wordllama
 from pgvector import HalfVector
 from psycopg import sql
 
@@ -61,9 +60,12 @@ def local_model(texts: Sequence[str]) -> Callable[[], object]:
 
 def wordllama_model(texts: Sequence[str]) -> Callable[[], object]:
     """The model's own library, as its readme uses it; loaded before."""
+    import wordllama
+
+    logging.getLogger().handlers.clear()  # it calls logging.basicConfig(INFO)
+    logging.getLogger().setLevel(logging.WARNING)
     package = Path(wordllama.__file__).parent
     model = wordllama.WordLlama.load(cache_dir=package, disable_download=True)
-    logging.getLogger().handlers.clear()  # it calls logging.basicConfig
     return lambda: model.embed(list(texts), norm=True)
 
 
