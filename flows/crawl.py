@@ -94,7 +94,7 @@ def printable(path: str) -> str:
 @contextmanager
 def garbage_kept() -> Iterator[None]:
     """Without garbage collection. A walk, and what compares it, make many small objects and no cycles: collecting
-    took a sixth of a walk's time, and two thirds of a sync's that found nothing to do."""
+    took a sixth of a walk's time, and almost half of a sync's that found nothing to do."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -44,7 +44,8 @@ def build(connection: Connection, generation: Generation, m: int, ef_constructio
         try:
             with connection.transaction():
                 connection.execute(create)
-        except psycopg.errors.DiskFull:  # workers share memory through /dev/shm, which is small in containers
+        except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory):
+            # Workers share memory through /dev/shm, which is small in containers.
             connection.execute(statement("build_index_serially"))
             connection.execute(create)
 
