@@ -237,6 +237,8 @@ def _show(report: Report, *, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 partial."""
+    # A shell starts background jobs with Ctrl-C ignored; `kill -INT` must stop us all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
     verbose = len(arguments) < len(sys.argv) - 1
