@@ -6,7 +6,6 @@ The query side is started as a process (`python -m query_api`), never imported.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from importlib.metadata import version
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from config import command
 from config.models.base import ModelError
-from config.settings import ConfigError, child_environment, environment, load_settings, prefect_api_url
+from config.settings import child_environment, environment, load_settings, prefect_api_url
 from flows import console
 from flows import up as up_side
 from flows.choose import chosen_sources
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from flows.report import Report
     from schema.records import Source
 
-FAILED, WRONG_USAGE, PARTIAL, INTERRUPTED = 1, 2, 3, 130
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, up_side.ChildError)
 """Errors whose message is made for the user."""
 
@@ -86,7 +85,7 @@ def sync(
                 console.show_json(error.report.as_json())
             raise
     _show(report, as_json=as_json)
-    return PARTIAL if report.status == "partial" else 0
+    return command.PARTIAL if report.status == "partial" else 0
 
 
 @cli.command()
@@ -118,7 +117,7 @@ def reembed(
 
                 report = run_watched(flow, display, provider=provider, model=model, dimensions=dimensions)
     _show(report, as_json=as_json)
-    return PARTIAL if report.status == "partial" else 0
+    return command.PARTIAL if report.status == "partial" else 0
 
 
 @cli.command()
@@ -155,6 +154,9 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
             while True:
                 started.check()
                 time.sleep(0.5)
+        except KeyboardInterrupt:  # how it is meant to end
+            console.say("stopping")
+            return 0
         finally:
             up_side.forget_schedule(settings.home)
 
@@ -237,34 +239,4 @@ def _show(report: Report, *, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 partial."""
-    # A shell starts background jobs with Ctrl-C ignored; `kill -INT` must stop us all the same.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
-    verbose = len(arguments) < len(sys.argv) - 1
-    sys.exit(_guarded(arguments, verbose=verbose))
-
-
-def _guarded(arguments: list[str], *, verbose: bool) -> int:
-    try:
-        return int(cli.main(arguments, prog_name="pgfolio", standalone_mode=False) or 0)
-    except click.Abort:
-        code, message = INTERRUPTED, "interrupted"
-    except (KeyboardInterrupt, EOFError):
-        code, message = INTERRUPTED, "interrupted; what was done until then is stored"
-    except click.ClickException as error:
-        error.show()
-        return WRONG_USAGE
-    except ConfigError as error:
-        code, message = WRONG_USAGE, str(error)
-    except EXPECTED as error:
-        code, message = FAILED, str(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:  # noqa: BLE001 -- the last line of defence
-        code, message = FAILED, f"{type(error).__name__}: {error} (--verbose shows where)"
-    if verbose:
-        console.ERR.print_exception()
-    console.show_error(message)
-    return code
+    command.run(cli, expected=EXPECTED)

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,13 +19,14 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from config.command import ERR
+
 if TYPE_CHECKING:
     from types import TracebackType
 
     from flows.report import Report
 
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 SHOWN = 20
 
 
@@ -75,16 +77,12 @@ def show_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def show_error(message: str) -> None:
-    ERR.print(f"[bold red]error:[/] {_plain(message)}")
-
-
 def show_note(message: str) -> None:
-    ERR.print(f"[yellow]note:[/] {_plain(message)}")
+    ERR.print(f"[yellow]note:[/] {escape(message)}")
 
 
 def say(message: str) -> None:
-    ERR.print(_plain(message))
+    ERR.print(escape(message))
 
 
 def show_report(report: Report) -> None:
@@ -108,7 +106,7 @@ def show_report(report: Report) -> None:
 def show_problems(problems: list[tuple[str, str, str]]) -> None:
     table = Table("document", "stage", "reason", box=None, pad_edge=False, header_style="bold yellow")
     for problem in problems[:SHOWN]:
-        table.add_row(*map(_plain, problem))
+        table.add_row(*map(escape, problem))
     OUT.print(table)
     if len(problems) > SHOWN:
         OUT.print(f"... and {len(problems) - SHOWN:,} more: `pgfolio status --json` lists them all")
@@ -134,11 +132,6 @@ def _show_rows(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...])
         return
     table = Table(*columns, box=None, pad_edge=False, title=None, header_style="bold")
     for row in rows:
-        table.add_row(*("" if row[column] is None else _plain(str(row[column])) for column in columns))
+        table.add_row(*("" if row[column] is None else escape(str(row[column])) for column in columns))
     OUT.print(table)
     OUT.print()
-
-
-def _plain(text: str) -> str:
-    """Text of others is no markup."""
-    return text.replace("[", "\\[")

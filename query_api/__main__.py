@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
-from rich.console import Console
 
+from config import command
 from config.models.base import ModelError
 from config.prompts import DEFAULT
 from config.settings import ConfigError, load_settings
@@ -20,8 +18,6 @@ from schema.embedded import EmbeddedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, SwitchingError)
 WRONG = (ConfigError, UnknownCollectionError, UnknownPromptError)
 """Errors whose message is made for the user."""
@@ -89,7 +85,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
             host or api.host,
             api.port if port is None else port,
             workers or api.workers,
-            lambda url: ERR.print(f"listening on {url}, its OpenAPI is {url}/schema"),
+            lambda url: command.ERR.print(f"listening on {url}, its OpenAPI is {url}/schema"),
         )
     except server.ServeError as error:
         raise DatabaseError(str(error)) from error
@@ -104,31 +100,7 @@ def _query(text: str, *, collections: tuple[str, ...], exact: bool = False, **as
 
 def main() -> None:
     """Run the command and leave with its exit code: 0 done, 1 failed, 2 wrong usage."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
-    sys.exit(_guarded(arguments, verbose=len(arguments) < len(sys.argv) - 1))
-
-
-def _guarded(arguments: list[str], *, verbose: bool) -> int:
-    try:
-        return int(cli.main(arguments, prog_name="pgfolio", standalone_mode=False) or 0)
-    except (click.Abort, KeyboardInterrupt, EOFError):
-        code, message = INTERRUPTED, "interrupted"
-    except click.ClickException as error:
-        error.show()
-        return WRONG_USAGE
-    except WRONG as error:
-        code, message = WRONG_USAGE, str(error)
-    except EXPECTED as error:
-        code, message = FAILED, str(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:  # noqa: BLE001 -- the last line of defence
-        code, message = FAILED, f"{type(error).__name__}: {error} (--verbose shows where)"
-    if verbose:
-        ERR.print_exception()
-    ERR.print(f"[bold red]error:[/] {message.replace('[', chr(92) + '[')}")
-    return code
+    command.run(cli, expected=EXPECTED, wrong=WRONG)
 
 
 if __name__ == "__main__":

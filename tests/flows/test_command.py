@@ -240,9 +240,11 @@ def test_up_syncs_serves_and_stops_at_ctrl_c(
     port = free_port()
     with started(environment, "up", str(folder), "--port", str(port), "--every", "0") as process:
         address = f"http://127.0.0.1:{port}"
-        wait_until(lambda: found(address, "oak tree") == ["trees.md", "bread.md"])
+        assert process.stderr is not None
+        assert any(b"Ctrl-C stops everything" in line for line in process.stderr)
+        assert found(address, "oak tree") == ["trees.md", "bread.md"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(20) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{address}/health/live")
 
@@ -284,7 +286,9 @@ def test_an_image_without_tesseract_says_what_to_install(run: Run, folder: Path)
 
 @contextlib.contextmanager
 def started(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-m", "flows", *arguments], env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows", *arguments], env=environment, stderr=subprocess.PIPE
+    )
     try:
         yield process
     finally:

@@ -1,0 +1,70 @@
+"""How both programs' commands end: their exit codes, and one readable line for an error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from config.settings import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAILED, WRONG_USAGE, PARTIAL, INTERRUPTED = 1, 2, 3, 130
+ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def run(
+    cli: click.Command,
+    *,
+    expected: tuple[type[Exception], ...],
+    wrong: tuple[type[Exception], ...] = (ConfigError,),
+) -> NoReturn:
+    """Run the command and leave with its exit code. The messages of `expected` errors (1) and of `wrong` usage
+    (2) are made for the user; any other error is shown with its type. `--verbose`, anywhere, shows the traceback.
+    """
+    # A shell starts background jobs with Ctrl-C ignored; `kill -INT` must stop us all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
+    verbose = len(arguments) < len(sys.argv) - 1
+    sys.exit(_guarded(cli, arguments, expected, wrong, verbose=verbose))
+
+
+def show_error(message: str) -> None:
+    ERR.print(f"[bold red]error:[/] {escape(message)}")
+
+
+def _guarded(
+    cli: click.Command,
+    arguments: Sequence[str],
+    expected: tuple[type[Exception], ...],
+    wrong: tuple[type[Exception], ...],
+    *,
+    verbose: bool,
+) -> int:
+    try:
+        return int(cli.main(list(arguments), prog_name="pgfolio", standalone_mode=False) or 0)
+    except (click.Abort, KeyboardInterrupt, EOFError):
+        code, message = INTERRUPTED, "interrupted; what was done until then is stored"
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USAGE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (*expected, *wrong) as error:
+        code = WRONG_USAGE if isinstance(error, wrong) or isinstance(error.__cause__, wrong) else FAILED
+        message = str(error)
+    except Exception as error:  # noqa: BLE001 -- the last line of defence
+        code, message = FAILED, f"{type(error).__name__}: {error} (--verbose shows where)"
+    if verbose:
+        ERR.print_exception()
+    show_error(message)
+    return code
