@@ -132,7 +132,11 @@ def start_schedule(started: Children, home: Path, every: int) -> str:
     """The schedule as a Prefect deployment, on the configured Prefect API or on a server of our own on loopback.
     Returns the API's address."""
     url = prefect_api_url()
-    environment = dict(QUIET)
+    # Prefect keeps its runner's files under one name in the system's temporary folder, where a second user of
+    # the machine has no permission.
+    temporary = home / "tmp"
+    temporary.mkdir(exist_ok=True)
+    environment = {**QUIET, "TMPDIR": str(temporary)}
     if url is None:
         port = _free_port()
         url = f"http://127.0.0.1:{port}/api"
