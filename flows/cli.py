@@ -146,13 +146,10 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
         console.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
         try:
             if every:
-                url = up_side.start_schedule(started, settings.home, every)
-                console.say(
-                    f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}"
-                )
+                _schedule(started, settings, every)
             console.say("Ctrl-C stops everything.")
             while True:
-                started.check()
+                _attend(started)
                 time.sleep(0.5)
         except KeyboardInterrupt:  # how it is meant to end
             console.say("stopping")
@@ -228,6 +225,24 @@ def _run_sync(
             "max_cost": options.max_cost,
         }
         return run_watched(flow, display, sources=names, **arguments)
+
+
+def _schedule(started: up_side.Children, settings: Settings, every: int) -> None:
+    """Search is worth more than a schedule: without one `up` goes on."""
+    try:
+        url = up_side.start_schedule(started, settings.home, every)
+    except up_side.ChildError as error:
+        console.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
+    else:
+        console.say(f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}")
+
+
+def _attend(started: up_side.Children) -> None:
+    """Raises ChildError when the API has ended; says so when another child has."""
+    for name, sentence in started.ended().items():
+        if name == "api":
+            raise up_side.ChildError(sentence)
+        console.show_note(f"{sentence}; the schedule is over: run `pgfolio sync` yourself, or start again")
 
 
 def _show(report: Report, *, as_json: bool) -> None:

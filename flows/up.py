@@ -75,18 +75,22 @@ class Children:
         )
         self._running.append((name, child))
 
-    def check(self) -> None:
-        """Raises ChildError if one has ended."""
-        for name, child in self._running:
+    def ended(self) -> dict[str, str]:
+        """Those that have ended since the last call, by name, each with a sentence."""
+        found = {}
+        for name, child in list(self._running):
             if (code := child.poll()) is not None:
-                hint = f"; see {self.logs / name}.log" if (self.logs / f"{name}.log").exists() else ""
-                raise ChildError(f"{name} ended with exit code {code}{hint}")
+                self._running.remove((name, child))
+                log = self.logs / f"{name}.log"
+                found[name] = f"{name} ended with exit code {code}" + (f"; see {log}" if log.exists() else "")
+        return found
 
     def wait_for(self, url: str, what: str) -> None:
-        """Until the address answers with success. Raises ChildError."""
+        """Until the address answers with success. Raises ChildError, also when any child has ended."""
         deadline = time.monotonic() + START_TIMEOUT
         while not answers(url):
-            self.check()
+            if ended := self.ended():
+                raise ChildError("; ".join(ended.values()))
             if time.monotonic() > deadline:
                 raise ChildError(f"{what} did not answer at {url} within {START_TIMEOUT:.0f} s")
             time.sleep(0.05)

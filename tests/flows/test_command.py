@@ -265,6 +265,15 @@ def test_up_takes_new_files_on_its_schedule_as_prefect_runs(
         }
 
 
+def test_up_goes_on_answering_without_a_schedule(environment: dict[str, str], folder: Path) -> None:
+    port = free_port()
+    unreachable = {**environment, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    with started(unreachable, "up", str(folder), "--port", str(port)) as process:
+        assert process.stderr is not None
+        assert any(b"the schedule is over" in line for line in process.stderr)
+        assert found(f"http://127.0.0.1:{port}", "oak tree")[:1] == ["trees.md"]
+
+
 def test_serve_answers_until_it_is_terminated(environment: dict[str, str], run: Run, folder: Path) -> None:
     run("sync", str(folder))
     port = free_port()
