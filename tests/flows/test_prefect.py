@@ -51,8 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         wait_for(lambda: answers(environment["PREFECT_API_URL"] + "/health"), 90)
         yield environment
     finally:
-        process.terminate()
-        process.wait(30)
+        end(process)
 
 
 @pytest.fixture
@@ -85,8 +84,7 @@ def worker(user: dict[str, str]) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     yield
-    process.terminate()
-    process.wait(30)
+    end(process)
 
 
 def test_the_deployments_run_to_completed_and_their_reports_are_visible(
@@ -141,6 +139,16 @@ def test_a_prefect_api_that_does_not_answer_does_not_stop_a_sync(user: dict[str,
     )
     assert done.returncode == 3
     assert "does not answer: running without it" in done.stderr
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Prefect's programs do not always heed the first signal."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def prefect(user: dict[str, str], *arguments: str) -> None:
