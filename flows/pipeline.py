@@ -89,7 +89,7 @@ class SyncRun(Run):
                     step(f"apply {source.name}", self.apply, connection, source, plan)
                 self.report.chunks.total += ledger.totals(connection, source)[1]
                 connection.commit()
-        if not self.options.plan_only and (self.report.chunks.embedded or self.report.chunks.reused):
+        if not self.options.plan_only and self._index_is_due(connection):
             step("index", self.index, connection)
         if chosen and not reached:
             raise crawling.SourceUnreachable("; ".join(problem.reason for problem in self.report.problems))
@@ -143,12 +143,11 @@ class SyncRun(Run):
             self.report.documents.removed += sum(known.document_id is not None for known in gone)
 
     def index(self, connection: Connection) -> None:
-        """Build the index of the active generation if there is none yet."""
+        """Build the index of the active generation if there is none yet; settle what a large load left."""
         generation = vectors.active_generation(connection)
         if generation is None:
             return
-        found = index.state(connection, generation)
-        if found is None or not found.valid:
+        if not index.is_valid(connection, generation):
             self.progress.stage("building the index")
             with self.report.timed("index"):
                 index.build(
@@ -160,6 +159,18 @@ class SyncRun(Run):
             with self.report.timed("index"):
                 index.settle(connection, generation)
                 connection.commit()
+
+    def _index_is_due(self, connection: Connection) -> bool:
+        """After a load, and when a run was killed between its load and its index. An empty table gets none: the
+        first load would have to go through it."""
+        if self.report.chunks.embedded or self.report.chunks.reused:
+            return True
+        generation = vectors.active_generation(connection)
+        return (
+            generation is not None
+            and not index.is_valid(connection, generation)
+            and vectors.has_any(connection, generation)
+        )
 
     def _pass_through(self, connection: Connection, source: Source, todos: Sequence[Todo]) -> None:
         """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few parcels."""

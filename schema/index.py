@@ -31,6 +31,12 @@ def state(connection: Connection, generation: Generation) -> IndexState | None:
     return None if row is None else IndexState(*row)
 
 
+def is_valid(connection: Connection, generation: Generation) -> bool:
+    """Whether there is an index that searches can use."""
+    found = state(connection, generation)
+    return found is not None and found.valid
+
+
 def build(connection: Connection, generation: Generation, m: int, ef_construction: int) -> None:
     """Build the index over all vectors, in one transaction. What was left of an earlier attempt goes first.
     Readers scan the table meanwhile."""

@@ -84,6 +84,10 @@ def drop_generation(connection: Connection, generation: Generation) -> bool:
     return False
 
 
+def has_any(connection: Connection, generation: Generation) -> bool:
+    return bool(fetch_one(connection, "any_vector", generation=generation)[0])
+
+
 def reuse(connection: Connection, generation: Generation, hashes: Sequence[bytes]) -> dict[bytes, np.ndarray]:
     """Stored vectors of shape (dimensions,), float32, by the hash of the text as embedded. Only of this
     generation: an equal text in another space has another vector."""

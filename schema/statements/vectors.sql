@@ -80,6 +80,10 @@ select i.indisvalid, pg_relation_size(i.indexrelid)
 from pg_index i join pg_class c on c.oid = i.indexrelid
 where c.relname = :name and pg_table_is_visible(c.oid);
 
+-- name: any_vector
+-- Whether the generation has any vector.
+select exists (select from {vectors});
+
 -- name: count_vectors
 -- Vectors of the generation.
 select count(*) from {vectors};

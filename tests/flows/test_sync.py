@@ -119,6 +119,17 @@ def test_the_index_is_built_and_used(library: Library) -> None:
     assert valid == [(True,)]
 
 
+def test_an_index_that_a_killed_sync_did_not_build_is_built_by_the_next_one(library: Library) -> None:
+    library.sync()
+    with connect(library.conninfo) as connection:
+        generation = vectors.active_generation(connection)
+        assert generation is not None
+        connection.execute(sql.SQL("drop index {}").format(sql.Identifier(generation.index)))
+    assert counts(library.sync()) == {"unchanged": 2}
+    valid = library.rows("select indisvalid from pg_index where indexrelid::regclass::text like 'vectors%hnsw'")
+    assert valid == [(True,)]
+
+
 def test_a_second_sync_writes_nothing(library: Library) -> None:
     library.sync()
     before = library.rows(
