@@ -126,7 +126,9 @@ def test_an_index_that_a_killed_sync_did_not_build_is_built_by_the_next_one(libr
         assert generation is not None
         connection.execute(sql.SQL("drop index {}").format(sql.Identifier(generation.index)))
     assert counts(library.sync()) == {"unchanged": 2}
-    valid = library.rows("select indisvalid from pg_index where indexrelid::regclass::text like 'vectors%hnsw'")
+    valid = library.rows(
+        "select indisvalid from pg_index where indexrelid::regclass::text like 'vectors%hnsw'"
+    )
     assert valid == [(True,)]
 
 
