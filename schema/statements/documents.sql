@@ -47,13 +47,6 @@ set path = t.new_path, synced_at = now()
 from unnest(:paths::text[], :new_paths::text[]) as t (path, new_path)
 where d.source_id = :source_id and d.path = t.path;
 
--- name: touch_documents!
--- The file's new time of change.
-update documents d
-set updated_at = t.updated_at
-from unnest(:paths::text[], :times::timestamptz[]) as t (path, updated_at)
-where d.source_id = :source_id and d.path = t.path;
-
 -- name: delete_documents!
 -- Documents that are gone, with their chunks and vectors.
 delete from documents where source_id = :source_id and path = any(:paths);
