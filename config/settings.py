@@ -56,6 +56,9 @@ class Embedding(Section):
     in_flight: Count
     timeout: Seconds
     deadline: Seconds
+    requests_per_minute: Size
+    tokens_per_minute: Size
+    query_reserve: Annotated[float, Field(ge=0, le=0.9)]
     query_prefix: str
     document_prefix: str
 
@@ -73,6 +76,7 @@ class Crawl(Section):
     hidden: bool
     follow_symlinks: bool
     max_file_mb: Annotated[float, Field(gt=0)]
+    extract_timeout: Seconds
 
 
 class Chunking(Section):
@@ -83,6 +87,7 @@ class Chunking(Section):
 class Sync(Section):
     delete_max_documents: Size
     delete_max_fraction: Fraction
+    keep_vectors_days: Size
 
 
 class Index(Section):

@@ -21,7 +21,9 @@ from flows import up as up_side
 from flows.choose import chosen_sources
 from flows.pipeline import run_sync
 from flows.reembedding import run_reembed, with_model
+from flows.repair import run_repair
 from flows.run import FailedError, Options
+from flows.verify import run_verify
 from schema.connect import DatabaseError, connect, database
 from schema.embedded import EmbeddedError
 from schema.overview import overview
@@ -75,6 +77,8 @@ def sync(
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
             chosen = chosen_sources(connection, settings, sources)
+            if plan:
+                connection.rollback()  # a folder that is only looked at does not become known
         if not chosen:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio sync ~/Documents`")
         try:
@@ -166,6 +170,28 @@ def status(*, as_json: bool) -> int:
         found = overview(connection)
     (console.show_json if as_json else console.show_status)(found)
     return 0
+
+
+@cli.command()
+@click.option("--repair", is_flag=True, help="Mend what can be mended; no sync may run meanwhile.")
+@as_json
+def verify(*, repair: bool, as_json: bool) -> int:
+    """Does what is stored match what the ledger says: documents, chunks, vectors, indexes.
+
+    A repair embeds only texts whose vector is stored nowhere, and makes documents anew from their files.
+    """
+    settings = load_settings()
+    with database(settings) as conninfo, console.Display(shown=not as_json) as display:
+        found = (
+            run_repair(settings, conninfo, progress=display)
+            if repair
+            else run_verify(conninfo, progress=display)
+        )
+    if as_json:
+        console.show_json(found.as_json())
+    else:
+        console.show_verification(found)
+    return 0 if found.complete else command.PARTIAL
 
 
 @cli.command()

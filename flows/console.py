@@ -20,14 +20,18 @@ from rich.progress import (
 from rich.table import Table
 
 from config.command import ERR
+from flows.verify import REMEDIES
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from flows.report import Report
+    from flows.verify import Verification
 
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 SHOWN = 20
+GRAVEST = ("remove", "hold", "fail", "change", "add", "move")
+"""What a plan shows first."""
 
 
 class Display:
@@ -93,14 +97,49 @@ def show_report(report: Report) -> None:
         table.add_column(name, justify="right")
     table.add_row(*(f"{count:,}" for count in counts["documents"].values()))
     OUT.print(table)
+    if report.plan is not None:
+        _show_plan(report.plan, report)
+    else:
+        _show_done(report)
+    if report.problems:
+        show_problems([(p.path, p.stage, p.reason) for p in report.problems])
+
+
+def _show_done(report: Report) -> None:
     chunks = report.chunks
     cost = f", ${report.cost_usd:.4f}" if report.cost_usd else ""
     OUT.print(
         f"{chunks.total:,} chunks; {chunks.embedded:,} embedded, {chunks.reused:,} reused; "
         f"{report.tokens:,} tokens{cost}; {report.seconds['total']:.2f} s: {report.status}"
     )
-    if report.problems:
-        show_problems([(p.path, p.stage, p.reason) for p in report.problems])
+
+
+def _show_plan(plan: list[dict[str, Any]], report: Report) -> None:
+    """What would become of which document, then what it would cost."""
+    if plan:
+        table = Table("would", "document", "tokens", box=None, pad_edge=False, header_style="bold")
+        table.columns[2].justify = "right"
+        for planned in sorted(plan, key=lambda planned: GRAVEST.index(planned["action"]))[:SHOWN]:
+            was = f" (from {planned['moved_from']})" if "moved_from" in planned else ""
+            tokens = f"{planned['tokens']:,}" if planned.get("tokens") is not None else ""
+            table.add_row(planned["action"], escape(planned["path"] + was), tokens)
+        OUT.print(table)
+    if len(plan) > SHOWN:
+        OUT.print(f"... and {len(plan) - SHOWN:,} more: `--json` lists them all")
+    estimate = report.estimate
+    if estimate is not None:
+        about = "about " if estimate.sampled else ""
+        OUT.print(
+            f"{about}{estimate.tokens:,} tokens to embed, "
+            f"{f'${estimate.cost_usd:.4f}' if estimate.cost_usd else 'free'}, "
+            f"about {_duration(estimate.seconds)}; nothing was changed"
+        )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "a second"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def show_problems(problems: list[tuple[str, str, str]]) -> None:
@@ -124,6 +163,42 @@ def show_status(status: dict[str, Any]) -> None:
     )
     if status["problems"]:
         show_problems([(f"{p['source']}/{p['path']}", p["stage"], p["reason"]) for p in status["problems"]])
+
+
+def show_verification(found: Verification) -> None:
+    """What was compared, the findings by kind with what a repair does about each, then the findings."""
+    checked = found.checked
+    OUT.print(
+        f"{checked['documents']:,} documents, {checked['chunks']:,} chunks and {checked['vectors']:,} vectors "
+        f"verified in {found.seconds:.2f} s: {'all well' if found.complete else 'not as they must be'}"
+    )
+    if found.repaired:
+        mended = ", ".join(f"{count:,} {kind}" for kind, count in found.repaired.items())
+        OUT.print(f"mended: {mended}; {found.embedded:,} chunks embedded, {found.reused:,} reused")
+    for trouble in found.troubles:
+        show_note(trouble)
+    if found.syncing:
+        show_note(
+            f"a sync of {', '.join(found.syncing)} is running: a missing index of the vectors is not judged"
+        )
+    if not found.counts:
+        return
+    table = Table(
+        "kind", "findings", "what --repair does", box=None, pad_edge=False, header_style="bold yellow"
+    )
+    for kind, count in found.counts.most_common():
+        table.add_row(kind, f"{count:,}", REMEDIES[kind])
+    OUT.print(table)
+    _show_findings(found)
+
+
+def _show_findings(found: Verification) -> None:
+    table = Table("document", "reason", box=None, pad_edge=False, header_style="bold yellow")
+    for finding in found.findings[:SHOWN]:
+        table.add_row(*map(escape, ("/".join(filter(None, (finding.source, finding.path))), finding.reason)))
+    OUT.print(table)
+    if (more := found.counts.total() - SHOWN) > 0:
+        OUT.print(f"... and {more:,} more: `pgfolio verify --json` lists them")
 
 
 def _show_rows(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:

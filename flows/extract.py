@@ -96,7 +96,12 @@ _UNWANTED = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class Unextractable(Exception):  # noqa: N818 - the name says what happened
-    """This file cannot be read, now or later, until it or the machine is changed. The message says how."""
+    """This file cannot be read, now or later, until it or (transient) the machine is changed. The message says
+    how."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +123,7 @@ class Extracted:
 
 def extract(path: str, data: bytes) -> Extracted:
     """The text of one file; `path` tells its type and no more. Raises Unextractable and nothing else."""
-    suffix = PurePosixPath(path).suffix.lower().lstrip(".")
-    mime = DOCUMENTS.get(suffix) or IMAGES.get(suffix) or (PDF if data.startswith(b"%PDF-") else "")
+    suffix, mime = _declared(path, data)
     try:
         if not mime and (text := decode(data, known=suffix in TEXT or not suffix)) is not None:
             return _markdown(text) if suffix in MARKDOWN else Extracted(text, None, _text_mime(suffix))
@@ -129,6 +133,18 @@ def extract(path: str, data: bytes) -> Extracted:
         raise
     except BaseException as error:  # a panic of the Rust library is not an Exception
         raise Unextractable(_reason(error, mime)) from error
+
+
+def is_text(path: str, data: bytes) -> bool:
+    """Whether `extract` needs no parser for it."""
+    suffix, mime = _declared(path, data)
+    return not mime and decode(data, known=suffix in TEXT or not suffix) is not None
+
+
+def _declared(path: str, data: bytes) -> tuple[str, str]:
+    """Suffix, and the type that it or the first bytes name; empty for what may be text."""
+    suffix = PurePosixPath(path).suffix.lower().lstrip(".")
+    return suffix, DOCUMENTS.get(suffix) or IMAGES.get(suffix) or (PDF if data.startswith(b"%PDF-") else "")
 
 
 def decode(data: bytes, *, known: bool) -> str | None:
@@ -252,7 +268,7 @@ def _sniffed(path: str, data: bytes) -> str:
 
 def _image(mime: str, data: bytes) -> Extracted:
     if shutil.which("tesseract") is None:
-        raise Unextractable("image: needs Tesseract for OCR, which is not installed")
+        raise Unextractable("image: needs Tesseract for OCR, which is not installed", transient=True)
     if text := _ocr(data):
         return Extracted(text + "\n", None, mime, {"ocr": "tesseract"})
     raise Unextractable("image: Tesseract found no text in it")
@@ -271,7 +287,7 @@ def _document(mime: str, data: bytes) -> Extracted:
     if mime == PDF and not text.strip():
         text, pages = _joined(_scanned(data))
     if not text.strip():
-        raise Unextractable(_nothing(mime))
+        raise Unextractable(_nothing(mime), transient=mime == PDF and shutil.which("tesseract") is None)
     found = {key: value for key, value in dict(result.metadata).items() if value not in (None, "", [], [""])}
     metadata = _jsonable({key: found[key] for key in sorted(KEPT & found.keys())}, [2000])
     authors = metadata.get("authors") or [metadata.get("from_email")]

@@ -10,12 +10,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from flows.crawl import Entry
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from flows.crawl import Crawl, Entry
-    from schema.records import LedgerEntry
+    from flows.crawl import Crawl
+    from schema.records import LedgerEntry, Signature
+
+SECOND = 1_000_000_000
+FINE_GRAIN = SECOND // 50
+"""Linux stamps files at the ticks of its timer, 1 to 10 ms apart."""
+COARSE_GRAIN = 2 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,11 @@ class Comparison:
     missing: tuple[LedgerEntry, ...]
     unknown: tuple[LedgerEntry, ...]
     documents: int
+    """All that are stored of the source."""
     emptied: bool
     """Nothing was found where documents were: more likely a mount gone stale than a decision."""
+    detached: frozenset[str] = frozenset()
+    """Missing paths whose filesystem is nowhere to be seen: more likely unmounted than deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,7 @@ class Plan:
     moved: tuple[Move, ...] = ()
     removed: tuple[LedgerEntry, ...] = ()
     held: tuple[LedgerEntry, ...] = ()
+    detached: tuple[LedgerEntry, ...] = ()
     unknown: tuple[LedgerEntry, ...] = ()
     quarantined: tuple[LedgerEntry, ...] = ()
     unchanged: int = 0
@@ -76,14 +87,25 @@ class Limits:
 
 
 def compare(
-    crawl: Crawl, ledger: Mapping[str, LedgerEntry], *, recipe: str, now: datetime, full: bool = False
+    crawl: Crawl,
+    ledger: Mapping[str, LedgerEntry],
+    *,
+    recipe: str,
+    now: datetime,
+    full: bool = False,
+    documents: int | None = None,
 ) -> Comparison:
-    """Sort every path into one of the comparison's groups. `full` suspects every known file."""
+    """Sort every path into one of the comparison's groups. `full` suspects every known file.
+
+    `ledger` has the rows of all folders that are not settled, and those of failed files wherever they are;
+    `documents` is how many are stored of the whole source (None: the ledger is all of it).
+    """
     new: list[Entry] = []
     suspects: list[Suspect] = []
     quarantined: list[LedgerEntry] = []
-    unchanged = 0
-    for entry in crawl.entries:
+    settled = [known for path, known in ledger.items() if crawl.settled and folder_of(path) in crawl.settled]
+    unchanged = sum(crawl.settled.values()) - len(settled)
+    for entry in (*crawl.entries, *(Entry(known.path, known.signature) for known in settled)):
         path, signature = entry
         known = ledger.get(path)
         if known is None:
@@ -96,8 +118,11 @@ def compare(
             suspects.append(Suspect(entry, known))
         else:
             quarantined.append(known)
-    listed = len(crawl.entries) - len(new)
-    missing, unknown = _absent(crawl, ledger) if listed < len(ledger) else ((), ())
+    here = {entry.path for entry in crawl.entries}
+    here.update(known.path for known in settled)
+    missing, unknown = _absent(crawl, ledger, here) if len(here) - len(new) < len(ledger) else ((), ())
+    if documents is None:
+        documents = sum(known.document_id is not None for known in ledger.values())
     return Comparison(
         new=tuple(new),
         suspects=tuple(suspects),
@@ -105,9 +130,33 @@ def compare(
         quarantined=tuple(quarantined),
         missing=missing,
         unknown=unknown,
-        documents=sum(known.document_id is not None for known in ledger.values()) if missing else 0,
-        emptied=not crawl.entries and bool(ledger),
+        documents=documents,
+        emptied=not crawl.files and bool(ledger),
+        detached=_detached(crawl, ledger, missing),
     )
+
+
+def open_folders(comparison: Comparison) -> set[str]:
+    """Folders in which the ledger is not what the crawl lists: the next sync must look at them again."""
+    return {
+        *(folder_of(entry.path) for entry in comparison.new),
+        *(folder_of(suspect.entry.path) for suspect in comparison.suspects),
+        *(folder_of(known.path) for known in (*comparison.missing, *comparison.unknown)),
+    }
+
+
+def racy(signature: Signature, looked_at_ns: int) -> bool:
+    """Whether the file could have been written again after `looked_at_ns` without its signature showing it: its
+    times are as young as the clock's grain (git's "racy" entries). Times of whole seconds come from a filesystem
+    that keeps no finer ones, FAT even in steps of two seconds."""
+    youngest = max(signature.mtime_ns, signature.ctime_ns)
+    coarse = signature.mtime_ns % SECOND == 0 and signature.ctime_ns % SECOND == 0
+    return youngest > looked_at_ns - (COARSE_GRAIN if coarse else FINE_GRAIN)
+
+
+def distrusted(signature: Signature) -> Signature:
+    """Equal to none that a crawl finds: the file is read again at the next sync."""
+    return signature._replace(ctime_ns=-1)
 
 
 def without(comparison: Comparison, found: Collection[str]) -> Comparison:
@@ -139,6 +188,10 @@ def decide(comparison: Comparison, hashes: Mapping[str, bytes], limits: Limits) 
     gone = {move.known.path for move in moved}
     arrived = {move.entry.path for move in moved}
     removed = tuple(known for known in comparison.missing if known.path not in gone)
+    detached: tuple[LedgerEntry, ...] = ()
+    if _stored(removed) > limits.approved:
+        detached = tuple(known for known in removed if known.path in comparison.detached)
+        removed = tuple(known for known in removed if known.path not in comparison.detached)
     hold = _too_many(removed, comparison, limits)
     return Plan(
         added=tuple(entry for entry in comparison.new if entry.path not in arrived),
@@ -146,17 +199,33 @@ def decide(comparison: Comparison, hashes: Mapping[str, bytes], limits: Limits) 
         moved=moved,
         removed=() if hold else removed,
         held=removed if hold else (),
+        detached=detached,
         unknown=comparison.unknown,
         quarantined=comparison.quarantined,
         unchanged=comparison.unchanged,
     )
 
 
+def _stored(entries: Collection[LedgerEntry]) -> int:
+    return sum(known.document_id is not None for known in entries)
+
+
+def _detached(
+    crawl: Crawl, ledger: Mapping[str, LedgerEntry], missing: Collection[LedgerEntry]
+) -> frozenset[str]:
+    """Missing paths on a device that nothing found is on, unless a file known there is found on another device
+    now: then the device was given another number, as after a restart."""
+    if not missing:
+        return frozenset()
+    renumbered = {ledger[entry.path].signature.device for entry in crawl.entries if entry.path in ledger}
+    there = crawl.devices | renumbered
+    return frozenset(known.path for known in missing if known.signature.device not in there)
+
+
 def _absent(
-    crawl: Crawl, ledger: Mapping[str, LedgerEntry]
+    crawl: Crawl, ledger: Mapping[str, LedgerEntry], here: Collection[str]
 ) -> tuple[tuple[LedgerEntry, ...], tuple[LedgerEntry, ...]]:
     """Known paths that the crawl did not list, in their order: missing, and unknown."""
-    here = {entry.path for entry in crawl.entries}
     too_large = {problem.path for problem in crawl.too_large}
     missing: list[LedgerEntry] = []
     unknown: list[LedgerEntry] = []
@@ -184,7 +253,7 @@ def _moves(comparison: Comparison, hashes: Mapping[str, bytes]) -> tuple[Move, .
 
 
 def _too_many(removed: tuple[LedgerEntry, ...], comparison: Comparison, limits: Limits) -> bool:
-    documents = sum(known.document_id is not None for known in removed)
+    documents = _stored(removed)
     if documents <= limits.approved:
         return False
     over = documents > limits.documents and documents > limits.fraction * comparison.documents
@@ -198,6 +267,11 @@ def _shape(path: str, size: int) -> tuple[int, str]:
 def _suffix(path: str) -> str:
     """A file of another suffix would be extracted otherwise: it is no move."""
     return PurePosixPath(path).suffix.lower()
+
+
+def folder_of(path: str) -> str:
+    """With its slash; of a file in the root the empty string."""
+    return path[: path.rfind("/") + 1]
 
 
 def _name(path: str) -> str:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flows import chunk as chunking
 from flows import extract as extraction
-from schema.records import Document, Signature
+from flows.crawl import signature_of
+from flows.plan import distrusted, racy
+from schema.records import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from flows.crawl import Entry
     from flows.report import Report
-    from schema.records import Chunk, LedgerEntry
+    from schema.records import Chunk, LedgerEntry, Signature
 
 PARCEL_BYTES = 256 * 1024
 PARCEL_FILES = 64
@@ -56,6 +59,8 @@ class Failed:
     content_hash: bytes | None
     stage: str
     reason: str
+    transient: bool = False
+    """It may pass without the file being changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +118,11 @@ def prepare(
     recipe: Recipe,
     count: Callable[[Sequence[str]], list[int]],
     report: Report,
+    extract: Callable[[str, bytes], extraction.Extracted] = extraction.extract,
 ) -> Parcel:
     """Read, extract and chunk. Raises nothing for what one file holds."""
     with report.timed("extract"):
-        outcomes = [_document(root, todo, recipe) for todo in todos]
+        outcomes = [_document(root, todo, recipe, extract) for todo in todos]
     with report.timed("chunk"):
         chunkables = [o.chunkable for o in outcomes if isinstance(o, _Extracted)]
         chunked = iter(
@@ -149,7 +155,9 @@ class _Extracted:
     chunkable: chunking.Chunkable
 
 
-def _document(root: str, todo: Todo, recipe: Recipe) -> _Extracted | Touched | Failed | Left:
+def _document(
+    root: str, todo: Todo, recipe: Recipe, extract: Callable[[str, bytes], extraction.Extracted]
+) -> _Extracted | Touched | Failed | Left:
     try:
         data, signature = _read(os.path.join(root, todo.entry.path))  # noqa: PTH118
     except FileNotFoundError:
@@ -157,15 +165,16 @@ def _document(root: str, todo: Todo, recipe: Recipe) -> _Extracted | Touched | F
     except _ChangedError:
         return Left(todo, "it changed while it was read; the next sync takes it")
     except OSError as error:
-        return Failed(todo, todo.entry.signature, None, "crawl", f"cannot be read: {error.strerror}")
+        reason = f"cannot be read: {error.strerror}"
+        return Failed(todo, todo.entry.signature, None, "crawl", reason, transient=True)
     content_hash = hashlib.sha256(data).digest()
     known = todo.known
     if known and known.state == "ok" and known.content_hash == content_hash and known.recipe == recipe.name:
         return Touched(todo, signature)
     try:
-        extracted = extraction.extract(todo.entry.path, data)
+        extracted = extract(todo.entry.path, data)
     except extraction.Unextractable as error:
-        return Failed(todo, signature, content_hash, "extract", str(error))
+        return Failed(todo, signature, content_hash, "extract", str(error), error.transient)
     document = Document(
         path=todo.entry.path,
         title=extracted.title,
@@ -190,16 +199,15 @@ class _ChangedError(Exception):
 
 
 def _read(path: str) -> tuple[bytes, Signature]:
-    """The file's bytes and the stat that belongs to them; a file that changes meanwhile is read once more."""
+    """The file's bytes and the stat that belongs to them; a file that changes meanwhile is read once more, and one
+    that may change unseen is read again at the next sync."""
     for _ in range(2):
+        began = time.time_ns()
         with open(path, "rb") as file:  # noqa: PTH123
             before = os.fstat(file.fileno())
             data = file.read()
             after = os.fstat(file.fileno())
-        if _signature(before) == _signature(after) and len(data) == after.st_size:
-            return data, _signature(after)
+        signature = signature_of(after)
+        if signature_of(before) == signature and len(data) == after.st_size:
+            return data, distrusted(signature) if racy(signature, began) else signature
     raise _ChangedError
-
-
-def _signature(status: os.stat_result) -> Signature:
-    return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.chunk import embedded_text
-from flows.embed import Refusal
+from flows.embed import POSTPONED, BudgetSpentError, Refusal
 from flows.overlap import ahead, workers
 from flows.run import Options, Run, at_once
 from schema import index, sources, vectors
@@ -88,6 +88,11 @@ class Reembedding(Run):
             try:
                 for done in ahead(pool, work, _batches(reader, generation), embedder.in_flight + 1):
                     self._add(connection, generation, done)
+                    if any(answer is POSTPONED for _, answer in done):
+                        raise BudgetSpentError(
+                            f"the next batch would cost more than the ${self.options.max_cost:.2f} allowed: the "
+                            "old space stays; what is done is kept, and the next reembed goes on from there"
+                        )
             finally:
                 embedder.stop()
 
@@ -122,10 +127,10 @@ class Reembedding(Run):
         self.report.chunks.total = _whole(connection)[0]
 
     def _add(self, connection: Connection, generation: Generation, done: list[tuple[Any, Any]]) -> None:
-        refused = [row for row, vector in done if isinstance(vector, Refusal)]
-        rows = [(row[0], row[1], v) for row, v in done if not isinstance(v, Refusal)]
-        for row in refused:
-            self.report.problem(Problem(f"chunk {row[0]}", "embed", "the model refuses its text"))
+        rows = [(row[0], row[1], v) for row, v in done if not isinstance(v, Refusal) and v is not POSTPONED]
+        for row, answer in done:
+            if isinstance(answer, Refusal):
+                self.report.problem(Problem(f"chunk {row[0]}", "embed", answer.reason))
         with self.report.timed("store"), connection.transaction():
             vectors.add_vectors(connection, generation, rows)
         self.report.chunks.embedded += len(rows)

@@ -37,6 +37,16 @@ class Chunks:
 
 
 @dataclass
+class Estimate:
+    """`sampled`: reckoned from some of the files, or from the sizes of all."""
+
+    tokens: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+    sampled: bool = True
+
+
+@dataclass
 class Report:
     """Counts of one run. `seconds` of a stage is the time spent in it by all threads, `total` the run's."""
 
@@ -49,6 +59,14 @@ class Report:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("total", *STAGES), 0.0))
     problems: list[Problem] = field(default_factory=list)
     error: str = ""
+    space: str = ""
+    """Where vectors were embedded."""
+    estimate: Estimate | None = None
+    """Before anything was embedded; of a plan the same as `tokens` and `cost_usd`."""
+    embedding: dict[str, float] = field(default_factory=dict)
+    """Seconds with a request under way or due; of these held back by the rate limit; waiting for a retry."""
+    plan: list[dict[str, Any]] | None = None
+    """Of a plan: what would become of each document that does not stay as it is."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @contextmanager
@@ -78,7 +96,20 @@ class Report:
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
             "problems": [asdict(problem) for problem in self.problems[:SHOWN_PROBLEMS]],
             **({"error": self.error} if self.error else {}),
+            **({"plan": self.plan, **self._estimate()} if self.plan is not None else {}),
         }
+
+    def as_record(self) -> dict[str, Any]:
+        """What the run's row keeps: also what was expected, and what the model server was waited for."""
+        return {
+            **self.as_json(),
+            **self._estimate(),
+            **({"space": self.space} if self.space else {}),
+            **({"embedding": {k: round(v, 3) for k, v in self.embedding.items()}} if self.embedding else {}),
+        }
+
+    def _estimate(self) -> dict[str, Any]:
+        return {"estimate": asdict(self.estimate)} if self.estimate else {}
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> Report:

@@ -6,13 +6,13 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from config import models
-from flows.embed import Bounds, Embedder
+from flows.embed import Bounds, Embedder, patiently
 from flows.report import Report
-from schema import runs
+from schema import runs, vectors
 from schema.connect import connect
 from schema.records import Space
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from config.models.local import BundledTokenizer
     from config.settings import Settings
+    from flows.pace import Pace
     from schema.connect import Connection
     from schema.records import Generation
 
@@ -141,9 +142,22 @@ class Run:
 
         return BundledTokenizer()
 
+    def active_generation(self, connection: Connection) -> Generation:
+        """On a new database one is made, in the space that the settings ask for. Raises ConfigError or ModelError.
+
+        Commits: no transaction stays open while the model server is asked for its dimensions.
+        """
+        found = vectors.active_generation(connection)
+        connection.commit()
+        if found is None:
+            found = vectors.ensure_active(connection, self.wanted_space())
+            connection.commit()
+        return found
+
     def wanted_space(self) -> Space:
         """The space that the settings ask for. Raises ConfigError or ModelError."""
-        provider, model, dimensions, shortened = models.wanted_space(self.settings)
+        asked = partial(models.wanted_space, self.settings)
+        provider, model, dimensions, shortened = patiently(asked, self.settings.embedding.deadline)
         wanted = self.settings.embedding
         return Space(provider, model, dimensions, shortened, wanted.query_prefix, wanted.document_prefix)
 
@@ -159,18 +173,46 @@ class Run:
             shorten=space.shortened,
             tokenizer=self.tokenizer,
         )
-        embedder = Embedder(
-            model,
-            Bounds(wanted.batch_inputs, wanted.batch_tokens, wanted.deadline),
-            usd_per_million_tokens=self.price(space),
-            max_cost=self.options.max_cost,
-        )
+        with self._pace(space) as pace:
+            embedder = Embedder(
+                model,
+                Bounds(wanted.batch_inputs, wanted.batch_tokens, wanted.deadline),
+                usd_per_million_tokens=self.price(space),
+                max_cost=self.options.max_cost,
+                pace=pace,
+            )
+            try:
+                yield embedder
+            finally:
+                embedder.stop()
+                self.report.tokens += embedder.tokens
+                self.report.cost_usd += embedder.cost
+                self._waited(embedder)
+
+    def _waited(self, embedder: Embedder) -> None:
+        spent = {
+            "seconds": embedder.working,
+            "rate_limited": embedder.limited,
+            "retrying": embedder.waited_for_retries,
+        }
+        for name, seconds in spent.items():
+            self.report.embedding[name] = self.report.embedding.get(name, 0.0) + seconds
+
+    @contextmanager
+    def _pace(self, space: Space) -> Iterator[Pace | None]:
+        """What keeps the run within the limits of its key; the local model has none."""
+        if space.provider == "local":
+            yield None
+            return
+        from flows.pace import Limits, Pace, SharedState  # noqa: PLC0415 -- its library takes 14 ms to import
+
+        wanted = self.settings.embedding
+        limits = Limits(wanted.requests_per_minute, wanted.tokens_per_minute, wanted.query_reserve)
+        state = SharedState(self.conninfo, models.limits_name(self.settings, space.model))
         try:
-            yield embedder
+            yield Pace(limits, state)
         finally:
-            embedder.stop()
-            self.report.tokens += embedder.tokens
-            self.report.cost_usd += embedder.cost
+            state.close()
 
     def price(self, space: Space) -> float:
         """US dollars for a million tokens."""
@@ -179,7 +221,7 @@ class Run:
     def _finish(self, connection: Connection) -> None:
         if self.report.run_id is not None and self.report.status != "planned":
             runs.finish(
-                connection, self.report.run_id, self.report.status, self.report.as_json(), self.report.error
+                connection, self.report.run_id, self.report.status, self.report.as_record(), self.report.error
             )
 
     def _finish_failed(self) -> None:

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-from schema import documents, ledger
+from flows.plan import distrusted, racy
+from schema import documents, ledger, vectors
 from schema.records import Embedded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
 
     from flows.plan import Move
-    from flows.prepare import Failed, Parcel, Prepared
+    from flows.prepare import Failed, Left, Parcel, Prepared
     from schema.connect import Connection
     from schema.records import Generation, Source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ready:
-    """A parcel with its vectors: what can be stored, and what has failed on the way."""
+    """A parcel with its vectors: what can be stored, what has failed on the way, what has to wait.
+
+    `spare`: vectors that were paid for and that no document of the parcel has now, by hash. `release`: those that
+    were kept and have their place now. `claimed`: hashes that were the parcel's to find.
+    """
 
     parcel: Parcel
-    storables: Sequence[documents.Storable]
-    failed: Sequence[Failed]
-    embedded: int
-    reused: int
+    storables: list[documents.Storable] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    postponed: list[Left] = field(default_factory=list)
+    spare: Mapping[bytes, np.ndarray] = field(default_factory=dict)
+    release: Sequence[bytes] = ()
+    claimed: Sequence[bytes] = ()
+    embedded: int = 0
+    reused: int = 0
 
 
 def store_parcel(
@@ -50,28 +61,47 @@ def store_parcel(
                 recipe,
                 item.stage,
                 item.reason,
+                transient=item.transient,
             )
+        if ready.spare:
+            vectors.keep(connection, generation, ready.spare)
+        if ready.release:
+            vectors.release(connection, generation, ready.release)
 
 
-def move(connection: Connection, source: Source, moves: Sequence[Move]) -> None:
+def move(connection: Connection, source: Source, moves: Sequence[Move], looked_at_ns: int) -> None:
+    """`looked_at_ns`: when the crawl began that found them."""
+    moved = [
+        (
+            m.known.path,
+            m.entry.path,
+            distrusted(m.entry.signature) if racy(m.entry.signature, looked_at_ns) else m.entry.signature,
+        )
+        for m in moves
+    ]
     with connection.transaction():
-        ledger.move(connection, source, [(m.known.path, m.entry.path, m.entry.signature) for m in moves])
+        ledger.move(connection, source, moved)
 
 
-def remove(connection: Connection, source: Source, paths: Sequence[str]) -> None:
+def remove(
+    connection: Connection, source: Source, generation: Generation | None, paths: Sequence[str]
+) -> None:
+    """Files that are gone. Their vectors are kept for a time: a folder that is put back costs nothing."""
     with connection.transaction():
+        if generation is not None:
+            vectors.keep_of_documents(connection, generation, source.id, paths)
         ledger.remove(connection, source, paths)
 
 
-def still_there(root: str, path: str) -> bool:
-    """Whether a file that the crawl missed is there after all, or cannot be told to be gone."""
+def probe(root: str, path: str) -> Literal["there", "gone", "unknown"]:
+    """Whether a file that a crawl missed is there after all; unknown when that cannot be told now."""
     try:
         status = os.lstat(os.path.join(root, path))  # noqa: PTH118
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return "gone"
     except OSError:
-        return True
-    return not stat.S_ISDIR(status.st_mode)
+        return "unknown"
+    return "gone" if stat.S_ISDIR(status.st_mode) else "there"
 
 
 def storable(item: Prepared, vectors: Sequence[object]) -> documents.Storable:

@@ -56,7 +56,7 @@ def store(
     """
     languages = {name: _oid(connection, name) for name in {item.document.language for item in batch}}
     ids = _write_documents(connection, source, batch, languages)
-    rows = _place_chunks(connection, batch, ids, languages)
+    rows = _place_chunks(connection, generation, batch, ids, languages)
     new = [row for row in rows if not row.stored]
     _copy_chunks(connection, source, new, languages)
     vectors.add_vectors(
@@ -107,7 +107,11 @@ def _columns(document: Document) -> dict[str, Any]:
 
 
 def _place_chunks(
-    connection: Connection, batch: Sequence[Storable], ids: Sequence[int], languages: dict[str, int]
+    connection: Connection,
+    generation: Generation,
+    batch: Sequence[Storable],
+    ids: Sequence[int],
+    languages: dict[str, int],
 ) -> list[_Row]:
     """Every chunk of the batch with its row's id; stored chunks that are no longer needed are deleted, and
     those that stand elsewhere now are moved."""
@@ -127,7 +131,7 @@ def _place_chunks(
             )
             if old and old[4:] != _position(ordinal, embedded.chunk):
                 moved.append((old[0], *_position(ordinal, embedded.chunk)))
-    _delete(connection, [row[0] for left in kept.values() for row in left])
+    _delete(connection, generation, [row[0] for left in kept.values() for row in left])
     _reposition(connection, moved)
     fresh = iter(_reserve(connection, "chunks_id_seq", sum(not row.stored for row in rows)))
     for placed in rows:
@@ -140,8 +144,9 @@ def _position(ordinal: int, chunk: Chunk) -> tuple[int, int | None, int, int]:
     return ordinal, chunk.page, chunk.start, chunk.end
 
 
-def _delete(connection: Connection, chunk_ids: list[int]) -> None:
+def _delete(connection: Connection, generation: Generation, chunk_ids: list[int]) -> None:
     if chunk_ids:
+        vectors.keep_of_chunks(connection, generation, chunk_ids)
         connection.execute(statement("delete_chunks"), {"ids": chunk_ids})
 
 

@@ -8,7 +8,7 @@ from schema.records import LedgerEntry, Signature
 from schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from schema.connect import Connection
     from schema.records import Document, Source
@@ -17,10 +17,30 @@ FIRST_RETRY_MINUTES = 5
 """A file that failed is tried again after this, then after twice as long each time, up to three days."""
 
 
-def load(connection: Connection, source: Source) -> dict[str, LedgerEntry]:
-    """Every row of a source by path, in no order."""
-    rows = connection.execute(statement("load_ledger"), {"source_id": source.id}, binary=True).fetchall()
+def load(
+    connection: Connection, source: Source, folders: Collection[str] | None = None
+) -> dict[str, LedgerEntry]:
+    """Rows of a source by path, in no order: all, or those of some folders and those in quarantine."""
+    name = "load_ledger" if folders is None else "load_ledger_of_folders"
+    parameters = {"source_id": source.id, **({} if folders is None else {"folders": list(folders)})}
+    rows = connection.execute(statement(name), parameters, binary=True).fetchall()
     return {row[0]: LedgerEntry(row[0], Signature._make(row[1:6]), *row[6:]) for row in rows}
+
+
+def folders(connection: Connection, source: Source) -> dict[str, bytes | None]:
+    """Every folder that the ledger names, with the digest of its listing; None where the ledger was written to
+    since, or where the last sync left something open."""
+    rows = connection.execute(statement("load_folders"), {"source_id": source.id}, binary=True)
+    return {row[0]: row[1] for row in rows}
+
+
+def settle(connection: Connection, source: Source, listed: Sequence[tuple[str, bytes, int]]) -> None:
+    """Folders, as (name, digest, files), of which the ledger has what a crawl lists."""
+    if listed:
+        names, digests, files = (list(column) for column in zip(*listed, strict=True))
+        parameters = {"source_id": source.id, "folders": names, "digests": digests, "files": files}
+        connection.execute(statement("settle_folders"), parameters)
+    connection.execute(statement("forget_folders"), {"source_id": source.id})
 
 
 def record(
@@ -60,8 +80,11 @@ def fail(
     recipe: str,
     stage: str,
     reason: str,
+    *,
+    transient: bool,
 ) -> None:
-    """A file that could not be done. Its last good version stays stored and searchable."""
+    """A file that could not be done. Its last good version stays stored and searchable. It is tried again when it
+    changes; when the reason is transient also after a time that grows with each attempt."""
     connection.execute(
         statement("fail_ledger"),
         {
@@ -72,9 +95,15 @@ def fail(
             "recipe": recipe,
             "stage": stage,
             "reason": reason,
+            "transient": transient,
             "retry_minutes": FIRST_RETRY_MINUTES,
         },
     )
+
+
+def retry_embedding(connection: Connection) -> None:
+    """Files that the model refused are tried again at the next sync."""
+    connection.execute(statement("retry_embedding"))
 
 
 def move(connection: Connection, source: Source, moves: Sequence[tuple[str, str, Signature]]) -> None:

@@ -46,3 +46,15 @@ def finish(
 def last(connection: Connection, limit: int = 10) -> list[Run]:
     """The newest runs first."""
     return [Run(*row) for row in connection.execute(statement("last_runs"), {"limit": limit})]
+
+
+def tokens_per_second(connection: Connection, space: str) -> float | None:
+    """How fast the last run that embedded much in a space went; None where there was none."""
+    row = connection.execute(statement("tokens_per_second"), {"space": space}).fetchone()
+    return row[0] if row else None
+
+
+def tokens_per_byte(connection: Connection, source_id: int) -> float | None:
+    """Tokens for each byte of a source's files; None where nothing is stored of it."""
+    row = connection.execute(statement("tokens_per_byte"), {"source_id": source_id}).fetchone()
+    return row[0] if row else None

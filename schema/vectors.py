@@ -15,7 +15,7 @@ from schema.records import Generation, Space
 from schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from schema.connect import Connection
 
@@ -36,11 +36,8 @@ def generations(connection: Connection, *states: str) -> list[Generation]:
     return [Generation(row[0], Space(*row[2:9]), row[1]) for row in rows]
 
 
-def ensure_active(connection: Connection, wanted: Callable[[], Space]) -> Generation:
-    """The active generation; on a new database one is made in the wanted space."""
-    if found := active_generation(connection):
-        return found
-    space = wanted()
+def ensure_active(connection: Connection, space: Space) -> Generation:
+    """The active generation; on a new database one is made in this space."""
     # Two first syncs at once: the second waits here and finds what the first has made.
     connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
     return active_generation(connection) or create_generation(connection, space, "active")
@@ -89,10 +86,46 @@ def has_any(connection: Connection, generation: Generation) -> bool:
 
 
 def reuse(connection: Connection, generation: Generation, hashes: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-    """Stored vectors of shape (dimensions,), float32, by the hash of the text as embedded. Only of this
-    generation: an equal text in another space has another vector."""
-    rows = connection.execute(statement("reuse_vectors", generation), {"hashes": list(hashes)}, binary=True)
+    """Stored and kept vectors of shape (dimensions,), float32, by the hash of the text as embedded. Only of this
+    generation's space: an equal text in another one has another vector."""
+    parameters = {"hashes": list(hashes), "generation": generation.id}
+    rows = connection.execute(statement("reuse_vectors", generation), parameters, binary=True)
     return {row[0]: row[1].to_numpy().astype(np.float32) for row in rows}
+
+
+def keep(connection: Connection, generation: Generation, paid: Mapping[bytes, np.ndarray]) -> None:
+    """Vectors of shape (dimensions,), float32, by the hash of the text as embedded, that no chunk has yet: what is
+    paid for is not lost with the document that it was for."""
+    rows = [
+        {"generation": generation.id, "hash": key, "embedding": HalfVector(vector)}
+        for key, vector in paid.items()
+    ]
+    connection.cursor().executemany(statement("keep_vector"), rows)
+
+
+def keep_of_chunks(connection: Connection, generation: Generation, chunk_ids: Sequence[int]) -> None:
+    """The vectors of chunks that are about to go: their text may come back."""
+    parameters = {"generation": generation.id, "ids": list(chunk_ids)}
+    connection.execute(statement("keep_vectors_of_chunks", generation), parameters)
+
+
+def keep_of_documents(
+    connection: Connection, generation: Generation, source_id: int, paths: Sequence[str]
+) -> None:
+    """The same of whole documents."""
+    parameters = {"generation": generation.id, "source_id": source_id, "paths": list(paths)}
+    connection.execute(statement("keep_vectors_of_documents", generation), parameters)
+
+
+def release(connection: Connection, generation: Generation, hashes: Collection[bytes]) -> None:
+    """Kept vectors that chunks have now."""
+    parameters = {"generation": generation.id, "hashes": list(hashes)}
+    connection.execute(statement("release_vectors"), parameters)
+
+
+def expire(connection: Connection, days: int) -> None:
+    """Forget what was kept for longer."""
+    connection.execute(statement("expire_vectors"), {"days": days})
 
 
 def add_vectors(connection: Connection, generation: Generation, rows: Sequence[tuple[int, int, Any]]) -> None:

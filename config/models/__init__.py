@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Literal
 
 from config.models.base import ChatModel, EmbeddingModel, FatalModelError
@@ -65,6 +66,14 @@ def embedding_model(
     )
 
 
+def limits_name(settings: Settings, model: str) -> str:
+    """The name under which all that use the same key for the same model share its rate limits; the key cannot be
+    told from it."""
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
+    digest = hashlib.sha256(f"{settings.openai_base_url or ''}\0{key}".encode()).hexdigest()
+    return f"{model} {digest[:16]}"
+
+
 def chat_model(settings: Settings) -> ChatModel | None:
     """The chat model, or None where none is configured: answers are then extractive."""
     chat = settings.chat
@@ -84,4 +93,12 @@ def _client(settings: Settings, timeout: float) -> openai.OpenAI:
     return OpenAI(api_key=key or "none", base_url=settings.openai_base_url, timeout=timeout, max_retries=0)
 
 
-__all__ = ["ChatModel", "EmbeddingModel", "FatalModelError", "chat_model", "embedding_model", "wanted_space"]
+__all__ = [
+    "ChatModel",
+    "EmbeddingModel",
+    "FatalModelError",
+    "chat_model",
+    "embedding_model",
+    "limits_name",
+    "wanted_space",
+]

@@ -18,12 +18,42 @@ class ModelError(Exception):
     """A model server's refusal or failure, in a sentence for the user."""
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What a server told of its limits with an answer. 0: it did not say, or there is nothing to wait for."""
+
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    wait: float = 0.0
+    """Seconds until something of a limit that is used up is there again."""
+
+
 class TransientError(ModelError):
-    """May pass: busy, slow, cut off, a server fault. `retry_after` is in seconds where the server said so."""
+    """May pass: slow, cut off, a server fault. `retry_after` is in seconds where the server said so."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RateLimitedError(TransientError):
+    """Too much at once (429): nothing is wrong with the request but its time."""
+
+    def __init__(
+        self, message: str, retry_after: float | None = None, limits: RateLimits | None = None
+    ) -> None:
+        super().__init__(message, retry_after)
+        self.limits = limits
+
+
+class BadAnswerError(TransientError):
+    """Answered, but not with a usable vector for each input. `answer` has those that are usable, with NaN in the
+    rows that are not, where it is known which is which."""
+
+    def __init__(self, message: str, tokens: int = 0, answer: Embeddings | None = None) -> None:
+        super().__init__(message)
+        self.tokens = tokens
+        self.answer = answer
 
 
 class RefusedError(ModelError):
@@ -40,6 +70,7 @@ class Embeddings:
 
     vectors: np.ndarray
     tokens: int
+    limits: RateLimits | None = None
 
 
 class EmbeddingModel(Protocol):

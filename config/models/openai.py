@@ -5,20 +5,25 @@ One checked request each, no retries (`max_retries=0`): tenacity in flows/embed.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import openai
 
 from config.models.base import (
+    BadAnswerError,
     Completion,
     Embeddings,
     FatalModelError,
     ModelError,
+    RateLimitedError,
     RefusedError,
     TransientError,
 )
+from config.models.limits import rate_limits, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +35,8 @@ KNOWN_DIMENSIONS: Final = {
     "text-embedding-3-large": 3072,
     "text-embedding-ada-002": 1536,
 }
+SPENT: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+"""Error codes that no waiting helps against."""
 
 
 class OpenAIEmbeddings:
@@ -48,8 +55,12 @@ class OpenAIEmbeddings:
     def embed(self, texts: Sequence[str]) -> Embeddings:
         with _told(f"the embedding model {self._model!r}"):
             # No encoding_format: the SDK asks for base64 and decodes it, and takes plain floats as well.
-            response = self._client.embeddings.create(model=self._model, input=list(texts), **self._extra)
-        return _checked(response, len(texts), self.dimensions, self._model)
+            raw = self._client.embeddings.with_raw_response.create(
+                model=self._model, input=list(texts), **self._extra
+            )
+            response = raw.parse()
+        answer = _checked(response, len(texts), self.dimensions, self._model)
+        return replace(answer, limits=rate_limits(raw.headers))
 
 
 def probe_dimensions(client: openai.OpenAI, model: str) -> int:
@@ -65,18 +76,25 @@ def probe_dimensions(client: openai.OpenAI, model: str) -> int:
 
 def _checked(response: Any, inputs: int, dimensions: int, model: str) -> Embeddings:
     rows = sorted(response.data or [], key=lambda row: row.index)
+    tokens = response.usage.total_tokens if response.usage else 0
     if [row.index for row in rows] != list(range(inputs)):
-        raise TransientError(f"{model!r} answered {len(rows)} vectors to {inputs} inputs")
+        raise BadAnswerError(f"{model!r} answered {len(rows)} vectors to {inputs} inputs", tokens)
     lengths = {len(row.embedding) for row in rows}
-    if lengths != {dimensions}:
+    if dimensions not in lengths:
         raise FatalModelError(
             f"{model!r} answered vectors of {', '.join(map(str, sorted(lengths)))} dimensions where {dimensions} "
             "were expected: set PGFOLIO_EMBEDDING__DIMENSIONS and run `pgfolio reembed`"
         )
-    vectors = np.array([row.embedding for row in rows], dtype=np.float32)
+    absent = [math.nan] * dimensions
+    vectors = np.array(
+        [row.embedding if len(row.embedding) == dimensions else absent for row in rows], dtype=np.float32
+    )
+    answer = Embeddings(vectors, tokens)
+    if len(lengths) > 1:
+        raise BadAnswerError(f"{model!r} answered vectors of different lengths", tokens, answer)
     if not np.isfinite(vectors).all():
-        raise TransientError(f"{model!r} answered a vector with NaN or infinity")
-    return Embeddings(vectors, response.usage.total_tokens if response.usage else 0)
+        raise BadAnswerError(f"{model!r} answered a vector with NaN or infinity", tokens, answer)
+    return answer
 
 
 class OpenAIChat:
@@ -139,9 +157,7 @@ def _told(what: str) -> Iterator[None]:
             f"{what} is not known to the server (404): check the model and OPENAI_BASE_URL"
         ) from error
     except openai.RateLimitError as error:
-        if error.code == "insufficient_quota":
-            raise FatalModelError(f"{what}: the quota is spent: add credit or change the key") from error
-        raise TransientError(f"{what}: rate limit (429)", _retry_after(error)) from error
+        raise _too_many(what, error) from error
     except (openai.APITimeoutError, openai.APIConnectionError) as error:
         cause = error.__cause__ or error
         raise TransientError(
@@ -150,23 +166,34 @@ def _told(what: str) -> Iterator[None]:
     except openai.APIStatusError as error:
         if error.status_code in {408, 409, 425} or error.status_code >= 500:
             raise TransientError(
-                f"{what}: the server failed ({error.status_code})", _retry_after(error)
+                f"{what}: the server failed ({error.status_code})", retry_after(error.response.headers)
             ) from error
+        if error.status_code == 402 or error.code in SPENT:
+            raise FatalModelError(f"{what}: the quota is spent: add credit or change the key") from error
+        if error.code == "model_not_found":
+            raise FatalModelError(f"{what} is not known to the server: check the model") from error
         raise RefusedError(f"{what}: refused ({error.status_code}): {_message(error)}") from error
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-        raise TransientError(f"{what}: an answer that cannot be read: {type(error).__name__}") from error
+        said = str(error)[:200] or type(error).__name__
+        raise BadAnswerError(f"{what}: an answer that cannot be read: {said}") from error
+
+
+def _too_many(what: str, error: openai.RateLimitError) -> ModelError:
+    """A 429 is a limit that passes, a quota that does not, or a request larger than ever allowed at once."""
+    if error.code in SPENT or error.type in SPENT:
+        return FatalModelError(f"{what}: the quota is spent: add credit or change the key")
+    if "request too large" in _message(error).lower():
+        return RefusedError(f"{what}: refused (429): {_message(error)}")
+    limits = rate_limits(error.response.headers, refused=True)
+    asked = retry_after(error.response.headers)
+    if asked is None and limits and limits.wait:
+        asked = limits.wait
+    return RateLimitedError(f"{what}: rate limit (429): {_message(error)}", asked, limits)
 
 
 def _message(error: openai.APIStatusError) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     return str(body.get("message") or error.message)[:200]
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    try:
-        return float(error.response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
 
 
 __all__ = [

@@ -5,6 +5,29 @@ select path, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe, stat
 from ledger
 where source_id = :source_id;
 
+-- name: load_ledger_of_folders
+-- What is known of the files of some folders, and of the files in quarantine wherever they are.
+select path, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe, state, document_id, chunk_count,
+       stage, reason, attempts, retry_at
+from ledger
+where source_id = :source_id and (folder = any(:folders) or state = 'failed');
+
+-- name: load_folders
+-- Every folder that the ledger names, with the digest of its listing where it is settled.
+select folder, digest from folders where source_id = :source_id;
+
+-- name: settle_folders!
+-- The ledger is what a crawl lists in these folders.
+insert into folders (source_id, folder, digest, files)
+select :source_id, * from unnest(:folders::text[], :digests::bytea[], :files::integer[])
+on conflict (source_id, folder) do update set digest = excluded.digest, files = excluded.files;
+
+-- name: forget_folders!
+-- Folders of which the ledger has no file any more.
+delete from folders f
+where f.source_id = :source_id and f.digest is null
+  and not exists (select from ledger l where l.source_id = f.source_id and l.folder = f.folder);
+
 -- name: upsert_ledger!
 -- The rows of one batch, written last in its transaction.
 insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe,
@@ -20,6 +43,12 @@ set document_id = excluded.document_id, device = excluded.device, inode = exclud
 
 -- name: touch_ledger!
 -- New stat signatures of files whose content is as it was.
+with dated as (
+    update documents d
+    set updated_at = to_timestamp(t.mtime_ns / 1e9)
+    from unnest(:paths::text[], :mtimes::bigint[]) as t (path, mtime_ns)
+    where d.source_id = :source_id and d.path = t.path and d.updated_at <> to_timestamp(t.mtime_ns / 1e9)
+)
 update ledger l
 set device = t.device, inode = t.inode, size = t.size, mtime_ns = t.mtime_ns, ctime_ns = t.ctime_ns
 from unnest(:paths::text[], :devices::bigint[], :inodes::bigint[], :sizes::bigint[], :mtimes::bigint[],
@@ -32,12 +61,18 @@ where l.source_id = :source_id and l.path = t.path;
 insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe,
                     chunk_count, state, stage, reason, attempts, retry_at)
 values (:source_id, :path, null, :device, :inode, :size, :mtime_ns, :ctime_ns, :content_hash, :recipe,
-        0, 'failed', :stage, :reason, 1, now() + make_interval(mins => :retry_minutes))
+        0, 'failed', :stage, :reason, 1,
+        case when :transient then now() + make_interval(mins => :retry_minutes) end)
 on conflict (source_id, path) do update
 set device = excluded.device, inode = excluded.inode, size = excluded.size, mtime_ns = excluded.mtime_ns,
     ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash, recipe = excluded.recipe,
     state = 'failed', stage = excluded.stage, reason = excluded.reason, attempts = ledger.attempts + 1,
-    retry_at = now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, 10))::integer);
+    retry_at = case when :transient
+        then now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, 10))::integer) end;
+
+-- name: retry_embedding!
+-- What one model refused another may take.
+update ledger set retry_at = now() where state = 'failed' and stage = 'embed';
 
 -- name: forget_ledger!
 -- Rows of files that are gone.

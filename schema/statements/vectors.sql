@@ -50,11 +50,53 @@ delete from generations where id = :id;
 copy {vectors} (chunk_id, collection_id, embedding) from stdin (format binary);
 
 -- name: reuse_vectors
--- Stored vectors of texts, by the hash of the text as embedded, in this generation only.
-select distinct on (c.hash) c.hash, v.embedding
-from chunks c join {vectors} v on v.chunk_id = c.id
-where c.hash = any(:hashes)
-order by c.hash, c.id;
+-- Vectors of texts by the hash of the text as embedded, in this generation's space only: those of stored chunks, and
+-- those that are kept.
+select distinct on (hash) hash, embedding
+from (select c.hash, v.embedding, 0 as rank
+      from chunks c join {vectors} v on v.chunk_id = c.id
+      where c.hash = any(:hashes)
+      union all
+      select k.hash, k.embedding, 1
+      from kept_vectors k
+      where k.hash = any(:hashes) and k.space_id = (select space_id from generations where id = :generation)) found
+order by hash, rank;
+
+-- name: keep_vectors_of_chunks!
+-- Vectors of chunks that are about to go.
+insert into kept_vectors (space_id, hash, embedding)
+select distinct on (c.hash) g.space_id, c.hash, v.embedding
+from chunks c
+join {vectors} v on v.chunk_id = c.id
+join generations g on g.id = :generation
+where c.id = any(:ids)
+on conflict (space_id, hash) do update set kept_at = now();
+
+-- name: keep_vectors_of_documents!
+-- Vectors of documents that are about to go.
+insert into kept_vectors (space_id, hash, embedding)
+select distinct on (c.hash) g.space_id, c.hash, v.embedding
+from documents d
+join chunks c on c.document_id = d.id
+join {vectors} v on v.chunk_id = c.id
+join generations g on g.id = :generation
+where d.source_id = :source_id and d.path = any(:paths)
+on conflict (space_id, hash) do update set kept_at = now();
+
+-- name: keep_vector!
+-- A vector that is paid for and whose document is not stored yet.
+insert into kept_vectors (space_id, hash, embedding)
+select space_id, :hash, :embedding from generations where id = :generation
+on conflict (space_id, hash) do update set kept_at = now();
+
+-- name: release_vectors!
+-- Kept vectors whose chunks are stored now.
+delete from kept_vectors
+where hash = any(:hashes) and space_id = (select space_id from generations where id = :generation);
+
+-- name: expire_vectors!
+-- Vectors that were kept long enough.
+delete from kept_vectors where kept_at < now() - make_interval(days => :days);
 
 -- name: chunks_without_vector
 -- The next chunks that this generation lacks, in the order of their ids.

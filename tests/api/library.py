@@ -93,7 +93,7 @@ def stock(
     """Store pages as the pipeline does, a source for each collection, and make their space the active one."""
     model = embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)
     with connect(conninfo) as connection:
-        generation = vectors.ensure_active(connection, lambda: space)
+        generation = vectors.ensure_active(connection, space)
         for collection in sorted({page.collection for page in pages}):
             source = sources.ensure_source(connection, f"/{collection}", name=collection)
             chosen = [page for page in pages if page.collection == collection]

@@ -37,7 +37,7 @@ ERR = Console(stderr=True, highlight=False)
 @click.option(
     "--files",
     type=click.IntRange(1),
-    default=20_000,
+    default=100_000,
     show_default=True,
     help="Small files of the sync that finds nothing to do.",
 )
@@ -79,6 +79,7 @@ def _measured(room: Path, folder: Path | None, files: int, repeat: int) -> list[
         notes = Place(settings, conninfo, room / "notes")
         steps: Sequence[tuple[Callable[[Place, int], list[Line]], Place]] = (
             (measures.no_op, notes),
+            (measures.few_changed, notes),
             (measures.store, documents),
             (measures.first_sync, documents),
             (measures.search, documents),

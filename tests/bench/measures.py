@@ -1,8 +1,9 @@
-"""The four measurements, each beside its floor."""
+"""The measurements, each beside its floor."""
 
 from __future__ import annotations
 
 import itertools
+import time
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
@@ -36,12 +37,28 @@ def no_op(place: Place, repeat: int) -> list[Line]:
     return compare(f"no-op sync, {files:,} files", place.sync, bare, repeat)
 
 
+def few_changed(place: Place, repeat: int) -> list[Line]:
+    """Five files changed among those of `no_op`, which are synced already: what it takes over a no-op."""
+    files = sorted(place.folder.rglob("*.md"))
+    chosen = [files[number * (len(files) - 1) // 4] for number in range(5)]
+    edits = itertools.count()
+
+    def ours() -> float:
+        edit = next(edits)
+        for file in chosen:
+            file.write_text(f"{file.stem}: edit number {edit}.\n", encoding="utf-8")
+        time.sleep(0.05)  # older than the clock's grain
+        return place.sync()
+
+    return compare(f"5 of {len(files):,} files changed", ours, {"no-op sync": place.sync}, repeat)
+
+
 def store(place: Place, repeat: int) -> list[Line]:
     """All that the store stage does, a transaction for each parcel."""
     place.clear()
     with connect(place.conninfo) as connection:
         source = place.source(connection)
-        generation = vectors.ensure_active(connection, lambda: SPACE)
+        generation = vectors.ensure_active(connection, SPACE)
         connection.commit()
 
         def ours() -> float:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SPACE = Space("local", "wordllama-256", 256)
 STORED = "documents, chunks, ledger"
+"""What the store stage copies in."""
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Place:
     def clear(self) -> None:
         """As a new database is, but for its files, which are flushed so that no run pays for the one before."""
         with connect(self.conninfo) as connection:
-            connection.execute(f"truncate {STORED} cascade")
+            connection.execute(f"truncate {STORED}, folders, kept_vectors cascade")
             for generation in vectors.generations(connection, "building", "ready", "active", "retired"):
                 vectors.drop_generation(connection, generation)
         with connect(self.conninfo, autocommit=True) as connection:
@@ -102,4 +103,4 @@ def _embedded(parcel: Parcel, model: LocalModel) -> Ready:
     texts = _texts(parcel)
     made = iter(model.embed(texts).vectors)
     storables = [storable(item, [next(made) for _ in item.chunks]) for item in parcel.prepared]
-    return Ready(parcel, storables, (), len(texts), 0)
+    return Ready(parcel, storables, embedded=len(texts))

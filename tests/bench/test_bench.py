@@ -28,6 +28,7 @@ def test_every_measurement_has_a_ratio_to_each_of_its_floors(tmp_path: Path) -> 
     lines = json.loads(done.stdout)["lines"]
     assert [(line["name"].split(",")[0], line["floor"].split(",")[0]) for line in lines] == [
         ("no-op sync", "bare walk with stat"),
+        ("5 of 50 files changed", "no-op sync"),
         ("store", "bare binary COPY"),
         ("first sync", "LocalModel on the same chunks"),
         ("first sync", "WordLlama.embed on the same chunks"),

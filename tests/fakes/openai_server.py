@@ -12,9 +12,13 @@ import hashlib
 import json
 import math
 import re
+import socket
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -54,8 +58,14 @@ class Mood:
     missing: int = 0
     dimensions: int | None = None
     nan: bool = False
+    zero: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
     poison: str = ""
+    """Part of a text that makes the mood concern its request alone: without `status`, `nan`, `zero` or `missing`,
+    a 400."""
     only: str = ""
+    after: int = 0
+    """Requests that are served as ever before it begins."""
     times: int | None = None
 
 
@@ -75,26 +85,61 @@ class Recorded:
     body: dict[str, Any]
     at: float = field(default_factory=time.monotonic)
 
+    @property
+    def texts(self) -> list[str]:
+        return [text for text in _inputs(self.body) if isinstance(text, str)]
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(_tokens, self.texts))
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a key may use within any `window` seconds; more is answered with 429. 0: not limited.
+
+    `tells`: the answers carry x-ratelimit headers, and a 429 Retry-After.
+    """
+
+    tokens: int = 0
+    requests: int = 0
+    window: float = 60.0
+    tells: bool = False
+
 
 class FakeOpenAI:
     """Start it by entering it; `url` is what OPENAI_BASE_URL takes. `says` replaces what the chat model answers."""
 
-    def __init__(self, port: int = 0, key: str | None = KEY) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        key: str | None = KEY,
+        *,
+        latency: float = 0.0,
+        allowance: Allowance | None = None,
+    ) -> None:
         self.key = key
+        self.latency = latency
+        self.allowance = allowance or Allowance()
         self.says: str | None = None
         self.requests: list[Recorded] = []
+        self.admitted: list[Recorded] = []
+        """Requests for embeddings within the allowance."""
+        self.answered: list[str] = []
+        """Texts that were given vectors."""
         self.left = threading.Event()
         """Set when a client went away in the middle of a stream."""
         self._mood: Mood | None = None
         self._mood_left: int | None = None
+        self._mood_waits = 0
         self._lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"fake": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self._server.daemon_threads = True
+        self.connections: set[socket.socket] = set()
+        self._server = self._listening(port)
+        self.port = int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
 
     @property
     def mood(self) -> Mood | None:
@@ -104,20 +149,81 @@ class FakeOpenAI:
     def mood(self, mood: Mood | None) -> None:
         with self._lock:
             self._mood, self._mood_left = mood, mood.times if mood else None
+            self._mood_waits = mood.after if mood else 0
 
     def embedded(self) -> list[str]:
         """Every text that was asked to be embedded, in the order of the requests."""
         return [text for r in self.requests if r.path.endswith("/embeddings") for text in _inputs(r.body)]
 
+    def most_in_a_window(self, window: float = 60.0) -> int:
+        """Tokens admitted in the fullest window."""
+        most = total = 0
+        inside: deque[Recorded] = deque()
+        for request in sorted(self.admitted, key=lambda request: request.at):
+            inside.append(request)
+            total += request.tokens
+            while inside[0].at <= request.at - window:
+                total -= inside.popleft().tokens
+            most = max(most, total)
+        return most
+
+    def admit(self, request: Recorded) -> tuple[int, dict[str, str]]:
+        """Status and headers by the allowance: 0 where it is within."""
+        allowed = self.allowance
+        with self._lock:
+            recent = [r for r in self.admitted if r.at > request.at - allowed.window]
+            tokens = allowed.tokens - sum(r.tokens for r in recent)
+            requests = allowed.requests - len(recent)
+            over = (allowed.tokens and request.tokens > tokens) or (allowed.requests and requests < 1)
+            if not over:
+                self.admitted.append(request)
+                tokens, requests = tokens - request.tokens, requests - 1
+        oldest = recent[0].at if recent else request.at
+        again = max(0.0, oldest + allowed.window - request.at)
+        headers = {"Retry-After": f"{again:.2f}"} if over else {}
+        for kind, most, left in (
+            ("tokens", allowed.tokens, tokens),
+            ("requests", allowed.requests, requests),
+        ):
+            if most:
+                headers[f"x-ratelimit-limit-{kind}"] = str(most)
+                headers[f"x-ratelimit-remaining-{kind}"] = str(max(0, left))
+                headers[f"x-ratelimit-reset-{kind}"] = f"{round(again * 1000)}ms"
+        return (429 if over else 0), headers if allowed.tells else {}
+
+    def down(self, seconds: float) -> None:
+        """Refuse connections for a while, and cut those that are open; then the same port answers again."""
+        self._stop()
+        threading.Timer(seconds, self._up_again).start()
+
+    def stats(self) -> dict[str, Any]:
+        """What was used, for a client that cannot look into this process."""
+        with self._lock:
+            admitted = list(self.admitted)
+        embeddings = sum(request.path.endswith("/embeddings") for request in self.requests)
+        return {
+            "requests": embeddings,
+            "refused": embeddings - len(admitted),
+            "tokens": sum(request.tokens for request in admitted),
+            "first_tokens": admitted[0].tokens if admitted else 0,
+            "seconds": admitted[-1].at - admitted[0].at if admitted else 0.0,
+            "most_in_a_window": self.most_in_a_window(self.allowance.window),
+        }
+
     def chats(self) -> list[dict[str, Any]]:
         """The bodies of all chat requests."""
         return [r.body for r in self.requests if r.path.endswith("/chat/completions")]
 
-    def take_mood(self, kind: str) -> Mood:
+    def take_mood(self, kind: str, request: Recorded) -> Mood:
         """The mood for one request."""
         with self._lock:
             mood = self._mood
             if mood is None or (mood.only and mood.only != kind) or self._mood_left == 0:
+                return Mood()
+            if mood.poison and not any(mood.poison in text for text in request.texts):
+                return Mood()
+            if self._mood_waits:
+                self._mood_waits -= 1
                 return Mood()
             if self._mood_left is not None:
                 self._mood_left -= 1
@@ -125,6 +231,23 @@ class FakeOpenAI:
 
     def serve_forever(self) -> None:
         self._server.serve_forever(poll_interval=0.05)
+
+    def _listening(self, port: int) -> ThreadingHTTPServer:
+        handler = type("Handler", (_Handler,), {"fake": self})
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        server.daemon_threads = True
+        return server
+
+    def _stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _up_again(self) -> None:
+        self._server = self._listening(self.port)
+        self.__enter__()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, name="fake-openai", daemon=True).start()
@@ -142,6 +265,19 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    def setup(self) -> None:
+        super().setup()
+        self.fake.connections.add(self.connection)
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # a client that timed out
+            super().handle()
+
+    def finish(self) -> None:
+        self.fake.connections.discard(self.connection)
+        with suppress(OSError):
+            super().finish()
+
     def log_message(self, *_: object) -> None:
         """Silent."""
 
@@ -149,6 +285,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/models":
             names = [*DIMENSIONS, *CHAT_MODELS]
             self._json(200, {"object": "list", "data": [{"id": n, "object": "model"} for n in names]})
+        elif self.path == "/stats":
+            self._json(200, self.fake.stats())
         else:
             self._error(404, f"Unknown request URL: GET {self.path}", "unknown_url")
 
@@ -161,45 +299,59 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fake.key is not None and self.headers.get("authorization") != f"Bearer {self.fake.key}":
             self._error(401, "Incorrect API key provided.", "invalid_api_key")
             return
-        self.fake.requests.append(Recorded(self.path, body))
+        request = Recorded(self.path, body)
+        self.fake.requests.append(request)
         kind = {"/v1/embeddings": "embeddings", "/v1/chat/completions": "chat"}.get(self.path)
         if kind is None:
             self._error(404, f"Unknown request URL: POST {self.path}", "unknown_url")
             return
-        mood = self.fake.take_mood(kind)
-        time.sleep(mood.delay)
+        mood = self.fake.take_mood(kind, request)
+        time.sleep(mood.delay + self.fake.latency)
+        headers = dict(mood.headers)
+        if mood.retry_after is not None:
+            headers["Retry-After"] = f"{mood.retry_after:g}"
         if mood.status:
-            self._error(mood.status, f"in the mood for {mood.status}", mood.code, mood.retry_after)
+            self._error(mood.status, f"in the mood for {mood.status}", mood.code, headers)
         elif mood.cut and kind == "embeddings":
             self._cut()
         elif kind == "embeddings":
-            self._embeddings(body, mood)
+            over, told = self.fake.admit(request)
+            if over:
+                self._error(over, "Rate limit reached.", "rate_limit_exceeded", {**told, **headers})
+            else:
+                self._embeddings(body, mood, {**told, **headers})
         else:
             self._chat(body, mood)
 
-    def _embeddings(self, body: dict[str, Any], mood: Mood) -> None:
+    def _embeddings(self, body: dict[str, Any], mood: Mood, headers: dict[str, str]) -> None:
         model, texts = body.get("model"), _inputs(body)
+        spoilt = mood.nan or mood.zero or mood.missing
         if model not in DIMENSIONS:
             self._error(404, f"The model `{model}` does not exist.", "model_not_found")
         elif not texts or len(texts) > MOST_INPUTS or not all(isinstance(t, str) and t for t in texts):
             self._error(400, "'$.input' is invalid.")
-        elif mood.poison and any(mood.poison in text for text in texts):
+        elif mood.poison and not spoilt:
             self._error(400, "This input cannot be embedded.")
         elif "dimensions" in body and (model in FIXED or body["dimensions"] > DIMENSIONS[model]):
             self._error(400, "This model does not support specifying dimensions.")
         else:
             dimensions = mood.dimensions or body.get("dimensions") or DIMENSIONS[model]
             vectors = [vector(text, dimensions) for text in texts][: len(texts) - mood.missing]
-            if mood.nan and vectors:
-                vectors[0] = np.full(dimensions, math.nan, dtype=np.float32)
+            guilty = next((i for i, text in enumerate(texts) if mood.poison in text), 0)
+            if mood.nan or mood.zero:
+                vectors[guilty] = np.full(dimensions, math.nan if mood.nan else 0.0, dtype=np.float32)
             plain = body.get("encoding_format") != "base64"
             data = [
                 {"object": "embedding", "index": i, "embedding": v.tolist() if plain else _base64(v)}
                 for i, v in enumerate(vectors)
             ]
+            if not mood.missing:
+                spoilt_text = texts[guilty] if spoilt else None
+                self.fake.answered += [text for text in texts if text is not spoilt_text]
             tokens = sum(map(_tokens, texts))
             usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-            self._json(200, {"object": "list", "model": model, "data": data, "usage": usage})
+            answer = {"object": "list", "model": model, "data": data, "usage": usage}
+            self._json(200, answer, headers)
 
     def _chat(self, body: dict[str, Any], mood: Mood) -> None:
         model, messages = body.get("model"), body.get("messages") or []
@@ -260,11 +412,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b'{"object": "list", "data": [')
 
     def _error(
-        self, status: int, message: str, code: str | None = None, retry_after: float | None = None
+        self, status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None
     ) -> None:
         kind = "server_error" if status >= 500 else code if status == 429 else "invalid_request_error"
         error = {"message": message, "type": kind, "param": None, "code": code}
-        headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
         self._json(status, {"error": error}, headers)
 
     def _json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
@@ -283,13 +434,20 @@ def vector(text: str, dimensions: int) -> np.ndarray:
     count by their first four letters: "retry", "retries" and "retrying" are one."""
     total = np.zeros(dimensions, dtype=np.float64)
     for word in re.findall(r"\w+", text.lower()):
-        digest = hashlib.sha256(word[:4].encode()).digest()
-        for i in range(0, 24, 3):
-            place = int.from_bytes(digest[i : i + 2], "big") % dimensions
-            total[place] += 1.0 if digest[i + 2] & 1 else -1.0
+        for place, sign in _direction(word[:4], dimensions):
+            total[place] += sign
     if not total.any():
         total[0] = 1.0
     return (total / np.linalg.norm(total)).astype(np.float32)
+
+
+@lru_cache(maxsize=100_000)
+def _direction(word: str, dimensions: int) -> list[tuple[int, float]]:
+    digest = hashlib.sha256(word.encode()).digest()
+    return [
+        (int.from_bytes(digest[i : i + 2], "big") % dimensions, 1.0 if digest[i + 2] & 1 else -1.0)
+        for i in range(0, 24, 3)
+    ]
 
 
 def reply(messages: list[dict[str, Any]]) -> str:
@@ -322,8 +480,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--key", default=KEY, help="the key to accept; empty: any")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds for each answer")
+    parser.add_argument("--tokens", type=int, default=0, help="allowed within any window")
+    parser.add_argument("--requests", type=int, default=0, help="allowed within any window")
+    parser.add_argument("--window", type=float, default=60.0, help="seconds")
+    parser.add_argument("--tells", action="store_true", help="send x-ratelimit headers")
     arguments = parser.parse_args()
-    fake = FakeOpenAI(arguments.port, arguments.key or None)
+    allowance = Allowance(arguments.tokens, arguments.requests, arguments.window, arguments.tells)
+    fake = FakeOpenAI(arguments.port, arguments.key or None, latency=arguments.latency, allowance=allowance)
     print(fake.url, flush=True)
     fake.serve_forever()
 

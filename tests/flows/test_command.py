@@ -96,7 +96,7 @@ def test_a_folder_stays_known_under_its_name(run: Run, folder: Path) -> None:
 def test_a_plan_is_printed_and_changes_nothing(run: Run, folder: Path) -> None:
     planned = last_json(run("sync", str(folder), "--plan", "--json"))
     assert (planned["status"], planned["documents"]["added"]) == ("planned", 2)
-    assert last_json(run("status", "--json"))["sources"][0]["documents"] == 0
+    assert last_json(run("status", "--json"))["sources"] == []
 
 
 def test_a_partial_run_exits_with_3_and_lists_its_problems(run: Run, folder: Path) -> None:

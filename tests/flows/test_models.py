@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from config import models
 from config.models.base import FatalModelError, RefusedError, TransientError
@@ -228,6 +229,32 @@ def test_a_failed_move_leaves_the_old_space_active(
         assert [g.space.provider for g in vectors.generations(connection, "active")] == ["local"]
     openai_server.mood = None
     assert run_reembed(settings, conninfo, Options()).status == "complete"
+
+
+def test_a_move_that_may_not_cost_enough_says_so_and_goes_on_later(
+    hosted: Make, source: Source, openai_server: FakeOpenAI, new_settings: Make
+) -> None:
+    settings = hosted(batch_inputs=10).model_copy(update={"prices": {"text-embedding-3-small": 1_000_000.0}})
+    conninfo = _conninfo(settings)
+    run_sync(new_settings(database_url=conninfo), conninfo, [source], Options())
+    with pytest.raises(FailedError, match=r"more than the \$200\.00 allowed: the old space stays"):
+        run_reembed(settings, conninfo, Options(max_cost=200.0))
+    first = len(openai_server.embedded())
+    assert 0 < first < 30
+    assert run_reembed(settings, conninfo, Options()).status == "complete"
+    assert len(openai_server.embedded()) == 30
+
+
+def test_limits_are_shared_by_key_and_model_and_do_not_name_the_key(hosted: Make) -> None:
+    settings = hosted()
+    names = [
+        models.limits_name(settings, "small"),
+        models.limits_name(settings, "large"),
+        models.limits_name(settings.model_copy(update={"openai_api_key": SecretStr("sk-b")}), "small"),
+    ]
+    assert len(set(names)) == 3
+    assert models.limits_name(hosted(), "small") == names[0]
+    assert not any("sk-" in name for name in names)
 
 
 def test_a_sync_after_the_settings_changed_stays_in_the_active_space(

@@ -4,104 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING
 
 import pytest
 from psycopg import sql
 
-from flows.pipeline import run_sync
-from flows.run import FailedError, Options
+from flows.run import FailedError
 from schema import sources, vectors
 from schema.connect import connect
 from schema.sources import SourceBusyError
+from tests.flows.library import ANIMALS, Library, counts, long_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from config.settings import Settings
-    from flows.report import Report
-
-ANIMALS = "# Animals\n\nThe zebra has stripes.\n\n## Cats\n\nThe cat sleeps most of the day.\n"
-PLANTS = "# Plants\n\nThe oak grows slowly.\n\n## Moss\n\nMoss likes shade and water.\n"
-
-
-@dataclass
-class Library:
-    """A folder as a source, and its syncs."""
-
-    root: Path
-    conninfo: str
-    settings: Settings
-
-    def write(self, path: str, text: str | bytes) -> Path:
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return file
-
-    def sync(self, **options: Any) -> Report:
-        with connect(self.conninfo) as connection:
-            source = sources.ensure_source(connection, str(self.root), name="library")
-        return run_sync(self.settings, self.conninfo, [source], Options(**options))
-
-    def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
-        with connect(self.conninfo) as connection:
-            generation = vectors.active_generation(connection)
-            table = sql.Identifier(generation.table if generation else "none")
-            return connection.execute(sql.SQL(query).format(vectors=table)).fetchall()
-
-    def stored(self) -> dict[str, list[tuple[str, int]]]:
-        """Chunks by path, each with the number of its vectors."""
-        found: dict[str, list[tuple[str, int]]] = {
-            path: [] for (path,) in self.rows("select path from documents order by path")
-        }
-        for path, content, count in self.rows(
-            "select d.path, c.content, (select count(*) from {vectors} v where v.chunk_id = c.id) "
-            "from chunks c join documents d on d.id = c.document_id order by d.path, c.ordinal"
-        ):
-            found[path].append((content, count))
-        return found
-
-    def check(self) -> None:
-        """Ledger, documents, chunks and vectors say the same, and every chunk is where it says."""
-        assert (
-            self.rows(
-                "select l.path from ledger l full join documents d on d.source_id = l.source_id and d.path = l.path "
-                "where l.state = 'ok' and (d.id is null or d.id <> l.document_id or d.content_hash <> l.content_hash "
-                "or l.chunk_count <> (select count(*) from chunks c where c.document_id = d.id)) or l.path is null"
-            )
-            == []
-        )
-        assert (
-            self.rows(
-                "select c.id from chunks c full join {vectors} v on v.chunk_id = c.id "
-                "where c.id is null or v.chunk_id is null"
-            )
-            == []
-        )
-        assert (
-            self.rows(
-                "select c.id from chunks c join documents d on d.id = c.document_id "
-                "where substr(d.text, c.start_at + 1, c.end_at - c.start_at) <> c.content"
-            )
-            == []
-        )
-
-
-@pytest.fixture
-def library(tmp_path: Path, conninfo: str, settings: Settings) -> Library:
-    root = tmp_path / "library"
-    root.mkdir()
-    made = Library(root, conninfo, settings)
-    made.write("animals.md", ANIMALS)
-    made.write("garden/plants.md", PLANTS)
-    return made
-
-
-def counts(report: Report) -> dict[str, int]:
-    return {name: count for name, count in report.as_json()["documents"].items() if count}
 
 
 def test_a_first_sync_stores_every_document_with_its_vectors(library: Library) -> None:
@@ -152,15 +70,6 @@ def test_touching_every_file_embeds_nothing(library: Library) -> None:
     report = library.sync()
     assert (counts(report), report.chunks.embedded) == ({"unchanged": 2}, 0)
     assert counts(library.sync()) == {"unchanged": 2}
-
-
-def long_document(sections: int) -> str:
-    words = ("river", "stone", "cloud", "lamp", "window", "bridge")
-    return "\n\n".join(
-        f"## Section {n}\n\n"
-        + " ".join(f"The {words[(n + i) % 6]} number {n * i} is noted here." for i in range(40))
-        for n in range(sections)
-    )
 
 
 def test_one_changed_line_embeds_only_the_chunks_whose_text_changed(library: Library) -> None:
@@ -303,7 +212,8 @@ def test_another_chunk_size_makes_all_anew(library: Library) -> None:
 def test_the_run_is_recorded_with_its_report(library: Library) -> None:
     report = library.sync()
     recorded = library.rows("select status, report, finished_at > started_at from runs")
-    assert recorded == [("complete", report.as_json(), True)]
+    assert recorded == [("complete", report.as_record(), True)]
+    assert report.as_json().items() <= report.as_record().items()
 
 
 def test_two_syncs_of_one_source_do_not_run_at_once(library: Library) -> None:

@@ -161,7 +161,7 @@ def test_pipes_and_sockets_are_no_documents(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.md")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.relpath(tmp_path / "socket.md"))
-        assert crawl(tmp_path, RULES) == Crawl(entries=())
+        assert crawl(tmp_path, RULES) == Crawl(entries=(), devices=frozenset({tmp_path.stat().st_dev}))
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.md", b"caf\xe9/x.md"])

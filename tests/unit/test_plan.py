@@ -39,7 +39,7 @@ def known(path: str, file: File, **changes: Any) -> LedgerEntry:
 
 
 def crawl_of(tree: dict[str, File]) -> Crawl:
-    return Crawl(tuple(Entry(path, tree[path].signature) for path in sorted(tree)))
+    return Crawl(tuple(Entry(path, tree[path].signature) for path in sorted(tree)), devices=frozenset({1}))
 
 
 def plan_of(

@@ -1,0 +1,147 @@
+"""Mending what schema/verify.py finds, in the caller's transaction. No vector is thrown away whose text is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from schema import vectors
+from schema.connect import connect
+from schema.records import Generation, Space
+from schema.sql import fetch_one, statement
+from schema.verify import ChunkRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from schema.connect import Connection
+    from schema.verify import Finding
+
+
+def mend_ledger(connection: Connection, document_ids: Sequence[int]) -> None:
+    """Give these documents ledger rows that say what is stored, and that the next sync makes them anew."""
+    connection.execute(statement("mend_ledger"), {"ids": list(document_ids)})
+
+
+def mend_ledger_path(connection: Connection, finding: Finding) -> None:
+    values = {
+        "source_id": finding.source_id,
+        "path": finding.path,
+        "document_id": finding.document_id,
+    }
+    connection.execute(statement("mend_ledger_path"), values)
+
+
+def forget_missing(connection: Connection, findings: Sequence[Finding]) -> None:
+    """Delete ledger rows whose document is not there: to the next sync their files are new."""
+    values = {"source_ids": [f.source_id for f in findings], "paths": [f.path for f in findings]}
+    connection.execute(statement("forget_missing"), values)
+
+
+def mend_chunk_contents(connection: Connection, contents: Mapping[int, str]) -> None:
+    """Chunk texts by chunk id; PostgreSQL makes their lexemes anew."""
+    values = {"ids": list(contents), "contents": list(contents.values())}
+    connection.execute(statement("mend_chunk_contents"), values)
+
+
+def mend_collections(connection: Connection, generation: Generation | None, chunk_ids: Sequence[int]) -> None:
+    """Put chunks and their vectors into their document's collection."""
+    connection.execute(statement("mend_chunk_collections"), {"ids": list(chunk_ids)})
+    if generation is not None:
+        connection.execute(statement("mend_vector_collections", generation), {"ids": list(chunk_ids)})
+
+
+def delete_vectors(connection: Connection, generation: Generation, chunk_ids: Sequence[int]) -> None:
+    connection.execute(statement("delete_vectors", generation), {"ids": list(chunk_ids)})
+
+
+def delete_chunks(
+    connection: Connection, generation: Generation | None, chunk_ids: Sequence[int], keep: Sequence[int] = ()
+) -> None:
+    """Delete chunks with their vectors; the vectors of those to `keep` can be used again by their hash."""
+    if keep and generation is not None:
+        vectors.keep_of_chunks(connection, generation, keep)
+    connection.execute(statement("delete_chunks"), {"ids": list(chunk_ids)})
+
+
+def chunks_without_document(connection: Connection, chunk_ids: Sequence[int]) -> list[ChunkRow]:
+    rows = connection.execute(
+        statement("read_chunks_without_document"), {"ids": list(chunk_ids)}, binary=True
+    )
+    return [ChunkRow(*row) for row in rows]
+
+
+def add_stored_vectors(connection: Connection, generation: Generation, batch: int) -> Iterator[int]:
+    """Give chunks without a vector those that are stored or kept for the same text, a batch in a transaction of
+    its own. Yields how many each."""
+    after = 0
+    while rows := connection.execute(
+        statement("chunks_without_vector", generation), {"after": after, "limit": batch}
+    ).fetchall():
+        with connection.transaction():
+            found = vectors.reuse(connection, generation, list({row[5] for row in rows}))
+            given = [(row[0], row[1], found[row[5]]) for row in rows if row[5] in found]
+            vectors.add_vectors(connection, generation, given)
+            vectors.release(connection, generation, found)
+        connection.commit()
+        yield len(given)
+        after = rows[-1][0]
+
+
+class Text(NamedTuple):
+    """A text to embed, by one of the chunks that have it."""
+
+    chunk_id: int
+    collection_id: int
+    content: str
+    heading: str
+    title: str | None
+    hash: bytes
+    tokens: int
+
+
+def texts_without_vector(connection: Connection, generation: Generation, batch: int) -> Iterator[list[Text]]:
+    """Texts that no chunk has a vector for, each once."""
+    after = b""
+    while rows := connection.execute(
+        statement("texts_without_vector", generation), {"after": after, "limit": batch}, binary=True
+    ).fetchall():
+        yield [Text(*row) for row in rows]
+        after = rows[-1][5]
+
+
+def count_texts_without_vector(connection: Connection, generation: Generation) -> int:
+    return int(fetch_one(connection, "count_texts_without_vector", generation=generation)[0])
+
+
+def forget_kept_vectors(connection: Connection) -> None:
+    connection.execute(statement("forget_kept_vectors"))
+
+
+def make_table(connection: Connection, generation: Generation) -> None:
+    """A generation's table, empty, where it is gone."""
+    connection.execute(statement("create_vectors", generation))
+    if 2 * generation.space.dimensions + 64 < vectors.PAGE_BYTES:
+        connection.execute(statement("store_vectors_plain", generation))
+
+
+def mend_dimensions(connection: Connection, generation: Generation) -> None:
+    """Hold the column to its space's dimensions again."""
+    connection.execute(statement("mend_dimensions", generation))
+
+
+def drop_table(connection: Connection, name: str) -> bool:
+    """Drop a table of vectors that belongs to no generation. False: it was in use all the time."""
+    leftover = Generation(int(name.removeprefix("vectors_")), Space("", "", 1), "retired")
+    return vectors.drop_generation(connection, leftover)
+
+
+def drop_index(conninfo: str, generation: Generation) -> None:
+    """Drop the HNSW index while searches go on; they scan the table until it is built anew."""
+    with connect(conninfo, autocommit=True) as connection:
+        connection.execute(statement("drop_index_aside", generation))
+
+
+def rebuild_lexemes(connection: Connection) -> None:
+    """Build the index over the chunks' words anew; nobody writes chunks meanwhile."""
+    connection.execute(statement("drop_lexemes_index"))
+    connection.execute(statement("create_lexemes_index"))

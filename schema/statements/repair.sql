@@ -1,0 +1,88 @@
+-- name: mend_ledger_path!
+-- The ledger gets its document's path.
+update ledger l
+set path = d.path, recipe = '',
+    content_hash = case when l.state = 'ok' then d.content_hash else l.content_hash end
+from documents d
+where l.source_id = :source_id and l.path = :path and d.id = :document_id
+  and not exists (select from ledger o where o.source_id = d.source_id and o.path = d.path);
+
+-- name: mend_ledger!
+-- What the ledger must say of these documents; the next sync makes them anew, for none has this recipe. Rows that
+-- are not there are made. That of a file that failed keeps what it says of the failed content.
+insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe,
+                    chunk_count, state)
+select d.source_id, d.path, d.id, 0, 0, 0, 0, 0, d.content_hash, '',
+       (select count(*) from chunks c where c.document_id = d.id), 'ok'
+from documents d
+where d.id = any(:ids)
+on conflict (source_id, path) do update
+set document_id = excluded.document_id, recipe = '',
+    content_hash = case when ledger.state = 'ok' then excluded.content_hash else ledger.content_hash end;
+
+-- name: forget_missing!
+-- Rows whose document is not there: to the next sync the file is new.
+delete from ledger l
+using unnest(:source_ids::integer[], :paths::text[]) as t (source_id, path)
+where l.source_id = t.source_id and l.path = t.path;
+
+-- name: mend_chunk_contents!
+-- Chunks whose text is the document's again.
+update chunks c set content = t.content
+from unnest(:ids::bigint[], :contents::text[]) as t (id, content)
+where c.id = t.id;
+
+-- name: mend_chunk_collections!
+-- Chunks in their document's collection.
+update chunks c set collection_id = d.collection_id
+from documents d
+where c.id = any(:ids) and d.id = c.document_id;
+
+-- name: mend_vector_collections!
+-- Vectors in their document's collection.
+update {vectors} v set collection_id = d.collection_id
+from chunks c join documents d on d.id = c.document_id
+where v.chunk_id = any(:ids) and c.id = v.chunk_id;
+
+-- name: delete_vectors!
+-- Vectors that are of no use.
+delete from {vectors} where chunk_id = any(:ids);
+
+-- name: read_chunks_without_document
+-- Chunks whose document is gone, to tell whether their vectors can be kept.
+select document_id, id, title, heading, content, start_at, end_at, hash from chunks where id = any(:ids);
+
+-- name: texts_without_vector
+-- The next texts that no chunk has a vector for, each by one of its chunks, in the order of their hashes.
+select distinct on (c.hash) c.id, c.collection_id, c.content, c.heading, d.title, c.hash, c.tokens
+from chunks c join documents d on d.id = c.document_id
+where c.hash > :after and not exists (select from {vectors} v where v.chunk_id = c.id)
+order by c.hash, c.id
+limit :limit;
+
+-- name: count_texts_without_vector
+-- How many these are.
+select count(distinct c.hash)
+from chunks c
+where not exists (select from {vectors} v where v.chunk_id = c.id);
+
+-- name: forget_kept_vectors!
+-- Kept vectors that cannot be used.
+delete from kept_vectors k using spaces s
+where s.id = k.space_id and (vector_dims(k.embedding) <> s.dimensions or l2_norm(k.embedding) = 0);
+
+-- name: mend_dimensions!
+-- The column as the generation's table is made, once no vector of other dimensions is left in it.
+alter table {vectors} alter column embedding type halfvec({dimensions});
+
+-- name: drop_index_aside!
+-- Without holding up searches: outside of any transaction.
+drop index concurrently if exists {index};
+
+-- name: drop_lexemes_index!
+-- Before it is built anew.
+drop index if exists chunks_lexemes;
+
+-- name: create_lexemes_index!
+-- As the first migration makes it.
+create index if not exists chunks_lexemes on chunks using gin (lexemes);

@@ -1,0 +1,152 @@
+-- name: verify_size
+-- What there is to verify.
+select (select count(*) from sources), (select count(*) from ledger), (select count(*) from documents),
+       (select count(*) from chunks);
+
+-- name: verify_syncing
+-- Sources that a sync owns just now; their first load has no index yet.
+select s.name
+from sources s
+join pg_locks l on l.locktype = 'advisory' and l.classid = 1885825903 and l.objid = s.id and l.granted
+join pg_database d on d.oid = l.database and d.datname = current_database()
+order by s.name;
+
+-- name: verify_ledger
+-- Ledger and documents, each without the other or saying another thing. Of a file that failed the ledger has the
+-- failed content's hash. The columns of this and of the next ones are those of Finding.
+with told as (
+    select coalesce(l.source_id, d.source_id) as source_id, coalesce(l.path, d.path) as path, d.id,
+           m.path as moved,
+           case
+               when d.id is null and m.path is not null then 'ledger_path'
+               when d.id is null and (l.state = 'ok' or l.document_id is not null) then 'document_missing'
+               when l.path is null then 'ledger_missing'
+               when l.document_id is distinct from d.id then 'ledger_document'
+               when l.state = 'ok' and l.content_hash is distinct from d.content_hash then 'ledger_hash'
+           end as kind,
+           l.document_id
+    from ledger l
+    full join documents d on d.source_id = l.source_id and d.path = l.path
+    left join documents m on d.id is null and m.id = l.document_id and m.source_id = l.source_id
+        and not exists (select from ledger o where o.source_id = m.source_id and o.path = m.path)
+)
+select t.kind, s.id, s.name, t.path, coalesce(t.id, t.document_id), null::bigint, null::integer,
+       coalesce(t.moved, t.id::text), t.document_id::text
+from told t
+join sources s on s.id = t.source_id
+where t.kind is not null
+  and not (t.kind = 'ledger_missing' and exists (
+      select from told o where o.kind = 'ledger_path' and o.source_id = t.source_id and o.moved = t.path))
+order by s.name, t.path;
+
+-- name: verify_counts
+-- Documents with another number of chunks than the ledger expects, or whose chunks are not numbered 0, 1, 2, ...
+select case when l.chunk_count <> coalesce(c.stored, 0) then 'chunk_count' else 'chunk_order' end,
+       s.id, s.name, d.path, d.id, null::bigint, null::integer, l.chunk_count::text, coalesce(c.stored, 0)::text
+from documents d
+join sources s on s.id = d.source_id
+left join ledger l on l.source_id = d.source_id and l.path = d.path
+left join (select document_id, count(*) as stored, count(distinct ordinal) as ordinals,
+                  min(ordinal) as lowest, max(ordinal) as highest
+           from chunks group by document_id) c on c.document_id = d.id
+where l.chunk_count <> coalesce(c.stored, 0)
+   or (c.lowest, c.highest, c.ordinals) is distinct from (0, c.stored - 1, c.stored) and c.stored > 0
+order by s.name, d.path;
+
+-- name: verify_chunk_rows
+-- Chunks without a document, or in another collection than their document.
+select case when d.id is null then 'chunk_without_document' else 'chunk_collection' end,
+       s.id, s.name, d.path, c.document_id, c.id, null::integer, d.collection_id::text, c.collection_id::text
+from chunks c
+left join documents d on d.id = c.document_id
+left join sources s on s.id = d.source_id
+where d.id is null or d.collection_id <> c.collection_id
+order by c.id;
+
+-- name: verify_document_sizes
+-- The next documents by id, with the bytes of their text, which is not read for that.
+select id, octet_length(text) from documents where id > :after order by id limit :limit;
+
+-- name: verify_texts
+-- Documents with their text, to compare their chunks with.
+select d.id, d.source_id, s.name, d.path, d.title, d.text
+from documents d join sources s on s.id = d.source_id
+where d.id between :first and :last
+order by d.id;
+
+-- name: verify_chunks
+-- The chunks of these documents.
+select document_id, id, title, heading, content, start_at, end_at, hash
+from chunks
+where document_id between :first and :last
+order by document_id, ordinal, id;
+
+-- name: verify_vectors
+-- Vectors that no search finds or that it finds wrongly.
+select case
+           when c.id is null then 'vector_without_chunk'
+           when vector_dims(v.embedding) <> :dimensions then 'vector_dimensions'
+           when l2_norm(v.embedding) = 0 then 'vector_zero'
+           else 'vector_collection'
+       end,
+       s.id, s.name, d.path, c.document_id, v.chunk_id, :generation_id::integer,
+       case when vector_dims(v.embedding) <> :dimensions then :dimensions::text else d.collection_id::text end,
+       case when vector_dims(v.embedding) <> :dimensions then vector_dims(v.embedding)::text
+            else v.collection_id::text end
+from {vectors} v
+left join chunks c on c.id = v.chunk_id
+left join documents d on d.id = c.document_id
+left join sources s on s.id = d.source_id
+where c.id is null or vector_dims(v.embedding) <> :dimensions or l2_norm(v.embedding) = 0
+   or v.collection_id <> d.collection_id
+order by v.chunk_id;
+
+-- name: verify_missing_vectors
+-- Chunks without a vector.
+select 'vector_missing', s.id, s.name, d.path, d.id, c.id, :generation_id::integer, null, null
+from chunks c
+join documents d on d.id = c.document_id
+join sources s on s.id = d.source_id
+where not exists (select from {vectors} v where v.chunk_id = c.id)
+order by c.id;
+
+-- name: verify_kept_vectors
+-- Vectors kept for reuse that cannot be used.
+select 'kept_vector', null::integer, null, s.provider || '/' || s.model, null::bigint, null::bigint, null::integer,
+       s.dimensions::text, vector_dims(k.embedding)::text
+from kept_vectors k join spaces s on s.id = k.space_id
+where vector_dims(k.embedding) <> s.dimensions or l2_norm(k.embedding) = 0;
+
+-- name: verify_tables
+-- Every table of vectors by name.
+select relname
+from pg_class
+where relkind = 'r' and relname ~ '^vectors_[0-9]+$' and pg_table_is_visible(oid)
+order by relname;
+
+-- name: verify_index
+-- An index by name: its table, whether searches can use it, its access method, its first column and that one's
+-- operator class.
+select t.relname, i.indisvalid and i.indisready and i.indislive, m.amname, a.attname, o.opcname
+from pg_index i
+join pg_class c on c.oid = i.indexrelid
+join pg_class t on t.oid = i.indrelid
+join pg_am m on m.oid = c.relam
+join pg_opclass o on o.oid = i.indclass[0]
+left join pg_attribute a on a.attrelid = t.oid and a.attnum = i.indkey[0]
+where c.relname = :name and pg_table_is_visible(c.oid);
+
+-- name: index_on_its_way
+-- Whether an index is there by now or is being built, seen past the transaction's snapshot.
+select to_regclass(:name) is not null or exists (
+    select from pg_stat_progress_create_index p join pg_class c on c.oid = p.relid
+    where p.datname = current_database() and c.relname = :table);
+
+-- name: sample_vectors
+-- Vectors by chance, to be looked for through the index.
+select chunk_id, embedding from {vectors} where l2_norm(embedding) > 0 order by random() limit :count;
+
+-- name: force_index
+-- Until the end of the transaction: through the index, whatever the planner thinks of it, and looking far.
+select set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+       set_config('enable_bitmapscan', 'off', true), set_config('hnsw.ef_search', :ef_search, true);
