@@ -136,13 +136,12 @@ def compare(
     )
 
 
-def open_folders(comparison: Comparison) -> set[str]:
-    """Folders in which the ledger is not what the crawl lists: the next sync must look at them again."""
-    return {
-        *(folder_of(entry.path) for entry in comparison.new),
-        *(folder_of(suspect.entry.path) for suspect in comparison.suspects),
-        *(folder_of(known.path) for known in (*comparison.missing, *comparison.unknown)),
-    }
+def agrees(entries: Collection[Entry], known: Mapping[str, LedgerEntry], recipe: str) -> bool:
+    """Whether the ledger's rows of a folder are just what the crawl lists there: the next sync need not look."""
+    return len(entries) == len(known) and all(
+        (row := known.get(path)) is not None and row.signature == signature and row.recipe == recipe
+        for path, signature in entries
+    )
 
 
 def racy(signature: Signature, looked_at_ns: int) -> bool:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,13 @@ from flows.prepare import hash_file
 from schema import ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from schema.connect import Connection
-    from schema.records import Source
+    from schema.records import LedgerEntry, Source
+
+FOLDERS = 200
+"""Whose ledger rows are in memory at once while they are settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +71,30 @@ def settle(connection: Connection, source: Source, found: Survey) -> Survey:
     survey with the chunks as they are now."""
     if not found.stale:
         return found
-    known = ledger.load(connection, source, found.stale if found.crawl.settled else None)
-    comparison = planning.compare(found.crawl, known, recipe=found.recipe, now=datetime.now(UTC))
-    still_open = planning.open_folders(comparison)
-    files = Counter(planning.folder_of(entry.path) for entry in found.crawl.entries)
-    listed = [
-        (folder, digest, files[folder])
-        for folder, digest in found.crawl.digests.items()
-        if folder not in still_open
+    entries: dict[str, list[crawling.Entry]] = defaultdict(list)
+    for entry in found.crawl.entries:
+        entries[planning.folder_of(entry.path)].append(entry)
+    folders = list(found.crawl.digests)
+    for start in range(0, len(folders), FOLDERS):
+        _settle(connection, source, found, {name: entries[name] for name in folders[start : start + FOLDERS]})
+    with connection.transaction():
+        ledger.forget_folders(connection, source)
+    return replace(found, chunks=ledger.totals(connection, source)[1])
+
+
+def _settle(
+    connection: Connection, source: Source, found: Survey, entries: Mapping[str, list[crawling.Entry]]
+) -> None:
+    known: dict[str, dict[str, LedgerEntry]] = defaultdict(dict)
+    for path, row in ledger.load(connection, source, entries.keys()).items():
+        known[planning.folder_of(path)][path] = row
+    settled = [
+        (folder, found.crawl.digests[folder], len(listed))
+        for folder, listed in entries.items()
+        if planning.agrees(listed, known[folder], found.recipe)
     ]
     with connection.transaction():
-        ledger.settle(connection, source, listed)
-    return replace(found, chunks=ledger.totals(connection, source)[1])
+        ledger.settle(connection, source, settled)
 
 
 def _second_look(

@@ -40,6 +40,10 @@ def settle(connection: Connection, source: Source, listed: Sequence[tuple[str, b
         names, digests, files = (list(column) for column in zip(*listed, strict=True))
         parameters = {"source_id": source.id, "folders": names, "digests": digests, "files": files}
         connection.execute(statement("settle_folders"), parameters)
+
+
+def forget_folders(connection: Connection, source: Source) -> None:
+    """Folders of which the ledger has no file any more."""
     connection.execute(statement("forget_folders"), {"source_id": source.id})
 
 
