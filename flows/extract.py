@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any
 
-RECIPE = f"extract-1/kreuzberg-{version('kreuzberg')}"
+RECIPE = f"extract-2/kreuzberg-{version('kreuzberg')}"
 
 PDF, HTML, PPT = "application/pdf", "text/html", "application/vnd.ms-powerpoint"
 OFFICE, OPEN = "application/vnd.openxmlformats-officedocument.", "application/vnd.oasis.opendocument."
@@ -81,6 +81,7 @@ TYPES.add_type("text/javascript", ".js")
 TYPES.add_type("text/typescript", ".ts")
 TYPES.add_type("text/typescript", ".tsx")
 NO_TYPE = ("text/plain", "application/octet-stream")
+CONTROLS = bytes(set(range(1, 32)) - set(b"\a\b\t\n\v\f\r\x1b"))
 PAGE_MARK = "pgfoliopagebreak"
 
 _H1 = re.compile(r"^# +(.+?)[ #]*$|^(?=\S)([^\n]+)\n=+[ \t]*$", re.MULTILINE)
@@ -151,12 +152,17 @@ def decode(data: bytes, *, known: bool) -> str | None:
     """Text with Unix line ends and without NUL, or None. `known`: the name says that it is text."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return clean(data.decode("utf-16", "replace"))
-    if b"\0" in data and not known:
+    if (b"\0" in data and not known) or _binary(data[:8192]):
         return None
     try:
         return clean(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return clean(_guess(data)) if known and b"\0" not in data[:8192] else None
+
+
+def _binary(head: bytes) -> bool:
+    """A tenth of control characters, whatever the file's name says. NUL is not counted: UTF-16 is full of it."""
+    return (len(head) - len(head.translate(None, CONTROLS))) * 10 > len(head)
 
 
 def _guess(data: bytes) -> str:

@@ -110,9 +110,12 @@ order by t.place;
 
 -- name: word_rarities
 -- Each word of a question with its idf = ln(1 + (N - n + 0.5) / (n + 0.5)).
+with words as materialized (
+    select lexeme, (select count(*) from chunks c where c.lexemes @@ quote_literal(lexeme)::tsquery) as n
+    from unnest(to_tsvector(:language::regconfig, :query))
+)
 select lexeme, ln(1 + (greatest(size, max(n) over ()) - n + 0.5) / (n + 0.5))
-from (select lexeme, (select count(*) from chunks c where c.lexemes @@ quote_literal(lexeme)::tsquery) as n
-      from unnest(to_tsvector(:language::regconfig, :query))) w,
+from words,
      (select case when reltuples < 0 then (select count(*) from chunks) else reltuples end as size
       from pg_class where oid = 'chunks'::regclass) corpus;
 

@@ -1,0 +1,609 @@
+"""Breaks the code as a hasty colleague would, and tells whether the tests notice.
+
+`python -m tests.faults.mutants` takes some minutes. Each mutant does one thing that goes wrong elsewhere to a copy of
+the work tree; `caught` means that each of its tests fails there as expected, and not by a slip of the mutant's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PACKAGES: Final = ("config", "flows", "query_api", "schema", "tests")
+TEST_TIMEOUT: Final = 120
+RUN_TIMEOUT: Final = 900
+
+BEGIN: Final = """
+import pathlib, sys, config, flows, query_api, schema, pytest
+strangers = [m.__file__ for m in (config, flows, query_api, schema)
+             if pathlib.Path.cwd() not in pathlib.Path(m.__file__).resolve().parents]
+sys.exit(f"not of the copy: {strangers}" if strangers else pytest.main(sys.argv[1:]))
+"""
+"""The project may be installed in editable form: the copy must win."""
+
+ASSERTION: Final = "assert"
+SYNC = "tests/flows/test_sync.py::test_"
+DELETION = "tests/flows/test_deletion.py::test_"
+MODELS = "tests/flows/test_models.py::test_"
+MOOD = "tests/flows/test_moods.py::test_a_mood_has_its_outcome"
+ELSEWHERE = "tests/faults/test_elsewhere.py::test_"
+
+LINES: Final = {
+    "unseen": "A file that cannot be read just now, or a folder that is not mounted, is treated as deleted.",
+    "touched": "A rename or a touched mtime re-embeds everything.",
+    "cache": "An embedding cache keyed by text alone gives the old model's vectors after a switch.",
+    "swallowed": "A failed batch is swallowed and the document marked done; a 3% complete index, and success.",
+    "unparsable": "One document that cannot be parsed blocks all others, for ever.",
+    "transaction": "A transaction stays open across the embedding call.",
+    "429": "429 counted as failure, retried items no longer batched. A spent quota retried for ever.",
+    "outside": "A file named by a client writes outside its folder.",
+    "unused": "ef_search never used; a GIN index that no query uses; a wrong operator class.",
+    "too early": "Old vectors deleted before the new ones are safely in; hash recorded before success.",
+    "nul": "NUL characters in extracted text break the insert.",
+    "too few": "One vector too few, and chunks are missing. Two texts refused, and 505 documents never get done.",
+    "filter": "A filter returns one row where fifty match.",
+    "identical": "Identical files in two places: one of them lost because documents were keyed by hash.",
+}
+"""What goes wrong elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`old` stands exactly once in `file`. Each of `tests` must fail, in one of its cases at least, by an assertion
+    or by the exception `fails_by`."""
+
+    name: str
+    line: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    fails_by: str = ASSERTION
+
+
+MUTANTS: Final = (
+    Mutant(
+        "a folder that cannot be listed is empty",
+        "unseen",
+        "flows/crawl.py",
+        'self.lost_folder(prefix, f"folder cannot be listed: {_why(error)}")',
+        "continue",
+        ("tests/unit/test_crawl.py::test_a_folder_that_may_not_be_listed_is_unknown_not_empty",),
+    ),
+    Mutant(
+        "a path that cannot be looked at is gone",
+        "unseen",
+        "flows/store.py",
+        'except OSError:\n        return "unknown"',
+        'except OSError:\n        return "gone"',
+        (DELETION + "a_folder_that_cannot_be_looked_at_keeps_its_documents",),
+    ),
+    Mutant(
+        "what was on a disk that is gone is gone",
+        "unseen",
+        "flows/plan.py",
+        "detached=_detached(crawl, ledger, missing),",
+        "detached=frozenset(),",
+        (ELSEWHERE + "documents_on_a_filesystem_that_is_nowhere_to_be_seen_are_kept",),
+    ),
+    Mutant(
+        "an empty folder is believed",
+        "unseen",
+        "flows/plan.py",
+        "emptied=not crawl.files and bool(ledger),",
+        "emptied=False,",
+        (SYNC + "a_source_that_is_suddenly_empty_loses_nothing_until_approved",),
+    ),
+    Mutant(
+        "a document goes when its file cannot be read",
+        "unseen",
+        "flows/store.py",
+        "        for item in (*ready.parcel.failed, *ready.failed):\n",
+        "        for item in (*ready.parcel.failed, *ready.failed):\n"
+        "            ledger.remove(connection, source, [item.todo.entry.path])\n",
+        (
+            ELSEWHERE + "what_may_not_be_read_just_now_keeps_its_last_version[file]",
+            ELSEWHERE + "a_document_that_can_no_longer_be_parsed_keeps_its_last_version",
+        ),
+    ),
+    Mutant(
+        "a file is what it was only if its stat is",
+        "touched",
+        "flows/prepare.py",
+        'if known and known.state == "ok" and known.content_hash == content_hash and known.recipe == recipe.name:',
+        "if known and known.signature == signature and known.recipe == recipe.name:",
+        (SYNC + "touching_every_file_embeds_nothing",),
+    ),
+    Mutant(
+        "a rename is a removal and an addition",
+        "touched",
+        "flows/plan.py",
+        "moved = _moves(comparison, hashes)",
+        "moved: tuple[Move, ...] = ()",
+        (
+            SYNC + "a_renamed_file_is_moved_and_embeds_nothing",
+            SYNC + "a_moved_folder_embeds_nothing_and_keeps_the_ids",
+        ),
+    ),
+    Mutant(
+        "nothing that is stored is used again",
+        "touched",
+        "flows/reuse.py",
+        "found = vectors.reuse(self._reader, self._generation, list(wanted))",
+        "found: dict[bytes, np.ndarray] = {}",
+        (SYNC + "files_that_swap_their_names_keep_their_texts_apart",),
+    ),
+    Mutant(
+        "kept vectors are looked up by text alone",
+        "cache",
+        "schema/statements/vectors.sql",
+        "k.hash = any(:hashes) and k.space_id = (select space_id from generations where id = :generation)) found",
+        "k.hash = any(:hashes)) found",
+        (ELSEWHERE + "after_a_switch_of_models_a_text_gets_the_new_models_vector",),
+    ),
+    Mutant(
+        "a batch that fails is passed over",
+        "swallowed",
+        "flows/reuse.py",
+        "            return self._ready(parcel, wanted)\n",
+        "            try:\n"
+        "                return self._ready(parcel, wanted)\n"
+        "            except Exception:\n"
+        "                return store.Ready(type(parcel)())\n",
+        (
+            MODELS + "a_server_that_stays_down_fails_the_run_and_the_next_one_goes_on",
+            ELSEWHERE + "a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_later",
+        ),
+    ),
+    Mutant(
+        "a document is stored without the chunks that failed",
+        "swallowed",
+        "flows/reuse.py",
+        "            ready.failed.append(_refused(item, refused))\n",
+        "            kept = [chunk for chunk in item.chunks if not isinstance(answers[chunk.hash], Refusal)]\n"
+        "            item = type(item)(item.todo, item.document, kept)\n"
+        "            ready.storables.append(store.storable(item, [answers[chunk.hash] for chunk in kept]))\n",
+        (
+            MODELS + "one_refused_text_fails_its_document_alone",
+            ELSEWHERE + "of_thirty_documents_one_is_stored_and_the_run_does_not_say_complete",
+        ),
+    ),
+    Mutant(
+        "documents that failed are counted and not told",
+        "swallowed",
+        "flows/tally.py",
+        "        report.problem(Problem(item.todo.entry.path, item.stage, item.reason))\n",
+        "",
+        (ELSEWHERE + "of_thirty_documents_one_is_stored_and_the_run_does_not_say_complete",),
+    ),
+    Mutant(
+        "a document that cannot be parsed ends the run",
+        "unparsable",
+        "flows/prepare.py",
+        'return Failed(todo, signature, content_hash, "extract", str(error), error.transient)',
+        'raise RuntimeError(f"{todo.entry.path}: {error}") from error',
+        (SYNC + "a_file_that_cannot_be_read_is_listed_and_stops_no_other",),
+        fails_by="FailedError",
+    ),
+    Mutant(
+        "a parser that crashes ends the run",
+        "unparsable",
+        "flows/isolate.py",
+        "raise Unextractable(reason, transient=True) from error\n        if isinstance(outcome, tuple):",
+        "raise\n        if isinstance(outcome, tuple):",
+        ("tests/flows/test_isolation.py::test_a_parser_that_crashes_fails_its_file_alone",),
+        fails_by="FailedError",
+    ),
+    Mutant(
+        "a first sync asks for the model's dimensions in a transaction",
+        "transaction",
+        "flows/run.py",
+        "found = vectors.active_generation(connection)\n        connection.commit()\n",
+        "found = vectors.active_generation(connection)\n",
+        (
+            ELSEWHERE
+            + "no_transaction_is_open_while_the_model_server_is_waited_for[first_sync_with_an_unknown_model]",
+        ),
+    ),
+    Mutant(
+        "a sync embeds in the transaction that it read in",
+        "transaction",
+        "flows/pipeline.py",
+        "by_size(connection, source, todos), sampled=True)\n        connection.commit()\n",
+        "by_size(connection, source, todos), sampled=True)\n",
+        (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[sync_of_a_change]",),
+    ),
+    Mutant(
+        "the lookup of stored vectors leaves its transaction open",
+        "transaction",
+        "flows/pipeline.py",
+        "connect(self.conninfo, autocommit=True) as reader,",
+        "connect(self.conninfo) as reader,",
+        (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[sync_of_a_change]",),
+    ),
+    Mutant(
+        "a move to another space embeds in the transaction that it read in",
+        "transaction",
+        "flows/reembedding.py",
+        "missing, _ = _missing(connection, generation)\n        connection.commit()\n",
+        "missing, _ = _missing(connection, generation)\n",
+        (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[move_to_another_space]",),
+    ),
+    Mutant(
+        "a repair embeds in the transaction that it read in",
+        "transaction",
+        "flows/fill.py",
+        "texts = mending.count_texts_without_vector(connection, generation)\n    connection.commit()\n",
+        "texts = mending.count_texts_without_vector(connection, generation)\n",
+        (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[repair_of_a_lost_vector]",),
+    ),
+    Mutant(
+        "a question is embedded in the snapshot that it is answered from",
+        "transaction",
+        "query_api/retrieve.py",
+        "            vector = await active.vector(query.text)\n"
+        "            try:\n"
+        "                return await reading(\n"
+        "                    self.pool, partial(self._find, active=active, vector=vector, query=query)\n"
+        "                )\n",
+        "            async def both(connection: AsyncConnection) -> Retrieved:\n"
+        '                await connection.execute("select 1")\n'
+        "                vector = await active.vector(query.text)\n"
+        "                return await self._find(connection, active=active, vector=vector, query=query)\n\n"
+        "            try:\n"
+        "                return await reading(self.pool, both)\n",
+        (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[question]",),
+    ),
+    Mutant(
+        "a 429 is a refusal, and its batch is taken apart",
+        "429",
+        "config/models/openai.py",
+        'return RateLimitedError(f"{what}: rate limit (429): {_message(error)}", asked, limits)',
+        'return RefusedError(f"{what}: rate limit (429): {_message(error)}")',
+        (
+            MOOD + "[429 with Retry-After, three times]",
+            MOOD + "[429 without headers, three times]",
+        ),
+    ),
+    Mutant(
+        "a 429 uses up the deadline",
+        "429",
+        "flows/embed.py",
+        "            waited = now - max(self._limited_since, self._health.succeeded_at)\n",
+        "            waited = now - self._limited_since\n",
+        ("tests/unit/test_embed.py::test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed",),
+    ),
+    Mutant(
+        "a spent quota is a limit that passes",
+        "429",
+        "config/models/openai.py",
+        "    if error.code in SPENT or error.type in SPENT:\n",
+        "    if error.status_code == 402:\n",
+        (MOOD + "[quota spent]",),
+    ),
+    Mutant(
+        "a client names the file that is written",
+        "outside",
+        "query_api/app.py",
+        "    return Litestar(\n        ROUTES,\n",
+        "    from pathlib import Path\n\n"
+        "    from litestar import post\n\n"
+        '    @post("/documents")\n'
+        "    async def push(data: dict[str, str]) -> None:\n"
+        '        (Path("pushed") / data["title"]).write_text(data["content"])\n\n'
+        "    return Litestar(\n        [*ROUTES, push],\n",
+        (ELSEWHERE + "no_route_takes_a_file_name",),
+    ),
+    Mutant(
+        "a request's ef_search is not passed on",
+        "unused",
+        "query_api/retrieve.py",
+        "return self.query.ef_search or self.settings.index.ef_search",
+        "return self.settings.index.ef_search",
+        (
+            ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[None]",
+            ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[collections1]",
+        ),
+    ),
+    Mutant(
+        "a connection keeps the ef_search that it began with",
+        "unused",
+        "schema/search.py",
+        'if not rows or rows[0][-1] != f"{wanted} {ITERATIVE}":',
+        "if not rows:",
+        (ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[None]",),
+    ),
+    Mutant(
+        "a filtered search looks no farther than its limit",
+        "unused",
+        "schema/search.py",
+        "begun = await _begin(connection, max(ef_search, limit))",
+        "begun = await _begin(connection, limit)",
+        (ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[collections1]",),
+    ),
+    Mutant(
+        "the index of words is built on another expression",
+        "unused",
+        "schema/migrations/0001_first.sql",
+        "create index chunks_lexemes on chunks using gin (lexemes);",
+        "create index chunks_lexemes on chunks using gin (to_tsvector('english', content));",
+        (ELSEWHERE + "the_search_by_words_goes_through_the_index_of_lexemes",),
+    ),
+    Mutant(
+        "the words are looked for in an expression without index",
+        "unused",
+        "schema/statements/search.sql",
+        "from weights w join chunks c on c.lexemes @@ w.word",
+        "from weights w join chunks c on to_tsvector(c.language, c.content) @@ w.word",
+        (ELSEWHERE + "the_search_by_words_goes_through_the_index_of_lexemes[rank_words-2]",),
+    ),
+    Mutant(
+        "the index is built for another distance",
+        "unused",
+        "schema/statements/vectors.sql",
+        "using hnsw (embedding halfvec_cosine_ops)",
+        "using hnsw (embedding halfvec_l2_ops)",
+        (ELSEWHERE + "the_search_by_vectors_goes_through_the_half_precision_index",),
+    ),
+    Mutant(
+        "the index is built for full precision",
+        "unused",
+        "schema/statements/vectors.sql",
+        "using hnsw (embedding halfvec_cosine_ops)",
+        "using hnsw ((embedding::vector({dimensions})) vector_cosine_ops)",
+        (ELSEWHERE + "the_search_by_vectors_goes_through_the_half_precision_index",),
+    ),
+    Mutant(
+        "the nearest are sorted by similarity",
+        "unused",
+        "schema/statements/search.sql",
+        "      order by embedding <=> :vector::halfvec\n      limit {{limit}}) n\njoin chunks",
+        "      order by 1 - (embedding <=> :vector::halfvec) desc\n      limit {{limit}}) n\njoin chunks",
+        (ELSEWHERE + "the_search_by_vectors_goes_through_the_half_precision_index[search_vectors]",),
+    ),
+    Mutant(
+        "each statement of a document's change is committed by itself",
+        "too early",
+        "flows/store.py",
+        "    with connection.transaction():\n        if ready.storables:\n",
+        "    connection.commit()\n    connection.set_autocommit(True)\n    if True:\n        if ready.storables:\n",
+        (ELSEWHERE + "a_change_that_cannot_be_stored_leaves_the_last_version_whole",),
+    ),
+    Mutant(
+        "the old chunks make room before the new ones are embedded",
+        "too early",
+        "flows/pipeline.py",
+        "            self._pass_through(connection, source, todos)\n",
+        "            changed = [todo.known.document_id for todo in todos if todo.known]\n"
+        '            connection.execute("delete from chunks where document_id = any(%s)", [changed])\n'
+        "            connection.commit()\n"
+        "            self._pass_through(connection, source, todos)\n",
+        (ELSEWHERE + "a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_later",),
+    ),
+    Mutant(
+        "the ledger learns of a change before it is embedded",
+        "too early",
+        "flows/pipeline.py",
+        "            self._pass_through(connection, source, todos)\n",
+        "            from schema import ledger\n\n"
+        "            seen = [(suspect.entry.path, suspect.entry.signature) for suspect in found.plan.changed]\n"
+        "            ledger.touch(connection, source, seen)\n"
+        "            connection.commit()\n"
+        "            self._pass_through(connection, source, todos)\n",
+        (ELSEWHERE + "a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_later",),
+    ),
+    Mutant(
+        "a space is switched to that lacks vectors",
+        "too early",
+        "flows/reembedding.py",
+        "        if missing:\n            raise IncompleteError(\n"
+        '                f"{missing} chunks have no vector in {generation.space.name}: the old space stays"\n'
+        "            )\n",
+        "",
+        (ELSEWHERE + "a_space_that_lacks_one_vector_does_not_take_the_old_ones_place",),
+    ),
+    Mutant(
+        "NUL stays in a text",
+        "nul",
+        "flows/extract.py",
+        r'_UNWANTED = re.compile(r"[\x00\ud800-\udfff]")',
+        r'_UNWANTED = re.compile(r"[\ud800-\udfff]")',
+        (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),
+        fails_by="FailedError",
+    ),
+    Mutant(
+        "NUL stays in metadata",
+        "nul",
+        "flows/extract.py",
+        "case str():\n            return clean(value)",
+        "case str():\n            return value",
+        (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),
+        fails_by="FailedError",
+    ),
+    Mutant(
+        "nobody counts the vectors of an answer",
+        "too few",
+        "config/models/openai.py",
+        "if [row.index for row in rows] != list(range(inputs)):",
+        "if not rows:",
+        (MOOD + "[one vector too few, twice]",),
+    ),
+    Mutant(
+        "a missing vector is made up for by the last one",
+        "too few",
+        "config/models/openai.py",
+        "    if [row.index for row in rows] != list(range(inputs)):\n"
+        '        raise BadAnswerError(f"{model!r} answered {len(rows)} vectors to {inputs} inputs", tokens)\n',
+        "    rows += rows[-1:] * (inputs - len(rows))\n",
+        (ELSEWHERE + "no_text_is_given_the_vector_of_another_one_when_one_is_missing",),
+    ),
+    Mutant(
+        "a batch is refused with the one text that is",
+        "too few",
+        "flows/embed.py",
+        "        if len(batch.positions) > 1:\n",
+        "        if not batch.positions:\n",
+        (
+            ELSEWHERE + "of_505_documents_two_texts_that_are_refused_cost_their_own_documents_only",
+            MOOD + "[one poisonous text in a batch of 256 (400)]",
+        ),
+    ),
+    Mutant(
+        "a filtered search ends where the index gives up",
+        "filter",
+        "query_api/retrieve.py",
+        "            if len(ranking) == wanted:\n                return ranking\n",
+        "            return ranking\n",
+        (ELSEWHERE + "fifty_of_a_small_collection_are_found_where_the_index_gives_up_early",),
+    ),
+    Mutant(
+        "documents are keyed by their hash",
+        "identical",
+        "flows/store.py",
+        "documents.store(connection, source, generation, ready.storables, recipe)",
+        "documents.store(connection, source, generation,\n"
+        "                            list({s.document.content_hash: s for s in ready.storables}.values()), recipe)",
+        (ELSEWHERE + "identical_files_of_one_first_sync_are_documents_of_their_own",),
+    ),
+    Mutant(
+        "a moved document is found by its hash alone",
+        "identical",
+        "schema/statements/documents.sql",
+        "where d.source_id = :source_id and d.path = t.path;",
+        "where d.content_hash = (select o.content_hash from documents o\n"
+        "                        where o.source_id = :source_id and o.path = t.path);",
+        (ELSEWHERE + "a_copy_that_moves_takes_the_place_of_itself_only",),
+    ),
+)
+
+
+class StaleError(Exception):
+    """The code was changed since the mutant was written."""
+
+
+@contextmanager
+def copied(mutant: Mutant | None = None) -> Iterator[Path]:
+    """The packages in a temporary folder, with the mutant's change. Users other than root can read it, as some tests
+    need."""
+    with tempfile.TemporaryDirectory(prefix="pgfolio-mutant-") as folder:
+        copy = Path(folder)
+        copy.chmod(0o755)
+        for name in PACKAGES:
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        if mutant:
+            file = copy / mutant.file
+            text = file.read_text()
+            if text.count(mutant.old) != 1:
+                raise StaleError(f"what it breaks stands {text.count(mutant.old)} times in {mutant.file}")
+            file.write_text(text.replace(mutant.old, mutant.new))
+        yield copy
+
+
+def outcomes(copy: Path, tests: Sequence[str]) -> dict[str, str]:
+    """The tests' cases, each with the first line of how it failed ("error: ..." where that was outside of the test
+    itself, "skipped: ..."), or an empty text where it passed."""
+    result = copy / "result.xml"
+    options = ["-q", "-p", "no:cacheprovider", f"--timeout={TEST_TIMEOUT}", f"--junitxml={result}"]
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN, *options, *dict.fromkeys(tests)],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT,
+        check=False,
+    )
+    if not result.exists() or done.returncode not in (0, 1):
+        raise RuntimeError(f"the tests did not run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    found: dict[str, str] = {}
+    for case in ET.parse(result).iter("testcase"):  # noqa: S314 -- written by our own run
+        name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+        found[name] = ""
+        for child in case:
+            said = (child.get("message") or "").strip().splitlines() or [""]
+            if child.tag == "failure":
+                found[name] = said[0] or "failed"
+            elif child.tag in ("error", "skipped"):
+                found[name] = f"{child.tag}: {said[0]}"
+    return found
+
+
+def verdict(mutant: Mutant, found: dict[str, str]) -> str:
+    """`caught`, or what is wrong. Some of a test's cases may pass."""
+    for test in mutant.tests:
+        said = [message for case, message in found.items() if case == test or case.startswith(f"{test}[")]
+        if not said:
+            return f"NOT RUN: {test}"
+        if not any(said):
+            return f"SURVIVED: {test} passes"
+        strange = [message for message in said if message and not as_expected(mutant, message)]
+        if strange:
+            return f"FAILED OTHERWISE: {strange[0]}"
+    return "caught"
+
+
+def as_expected(mutant: Mutant, message: str) -> bool:
+    if mutant.fails_by == ASSERTION:
+        return message.startswith(("assert ", "AssertionError", "Failed: DID NOT RAISE"))
+    return message.split(":", maxsplit=1)[0].rpartition(".")[2] == mutant.fails_by
+
+
+def run(chosen: Sequence[Mutant]) -> bool:
+    """Print a line for each; True when all are caught. The tests must pass as the code is."""
+    with copied() as copy:
+        tests = sorted({test for mutant in chosen for test in mutant.tests})
+        broken = {case: said for case, said in outcomes(copy, tests).items() if said}
+    for case, said in broken.items():
+        print(f"does not pass as the code is: {case}: {said}")
+    if broken:
+        return False
+    print(f"{len(tests)} tests pass as the code is\n", flush=True)
+    caught = 0
+    for mutant in chosen:
+        began = time.monotonic()
+        try:
+            with copied(mutant) as copy:
+                said = verdict(mutant, outcomes(copy, mutant.tests))
+        except StaleError as error:
+            said = f"STALE: {error}"
+        caught += said == "caught"
+        print(f"{time.monotonic() - began:6.1f} s  {mutant.line:<12}{mutant.name:<70} {said}", flush=True)
+    print(f"\n{caught} of {len(chosen)} caught")
+    return caught == len(chosen)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", metavar="NAME", help="mutants of this line, or with this in their name")
+    parser.add_argument("--list", action="store_true", help="show them and do nothing")
+    arguments = parser.parse_args()
+    wanted = arguments.only or ""
+    chosen = [mutant for mutant in MUTANTS if wanted in mutant.name or wanted == mutant.line]
+    if arguments.list:
+        for mutant in chosen:
+            print(
+                f"{LINES[mutant.line]}\n  {mutant.name} ({mutant.file})\n    " + "\n    ".join(mutant.tests)
+            )
+        return 0
+    if not chosen:
+        parser.error(f"no mutant is called {wanted!r}")
+    return 0 if run(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
