@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +27,7 @@ from flows.run import FailedError, Options
 from flows.verify import run_verify
 from schema.connect import DatabaseError, connect, database
 from schema.embedded import EmbeddedError
-from schema.overview import overview
+from schema.overview import generations, overview
 from schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
@@ -101,26 +102,75 @@ def sync(
 @click.option(
     "--plan", is_flag=True, help="Show what would be embedded and what it would cost; change nothing."
 )
+@click.option("--rollback", is_flag=True, help="Go back to the vectors that were active before, at once.")
+@click.option("--force", is_flag=True, help="Switch whatever is measured, and whatever is missing.")
+@click.option(
+    "--eval",
+    "labelled",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Labelled queries, as `pgfolio eval` takes them: nDCG@10 must not fall.",
+)
+@click.option("--max-cost", type=click.FloatRange(0), metavar="USD", help="Stop before spending more.")
 @as_json
 def reembed(
-    provider: str | None, model: str | None, dimensions: int | None, *, plan: bool, as_json: bool
+    provider: str | None,
+    model: str | None,
+    dimensions: int | None,
+    *,
+    plan: bool,
+    rollback: bool,
+    force: bool,
+    labelled: Path | None,
+    max_cost: float | None,
+    as_json: bool,
 ) -> int:
-    """Move the corpus to another embedding space while search stays up.
+    """Move the corpus to another embedding space while search and syncs go on.
 
-    The space is the settings' one, or that of the options; a later sync goes on in the space that is active.
+    The space is the settings' one, or that of the options; a later sync goes on in the space that is active. The new
+    vectors are measured before searches use them; the old ones stay for a time, for --rollback.
     """
     settings = with_model(load_settings(), provider, model, dimensions)
-    with database(settings) as conninfo, console.Display(shown=not as_json) as display:
-        url = None if plan else up_side.running_prefect(settings.home)
-        if url is None:
-            report = run_reembed(settings, conninfo, Options(plan_only=plan), progress=display)
-        else:
-            with environment(PREFECT_API_URL=url, **up_side.QUIET):
-                from flows.reembed import reembed as flow  # noqa: PLC0415
-                from flows.sync import run_watched  # noqa: PLC0415
+    options = Options(plan_only=plan, max_cost=max_cost)
+    with database(settings) as conninfo:
+        try:
+            with console.Display(shown=not as_json) as display:
+                url = None if plan else up_side.running_prefect(settings.home)
+                if url is None:
+                    report = run_reembed(
+                        settings,
+                        conninfo,
+                        options,
+                        rollback=rollback,
+                        force=force,
+                        labelled=labelled,
+                        progress=display,
+                    )
+                else:
+                    with environment(PREFECT_API_URL=url, **up_side.QUIET):
+                        from flows.reembed import reembed as flow  # noqa: PLC0415
+                        from flows.sync import run_watched  # noqa: PLC0415
 
-                report = run_watched(flow, display, provider=provider, model=model, dimensions=dimensions)
-    _show(report, as_json=as_json)
+                        report = run_watched(
+                            flow,
+                            display,
+                            provider=provider,
+                            model=model,
+                            dimensions=dimensions,
+                            rollback=rollback,
+                            force=force,
+                            eval_file=str(labelled.resolve()) if labelled else None,
+                            max_cost=max_cost,
+                        )
+        except FailedError as error:
+            if as_json:
+                console.show_json(error.report.as_json())
+            raise
+        if not as_json:
+            with connect(conninfo) as connection:
+                kept = settings.index.keep_generations_days
+                console.show_move(report, generations(connection, kept))
+    if as_json:
+        console.show_json(report.as_json())
     return command.PARTIAL if report.status == "partial" else 0
 
 
@@ -166,8 +216,9 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
 @as_json
 def status(*, as_json: bool) -> int:
     """Sources, spaces and their indexes, the last runs, files that could not be done."""
-    with database(load_settings()) as conninfo, connect(conninfo) as connection:
-        found = overview(connection)
+    settings = load_settings()
+    with database(settings) as conninfo, connect(conninfo) as connection:
+        found = overview(connection, keep_generations_days=settings.index.keep_generations_days)
     (console.show_json if as_json else console.show_status)(found)
     return 0
 

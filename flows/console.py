@@ -74,6 +74,14 @@ class Display:
         rate = self._chunks / max(time.monotonic() - self._began, 1e-3)
         self._progress.update(self._task, advance=files, note=f"{self._chunks:,} chunks, {rate:,.0f}/s")
 
+    def spent(self, tokens: int, cost_usd: float) -> None:
+        """What the model server billed until now, beside the rate."""
+        rate = self._chunks / max(time.monotonic() - self._began, 1e-3)
+        cost = f", ${cost_usd:.4f}" if cost_usd else ""
+        self._progress.update(
+            self._task, note=f"{self._chunks:,} chunks, {rate:,.0f}/s, {tokens:,} tokens{cost}"
+        )
+
 
 def show_json(value: Any) -> None:
     """One object on one line, the last thing on stdout."""
@@ -103,6 +111,29 @@ def show_report(report: Report) -> None:
         _show_done(report)
     if report.problems:
         show_problems([(p.path, p.stage, p.reason) for p in report.problems])
+
+
+def show_move(report: Report, generations: list[dict[str, Any]]) -> None:
+    """What a move to another space did, or would do, and the spaces that there are now."""
+    if report.plan is not None:
+        OUT.print(f"{report.chunks.total:,} chunks to {report.space}")
+        _show_plan(report.plan, report)
+        return
+    _show_done(report)
+    _show_generations(generations)
+    if report.problems:
+        show_problems([(p.path, p.stage, p.reason) for p in report.problems])
+
+
+def _show_generations(generations: list[dict[str, Any]]) -> None:
+    columns = ["space", "state", "vectors", "index", "index_mb"]
+    rows = [
+        {**row, **{name: round(value, 3) for name, value in row.get("measured", {}).items()}}
+        for row in generations
+    ]
+    extra = ("recall", "ndcg_before", "ndcg", "kept_until")
+    columns += [name for name in extra if any(name in row for row in rows)]
+    _show_rows("space", rows, tuple(columns))
 
 
 def _show_done(report: Report) -> None:
@@ -157,7 +188,7 @@ def show_status(status: dict[str, Any]) -> None:
         status["sources"],
         ("name", "root", "collection", "documents", "chunks", "failed", "synced_at"),
     )
-    _show_rows("space", status["generations"], ("space", "state", "vectors", "index", "index_mb"))
+    _show_generations(status["generations"])
     _show_rows(
         "run", status["runs"], ("id", "flow", "started_by", "status", "started_at", "seconds", "error")
     )
@@ -207,6 +238,6 @@ def _show_rows(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...])
         return
     table = Table(*columns, box=None, pad_edge=False, title=None, header_style="bold")
     for row in rows:
-        table.add_row(*("" if row[column] is None else escape(str(row[column])) for column in columns))
+        table.add_row(*("" if row.get(name) is None else escape(str(row[name])) for name in columns))
     OUT.print(table)
     OUT.print()

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from flows import plan as planning
-from flows import store, tally
+from flows import steward, store, tally
 from flows.crawl import Rules, SourceUnreachable, garbage_kept
 from flows.forecast import Forecaster, by_size
 from flows.forecast import seconds as forecast_seconds
@@ -21,7 +21,7 @@ from flows.prepare import Recipe, Todo, parcels, prepare
 from flows.reuse import Supply
 from flows.run import Options, Progress, Run, Step, at_once
 from flows.survey import Survey, settle, survey
-from schema import index, sources, vectors
+from schema import index, segments, sources, vectors
 from schema.connect import connect
 from schema.records import Problem
 
@@ -161,17 +161,11 @@ class SyncRun(Run):
             self.report.documents.removed += sum(known.document_id is not None for known in gone)
 
     def index(self, connection: Connection) -> None:
-        """Build the index of the active generation if there is none yet; settle what a large load left."""
+        """Build the indexes that are missing; settle what a large load left."""
         generation = vectors.active_generation(connection)
         if generation is None:
             return
-        if not index.is_valid(connection, generation):
-            self.progress.stage("building the index")
-            with self.report.timed("index"):
-                index.build(
-                    connection, generation, self.settings.index.m, self.settings.index.ef_construction
-                )
-                connection.commit()
+        steward.finish(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
         if written > SETTLE_FRACTION * self.report.chunks.total:
             with self.report.timed("index"):
@@ -181,21 +175,19 @@ class SyncRun(Run):
     def _index_is_due(self, connection: Connection) -> bool:
         """After a load, and when a run was killed between its load and its index. An empty table gets none: the
         first load would have to go through it."""
-        if self.report.chunks.embedded or self.report.chunks.reused:
+        if self.report.chunks.embedded or self.report.chunks.reused or self.report.documents.removed:
             return True
         generation = vectors.active_generation(connection)
-        return (
-            generation is not None
-            and not index.is_valid(connection, generation)
-            and vectors.has_any(connection, generation)
-        )
+        return generation is not None and bool(segments.unindexed(connection, generation))
 
     def _pass_through(self, connection: Connection, source: Source, todos: Sequence[Todo]) -> None:
         """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few parcels."""
         generation = self.active_generation(connection)
         self.report.space = generation.space.name
-        self._estimate(connection, generation.space, by_size(connection, source, todos), sampled=True)
-        connection.commit()
+        tokens = by_size(connection, source, todos)
+        self._estimate(connection, generation.space, tokens, sampled=True)
+        expected = tokens // max(self.settings.chunking.tokens * 2 // 3, 1)
+        load = steward.prepare(connection, generation, expected)
         postponed = 0
         with (
             isolated(self.settings.crawl.extract_timeout) as extract,
@@ -217,11 +209,12 @@ class SyncRun(Run):
             made = ahead(preparing, prepared_by, parcels(todos), PREPARERS + 1)
             for ready in ahead(embedding, supply.give, made, embedder.in_flight + 1):
                 with self.report.timed("store"):
-                    store.store_parcel(connection, source, generation, ready, self.recipe.name)
+                    load.add(store.store_parcel(connection, source, load.place, ready, self.recipe.name))
                 supply.stored(ready)
                 tally.stored(self.report, ready)
                 postponed += len(ready.postponed)
                 self.progress.advance(ready.parcel.files, ready.embedded + ready.reused)
+        steward.loaded(self, connection, load)
         tally.postponed(self.report, source, postponed, self.options.max_cost)
 
     @contextmanager

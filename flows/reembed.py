@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect import flow
@@ -17,27 +18,51 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 
-@flow(name="reembed", persist_result=False)
+def run_name() -> str:
+    """For the person who reads the list of runs."""
+    asked = flow_run.get_parameters()
+    if asked.get("rollback"):
+        return "reembed: back"
+    names = [str(asked[name]) for name in ("provider", "model", "dimensions") if asked.get(name)]
+    return f"reembed to {'/'.join(names)}" if names else "reembed"
+
+
+@flow(name="reembed", flow_run_name=run_name, persist_result=False)
 def reembed(
     provider: Literal["local", "openai"] | None = None,
     model: str | None = None,
     dimensions: int | None = None,
     *,
+    rollback: bool = False,
+    force: bool = False,
+    eval_file: str | None = None,
     max_cost: float | None = None,
 ) -> State[Any]:
-    """Embed every stored chunk with another model, then switch.
+    """Embed every stored chunk with another model, measure the new vectors, then switch.
 
     Args:
         provider: local, or openai for any OpenAI-compatible server; none of the three: as the settings say.
         model: the provider's name of the model.
         dimensions: fewer than the model's own, where it offers that.
+        rollback: go back to the vectors that were active before; the three above do not matter then.
+        force: switch whatever was measured.
+        eval_file: labelled queries of `pgfolio eval` on this worker's disk; with them nDCG@10 may not fall.
         max_cost: stop before spending more, in US dollars.
     """
     settings = with_model(load_settings(), provider, model, dimensions)
     options = Options(max_cost=max_cost, started_by=f"prefect {flow_run.get_name() or ''}".strip())
     with database(settings) as conninfo:
         try:
-            report = run_reembed(settings, conninfo, options, progress=watcher(), step=as_task)
+            report = run_reembed(
+                settings,
+                conninfo,
+                options,
+                rollback=rollback,
+                force=force,
+                labelled=Path(eval_file) if eval_file else None,
+                progress=watcher(),
+                step=as_task,
+            )
         except FailedError as error:
             publish("reembed", error.report)
             raise

@@ -1,35 +1,40 @@
-"""Moves the corpus to another embedding space while search stays up: a new generation is filled from the stored
-chunk text, indexed, and made the active one in one transaction; then the old one is dropped.
+"""Moves the corpus to another embedding space while search and syncs go on: a generation is filled from the stored
+chunk text, indexed, measured, and made the active one in one transaction. The old one stays for a way back.
 
-A killed run leaves its generation `building`; the next one goes on with it. Nothing here imports prefect.
+A killed run leaves its generation; the next one goes on with it. Nothing here imports prefect.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from flows.chunk import embedded_text
-from flows.embed import POSTPONED, BudgetSpentError, Refusal
-from flows.overlap import ahead, workers
+from config.models.base import ModelError
+from config.settings import ConfigError
+from flows import gate, steward, tally
+from flows.embed import BudgetSpentError
+from flows.fill import Filling
+from flows.forecast import seconds as forecast_seconds
+from flows.hold import without_syncs
 from flows.run import Options, Run, at_once
-from schema import index, sources, vectors
-from schema.connect import connect
+from schema import sources, vectors
 from schema.records import Problem
-from schema.sql import fetch_one, statement
+from schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from config.settings import Settings
-    from flows.embed import Embedder
     from flows.report import Report
     from flows.run import Progress, Step
     from schema.connect import Connection
     from schema.records import Generation, Space
 
-BATCH = 1024
+ROUNDS = 5
+"""Each is much shorter than the one before, unless syncs never end."""
+REST = 1000
+"""Chunks that may be embedded while syncs are kept away."""
 
 
 def run_reembed(
@@ -37,124 +42,211 @@ def run_reembed(
     conninfo: str,
     options: Options,
     *,
+    rollback: bool = False,
+    force: bool = False,
+    labelled: Path | None = None,
     progress: Progress | None = None,
     step: Step = at_once,
 ) -> Report:
-    """Bring all vectors into the space that the settings ask for. Raises FailedError; the old space then stays."""
-    run = Reembedding(settings, conninfo, options, progress)
+    """Bring all vectors into the space that the settings ask for, or `rollback` to the generation before.
+
+    `labelled` is a file of `pgfolio eval`; `force` switches whatever was measured. Raises FailedError; the old
+    generation then stays active, and what is done of the new one is kept.
+    """
+    run = Reembedding(settings, conninfo, options, progress, force=force, labelled=labelled)
     with run.recorded("reembed") as connection:
         if options.plan_only:
             run.plan(connection)
+        elif rollback:
+            run.back(connection, step)
         else:
             run.all(connection, step)
     return run.report
 
 
 class Reembedding(Run):
-    """The parts of a move from one space to another."""
+    """The parts of a move from one generation to another."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        conninfo: str,
+        options: Options,
+        progress: Progress | None = None,
+        *,
+        force: bool = False,
+        labelled: Path | None = None,
+    ) -> None:
+        super().__init__(settings, conninfo, options, progress)
+        self._force = force
+        self._labelled = labelled
+        self._opened = ExitStack()
+        self._filling: Filling | None = None
 
     def plan(self, connection: Connection) -> None:
-        """What would be embedded, and what it would cost; changes nothing."""
+        """What would be embedded, what it would cost and take; changes nothing."""
         space = self.wanted_space()
-        chunks, tokens = _whole(connection)
-        if not self._is_there(connection, space):
-            self.report.chunks.total, self.report.tokens = chunks, tokens
-            self.report.cost_usd = tokens * self.price(space) / 1_000_000
+        active = vectors.active_generation(connection)
+        there = active if active and active.space == space else vectors.generation_in(connection, space)
+        self.report.chunks.total = vectors.count_chunks(connection)
+        _, tokens = vectors.forecast(connection, space, there)
+        took = forecast_seconds(connection, self.settings, space, tokens)
+        estimate = tally.estimated(self.report, tokens, self.price(space), took, sampled=False)
+        self.report.tokens, self.report.cost_usd = estimate.tokens, estimate.cost_usd
+        self.report.space, self.report.plan = space.name, []
 
     def all(self, connection: Connection, step: Step) -> None:
-        space = self.wanted_space()
-        if self._is_there(connection, space):
-            return
-        with ExitStack() as held:
-            # No sync may write meanwhile: it would write to the old space only.
-            for source in sources.list_sources(connection):
-                held.enter_context(sources.owned(connection, source))
-            generation = self._building(connection, space)
-            step(f"embed into {space.name}", self.fill, connection, generation)
-            step("index", self.index_generation, connection, generation)
-            step("switch", self.switch, connection, generation)
+        with vectors.alone(connection), self._opened:
+            space = self.wanted_space()
+            self.report.space = space.name
+            active = vectors.active_generation(connection)
+            connection.commit()
+            if active is not None and active.space == space:  # chunks of an interrupted rollback, if any
+                step(f"complete {space.name}", self.catch_up, connection, active)
+            else:
+                generation = self._building(connection, space)
+                step(f"embed into {space.name}", self.catch_up, connection, generation)
+                step("index", self.index_generation, connection, generation)
+                if not self._force:
+                    step("measure", self.measure, connection, generation)
+                step("switch", self.switch, connection, generation)
+            self._end(connection)
 
-    def fill(self, connection: Connection, generation: Generation) -> None:
-        """Vectors for every chunk that lacks one, batch by batch, each in a transaction of its own."""
-        missing, _ = _missing(connection, generation)
+    def back(self, connection: Connection, step: Step) -> None:
+        """Switch to the generation before at once, then complete it. Raises NoWayBackError."""
+        with vectors.alone(connection), self._opened:
+            step("switch back", self.switch_back, connection)
+            generation = vectors.active_generation(connection)
+            connection.commit()
+            if generation is not None:
+                self.report.space = generation.space.name
+                step(f"complete {generation.space.name}", self.complete, connection, generation)
+            self._end(connection)
+
+    def catch_up(self, connection: Connection, generation: Generation) -> None:
+        """Vectors for every chunk that lacks one; syncs go on meanwhile and may add some, for the next round."""
+        missing = vectors.count_missing(connection, generation)
         connection.commit()
-        self.progress.begin(missing)
-        with (
-            self.embedder(generation) as embedder,
-            connect(self.conninfo, autocommit=True) as reader,
-            workers(embedder.in_flight, "embed") as pool,
-        ):
-            work = partial(self._embed, embedder, generation)
-            try:
-                for done in ahead(pool, work, _batches(reader, generation), embedder.in_flight + 1):
-                    self._add(connection, generation, done)
-                    if any(answer is POSTPONED for _, answer in done):
-                        raise BudgetSpentError(
-                            f"the next batch would cost more than the ${self.options.max_cost:.2f} allowed: the "
-                            "old space stays; what is done is kept, and the next reembed goes on from there"
-                        )
-            finally:
-                embedder.stop()
-
-    def _embed(self, embedder: Embedder, generation: Generation, batch: list[Any]) -> list[tuple[Any, Any]]:
-        """Each row of the batch with its vector or a Refusal."""
-        prefix = generation.space.document_prefix
-        texts = [prefix + embedded_text(row[4], row[3], row[2]) for row in batch]
-        with self.report.timed("embed"):
-            return list(zip(batch, embedder.embed(texts, [row[6] for row in batch]), strict=True))
+        for _ in range(ROUNDS if missing else 0):
+            self._fill(connection, generation)
+            before, missing = missing, vectors.count_missing(connection, generation)
+            connection.commit()
+            if missing <= REST or missing >= before:
+                return
 
     def index_generation(self, connection: Connection, generation: Generation) -> None:
-        self.progress.stage("building the index")
-        with self.report.timed("index"):
-            index.build(connection, generation, self.settings.index.m, self.settings.index.ef_construction)
-            connection.commit()
+        steward.finish(self, connection, generation)
+        connection.commit()
+
+    def measure(self, connection: Connection, generation: Generation) -> None:
+        """Raises GateError when the new generation is not good enough: it is kept ready."""
+        self.progress.stage("measuring the new vectors")
+        wanted, active = self.settings.index, vectors.active_generation(connection)
+        found = gate.measure(connection, self.conninfo, wanted, generation, active, self._labelled)
+        vectors.record_measured(connection, generation, asdict(found))
+        connection.commit()
+        if objections := gate.objections(found, wanted):
+            self._refuse(connection, generation, "; ".join(objections))
 
     def switch(self, connection: Connection, generation: Generation) -> None:
-        """One row in one transaction, and only if nothing is missing."""
-        old = vectors.active_generation(connection)
-        missing, _ = _missing(connection, generation)
-        if missing:
-            raise IncompleteError(
-                f"{missing} chunks have no vector in {generation.space.name}: the old space stays"
+        """While no sync runs: the rest, then one row in one transaction, and only if nothing is missing."""
+        for last in (False, False, True):
+            with without_syncs(connection, self.progress) as held:
+                missing = vectors.count_missing(connection, generation)
+                connection.commit()
+                if missing <= REST or last:
+                    self._fill(connection, generation)
+                    self._activate(connection, generation)
+                    break
+            self._fill(connection, generation)
+        if {source.id for source in sources.list_sources(connection)} - held:
+            self.complete(connection, generation)  # a first sync of a new source, begun in the old space
+
+    def switch_back(self, connection: Connection) -> None:
+        """Raises NoWayBackError."""
+        earlier = vectors.previous(connection)
+        if earlier is None:
+            raise NoWayBackError("there is no earlier generation to go back to: see `pgfolio status`")
+        vectors.activate(connection, earlier)
+        connection.commit()
+
+    def complete(self, connection: Connection, generation: Generation) -> None:
+        """Give an active generation what it lacks. It serves searches already: what cannot be done is a problem."""
+        try:
+            self.catch_up(connection, generation)
+            self.index_generation(connection, generation)
+            with without_syncs(connection, self.progress):  # those that began with the other generation
+                self._fill(connection, generation)
+        except (ModelError, ConfigError, BudgetSpentError, SourceBusyError) as error:
+            connection.rollback()
+            self.report.problem(Problem("", "embed", str(error)))
+        if missing := vectors.count_missing(connection, generation):
+            self.report.problem(
+                Problem(
+                    "",
+                    "embed",
+                    f"{missing:,} chunks have no vector in {generation.space.name}, so searches by meaning do not "
+                    "find them: `pgfolio verify --repair` embeds them",
+                )
+            )
+        connection.commit()
+
+    def _fill(self, connection: Connection, generation: Generation) -> None:
+        if self._filling is None:
+            missing = vectors.count_missing(connection, generation)
+            place = steward.prepare(connection, generation, missing).place if missing else generation
+            self._filling = self._opened.enter_context(Filling(self, place))
+        self._filling.once(connection)
+        if self._filling.postponed:
+            raise BudgetSpentError(
+                f"the next batch would cost more than the ${self.options.max_cost or 0:.2f} allowed: the "
+                "old space stays; what is done is kept, and the next reembed goes on from there"
+            )
+
+    def _activate(self, connection: Connection, generation: Generation) -> None:
+        missing = vectors.count_missing(connection, generation)
+        if missing and not self._force:
+            reasons = {problem.reason for problem in self.report.problems}
+            why = f" ({'; '.join(sorted(reasons)[:3])})" if reasons else ""
+            self._refuse(
+                connection, generation, f"{missing} chunks have no vector in {generation.space.name}{why}"
             )
         vectors.activate(connection, generation)
         connection.commit()
-        if old is not None and not vectors.drop_generation(connection, old):
-            name = old.space.name
-            self.report.problem(
-                Problem("", "store", f"the old space {name} is in use: the next reembed drops it")
-            )
-        self.report.chunks.total = _whole(connection)[0]
 
-    def _add(self, connection: Connection, generation: Generation, done: list[tuple[Any, Any]]) -> None:
-        rows = [(row[0], row[1], v) for row, v in done if not isinstance(v, Refusal) and v is not POSTPONED]
-        for row, answer in done:
-            if isinstance(answer, Refusal):
-                self.report.problem(Problem(f"chunk {row[0]}", "embed", answer.reason))
-        with self.report.timed("store"), connection.transaction():
-            vectors.add_vectors(connection, generation, rows)
-        self.report.chunks.embedded += len(rows)
-        self.progress.advance(len(rows), len(rows))
+    def _refuse(self, connection: Connection, generation: Generation, why: str) -> None:
+        vectors.set_state(connection, generation, "ready")
+        connection.commit()
+        raise gate.GateError(
+            f"{why}: the old space stays active, {generation.space.name} is kept ready; "
+            "`pgfolio reembed --force` switches all the same"
+        )
 
     def _building(self, connection: Connection, space: Space) -> Generation:
-        """The generation to fill: one that a killed run left in this space, or a new one."""
-        for left in vectors.generations(connection, "retired"):
-            vectors.drop_generation(connection, left)
-        for left in vectors.generations(connection, "building"):
-            if left.space == space:
-                return left
-            vectors.drop_generation(connection, left)
-        generation = vectors.create_generation(connection, space, "building")
+        """The generation to fill: one that is there of this space, or a new one. Others that were begun make room."""
+        for left in vectors.generations(connection, "building", "ready"):
+            if left.space != space:
+                vectors.set_state(connection, left, "retired")
+        found = vectors.generation_in(connection, space)
+        if found is None:
+            generation = vectors.create_generation(connection, space, "building")
+        else:
+            vectors.set_state(connection, found, "building")
+            generation = vectors.generations(connection, "building")[0]
         connection.commit()
         return generation
 
-    def _is_there(self, connection: Connection, space: Space) -> bool:
-        active = vectors.active_generation(connection)
-        return active is not None and active.space == space
+    def _end(self, connection: Connection) -> None:
+        self.report.chunks.total = vectors.count_chunks(connection)
+        connection.commit()
+        for left in vectors.drop_expired(connection, self.settings.index.keep_generations_days):
+            self.report.problem(
+                Problem("", "store", f"the old space {left.space.name} is in use: the next run drops it")
+            )
 
 
-class IncompleteError(Exception):
-    """The new space lacks vectors; the old one stays active."""
+class NoWayBackError(Exception):
+    """A rollback without an earlier generation."""
 
 
 def with_model(
@@ -167,25 +259,3 @@ def with_model(
         update={"provider": provider or "auto", "model": model or "", "dimensions": dimensions}
     )
     return settings.model_copy(update={"embedding": wanted})
-
-
-def _batches(reader: Connection, generation: Generation) -> Iterator[list[Any]]:
-    after = 0
-    while True:
-        rows = reader.execute(
-            statement("chunks_without_vector", generation), {"after": after, "limit": BATCH}
-        ).fetchall()
-        if not rows:
-            return
-        yield rows
-        after = rows[-1][0]
-
-
-def _missing(connection: Connection, generation: Generation) -> tuple[int, int]:
-    row = fetch_one(connection, "count_missing_vectors", generation=generation)
-    return row[0], row[1]
-
-
-def _whole(connection: Connection) -> tuple[int, int]:
-    row = fetch_one(connection, "count_all_chunks")
-    return row[0], row[1]

@@ -18,7 +18,7 @@ from flows.fill import fill
 from flows.pipeline import run_sync
 from flows.run import FailedError, Options, Quiet, Run
 from flows.verify import Verification, WrongChunk, examine, hash_known, run_verify
-from schema import index, sources, vectors
+from schema import index, segments, sources, vectors
 from schema import repair as mending
 from schema import verify as stored
 from schema.connect import connect
@@ -229,18 +229,20 @@ class Repair:
         return self._run.active_generation(self._connection)
 
     def _mend_index(self, generation: Generation, *, rebuild: bool) -> None:
-        due = not index.is_valid(self._connection, generation) and vectors.has_any(
-            self._connection, generation
-        )
+        wanted = self._settings.index
+        due = segments.unindexed(self._connection, generation)
+        if rebuild:
+            due = [
+                member
+                for member in segments.members(self._connection, generation)
+                if segments.has_any(self._connection, member)
+            ]
         self._connection.commit()
-        if not rebuild and not due:
-            return
-        self._progress.stage("building the index")
-        mending.drop_index(self._conninfo, generation)
-        index.build(
-            self._connection, generation, self._settings.index.m, self._settings.index.ef_construction
-        )
-        self._connection.commit()
+        for member in due:
+            self._progress.stage("building the index")
+            mending.drop_index(self._conninfo, member)
+            index.build(self._connection, member, wanted.m, wanted.ef_construction)
+            self._connection.commit()
 
     def _count(self, report: Report) -> None:
         self.embedded += report.chunks.embedded

@@ -65,6 +65,8 @@ class Report:
     """Before anything was embedded; of a plan the same as `tokens` and `cost_usd`."""
     embedding: dict[str, float] = field(default_factory=dict)
     """Seconds with a request under way or due; of these held back by the rate limit; waiting for a retry."""
+    index: dict[str, Any] = field(default_factory=dict)
+    """What each way of indexing the new vectors was predicted to take, in seconds, and what it took."""
     plan: list[dict[str, Any]] | None = None
     """Of a plan: what would become of each document that does not stay as it is."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -105,6 +107,7 @@ class Report:
             **self.as_json(),
             **self._estimate(),
             **({"space": self.space} if self.space else {}),
+            **({"index": self.index} if self.index else {}),
             **({"embedding": {k: round(v, 3) for k, v in self.embedding.items()}} if self.embedding else {}),
         }
 

@@ -43,11 +43,12 @@ class Ready:
 
 def store_parcel(
     connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
-) -> None:
+) -> documents.Written:
     """One transaction: documents, chunks, vectors, ledger; then what was touched and what failed."""
+    written = documents.Written()
     with connection.transaction():
         if ready.storables:
-            documents.store(connection, source, generation, ready.storables, recipe)
+            written = documents.store(connection, source, generation, ready.storables, recipe)
         if ready.parcel.touched:
             touched = [(item.todo.entry.path, item.signature) for item in ready.parcel.touched]
             ledger.touch(connection, source, touched)
@@ -67,6 +68,7 @@ def store_parcel(
             vectors.keep(connection, generation, ready.spare)
         if ready.release:
             vectors.release(connection, generation, ready.release)
+    return written
 
 
 def move(connection: Connection, source: Source, moves: Sequence[Move], looked_at_ns: int) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.chunk import embedded_text
 from flows.run import Quiet
+from schema import segments, vectors
 from schema import verify as stored
 from schema.verify import Finding
 
@@ -207,17 +208,20 @@ def _indexes(
     for generation in generations:
         if generation.state != "active":
             continue
-        found = stored.index_finding(reader, generation)
-        if found is None and stored.has_index(reader, generation):
+        well = True
+        for member in segments.members(reader, generation):
+            found = stored.index_finding(reader, member)
+            well = well and found is None
+            if found is not None and not (found.kind == "index_missing" and result.syncing):
+                yield found
+        if well and vectors.has_any(reader, generation):
             looked_up, lost = stored.look_up_sample(reader, generation)
             result.checked |= {"looked_up": looked_up, "not_found": lost}
             if lost > stored.TOLERATED * looked_up:
-                found = Finding(
+                yield Finding(
                     "index_incomplete",
                     path=generation.index,
                     generation_id=generation.id,
                     expected=str(looked_up),
                     found=str(lost),
                 )
-        if found is not None and not (found.kind == "index_missing" and result.syncing):
-            yield found

@@ -31,6 +31,8 @@ THREADS = 32
 KEPT = 1000
 """Vectors of the latest questions: a client that pages or refines asks the same one again."""
 
+LOADED = 2
+"""Spaces whose model stays loaded: after a switch, the one that a rollback goes back to."""
 
 SHORT = 400
 """Characters of a question that the local model embeds at once."""
@@ -84,6 +86,8 @@ class ActiveSpaces:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="model")
         self._lock = asyncio.Lock()
         self._current: ActiveSpace | None = None
+        self._loaded: OrderedDict[int, ActiveSpace] = OrderedDict()
+        """By generation, the one used last at the end."""
 
     async def current(self) -> ActiveSpace | None:
         """The active space, or None while nothing was ever synced. Raises ConfigError or a ModelError."""
@@ -105,9 +109,16 @@ class ActiveSpaces:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, generation: Generation) -> ActiveSpace:
+        if (known := self._loaded.get(generation.id)) is not None and known.generation == generation:
+            self._loaded.move_to_end(generation.id)
+            return known
         load = partial(_model, self._settings, generation.space)
         model = await asyncio.get_running_loop().run_in_executor(self._threads, load)
-        return ActiveSpace(generation, model, self._threads)
+        made = ActiveSpace(generation, model, self._threads)
+        self._loaded[generation.id] = made
+        if len(self._loaded) > LOADED:
+            self._loaded.popitem(last=False)
+        return made
 
 
 def _model(settings: Settings, space: Space) -> EmbeddingModel:

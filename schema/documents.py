@@ -6,6 +6,7 @@ written: a chunk whose text is as it was keeps its row and its vector, so that t
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,14 @@ class Storable:
     document_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Vectors, and the seconds that they alone took: most of them are the live index's."""
+
+    vectors: int = 0
+    seconds: float = 0.0
+
+
 @dataclass(slots=True)
 class _Row:
     """A chunk's place in its document, and its stored row where it has one."""
@@ -49,8 +58,8 @@ def store(
     generation: Generation,
     batch: Sequence[Storable],
     recipe: str,
-) -> int:
-    """Write a batch: documents, chunks, vectors, and the ledger last. Returns how many vectors were written.
+) -> Written:
+    """Write a batch: documents, chunks, vectors, and the ledger last.
 
     A new chunk must bring its vector; one that its document already has need not.
     """
@@ -59,14 +68,16 @@ def store(
     rows = _place_chunks(connection, generation, batch, ids, languages)
     new = [row for row in rows if not row.stored]
     _copy_chunks(connection, source, new, languages)
+    began = time.perf_counter()
     vectors.add_vectors(
         connection,
         generation,
         [(row.id, source.collection_id, _vector(row.item)) for row in new],
     )
+    took = time.perf_counter() - began
     written = [(ids[i], item.document, len(item.chunks)) for i, item in enumerate(batch)]
     ledger.record(connection, source, written, recipe)
-    return len(new)
+    return Written(len(new), took)
 
 
 def _write_documents(

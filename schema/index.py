@@ -1,4 +1,4 @@
-"""The HNSW index of a generation: is it there, and building it once the data is in."""
+"""The HNSW index of a generation, or of one of its segments: is it there, and building it once the data is in."""
 
 from __future__ import annotations
 
@@ -31,8 +31,13 @@ def state(connection: Connection, generation: Generation) -> IndexState | None:
     return None if row is None else IndexState(*row)
 
 
+def rows(connection: Connection, generation: Generation) -> int:
+    """Vectors of all segments."""
+    return int(fetch_one(connection, "count_vectors", generation=generation)[0])
+
+
 def is_valid(connection: Connection, generation: Generation) -> bool:
-    """Whether there is an index that searches can use."""
+    """Whether the segment has an index that searches can use."""
     found = state(connection, generation)
     return found is not None and found.valid
 
@@ -44,7 +49,7 @@ def build(connection: Connection, generation: Generation, m: int, ef_constructio
     create = text.format(m=sql.Literal(m), ef_construction=sql.Literal(ef_construction))
     with connection.transaction():
         connection.execute(statement("drop_index", generation))
-        rows = fetch_one(connection, "count_vectors", generation=generation)[0]
+        rows = fetch_one(connection, "segment_size", generation=generation)[0]
         memory = max(int(rows * _row_bytes(generation, m) * 1.25), LEAST_MEMORY)
         connection.execute(statement("prepare_index_build"), {"memory_kb": memory // 1024})
         try:

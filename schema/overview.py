@@ -8,37 +8,64 @@ from schema import index, runs, vectors
 from schema.sql import statement
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from schema.connect import Connection
+    from schema.records import Generation
 
 MEGABYTE = 1024 * 1024
 
 
-def overview(connection: Connection, *, problems: int = 1000) -> dict[str, Any]:
+def overview(
+    connection: Connection, *, problems: int = 1000, keep_generations_days: int | None = None
+) -> dict[str, Any]:
     """Plain values, ready for JSON; at most so many problems."""
     names = ("name", "root", "collection", "documents", "chunks", "failed", "synced_at")
     rows = connection.execute(statement("source_counts")).fetchall()
     return {
         "sources": [dict(zip(names, row, strict=True)) for row in rows],
-        "generations": _generations(connection),
+        "generations": generations(connection, keep_generations_days),
         "runs": [_run(run) for run in runs.last(connection)],
         "problems": _problems(connection, problems),
     }
 
 
-def _generations(connection: Connection) -> list[dict[str, Any]]:
-    shown = []
-    for generation in vectors.generations(connection, "building", "ready", "active", "retired"):
-        state = index.state(connection, generation)
-        row = connection.execute(statement("count_vectors", generation)).fetchone()
-        shown.append(
-            {
-                "space": generation.space.name,
-                "state": generation.state,
-                "vectors": row[0] if row else 0,
-                "index": "none" if state is None else "valid" if state.valid else "invalid",
-                "index_mb": round(state.bytes / MEGABYTE, 1) if state else 0,
-            }
-        )
+def generations(connection: Connection, keep_days: int | None = None) -> list[dict[str, Any]]:
+    """Each with its index, what was measured of it before it became active, and, if it is retired, since when and,
+    by the setting `keep_days`, until when it is kept for a rollback."""
+    rows = connection.execute(statement("generation_notes"), {"days": keep_days or 0})
+    notes = {row[0]: row[1:] for row in rows}
+    return [
+        _generation(connection, generation, *notes[generation.id], keeps=keep_days is not None)
+        for generation in vectors.generations(connection, "building", "ready", "active", "retired")
+        if generation.id in notes
+    ]
+
+
+def _generation(
+    connection: Connection,
+    generation: Generation,
+    measured: dict[str, Any],
+    retired_at: datetime | None,
+    kept_until: datetime | None,
+    *,
+    keeps: bool,
+) -> dict[str, Any]:
+    state = index.state(connection, generation)
+    row = connection.execute(statement("count_vectors", generation)).fetchone()
+    shown: dict[str, Any] = {
+        "space": generation.space.name,
+        "state": generation.state,
+        "vectors": row[0] if row else 0,
+        "index": "none" if state is None else "valid" if state.valid else "invalid",
+        "index_mb": round(state.bytes / MEGABYTE, 1) if state else 0,
+    }
+    if measured:
+        shown["measured"] = {name: value for name, value in measured.items() if value is not None}
+    if retired_at is not None:
+        shown["retired_at"] = retired_at.isoformat(timespec="seconds")
+    if kept_until is not None and keeps:
+        shown["kept_until"] = kept_until.isoformat(timespec="seconds")
     return shown
 
 

@@ -114,14 +114,22 @@ class Generation:
     id: int
     space: Space
     state: Literal["building", "ready", "active", "retired"]
+    segment: int = 0
+    """Where new vectors go: 0 is the table itself, others are tables that inherit from it (schema/segments.py)."""
 
     @property
     def table(self) -> str:
+        """What is read: a query sees the vectors of all segments."""
         return f"vectors_{self.id}"
 
     @property
+    def segment_table(self) -> str:
+        return f"{self.table}_s{self.segment}" if self.segment else self.table
+
+    @property
     def index(self) -> str:
-        return f"{self.table}_hnsw"
+        """The segment's."""
+        return f"{self.segment_table}_hnsw"
 
 
 @dataclass(frozen=True, slots=True)

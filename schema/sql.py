@@ -25,12 +25,14 @@ def names() -> list[str]:
 
 @cache
 def statement(name: str, generation: Generation | None = None) -> sql.Composed:
-    """The statement, with `{vectors}` and `{index}` standing for the generation's table and index."""
+    """The statement, with `{vectors}` standing for the generation's table, `{segment}` and `{index}` for the one that
+    new vectors go to and its index."""
     text = sql.SQL(getattr(_QUERIES, name).sql)
     if generation is None:
         return text.format()
     return text.format(
         vectors=sql.Identifier(generation.table),
+        segment=sql.Identifier(generation.segment_table),
         index=sql.Identifier(generation.index),
         dimensions=sql.Literal(generation.space.dimensions),
     )

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psycopg
 from pgvector import HalfVector
+from psycopg.types.array import ListBinaryDumper
+from psycopg.types.json import Jsonb
 
 from schema.records import Generation, Space
 from schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from schema.connect import Connection
 
@@ -23,6 +26,18 @@ LOCK = 0x67656E  # "gen"
 DROP_ATTEMPTS = 100
 PAGE_BYTES = 8000
 """What a row may take to stay within one page of a table."""
+
+
+class ReembedBusyError(Exception):
+    """Another reembed is running."""
+
+
+class GenerationGoneError(Exception):
+    """A generation that was to become active was dropped meanwhile."""
+
+
+class _InBinary(list[HalfVector]):
+    """Sent in binary: psycopg sends other lists as text, 60 times slower for vectors."""
 
 
 def active_generation(connection: Connection) -> Generation | None:
@@ -55,23 +70,80 @@ def create_generation(connection: Connection, space: Space, state: str) -> Gener
 
 
 def activate(connection: Connection, generation: Generation) -> None:
-    """The switch: readers see the old generation before the commit and the new one after it."""
+    """The switch: readers see the old generation before the commit and the new one after it. The old one is retired.
+    Raises GenerationGoneError."""
     for old in generations(connection, "active"):
-        connection.execute(statement("set_generation_state"), {"id": old.id, "state": "retired"})
-    connection.execute(statement("set_generation_state"), {"id": generation.id, "state": "active"})
+        set_state(connection, old, "retired")
+    if not set_state(connection, generation, "active"):
+        raise GenerationGoneError(f"the vectors of {generation.space.name} were dropped meanwhile")
+
+
+def set_state(connection: Connection, generation: Generation, state: str) -> bool:
+    """False: it is not there any more."""
+    values = {"id": generation.id, "state": state}
+    return connection.execute(statement("set_generation_state"), values).rowcount == 1
+
+
+@contextmanager
+def alone(connection: Connection) -> Iterator[None]:
+    """Inside, nobody else moves the corpus. Raises ReembedBusyError."""
+    free = fetch_one(connection, "lock_reembed")[0]
+    connection.commit()
+    if not free:
+        raise ReembedBusyError("another reembed is running: wait until it is done")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.rollback()
+            connection.execute(statement("unlock_reembed"))
+            connection.commit()
+
+
+def generation_in(connection: Connection, space: Space) -> Generation | None:
+    """Vectors in this space that are there but not in use: of a killed run, of a gate that failed, of a time when
+    the space was active. The most complete are taken up again."""
+    found = [g for g in generations(connection, "building", "ready", "retired") if g.space == space]
+    return min(found, key=lambda g: ("building", "ready", "retired").index(g.state), default=None)
+
+
+def previous(connection: Connection) -> Generation | None:
+    """The generation that was active before and is still there."""
+    row = connection.execute(statement("previous_generation")).fetchone()
+    retired = {generation.id: generation for generation in generations(connection, "retired")}
+    return None if row is None else retired.get(row[0])
+
+
+def drop_expired(connection: Connection, days: int) -> list[Generation]:
+    """Drop generations that were retired so many days ago, each in a transaction of its own. Returns those that were
+    in use all the time: the next call tries again."""
+    expired = {row[0] for row in connection.execute(statement("expired_generations"), {"days": days})}
+    retired = [g for g in generations(connection, "retired") if g.id in expired] if expired else []
+    connection.commit()
+    return [generation for generation in retired if not drop_generation(connection, generation)]
+
+
+def record_measured(connection: Connection, generation: Generation, measured: Mapping[str, Any]) -> None:
+    """What was measured of a generation before it was to become active."""
+    values = {"id": generation.id, "measured": Jsonb(dict(measured))}
+    connection.execute(statement("record_measured"), values)
 
 
 def drop_generation(connection: Connection, generation: Generation) -> bool:
     """Drop a generation that nobody needs, in a transaction of its own. False: it was in use all the time.
 
     Its foreign key makes the drop lock `chunks` too, and readers take both in their own order: a drop that waits
-    could deadlock with them, or hold them all up. So it gives way, and tries again.
+    could deadlock with them, or hold them all up. So it gives way, and tries again. One whose state is another by
+    now is left alone: a rollback may just have made it the active one.
     """
     connection.commit()
     for _ in range(DROP_ATTEMPTS):
         try:
             with connection.transaction():
                 connection.execute("set local lock_timeout = '200ms'")
+                state = connection.execute(statement("lock_generation"), {"id": generation.id}).fetchone()
+                if state is not None and state[0] != generation.state:
+                    return True
                 connection.execute(statement("drop_vectors", generation))
                 connection.execute(statement("delete_generation"), {"id": generation.id})
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
@@ -79,6 +151,48 @@ def drop_generation(connection: Connection, generation: Generation) -> bool:
         else:
             return True
     return False
+
+
+def place(connection: Connection, generation: Generation, made: Mapping[bytes, np.ndarray]) -> int:
+    """Give each text's vector of shape (dimensions,), float32, to every chunk that has the text and lacks one, while
+    syncs go on. Keys are hashes of the texts as embedded. Returns how many chunks got theirs."""
+    values = {
+        "hashes": list(made),
+        "embeddings": _InBinary(HalfVector(vector) for vector in made.values()),
+        "generation": generation.id,
+    }
+    cursor = connection.cursor()
+    cursor.adapters.register_dumper(_InBinary, ListBinaryDumper)
+    row = cursor.execute(statement("place_vectors", generation), values).fetchone()
+    return int(row[0]) if row else 0
+
+
+def place_stored(connection: Connection, generation: Generation, page: int) -> Iterator[int]:
+    """Give chunks that lack a vector those that are stored or kept for the same text. Each page is a transaction;
+    yields how many chunks got theirs."""
+    after: int | None = 0
+    while after is not None:
+        values = {"after": after, "limit": page, "generation": generation.id}
+        after, placed = fetch_one(connection, "place_stored_vectors", values, generation)
+        connection.commit()
+        yield int(placed)
+
+
+def count_missing(connection: Connection, generation: Generation) -> int:
+    """Chunks that have no vector in this generation."""
+    return int(fetch_one(connection, "count_missing_vectors", generation=generation)[0])
+
+
+def count_chunks(connection: Connection) -> int:
+    return int(fetch_one(connection, "count_all_chunks")[0])
+
+
+def forecast(connection: Connection, space: Space, generation: Generation | None) -> tuple[int, int]:
+    """Texts and their tokens that would have to be embedded for a space, of which `generation` has some."""
+    found = connection.execute(statement("find_space"), asdict(space)).fetchone()
+    name = "forecast_all_texts" if generation is None else "forecast_lacking_texts"
+    texts, tokens = fetch_one(connection, name, {"space_id": found[0] if found else None}, generation)
+    return int(texts), int(tokens)
 
 
 def has_any(connection: Connection, generation: Generation) -> bool:

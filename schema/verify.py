@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from schema import vectors
+from schema import segments, vectors
 from schema.connect import connect
 from schema.search import EF_SEARCH_MAXIMUM
 from schema.sql import fetch_one, statement
@@ -179,16 +179,16 @@ def tables(connection: Connection, *states: str) -> tuple[list[Generation], list
 
 
 def index_finding(connection: Connection, generation: Generation) -> Finding | None:
-    """What the catalog says against the HNSW index; None where it is well, or there is nothing to index."""
+    """What the catalog says against the HNSW index of a segment; None where it is well, or there is nothing to index."""
     row = connection.execute(statement("verify_index"), {"name": generation.index}).fetchone()
     made: dict[str, Any] = {"path": generation.index, "generation_id": generation.id}
     if row is None:
-        needed = vectors.has_any(connection, generation) and not _index_on_its_way(connection, generation)
+        needed = segments.has_any(connection, generation) and not _index_on_its_way(connection, generation)
         return Finding("index_missing", **made) if needed else None
     table, valid, method, column, operators = row
     if not valid:
         return Finding("index_invalid", **made)
-    wanted = (generation.table, "hnsw", "embedding", "halfvec_cosine_ops")
+    wanted = (generation.segment_table, "hnsw", "embedding", "halfvec_cosine_ops")
     if (table, method, column, operators) != wanted:
         return Finding(
             "index_wrong",
@@ -197,10 +197,6 @@ def index_finding(connection: Connection, generation: Generation) -> Finding | N
             found=_described(table, method, column, operators),
         )
     return None
-
-
-def has_index(connection: Connection, generation: Generation) -> bool:
-    return connection.execute(statement("verify_index"), {"name": generation.index}).fetchone() is not None
 
 
 def lexemes_finding(connection: Connection) -> Finding | None:
@@ -255,7 +251,7 @@ def texts(connection: Connection, most: int = TEXT_BATCH) -> Iterator[tuple[list
 def _index_on_its_way(connection: Connection, generation: Generation) -> bool:
     """Whether the index is being built, or was since the snapshot: a sync builds it when it owns no source any
     more."""
-    values = {"name": generation.index, "table": generation.table}
+    values = {"name": generation.index, "table": generation.segment_table}
     return bool(fetch_one(connection, "index_on_its_way", values)[0])
 
 

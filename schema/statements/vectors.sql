@@ -22,8 +22,41 @@ returning id;
 -- name: set_generation_state!
 -- Building, ready, active, retired.
 update generations
-set state = :state, activated_at = case when :state = 'active' then now() else activated_at end
+set state = :state,
+    activated_at = case when :state = 'active' then now() else activated_at end,
+    retired_at = case when :state = 'retired' then now() end
 where id = :id;
+
+-- name: lock_generation
+-- Its state, which stays until the end of the transaction.
+select state from generations where id = :id for update;
+
+-- name: previous_generation
+-- The one that was active before, which a rollback goes back to.
+select id from generations
+where state = 'retired' and activated_at is not null
+order by retired_at desc, id desc
+limit 1;
+
+-- name: expired_generations
+-- Retired ones whose way back is closed.
+select id from generations where state = 'retired' and retired_at <= now() - make_interval(days => :days);
+
+-- name: record_measured!
+-- What was measured of a generation before it was to become active.
+update generations set measured = :measured where id = :id;
+
+-- name: generation_notes
+-- What was measured of each generation, and since and until when a retired one is kept.
+select id, measured, retired_at, retired_at + make_interval(days => :days) from generations;
+
+-- name: lock_reembed
+-- True when no other session moves the corpus: 6776174 is "gen".
+select pg_try_advisory_lock(6776174, 1);
+
+-- name: unlock_reembed
+-- Another may now.
+select pg_advisory_unlock(6776174, 1);
 
 -- name: create_vectors!
 -- The generation's table: narrow, so that nothing but a vector's own change touches its index.
@@ -39,7 +72,7 @@ alter table {vectors} alter column embedding set storage plain;
 
 -- name: drop_vectors!
 -- A generation that nobody reads any more.
-drop table if exists {vectors};
+drop table if exists {vectors} cascade;
 
 -- name: delete_generation!
 -- Forget a generation whose table is gone.
@@ -47,7 +80,84 @@ delete from generations where id = :id;
 
 -- name: copy_vectors!
 -- New vectors.
-copy {vectors} (chunk_id, collection_id, embedding) from stdin (format binary);
+copy {segment} (chunk_id, collection_id, embedding) from stdin (format binary);
+
+-- name: place_vectors
+-- New vectors by the hash of the text as embedded: every chunk that has the text and lacks its vector gets it. A
+-- chunk that a sync deletes just now is passed over, for two that wait for each other's rows could deadlock. What no
+-- chunk could take is kept: it is paid for.
+with given as (
+    select * from unnest(:hashes::bytea[], :embeddings::halfvec[]) as t (hash, embedding)
+), chosen as (
+    select c.id, c.collection_id, c.hash, g.embedding
+    from given g join chunks c on c.hash = g.hash
+    where not exists (select from {vectors} v where v.chunk_id = c.id)
+    for key share of c skip locked
+), placed as (
+    insert into {segment} (chunk_id, collection_id, embedding)
+    select id, collection_id, embedding from chosen
+    on conflict (chunk_id) do nothing
+    returning chunk_id
+), kept as (
+    insert into kept_vectors (space_id, hash, embedding)
+    select (select space_id from generations where id = :generation), g.hash, g.embedding
+    from given g
+    where not exists (select from chosen where chosen.hash = g.hash)
+    on conflict (space_id, hash) do update set kept_at = now()
+)
+select count(*) from placed;
+
+-- name: place_stored_vectors
+-- Chunks of one page that lack a vector and whose text has one, stored or kept, in this generation's space: they get
+-- it. Answers the page's last id, or null after the last page, and how many got one.
+with lacking as (
+    select c.id, c.collection_id, c.hash
+    from chunks c
+    where c.id > :after and not exists (select from {vectors} v where v.chunk_id = c.id)
+    order by c.id
+    limit :limit
+    for key share of c skip locked
+), known as (
+    select t.hash, coalesce(
+        (select v.embedding from chunks o join {vectors} v on v.chunk_id = o.id where o.hash = t.hash limit 1),
+        (select k.embedding from kept_vectors k
+         where k.hash = t.hash and k.space_id = (select space_id from generations where id = :generation))
+    ) as embedding
+    from (select distinct hash from lacking) t
+), placed as (
+    insert into {segment} (chunk_id, collection_id, embedding)
+    select l.id, l.collection_id, k.embedding
+    from lacking l join known k on k.hash = l.hash
+    where k.embedding is not null
+    on conflict (chunk_id) do nothing
+    returning chunk_id
+), released as (
+    delete from kept_vectors k using known f
+    where k.hash = f.hash and f.embedding is not null
+      and k.space_id = (select space_id from generations where id = :generation)
+)
+select (select max(id) from lacking), (select count(*) from placed);
+
+-- name: find_space
+-- The space's id, if it was ever used.
+select id from spaces
+where provider = :provider and model = :model and dimensions = :dimensions and shortened = :shortened
+  and query_prefix = :query_prefix and document_prefix = :document_prefix and storage = :storage;
+
+-- name: forecast_all_texts
+-- Texts that no vector is kept for in a space, each once, and their tokens.
+select count(*), coalesce(sum(t.tokens), 0)
+from (select distinct on (hash) hash, tokens from chunks) t
+where not exists (select from kept_vectors k where k.hash = t.hash and k.space_id = :space_id::integer);
+
+-- name: forecast_lacking_texts
+-- The same of a generation that has vectors already.
+select count(*), coalesce(sum(t.tokens), 0)
+from (select c.hash, min(c.tokens) as tokens
+      from chunks c left join {vectors} v on v.chunk_id = c.id
+      group by c.hash
+      having count(v.chunk_id) = 0) t
+where not exists (select from kept_vectors k where k.hash = t.hash and k.space_id = :space_id::integer);
 
 -- name: reuse_vectors
 -- Vectors of texts by the hash of the text as embedded, in this generation's space only: those of stored chunks, and
@@ -132,7 +242,7 @@ select count(*) from {vectors};
 
 -- name: create_index!
 -- The HNSW index, by cosine.
-create index if not exists {index} on {vectors} using hnsw (embedding halfvec_cosine_ops)
+create index if not exists {index} on {segment} using hnsw (embedding halfvec_cosine_ops)
 with (m = {{m}}, ef_construction = {{ef_construction}});
 
 -- name: prepare_index_build

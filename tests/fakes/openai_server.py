@@ -208,7 +208,20 @@ class FakeOpenAI:
             "first_tokens": admitted[0].tokens if admitted else 0,
             "seconds": admitted[-1].at - admitted[0].at if admitted else 0.0,
             "most_in_a_window": self.most_in_a_window(self.allowance.window),
+            "texts": len(self.answered),
         }
+
+    def paid_twice(self) -> int:
+        """Requests for embeddings with a text that the same model had been asked for before."""
+        seen: set[tuple[str, str]] = set()
+        twice = 0
+        with self._lock:
+            admitted = list(self.admitted)
+        for request in admitted:
+            texts = {(str(request.body.get("model")), text) for text in request.texts}
+            twice += not texts.isdisjoint(seen)
+            seen |= texts
+        return twice
 
     def chats(self) -> list[dict[str, Any]]:
         """The bodies of all chat requests."""
@@ -285,6 +298,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/models":
             names = [*DIMENSIONS, *CHAT_MODELS]
             self._json(200, {"object": "list", "data": [{"id": n, "object": "model"} for n in names]})
+        elif self.path == "/paid-twice":
+            self._json(200, {"requests": self.fake.paid_twice()})
         elif self.path == "/stats":
             self._json(200, self.fake.stats())
         else:

@@ -207,13 +207,28 @@ def test_reembedding_moves_the_corpus_to_another_space_and_back(
     there = run_reembed(hosted_settings, conninfo, Options())
     assert (there.status, there.chunks.embedded) == ("complete", 30)
     with connect(conninfo) as connection:
-        assert [g.space.provider for g in vectors.generations(connection, "active", "retired")] == ["openai"]
-        assert connection.execute(
-            "select count(*) from pg_class where relname ~ '^vectors_.*_hnsw$'"
-        ).fetchone() == (1,)
+        found = [(g.space.provider, g.state) for g in vectors.generations(connection, "active", "retired")]
+    assert found == [("openai", "active"), ("local", "retired")]
     back = run_reembed(local, conninfo, Options())
-    assert back.chunks.embedded == 30
+    assert (back.status, back.chunks.embedded) == ("complete", 0)
     assert run_reembed(local, conninfo, Options()).chunks.embedded == 0
+    assert len(openai_server.embedded()) == 30
+
+
+def test_a_move_that_keeps_nothing_leaves_one_table_with_its_index(
+    hosted: Make, source: Source, new_settings: Make
+) -> None:
+    settings = hosted()
+    conninfo = _conninfo(settings)
+    run_sync(new_settings(database_url=conninfo), conninfo, [source], Options())
+    wanted = settings.index.model_copy(update={"keep_generations_days": 0})
+    run_reembed(settings.model_copy(update={"index": wanted}), conninfo, Options())
+    with connect(conninfo) as connection:
+        assert [g.space.provider for g in vectors.generations(connection, "active", "retired")] == ["openai"]
+        tables = connection.execute(
+            "select count(*) from pg_class where relname ~ '^vectors_[0-9]+(_hnsw)?$'"
+        )
+        assert tables.fetchone() == (2,)
 
 
 def test_a_failed_move_leaves_the_old_space_active(

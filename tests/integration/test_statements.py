@@ -14,7 +14,10 @@ from schema.records import Generation, Space
 from schema.sql import names, statement
 
 STATEMENTS = Path(__file__).resolve().parents[2] / "schema" / "statements"
-LITERALS = {name: sql.Literal(10) for name in ("limit", "m", "ef_construction")}
+LITERALS = {
+    **{name: sql.Literal(10) for name in ("limit", "m", "ef_construction")},
+    "into": sql.Identifier("vectors_1"),
+}
 """What some statements take as text, for their plan's sake."""
 
 
@@ -27,7 +30,9 @@ def generation(conninfo: str) -> Generation:
 def queries() -> list[str]:
     """Statements that PostgreSQL can prepare; running a sync covers the others."""
     text = "".join(file.read_text() for file in STATEMENTS.glob("*.sql"))
-    other = set(re.findall(r"-- name: (\w+)!?\n(?:--.*\n)+(?:copy|create|alter|drop|analyze)\b", text))
+    other = set(
+        re.findall(r"-- name: (\w+)!?\n(?:--.*\n)+(?:copy|create|alter|drop|analyze|truncate|lock)\b", text)
+    )
     return [name for name in names() if name not in other]
 
 

@@ -1,0 +1,91 @@
+"""The gate that a new generation passes before searches use it: recall of its index against an exact scan, and nDCG
+on labelled queries against the old generation. That every chunk has its vector is for the switch itself to see."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from config.settings import child_environment
+from schema import recall
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from config.settings import Index
+    from schema.connect import Connection
+    from schema.records import Generation
+
+
+class GateError(Exception):
+    """The new generation is not as good as it must be; the old one stays active."""
+
+
+class EvaluationError(Exception):
+    """The labelled queries could not be evaluated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """None: not measured."""
+
+    recall: float | None = None
+    ndcg_before: float | None = None
+    ndcg: float | None = None
+
+
+def measure(
+    connection: Connection,
+    conninfo: str,
+    wanted: Index,
+    generation: Generation,
+    active: Generation | None,
+    labelled: Path | None,
+) -> Measured:
+    """Raises EvaluationError. Commits: nothing stays open while the model is asked."""
+    found = recall.measure(connection, generation, wanted.ef_search)
+    if labelled is None:
+        return Measured(found)
+    before = ndcg(conninfo, labelled, active) if active is not None else None
+    return Measured(found, before, ndcg(conninfo, labelled, generation))
+
+
+def objections(measured: Measured, wanted: Index) -> list[str]:
+    """What was measured and is not enough, each with what was wanted. Pure."""
+    found = []
+    if measured.recall is not None and measured.recall < wanted.gate_recall:
+        found.append(
+            f"recall@10 is {measured.recall:.3f}, wanted {wanted.gate_recall:.3f} (index.gate_recall)"
+        )
+    if measured.ndcg is not None and measured.ndcg_before is not None:
+        least = measured.ndcg_before - wanted.gate_ndcg_loss
+        if measured.ndcg < least:
+            found.append(
+                f"nDCG@10 is {measured.ndcg:.3f}, with the old space {measured.ndcg_before:.3f}, wanted at least "
+                f"{least:.3f} (index.gate_ndcg_loss)"
+            )
+    return found
+
+
+def ndcg(conninfo: str, labelled: Path, generation: Generation) -> float:
+    """nDCG@10 of one generation, by the query side's own command. Raises EvaluationError."""
+    command = [sys.executable, "-m", "query_api", "eval", str(labelled), "--json"]
+    done = subprocess.run(
+        [*command, "--generation", str(generation.id)],
+        env=child_environment(PGFOLIO_DATABASE_URL=conninfo),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        if done.returncode == 0:
+            return float(json.loads(done.stdout.splitlines()[-1])["ndcg@10"])
+    except (ValueError, LookupError, TypeError):
+        pass
+    said = " ".join((done.stderr or done.stdout).split())[-400:]
+    raise EvaluationError(
+        f"the queries of {labelled} could not be evaluated in {generation.space.name}: {said}"
+    )

@@ -1,0 +1,59 @@
+-- name: list_segments
+-- Segments of a generation's table: which of them hold vectors besides the table itself.
+select substring(c.relname from '_s([0-9]+)$')::integer
+from pg_inherits i
+join pg_class c on c.oid = i.inhrelid
+where i.inhparent = to_regclass(:table)
+order by 1;
+
+-- name: segment_size
+-- Vectors of one segment alone.
+select count(*) from only {segment};
+
+-- name: segment_has_any
+-- Whether a segment has any vector.
+select exists (select from only {segment});
+
+-- name: create_segment!
+-- A table like the generation's, not yet part of it.
+create table {segment} (
+    like {vectors} including storage,
+    primary key (chunk_id),
+    foreign key (chunk_id) references chunks on delete cascade
+);
+
+-- name: attach_segment!
+-- From now on whoever reads the generation's table reads it too.
+alter table {segment} inherit {vectors};
+
+-- name: drop_segment!
+-- A segment whose vectors are elsewhere now.
+drop table if exists {segment};
+
+-- name: empty_segment!
+-- The generation's own table, whose vectors are elsewhere now.
+truncate only {segment};
+
+-- name: copy_segment!
+-- Vectors of a segment into the one that is to take its place.
+insert into {{into}} select * from only {segment};
+
+-- name: lack_of_segment
+-- Vectors that one segment has and another has not.
+select count(*) from only {segment} a where not exists (select from only {{into}} b where b.chunk_id = a.chunk_id);
+
+-- name: lock_segment!
+-- Nobody reads or writes it until the end of the transaction.
+lock table only {segment} in access exclusive mode;
+
+-- name: record_index_cost!
+-- What it took.
+insert into index_costs (space_id, way, vectors, indexed, seconds)
+select space_id, :way, :vectors, :indexed, :seconds from generations where id = :generation;
+
+-- name: read_index_cost
+-- Seconds for each vector, lately; those of larger tables count as they are.
+select sum(seconds) / sum(vectors), (sum(indexed * vectors) / sum(vectors))::bigint
+from (select seconds, vectors, indexed from index_costs
+      where space_id = (select space_id from generations where id = :generation) and way = :way and vectors >= 100
+      order by id desc limit 5) lately;
