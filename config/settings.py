@@ -94,6 +94,7 @@ class Index(Section):
     m: Annotated[int, Field(ge=2, le=100)]
     ef_construction: Annotated[int, Field(ge=4, le=1000)]
     ef_search: Annotated[int, Field(ge=1, le=1000)]
+    target_recall: Fraction
     gate_recall: Fraction
     gate_ndcg_loss: Fraction
     keep_generations_days: Size

@@ -24,6 +24,7 @@ from flows.pipeline import run_sync
 from flows.reembedding import run_reembed, with_model
 from flows.repair import run_repair
 from flows.run import FailedError, Options
+from flows.tuning import run_tuning
 from flows.verify import run_verify
 from schema.connect import DatabaseError, connect, database
 from schema.embedded import EmbeddedError
@@ -243,6 +244,31 @@ def verify(*, repair: bool, as_json: bool) -> int:
     else:
         console.show_verification(found)
     return 0 if found.complete else command.PARTIAL
+
+
+@cli.command("index")
+@click.option(
+    "--tune", is_flag=True, help="Measure recall and latency, choose the cheapest settings that do."
+)
+@click.option("--rebuild", is_flag=True, help="Build the index anew, whether it pays or not.")
+@click.option(
+    "--target-recall", type=click.FloatRange(0.5, 1.0), help="recall@10 to be met. Default: the settings'."
+)
+@as_json
+def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: bool) -> int:
+    """Measure, tune, rebuild the HNSW index of the active space.
+
+    Without options it only measures. Searches go on all the time, and have an index.
+    """
+    settings = load_settings()
+    target = target_recall or settings.index.target_recall
+    with database(settings) as conninfo, console.Display(shown=not as_json) as display:
+        found = run_tuning(settings, conninfo, target, tune=tune, rebuild=rebuild, progress=display)
+    if as_json:
+        console.show_json(found.as_json())
+    else:
+        console.show_tuning(found)
+    return 0 if found.met else command.PARTIAL
 
 
 @cli.command()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from flows.report import Report
+    from flows.tuning import Tuning
     from flows.verify import Verification
 
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -194,6 +195,44 @@ def show_status(status: dict[str, Any]) -> None:
     )
     if status["problems"]:
         show_problems([(f"{p['source']}/{p['path']}", p["stage"], p["reason"]) for p in status["problems"]])
+
+
+def show_tuning(found: Tuning) -> None:
+    """What was measured, as a table and as a picture of recall over latency, and what was chosen."""
+    table = Table(
+        "m", "ef_construction", "ef_search", "recall@10", "p50 ms", "over", box=None, pad_edge=False
+    )
+    for one in found.measured:
+        table.add_row(
+            str(one.parameters.m),
+            str(one.parameters.ef_construction),
+            str(one.ef_search),
+            f"{one.recall:.4f}",
+            f"{one.p50_ms:.2f}",
+            f"{one.vectors:,}{' (sample)' if one.sampled else ''}",
+        )
+    OUT.print(table)
+    OUT.print()
+    OUT.print("\n".join(_picture(found)))
+    parameters = found.parameters
+    if parameters is not None:
+        OUT.print(
+            f"\nm {parameters.m}, ef_construction {parameters.ef_construction}, ef_search {found.ef_search}: "
+            f"recall@10 {found.recall:.4f}, target {found.target:g} {'met' if found.met else 'not met'}"
+            + ("; the index was built anew" if found.rebuilt else "")
+        )
+
+
+def _picture(found: Tuning) -> list[str]:
+    """A line for each measurement in the order of its latency, its recall as a bar from 0.5 to 1."""
+    lines = [f"{'p50 ms':>8}  recall@10"]
+    for one in sorted(found.measured, key=lambda one: one.p50_ms):
+        length = round(max(one.recall - 0.5, 0) * 100)
+        mark = "█" if one.recall >= found.target else "░"
+        lines.append(
+            f"{one.p50_ms:8.2f}  {mark * length} {one.recall:.3f} (m {one.parameters.m}, ef_search {one.ef_search})"
+        )
+    return lines
 
 
 def show_verification(found: Verification) -> None:

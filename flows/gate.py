@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from schema.records import Generation
 
 
+MOST = 512
+"""Looking farther than this makes a search slow: a better index is the remedy then."""
+REMEDY_SAMPLE = 50
+
+
 class GateError(Exception):
     """The new generation is not as good as it must be; the old one stays active."""
 
@@ -33,6 +38,10 @@ class Measured:
     """None: not measured."""
 
     recall: float | None = None
+    ef_search: int | None = None
+    """What recall was measured with."""
+    enough: int | None = None
+    """Where that was too little: what would have been enough."""
     ndcg_before: float | None = None
     ndcg: float | None = None
 
@@ -47,25 +56,45 @@ def measure(
 ) -> Measured:
     """Raises EvaluationError. Commits: nothing stays open while the model is asked."""
     found = recall.measure(connection, generation, wanted.ef_search)
+    enough = None
+    if found is not None and found < wanted.gate_recall:
+        enough = _enough(connection, wanted, generation)
     if labelled is None:
-        return Measured(found)
+        return Measured(found, wanted.ef_search, enough)
     before = ndcg(conninfo, labelled, active) if active is not None else None
-    return Measured(found, before, ndcg(conninfo, labelled, generation))
+    return Measured(found, wanted.ef_search, enough, before, ndcg(conninfo, labelled, generation))
+
+
+def _enough(connection: Connection, wanted: Index, generation: Generation) -> int | None:
+    """The least doubling of ef_search that reaches the wanted recall."""
+    ef_search = wanted.ef_search * 2
+    while ef_search <= MOST:
+        found = recall.measure(connection, generation, ef_search, REMEDY_SAMPLE)
+        if found is not None and found >= wanted.gate_recall:
+            return ef_search
+        ef_search *= 2
+    return None
 
 
 def objections(measured: Measured, wanted: Index) -> list[str]:
     """What was measured and is not enough, each with what was wanted. Pure."""
     found = []
     if measured.recall is not None and measured.recall < wanted.gate_recall:
+        remedy = (
+            f"PGFOLIO_INDEX__EF_SEARCH={measured.enough} reaches it"
+            if measured.enough
+            else f"no PGFOLIO_INDEX__EF_SEARCH up to {MOST} reaches it: try a larger PGFOLIO_INDEX__M"
+        )
         found.append(
-            f"recall@10 is {measured.recall:.3f}, wanted {wanted.gate_recall:.3f} (index.gate_recall)"
+            f"recall@10 is {measured.recall:.3f} at ef_search {measured.ef_search}, wanted "
+            f"{wanted.gate_recall:.3f} (PGFOLIO_INDEX__GATE_RECALL; {remedy})"
         )
     if measured.ndcg is not None and measured.ndcg_before is not None:
         least = measured.ndcg_before - wanted.gate_ndcg_loss
         if measured.ndcg < least:
             found.append(
                 f"nDCG@10 is {measured.ndcg:.3f}, with the old space {measured.ndcg_before:.3f}, wanted at least "
-                f"{least:.3f} (index.gate_ndcg_loss)"
+                f"{least:.3f} (PGFOLIO_INDEX__GATE_NDCG_LOSS)"
             )
     return found
 

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from flows import plan as planning
-from flows import steward, store, tally
+from flows import steward, store, tally, tuning
 from flows.crawl import Rules, SourceUnreachable, garbage_kept
 from flows.forecast import Forecaster, by_size
 from flows.forecast import seconds as forecast_seconds
@@ -89,6 +89,7 @@ class SyncRun(Run):
                 connection.commit()
         if not self.options.plan_only:
             vectors.expire(connection, self.settings.sync.keep_vectors_days)
+            vectors.drop_expired(connection, self.settings.index.keep_generations_days)
             connection.commit()
             if self._index_is_due(connection):
                 step("index", self.index, connection)
@@ -166,6 +167,7 @@ class SyncRun(Run):
         if generation is None:
             return
         steward.finish(self, connection, generation)
+        tuning.check(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
         if written > SETTLE_FRACTION * self.report.chunks.total:
             with self.report.timed("index"):

@@ -112,7 +112,7 @@ class Run:
         self.report = Report()
 
     @contextmanager
-    def recorded(self, flow: Literal["sync", "reembed"]) -> Iterator[Connection]:
+    def recorded(self, flow: Literal["sync", "reembed", "index"]) -> Iterator[Connection]:
         """The run's connection, and its row in `runs`, finished whatever happens (a plan leaves no row).
 
         Raises FailedError for every error; an interrupt stays one.

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from math import log2
 from typing import TYPE_CHECKING, Any, Literal
 
-from schema import index, segments, sources
+from schema import index, segments, sources, tuning
 from schema.sources import SourceBusyError
+from schema.tuning import Parameters
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -112,7 +113,7 @@ def loaded(run: Run, connection: Connection, load: Load) -> None:
 
 def finish(run: Run, connection: Connection, generation: Generation) -> None:
     """Build what is missing, and merge segments when they are many."""
-    wanted = run.settings.index
+    wanted = _wanted(run, connection, generation)
     for member in segments.unindexed(connection, generation):
         run.progress.stage("building the index")
         connection.commit()
@@ -152,8 +153,14 @@ def _merge(run: Run, connection: Connection, generation: Generation) -> None:
             return
         run.progress.stage("merging segments of the index")
         with run.report.timed("index"):
-            wanted = run.settings.index
+            wanted = _wanted(run, connection, generation)
             segments.merge(connection, [filled[at] for at in joined], wanted.m, wanted.ef_construction)
+
+
+def _wanted(run: Run, connection: Connection, generation: Generation) -> Parameters:
+    """What the index was tuned to, else the settings'."""
+    tuned, _ = tuning.tuned(connection, generation)
+    return tuned or Parameters(run.settings.index.m, run.settings.index.ef_construction)
 
 
 def to_merge(sizes: list[int]) -> list[int]:

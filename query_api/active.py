@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from config.models import embedding_model
+from config.models.base import ModelError
 from config.models.local import DIMENSIONS, LocalModel
+from config.settings import ConfigError
 from query_api.quote import local_model
+from schema.connect import DatabaseError
 from schema.search import active_generation, reading
+from schema.vectors import coming
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +36,13 @@ THREADS = 32
 KEPT = 1000
 """Vectors of the latest questions: a client that pages or refines asks the same one again."""
 
-LOADED = 2
-"""Spaces whose model stays loaded: after a switch, the one that a rollback goes back to."""
+LOADED = 3
+"""Models that stay loaded: of the active space, of the one that it may be next, and of the one that a rollback goes
+back to."""
+
+LOOK_AHEAD = 5.0
+"""Seconds between two looks for a space that may become the active one: its client takes most of a second to load,
+which no question should wait for."""
 
 SHORT = 400
 """Characters of a question that the local model embeds at once."""
@@ -86,8 +96,9 @@ class ActiveSpaces:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="model")
         self._lock = asyncio.Lock()
         self._current: ActiveSpace | None = None
-        self._loaded: OrderedDict[int, ActiveSpace] = OrderedDict()
+        self._loaded: OrderedDict[int, EmbeddingModel] = OrderedDict()
         """By generation, the one used last at the end."""
+        self._looking: asyncio.Task[None] | None = None
 
     async def current(self) -> ActiveSpace | None:
         """The active space, or None while nothing was ever synced. Raises ConfigError or a ModelError."""
@@ -95,6 +106,8 @@ class ActiveSpaces:
 
     async def refresh(self, seen: ActiveSpace | None) -> ActiveSpace | None:
         """Look again, because `seen` is no longer the active one."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_ahead())
         async with self._lock:
             if self._current is seen:
                 generation = await reading(self._pool, active_generation)
@@ -106,19 +119,30 @@ class ActiveSpaces:
 
     def close(self) -> None:
         """Ends without waiting for requests that are still under way."""
+        if self._looking is not None:
+            self._looking.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, generation: Generation) -> ActiveSpace:
-        if (known := self._loaded.get(generation.id)) is not None and known.generation == generation:
-            self._loaded.move_to_end(generation.id)
-            return known
-        load = partial(_model, self._settings, generation.space)
-        model = await asyncio.get_running_loop().run_in_executor(self._threads, load)
-        made = ActiveSpace(generation, model, self._threads)
-        self._loaded[generation.id] = made
+        return ActiveSpace(generation, await self._model_of(generation), self._threads)
+
+    async def _model_of(self, generation: Generation) -> EmbeddingModel:
+        model = self._loaded.pop(generation.id, None)
+        if model is None:
+            load = partial(_model, self._settings, generation.space)
+            model = await asyncio.get_running_loop().run_in_executor(self._threads, load)
+        self._loaded[generation.id] = model
         if len(self._loaded) > LOADED:
             self._loaded.popitem(last=False)
-        return made
+        return model
+
+    async def _look_ahead(self) -> None:
+        """What fails here is told where it matters: when the space is switched to."""
+        while True:
+            await asyncio.sleep(LOOK_AHEAD)
+            with suppress(ConfigError, ModelError, DatabaseError):
+                for generation in await reading(self._pool, coming):
+                    await self._model_of(generation)
 
 
 def _model(settings: Settings, space: Space) -> EmbeddingModel:

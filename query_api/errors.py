@@ -14,6 +14,7 @@ from config.models.base import FatalModelError, ModelError, RefusedError, Transi
 from config.settings import ConfigError
 from query_api.answer import UnknownPromptError
 from query_api.contracts import Problem
+from query_api.filter import WrongFilterError
 from query_api.retrieve import SwitchingError, UnknownCollectionError
 from schema.connect import DatabaseError
 
@@ -48,6 +49,7 @@ OURS: dict[type[Exception], tuple[str, int, str]] = {
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
     NotSupportedError: ("not-supported-yet", 400, "Not supported yet"),
+    WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
     WrongCursorError: ("wrong-cursor", 400, "Wrong cursor"),
     NotReadyError: ("not-ready", 503, "Not ready"),
     SwitchingError: ("switching", 503, "The active space is changing"),
@@ -94,6 +96,9 @@ def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
         return _of_http(error, scope, trace), dict(error.headers or {})
     if isinstance(error, UnicodeDecodeError):  # nothing but a request's body is decoded
         detail = "the request cannot be read: it is not UTF-8"
+        return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
+    if isinstance(error, RecursionError):  # nor is anything else as deep
+        detail = "the request cannot be read: its JSON has too many levels"
         return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
     LOG.error("trace %s: %s", trace, type(error).__name__, exc_info=error)
     detail = f"this is a fault of the server; its log says more under the trace id {trace}"

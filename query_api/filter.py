@@ -22,6 +22,8 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from schema.filter import (
     DATES,
     TEXTS,
@@ -70,6 +72,14 @@ def parse(raw: object) -> Condition | None:
     """The condition that a filter is; None when every document fits. Raises WrongFilterError."""
     condition = _Parser().filter(raw, "the filter", 0)
     return None if condition == Every(()) else condition
+
+
+def parse_json(text: str) -> Condition | None:
+    """The same of its JSON."""
+    try:
+        return parse(msgspec.json.decode(text))
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise WrongFilterError("the filter is no JSON: write it as in POST /search") from error
 
 
 class _Parser:

@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from query_api.fuse import fuse
+from query_api.within import nearest_within
 from schema import search as stored
-from schema.search import Candidate, GenerationChangedError, reading
+from schema.search import Candidate, GenerationChangedError, Scope, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from query_api.active import ActiveSpace, ActiveSpaces
+    from schema.filter import Condition
     from schema.records import Generation
     from schema.search import AsyncConnection, Hit, Pool
 
@@ -40,6 +42,7 @@ class Query:
     limit: int = 5
     mode: Mode = "hybrid"
     collections: tuple[str, ...] | None = None
+    condition: Condition | None = None
     min_similarity: float | None = None
     exact: bool = False
     ef_search: int | None = None
@@ -109,15 +112,16 @@ class _Search:
 
     async def run(self) -> tuple[list[Found], bool]:
         query = self.query
-        if query.mode == "vector" and not query.collections and not query.exact and self.vector.any():
+        everywhere = query.collections is None and query.condition is None
+        if query.mode == "vector" and everywhere and not query.exact and self.vector.any():
             hits = await stored.nearest(
                 self.connection, self.generation, self.vector, query.limit, self._ef_search
             )
             if len(hits) == query.limit:
                 return self._similar([Found(hit, hit.similarity) for hit in hits]), True
-        collections = await _collections(self.connection, query)
+        scope = Scope(await _collections(self.connection, query), query.condition)
         wanted = query.limit if query.mode == "vector" else max(query.limit, self.settings.search.candidates)
-        rankings, whole = await self._rankings(collections, wanted)
+        rankings, whole = await self._rankings(scope, wanted)
         ranking = fuse(rankings) if query.mode == "hybrid" else rankings[0]
         # With a least similarity, any of the candidates may turn out to be among the first few that pass it.
         shown = ranking if self._least is not None else ranking[: query.limit]
@@ -130,37 +134,29 @@ class _Search:
         found = similar[: query.limit]
         return found, len(found) == query.limit or whole
 
-    async def _rankings(
-        self, collections: list[int] | None, wanted: int
-    ) -> tuple[list[list[Candidate]], bool]:
+    async def _rankings(self, scope: Scope, wanted: int) -> tuple[list[list[Candidate]], bool]:
         """The ranking of each arm, and whether nothing else matches at all."""
         rankings = []
         if self.query.mode != "lexical":
-            rankings.append(await self._by_vector(collections, wanted))
+            rankings.append(await self._by_vector(scope, wanted))
         if self.query.mode != "vector":
+            language = self.settings.search.language
             rankings.append(
                 await stored.rank_words(
-                    self.connection,
-                    self.generation,
-                    self.query.text,
-                    self.settings.search.language,
-                    wanted,
-                    collections,
+                    self.connection, self.generation, self.query.text, language, wanted, scope
                 )
             )
         by_similarity = self.query.mode == "vector"  # what follows in this ranking is even less similar
         return rankings, by_similarity or all(len(ranking) < wanted for ranking in rankings)
 
-    async def _by_vector(self, collections: list[int] | None, wanted: int) -> list[Candidate]:
+    async def _by_vector(self, scope: Scope, wanted: int) -> list[Candidate]:
         if not self.vector.any():  # a question without any known token is near to nothing
             return []
-        if not self.query.exact:
-            ranking = await stored.rank(
-                self.connection, self.generation, self.vector, wanted, self._ef_search, collections
-            )
-            if len(ranking) == wanted:
-                return ranking
-        return await stored.rank_exact(self.connection, self.generation, self.vector, wanted, collections)
+        if self.query.exact:
+            return await stored.rank_exact(self.connection, self.generation, self.vector, wanted, scope)
+        return await nearest_within(
+            self.connection, self.generation, self.vector, self.query.limit, wanted, self._ef_search, scope
+        )
 
     def _similar(self, found: list[Found]) -> list[Found]:
         least = self._least
@@ -178,7 +174,7 @@ class _Search:
         return self.query.ef_search or self.settings.index.ef_search
 
 
-async def _collections(connection: AsyncConnection, query: Query) -> list[int] | None:
+async def _collections(connection: AsyncConnection, query: Query) -> tuple[int, ...] | None:
     if query.collections is None:
         return None
     known = await stored.collection_ids(connection, query.collections)
@@ -187,4 +183,4 @@ async def _collections(connection: AsyncConnection, query: Query) -> list[int] |
         raise UnknownCollectionError(
             f"there is no collection {', '.join(map(repr, missing))}: GET /collections lists those that there are"
         )
-    return list(known.values())
+    return tuple(known.values())

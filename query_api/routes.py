@@ -28,6 +28,7 @@ from query_api.errors import (
     problem,
     trace_id,
 )
+from query_api.filter import parse, parse_json
 from query_api.retrieve import Query
 from schema import catalog
 from schema.connect import connect
@@ -96,6 +97,7 @@ async def documents(
     collection: FromQuery[str | None] = None,
     source: FromQuery[str | None] = None,
     path: FromQuery[str | None] = None,
+    filter: FromQuery[str | None] = None,  # noqa: A002 -- the parameter's name
 ) -> c.DocumentPage:
     read = partial(
         catalog.list_documents,
@@ -104,6 +106,7 @@ async def documents(
         collection=collection,
         source=source,
         path=path,
+        condition=None if filter is None else parse_json(filter),
     )
     found = await reading(services(request).retriever.pool, read)
     following = _cursor(found[limit - 1].id) if len(found) > limit else None
@@ -176,7 +179,6 @@ def services(request: Anyone) -> Services:
 def _query(text: str, data: c.Retrieval) -> Query:
     """What is asked for. A field that nothing acts on yet is an error, never ignored."""
     asked = {
-        "filter": data.filter is not None,
         "rerank": data.rerank,
         "neighbors": data.neighbors,
         "explain": data.explain,
@@ -189,6 +191,7 @@ def _query(text: str, data: c.Retrieval) -> Query:
         limit=data.limit,
         mode=data.mode,
         collections=tuple(data.collections) if data.collections else None,
+        condition=None if data.filter is None else parse(data.filter),
         min_similarity=data.min_similarity,
         exact=data.exact,
         ef_search=data.ef_search,

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from psycopg import sql
+
+from schema.filter import OF_DOCUMENT, matches
 from schema.sql import statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from schema.filter import Condition
     from schema.search import AsyncConnection
 
 
@@ -63,10 +67,13 @@ async def list_documents(
     collection: str | None = None,
     source: str | None = None,
     path: str | None = None,
+    condition: Condition | None = None,
 ) -> list[StoredDocument]:
     """Documents with ids above `after`, in the order of their ids."""
     values = {"after": after, "limit": limit, "collection": collection, "source": source, "path": path}
-    found = await connection.execute(statement("list_documents"), values)
+    matching, parameters = matches(condition, OF_DOCUMENT)
+    text = sql.SQL(statement("list_documents").as_string()).format(matches=matching)
+    found = await connection.execute(text, {**values, **parameters})
     return [StoredDocument(*row) for row in await found.fetchall()]
 
 

@@ -102,10 +102,34 @@ class Negated:
 Condition: TypeAlias = Equal | Ordered | Like | Exists | Every | Some | Negated
 
 
-def compose(condition: Condition) -> tuple[sql.Composed, dict[str, Any]]:
-    """The condition over documents d and sources s, true or not (which may be null), with its parameters."""
+OF_DOCUMENT: Final = sql.SQL("{}")
+"""Where documents d and sources s are at hand."""
+
+OF_CHUNK: Final = sql.SQL(
+    "exists (select from documents d left join sources s on s.id = d.source_id"
+    " where d.id = c.document_id and {})"
+)
+"""Of chunks c."""
+
+OF_VECTOR: Final = sql.SQL(
+    "v.chunk_id in (select c.id from documents d left join sources s on s.id = d.source_id"
+    " join chunks c on c.document_id = d.id where {})"
+)
+"""Of vectors v; PostgreSQL may begin with the documents."""
+
+OF_EACH_VECTOR: Final = sql.SQL(
+    "(select {} from chunks c join documents d on d.id = c.document_id left join sources s on s.id = d.source_id"
+    " where c.id = v.chunk_id)"
+)
+"""Of vectors v, looked up for one after the other: a join would not keep the order of an index scan."""
+
+
+def matches(condition: Condition | None, place: sql.SQL) -> tuple[sql.Composable, dict[str, Any]]:
+    """The condition as SQL at one of the places above, with its parameters. None is always true."""
+    if condition is None:
+        return sql.SQL("true"), {}
     composer = _Composer()
-    return composer.any_of([condition]), composer.parameters
+    return place.format(composer.any_of([condition])), composer.parameters
 
 
 class _Composer:

@@ -50,7 +50,7 @@ def build(connection: Connection, generation: Generation, m: int, ef_constructio
     with connection.transaction():
         connection.execute(statement("drop_index", generation))
         rows = fetch_one(connection, "segment_size", generation=generation)[0]
-        memory = max(int(rows * _row_bytes(generation, m) * 1.25), LEAST_MEMORY)
+        memory = max(int(rows * graph_bytes(generation, m) * 1.25), LEAST_MEMORY)
         connection.execute(statement("prepare_index_build"), {"memory_kb": memory // 1024})
         try:
             with connection.transaction():
@@ -68,6 +68,6 @@ def settle(connection: Connection, generation: Generation) -> None:
     connection.execute(statement("analyze_tables", generation))
 
 
-def _row_bytes(generation: Generation, m: int) -> int:
+def graph_bytes(generation: Generation, m: int) -> int:
     """What one row takes in the graph while it is built."""
     return 144 + 32 * m + (16 + 16 * m) // (m - 1) + 2 * generation.space.dimensions

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,11 +22,14 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from schema.connect import DatabaseError, described
+from schema.filter import OF_CHUNK, OF_EACH_VECTOR, OF_VECTOR, matches
 from schema.records import Generation, Space
 from schema.sql import statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from schema.filter import Condition
 
 AsyncConnection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 Pool: TypeAlias = AsyncConnectionPool[AsyncConnection]
@@ -42,6 +45,17 @@ ITERATIVE = "relaxed_order"
 
 EF_SEARCH_MAXIMUM = 1000
 """pgvector's own bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where chunks are looked for: in these collections (None: in all), in documents that match (None: in all)."""
+
+    collections: tuple[int, ...] | None = None
+    condition: Condition | None = None
+
+
+EVERYTHING = Scope()
 
 
 class GenerationChangedError(Exception):
@@ -148,21 +162,40 @@ async def nearest(
 
 
 async def rank(
+    connection: AsyncConnection, generation: Generation, vector: np.ndarray, limit: int, ef_search: int
+) -> list[Candidate]:
+    """Chunks by their similarity, through the index."""
+    values = {"vector": _parameter(vector)}
+    return await _ranked(
+        connection, generation, _limited("rank_vectors", generation, limit), values, max(ef_search, limit)
+    )
+
+
+async def rank_near(
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    looked_at: int,
+    scope: Scope,
+) -> list[Candidate]:
+    """Those within the scope among the nearest `looked_at` of all chunks."""
+    text, values = _within("rank_vectors_near", generation, looked_at, scope, OF_EACH_VECTOR)
+    return await _ranked(connection, generation, text, {**values, "vector": _parameter(vector)}, looked_at)
+
+
+async def rank_within(
     connection: AsyncConnection,
     generation: Generation,
     vector: np.ndarray,
     limit: int,
     ef_search: int,
-    collections: Sequence[int] | None = None,
+    scope: Scope,
 ) -> list[Candidate]:
-    """Chunks by their similarity, through the index. May be short under a filter: see rank_exact."""
-    name = "rank_vectors" if collections is None else "rank_vectors_within"
-    values = {"vector": _parameter(vector), "collections": collections}
-    async with connection.pipeline():
-        begun = await _begin(connection, max(ef_search, limit))
-        found = await connection.execute(_limited(name, generation, limit), values, binary=True)
-    await _check(begun, generation)
-    return [Candidate(*row) for row in await found.fetchall()]
+    """The nearest within the scope, through the index. May be short: see rank_exact."""
+    text, values = _within("rank_vectors_within", generation, limit, scope, OF_EACH_VECTOR)
+    return await _ranked(
+        connection, generation, text, {**values, "vector": _parameter(vector)}, max(ef_search, limit)
+    )
 
 
 async def rank_exact(
@@ -170,17 +203,11 @@ async def rank_exact(
     generation: Generation,
     vector: np.ndarray,
     limit: int,
-    collections: Sequence[int] | None = None,
+    scope: Scope = EVERYTHING,
 ) -> list[Candidate]:
-    """The same with every vector compared: never short while more match."""
-    values = {"vector": _parameter(vector), "collections": collections}
-    async with connection.pipeline():
-        begun = await _begin(connection, EF_SEARCH_MAXIMUM)
-        found = await connection.execute(
-            _limited("rank_vectors_exact", generation, limit), values, binary=True
-        )
-    await _check(begun, generation)
-    return [Candidate(*row) for row in await found.fetchall()]
+    """The same with every vector within the scope compared: never short while more match."""
+    text, values = _within("rank_vectors_exact", generation, limit, scope, OF_VECTOR)
+    return await _ranked(connection, generation, text, {**values, "vector": _parameter(vector)})
 
 
 async def rank_words(
@@ -189,15 +216,16 @@ async def rank_words(
     query: str,
     language: str,
     limit: int,
-    collections: Sequence[int] | None = None,
+    scope: Scope = EVERYTHING,
 ) -> list[Candidate]:
-    """Chunks that have words of the query, which are alternatives, by rank and rarity."""
-    values = {"query": query, "language": language, "collections": collections}
-    async with connection.pipeline():
-        begun = await _begin(connection, EF_SEARCH_MAXIMUM)
-        found = await connection.execute(_limited("rank_words", None, limit), values, binary=True)
-    await _check(begun, generation)
-    return [Candidate(*row) for row in await found.fetchall()]
+    """Chunks that have words of the query, which are alternatives, by rank and rarity. Never short while more
+    match."""
+    text, values = _within("rank_words", None, limit, scope, OF_CHUNK)
+    values |= {"query": query, "language": language, "all_words": False}
+    found = await _ranked(connection, generation, text, values)
+    if len(found) < limit and scope.condition is not None:
+        return await _ranked(connection, generation, text, {**values, "all_words": True})
+    return found
 
 
 async def read_hits(
@@ -272,6 +300,20 @@ async def _begin(connection: AsyncConnection, ef_search: int) -> psycopg.AsyncCu
     return await connection.execute(statement("begin_search"), values)
 
 
+async def _ranked(
+    connection: AsyncConnection,
+    generation: Generation,
+    text: bytes,
+    values: dict[str, Any],
+    ef_search: int = EF_SEARCH_MAXIMUM,
+) -> list[Candidate]:
+    async with connection.pipeline():
+        begun = await _begin(connection, ef_search)
+        found = await connection.execute(text, values, binary=True)
+    await _check(begun, generation)
+    return [Candidate(*row) for row in await found.fetchall()]
+
+
 async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation) -> None:
     row = await begun.fetchone()
     if row is None or row[2] != generation.id:
@@ -282,6 +324,22 @@ async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Genera
 def _limited(name: str, generation: Generation | None, limit: int) -> bytes:
     """The limit as text: with a parameter in its place PostgreSQL would plan anew each time (0.3 ms)."""
     return sql.SQL(statement(name, generation).as_string()).format(limit=sql.Literal(limit)).as_bytes()
+
+
+def _within(
+    name: str, generation: Generation | None, limit: int, scope: Scope, place: sql.SQL
+) -> tuple[bytes, dict[str, Any]]:
+    """The statement with its scope, and the parameters that belong to it."""
+    condition, values = matches(scope.condition, place)
+    collections = None if scope.collections is None else list(scope.collections)
+    text = sql.SQL(_read(name, generation)).format(limit=sql.Literal(limit), matches=condition)
+    return text.as_bytes(), {**values, "collections": collections}
+
+
+@cache
+def _read(name: str, generation: Generation | None) -> LiteralString:
+    text: LiteralString = statement(name, generation).as_string()
+    return text
 
 
 def _parameter(vector: np.ndarray) -> HalfVector:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from schema.connect import Connection
+    from schema.search import AsyncConnection
 
 LOCK = 0x67656E  # "gen"
 DROP_ATTEMPTS = 100
@@ -49,6 +50,12 @@ def generations(connection: Connection, *states: str) -> list[Generation]:
     """Generations in any of these states, the newest first."""
     rows = connection.execute(statement("list_generations"), {"states": list(states)})
     return [Generation(row[0], Space(*row[2:9]), row[1]) for row in rows]
+
+
+async def coming(connection: AsyncConnection) -> list[Generation]:
+    """Generations that may become the active one before long."""
+    found = await connection.execute(statement("list_generations"), {"states": ["building", "ready"]})
+    return [Generation(row[0], Space(*row[2:9]), row[1]) for row in await found.fetchall()]
 
 
 def ensure_active(connection: Connection, space: Space) -> Generation:

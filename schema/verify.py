@@ -179,7 +179,7 @@ def tables(connection: Connection, *states: str) -> tuple[list[Generation], list
 
 
 def index_finding(connection: Connection, generation: Generation) -> Finding | None:
-    """What the catalog says against the HNSW index of a segment; None where it is well, or there is nothing to index."""
+    """What the catalog says against a segment's HNSW index; None where it is well, or there is nothing to index."""
     row = connection.execute(statement("verify_index"), {"name": generation.index}).fetchone()
     made: dict[str, Any] = {"path": generation.index, "generation_id": generation.id}
     if row is None:

@@ -11,6 +11,7 @@ where d.id > :after
   and (:collection::text is null or k.name = :collection)
   and (:source::text is null or s.name = :source)
   and (:path::text is null or d.path = :path)
+  and {{matches}}
 order by d.id
 limit :limit;
 

@@ -57,14 +57,22 @@ def test_a_wrong_search_is_told_what_is_wrong(api: httpx.Client, body: Any, name
     assert named in problem["detail"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"query=x", b'{"query": "\xff"}', b'{"query": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"query=x",
+        b'{"query": "\xff"}',
+        b'{"query": "\\ud800"}',
+        b'{"query": "x", "filter": ' + b'{"$not": ' * 100_000,
+    ],
+)
 def test_a_body_that_is_no_json_is_a_problem(api: httpx.Client, content: bytes) -> None:
     check(api.post("/search", content=content), 400, "invalid-request")
 
 
-@pytest.mark.parametrize(
-    "field", [{"filter": {"a": 1}}, {"filter": {}}, {"rerank": True}, {"neighbors": 1}, {"explain": True}]
-)
+@pytest.mark.parametrize("field", [{"rerank": True}, {"neighbors": 1}, {"explain": True}])
 @pytest.mark.parametrize("route", [("/search", "query"), ("/ask", "question")])
 def test_what_is_not_supported_yet_is_never_ignored(
     api: httpx.Client, route: tuple[str, str], field: dict[str, Any]

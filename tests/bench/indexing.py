@@ -35,7 +35,8 @@ CENTRES = 500
 CHANGES = (0.001, 0.01, 0.1, 0.5)
 QUERIES = 200
 PLACES = """
-insert into chunks (id, document_id, collection_id, ordinal, content, heading, start_at, end_at, tokens, hash, language)
+insert into chunks (id, document_id, collection_id, ordinal, content, heading, start_at, end_at, tokens, hash,
+                    language)
 select i, 1, 1, i, '', '', 0, 0, 0, '', 'simple' from generate_series(%s::bigint, %s::bigint) i
 """
 

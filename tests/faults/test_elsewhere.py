@@ -404,7 +404,7 @@ def test_the_search_by_words_goes_through_the_index_of_lexemes(
     crowd: Settings, conninfo: str, name: str, least: int
 ) -> None:
     """`rank_words` counts the chunks with a word, and then finds them."""
-    values = {"query": "Where is bal?", "language": "english", "collections": None}
+    values = {"query": "Where is bal?", "language": "english", "collections": None, "all_words": False}
     with connect(conninfo) as connection:
         plan = explained(connection, name, None, values)
     assert plan.count("Bitmap Index Scan on chunks_lexemes") >= least, plan
@@ -416,7 +416,7 @@ def explained(
     """The plan of a statement of the read side, where it is up to PostgreSQL whether the table is scanned."""
     text: LiteralString = statement(name, generation).as_string(connection)
     if generation is not None or "{limit}" in text:
-        text = sql.SQL(text).format(limit=sql.Literal(10)).as_string(connection)
+        text = sql.SQL(text).format(limit=sql.Literal(10), matches=sql.SQL("true")).as_string(connection)
     used = {key: value for key, value in values.items() if f"%({key})s" in text}
     connection.execute("set enable_seqscan = off")
     rows = connection.execute("explain " + text, used).fetchall()

@@ -14,8 +14,9 @@ from schema.records import Generation, Space
 from schema.sql import names, statement
 
 STATEMENTS = Path(__file__).resolve().parents[2] / "schema" / "statements"
-LITERALS = {
+LITERALS: dict[str, sql.Composable] = {
     **{name: sql.Literal(10) for name in ("limit", "m", "ef_construction")},
+    "matches": sql.SQL("true"),
     "into": sql.Identifier("vectors_1"),
 }
 """What some statements take as text, for their plan's sake."""
@@ -23,8 +24,13 @@ LITERALS = {
 
 @pytest.fixture
 def generation(conninfo: str) -> Generation:
+    """With the table that tuning works on for a time."""
     with connect(conninfo) as connection:
-        return vectors.create_generation(connection, Space("local", "wordllama-256", 256), "active")
+        made = vectors.create_generation(connection, Space("local", "wordllama-256", 256), "active")
+        connection.execute(
+            sql.SQL(statement("sample_into", made).as_string(connection)).format(limit=sql.Literal(1))
+        )
+        return made
 
 
 def queries() -> list[str]:

@@ -1,0 +1,212 @@
+"""Tunes the HNSW index of the active generation to a target recall, on the user's own vectors.
+
+First the cheapest `ef_search` that meets the target with the index as it is. If none does within reason, other `m`
+and `ef_construction` are tried on a sample, and the index is built anew, beside the old one, with the cheapest.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flows.run import Options, Run
+from schema import index, segments, sources, tuning, vectors
+from schema.tuning import Measured, Parameters, Questions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config.settings import Settings
+    from flows.run import Progress
+    from schema.connect import Connection
+    from schema.records import Generation
+
+QUESTIONS = 200
+CHECKED = 40
+"""Questions of the light check after a sync."""
+
+LEAST = 500
+"""Vectors below which there is nothing to tune: comparing all takes a millisecond."""
+
+CHECK_FROM = 20_000
+GROWN = 1.2
+"""The light check measures again after so much growth."""
+
+EF_SEARCH = (10, 16, 24, 32, 40, 64, 80, 100, 128, 160, 200, 300, 400)
+REASONABLE = 200
+"""An `ef_search` beyond it costs more at every query than another index costs once."""
+
+SAMPLE = 50_000
+TRIED = (Parameters(16, 64), Parameters(16, 128), Parameters(24, 128), Parameters(32, 200))
+GAIN = 0.7
+"""A new index pays when it answers in this part of the time."""
+
+
+class NothingToTuneError(Exception):
+    """There is no index, or too little in it; the message says which."""
+
+
+@dataclass
+class Tuning:
+    """What was measured and what came of it; `measured` in the order in which it was."""
+
+    target: float
+    measured: list[Measured] = field(default_factory=list)
+    parameters: Parameters | None = None
+    ef_search: int | None = None
+    recall: float = 0.0
+    rebuilt: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.recall >= self.target
+
+    def as_json(self) -> dict[str, Any]:
+        chosen = asdict(self.parameters) if self.parameters else {}
+        return {
+            "status": "complete" if self.met else "partial",
+            "target_recall": self.target,
+            "chosen": {**chosen, "ef_search": self.ef_search, "recall": round(self.recall, 4)},
+            "rebuilt": self.rebuilt,
+            "measured": [
+                {**asdict(one.parameters), **{k: v for k, v in asdict(one).items() if k != "parameters"}}
+                for one in self.measured
+            ],
+        }
+
+
+def run_tuning(
+    settings: Settings,
+    conninfo: str,
+    target: float,
+    *,
+    tune: bool,
+    rebuild: bool = False,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Measure; with `tune` choose, and rebuild where it pays or `rebuild` asks for it. Raises FailedError."""
+    run = Run(settings, conninfo, Options(), progress)
+    found = Tuning(target)
+    with run.recorded("index") as connection:
+        _tune(run, connection, found, tune=tune, rebuild=rebuild)
+        run.report.index = found.as_json()
+    return found
+
+
+def cheapest(measured: Sequence[Measured], target: float) -> Measured | None:
+    """The fastest that meets the target. Times of neighbouring `ef_search` are noise: of equal parameters the
+    smallest `ef_search` counts as the fastest."""
+    smallest: dict[Parameters, Measured] = {}
+    for one in sorted(measured, key=lambda one: one.ef_search):
+        if one.recall >= target:
+            smallest.setdefault(one.parameters, one)
+    return min(smallest.values(), key=lambda one: one.p50_ms, default=None)
+
+
+def check(run: Run, connection: Connection, generation: Generation, least: int = CHECK_FROM) -> None:
+    """After a sync: measure again, lightly, when the corpus has grown. `status` tells of the drift."""
+    rows = index.rows(connection, generation)
+    if rows < least:
+        return
+    _, tuned = tuning.tuned(connection, generation)
+    ef_search = tuned or run.settings.index.ef_search
+    last = tuning.last(connection, generation, ef_search)
+    if last is not None and rows < last.vectors * GROWN:
+        return
+    run.progress.stage("measuring the index")
+    with run.report.timed("index"):
+        _measured(connection, generation, (ef_search,), CHECKED, rows)
+
+
+def _tune(run: Run, connection: Connection, found: Tuning, *, tune: bool, rebuild: bool) -> None:
+    generation = vectors.active_generation(connection)
+    rows = index.rows(connection, generation) if generation else 0
+    if generation is None or rows < LEAST:
+        raise NothingToTuneError(
+            f"there are {rows} vectors: below {LEAST} comparing all of them is as fast as an index"
+        )
+    current = _parameters(run, connection, generation)
+    run.progress.stage(f"measuring the index over {rows:,} vectors")
+    found.measured = _measured(connection, generation, EF_SEARCH, QUESTIONS, rows)
+    best = cheapest(found.measured, found.target)
+    wanted = current
+    if not tune and not rebuild:
+        _, ef_search = tuning.tuned(connection, generation)
+        in_use = ef_search or run.settings.index.ef_search
+        at = min(found.measured, key=lambda one: abs(one.ef_search - in_use))
+        found.parameters, found.ef_search, found.recall = current, at.ef_search, at.recall
+        return
+    if tune and (best is None or best is None or best.ef_search > REASONABLE):
+        tried = _tried(run, connection, generation, rows)
+        found.measured += tried
+        better = cheapest(tried, found.target)
+        before = cheapest([one for one in tried if one.parameters == current], found.target)
+        if better and (before is None or better.p50_ms < GAIN * before.p50_ms):
+            wanted = better.parameters
+    if rebuild or wanted != current:
+        found.rebuilt = _rebuild(run, connection, generation, wanted)
+        again = _measured(connection, generation, EF_SEARCH, QUESTIONS, rows)
+        found.measured += again
+        best = cheapest(again, found.target)
+    chosen = best or max(found.measured, key=lambda one: (not one.sampled, one.recall))
+    found.parameters, found.ef_search, found.recall = wanted, chosen.ef_search, chosen.recall
+    tuning.save(connection, generation, wanted, chosen.ef_search)
+    connection.commit()
+
+
+def _parameters(run: Run, connection: Connection, generation: Generation) -> Parameters:
+    """Of the largest segment's index."""
+    members = segments.members(connection, generation)
+    largest = max(members, key=lambda member: segments.size(connection, member))
+    wanted = run.settings.index
+    return tuning.parameters(connection, largest) or Parameters(wanted.m, wanted.ef_construction)
+
+
+def _measured(
+    connection: Connection, generation: Generation, tried: Sequence[int], count: int, rows: int
+) -> list[Measured]:
+    """The index in use at each `ef_search`, until more finds no more."""
+    asked = Questions(connection, generation, count)
+    connection.commit()
+    members = segments.members(connection, generation)
+    largest = max(members, key=lambda member: segments.size(connection, member))
+    built = tuning.parameters(connection, largest) or Parameters(0, 0)
+    made = list(_grid(asked, built, tried, rows))
+    tuning.record(connection, generation, made)
+    connection.commit()
+    return made
+
+
+def _tried(run: Run, connection: Connection, generation: Generation, rows: int) -> list[Measured]:
+    """Other parameters, on a sample."""
+    made: list[Measured] = []
+    asked: Questions | None = None
+    for wanted in tuning.sampled_indexes(connection, generation, min(rows, SAMPLE), TRIED):
+        run.progress.stage(f"trying m {wanted.m}, ef_construction {wanted.ef_construction}")
+        asked = asked or Questions(connection, generation, QUESTIONS, sampled=True)
+        made += _grid(asked, wanted, EF_SEARCH, min(rows, SAMPLE))
+    tuning.record(connection, generation, made)
+    connection.commit()
+    return made
+
+
+def _grid(asked: Questions, built: Parameters, tried: Sequence[int], rows: int) -> list[Measured]:
+    made: list[Measured] = []
+    for ef_search in tried:
+        found, p50_ms = asked.measure(ef_search)
+        made.append(Measured(built, ef_search, found, p50_ms, rows, asked.sampled))
+        if found > 0.9995:
+            break
+    return made
+
+
+def _rebuild(run: Run, connection: Connection, generation: Generation, wanted: Parameters) -> bool:
+    """All segments into one, with its index, beside the old ones; readers go on."""
+    run.progress.stage(f"building the index with m {wanted.m}, ef_construction {wanted.ef_construction}")
+    with ExitStack() as held:
+        for source in sources.list_sources(connection):
+            held.enter_context(sources.owned(connection, source))
+        members = [m for m in segments.members(connection, generation) if segments.has_any(connection, m)]
+        connection.commit()
+        return segments.merge(connection, members, wanted.m, wanted.ef_construction) is not None

@@ -1,0 +1,66 @@
+-- name: index_parameters
+-- With what a segment's index was built.
+select coalesce((select split_part(o, '=', 2)::integer from unnest(c.reloptions) o where o like 'm=%%'), 16),
+       coalesce((select split_part(o, '=', 2)::integer from unnest(c.reloptions) o where o like 'ef_construction=%%'), 64)
+from pg_class c
+where c.relname = :name and pg_table_is_visible(c.oid);
+
+-- name: read_tuning
+-- What the generation was tuned to.
+select m, ef_construction, ef_search from generations where id = :generation;
+
+-- name: save_tuning!
+-- What it is tuned to from now on.
+update generations set m = :m, ef_construction = :ef_construction, ef_search = :ef_search where id = :generation;
+
+-- name: record_measurement!
+-- What was measured.
+insert into index_measurements (generation_id, m, ef_construction, ef_search, recall, p50_ms, vectors, sampled)
+values (:generation, :m, :ef_construction, :ef_search, :recall, :p50_ms, :vectors, :sampled);
+
+-- name: last_measurement
+-- The last one of the index in use, at the ef_search in use.
+select ef_search, recall, p50_ms, vectors, measured_at
+from index_measurements
+where generation_id = :generation and not sampled and ef_search = :ef_search
+order by id desc
+limit 1;
+
+-- name: sample_into!
+-- Some of the generation's vectors, in a table of their own, to try other parameters on.
+create table tuning_sample as select chunk_id, embedding from {vectors} order by random() limit {{limit}};
+
+-- name: drop_sample!
+-- When they are tried.
+drop table if exists tuning_sample;
+
+-- name: index_sample!
+-- An index over the sample.
+create index tuning_sample_hnsw on tuning_sample using hnsw (embedding halfvec_cosine_ops)
+with (m = {{m}}, ef_construction = {{ef_construction}});
+
+-- name: drop_sample_index!
+-- Before the next one.
+drop index if exists tuning_sample_hnsw;
+
+-- name: sample_of_sample
+-- Questions for the sample: vectors of its own.
+select chunk_id, embedding from tuning_sample where l2_norm(embedding) > 0 order by random() limit :count;
+
+-- name: sample_nearest
+-- As recall_nearest, in the sample.
+select n.distance
+from (select chunk_id, embedding <=> :vector::halfvec as distance
+      from tuning_sample
+      order by embedding <=> :vector::halfvec
+      limit {{limit}}) n
+where n.chunk_id <> :chunk_id
+order by n.distance;
+
+-- name: sample_exact
+-- As recall_exact, in the sample.
+select (embedding <=> :vector::halfvec) + 0 as distance
+from tuning_sample
+where chunk_id <> :chunk_id
+order by distance
+limit {{limit}};

@@ -1,0 +1,168 @@
+"""The index is measured on the user's own vectors, tuned to a target, and rebuilt only where that pays."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from pgvector import HalfVector
+from psycopg import sql
+
+from flows.run import FailedError, Options, Run
+from flows.tuning import cheapest, check, run_tuning
+from schema import index, segments, tuning, vectors
+from schema.connect import connect
+from schema.tuning import Measured, Parameters
+from tests.flows.test_segments import active, grow, recall
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.flows.library import Library
+
+ONE, OTHER = Parameters(16, 64), Parameters(32, 200)
+
+
+def measured(built: Parameters, ef_search: int, found: float, p50_ms: float) -> Measured:
+    return Measured(built, ef_search, found, p50_ms, 1000, sampled=False)
+
+
+def test_the_cheapest_is_the_fastest_that_meets_the_target() -> None:
+    all_of_them = [
+        measured(ONE, 40, 0.90, 0.5),
+        measured(ONE, 200, 0.98, 2.0),
+        measured(OTHER, 40, 0.97, 0.7),
+        measured(OTHER, 80, 0.99, 1.1),
+    ]
+    assert cheapest(all_of_them, 0.98) == all_of_them[3]
+    assert cheapest(all_of_them, 0.9) == all_of_them[0]
+    assert cheapest(all_of_them, 0.999) is None
+
+
+def test_of_equal_indexes_the_smallest_ef_search_counts_however_noisy_the_times_are() -> None:
+    noisy = [measured(ONE, 40, 0.99, 1.5), measured(ONE, 64, 0.99, 0.9)]
+    assert cheapest(noisy, 0.98) == noisy[0]
+
+
+@pytest.fixture
+def grown(library: Library) -> Library:
+    grow(library, "first", 60)
+    library.sync()
+    return library
+
+
+def test_tuning_meets_the_target_and_is_kept(grown: Library) -> None:
+    found = run_tuning(grown.settings, grown.conninfo, 0.95, tune=True)
+    assert found.met
+    assert not found.rebuilt
+    with connect(grown.conninfo) as connection:
+        generation = active(connection)
+        assert tuning.tuned(connection, generation) == (found.parameters, found.ef_search)
+        kept = tuning.last(connection, generation, found.ef_search or 0)
+    assert kept is not None
+    assert kept.recall == pytest.approx(found.recall)
+    assert recall(grown) > 0.9
+    ((flow, status),) = grown.rows("select flow, status from runs order by id desc limit 1")
+    assert (flow, status) == ("index", "complete")
+
+
+def test_measuring_alone_changes_nothing(grown: Library) -> None:
+    found = run_tuning(grown.settings, grown.conninfo, 0.98, tune=False)
+    assert found.measured
+    assert grown.rows("select m, ef_construction, ef_search from generations") == [(None, None, None)]
+
+
+def test_an_index_that_cannot_meet_the_target_is_built_anew_while_readers_go_on(grown: Library) -> None:
+    with connect(grown.conninfo) as connection:
+        index.build(connection, active(connection), 2, 4)  # the poorest there is
+    stop, errors, asked = threading.Event(), [], [0]
+
+    def reads() -> None:
+        with connect(grown.conninfo, autocommit=True) as connection:
+            table = sql.Identifier(active(connection).table)
+            nearest = sql.SQL("select chunk_id from {} order by embedding <=> %s limit 5").format(table)
+            vector = HalfVector(np.ones(256, dtype=np.float32))
+            while not stop.is_set():
+                try:
+                    found = connection.execute(nearest, [vector]).fetchall()
+                    assert len(found) == 5
+                    asked[0] += 1
+                except Exception as error:  # noqa: BLE001 -- what a search would have met
+                    errors.append(error)
+
+    reader = threading.Thread(target=reads)
+    reader.start()
+    try:
+        found = run_tuning(grown.settings, grown.conninfo, 0.97, tune=True)
+    finally:
+        stop.set()
+        reader.join()
+    assert (found.rebuilt, found.met) == (True, True)
+    assert (errors, asked[0] > 10) == ([], True)
+    grown.check()
+    with connect(grown.conninfo) as connection:
+        generation = active(connection)
+        assert segments.unindexed(connection, generation) == []
+        built = [tuning.parameters(connection, m) for m in segments.members(connection, generation)]
+    assert found.parameters in built
+
+
+def test_the_next_segment_is_built_as_tuned(grown: Library) -> None:
+    with connect(grown.conninfo) as connection:
+        tuning.save(connection, active(connection), Parameters(24, 100), 50)
+    grow(grown, "second", 60)
+    grown.sync()
+    with connect(grown.conninfo) as connection:
+        newest = segments.members(connection, active(connection))[-1]
+        assert (newest.segment, tuning.parameters(connection, newest)) == (1, Parameters(24, 100))
+
+
+def test_too_few_vectors_are_not_tuned(library: Library) -> None:
+    library.sync()
+    with pytest.raises(FailedError, match="as fast as an index"):
+        run_tuning(library.settings, library.conninfo, 0.98, tune=True)
+
+
+def test_after_growth_the_index_is_measured_again(grown: Library) -> None:
+    def checked() -> int:
+        run = Run(grown.settings, grown.conninfo, Options())
+        with connect(grown.conninfo) as connection:
+            check(run, connection, active(connection), least=500)
+        ((count,),) = grown.rows("select count(*) from index_measurements")
+        return int(count)
+
+    assert [checked(), checked()] == [1, 1]
+    grow(grown, "second", 3)
+    grown.sync()
+    assert checked() == 1
+    grow(grown, "third", 40)
+    grown.sync()
+    assert checked() == 2
+
+
+def test_the_command_shows_what_it_measured(grown: Library, tmp_path: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PGFOLIO_HOME": str(tmp_path / "state"),
+        "PGFOLIO_DATABASE_URL": grown.conninfo,
+    }
+    command = [sys.executable, "-m", "flows", "index", "--tune", "--target-recall", "0.9"]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert "recall@10" in shown.stdout
+    assert "target 0.9 met" in shown.stdout
+    told = subprocess.run(
+        [*command, "--json"], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    found = json.loads(told.stdout.splitlines()[-1])
+    assert (found["status"], found["chosen"]["recall"] >= 0.9) == ("complete", True)
+    with connect(grown.conninfo) as connection:
+        generation = vectors.active_generation(connection)
+        assert generation is not None
+        assert tuning.tuned(connection, generation)[1] == found["chosen"]["ef_search"]
