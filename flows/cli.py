@@ -305,6 +305,7 @@ def _passed_on(name: str, text: str) -> None:
 
 _passed_on("search", "Search, as the API does, in the terminal.")
 _passed_on("ask", "Ask a question, answered from the documents.")
+_passed_on("eval", "Measure retrieval on labelled queries: nDCG@10, MRR@10, recall@10, latency.")
 _passed_on("serve", "Run the HTTP API alone.")
 
 

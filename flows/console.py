@@ -190,6 +190,14 @@ def show_status(status: dict[str, Any]) -> None:
         ("name", "root", "collection", "documents", "chunks", "failed", "synced_at"),
     )
     _show_generations(status["generations"])
+    for generation in status["generations"]:
+        if found := generation.get("recall"):
+            OUT.print(
+                f"{generation['space']}: recall@10 {found['recall']:.3f} at ef_search {found['ef_search']} over "
+                f"{found['vectors']:,} vectors, {found['grown']:g} times as many now; "
+                "`pgfolio index --tune` measures again"
+            )
+            OUT.print()
     _show_rows(
         "run", status["runs"], ("id", "flow", "started_by", "status", "started_at", "seconds", "error")
     )

@@ -1,7 +1,8 @@
-"""`python -m query_api serve|search|ask`: what `pgfolio serve`, `search` and `ask` start as a process."""
+"""`python -m query_api serve|search|ask|eval`: what `pgfolio` starts as a process for these commands."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -11,6 +12,7 @@ from config.models.base import ModelError
 from config.prompts import DEFAULT
 from config.settings import ConfigError, load_settings
 from query_api.answer import UnknownPromptError
+from query_api.filter import WrongFilterError, parse_json
 from query_api.retrieve import Mode, Query, SwitchingError, UnknownCollectionError
 from schema.connect import DatabaseError
 from schema.embedded import EmbeddedError
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, SwitchingError)
-WRONG = (ConfigError, UnknownCollectionError, UnknownPromptError)
+WRONG = (ConfigError, UnknownCollectionError, UnknownPromptError, WrongFilterError)
 """Errors whose message is made for the user."""
 
 
@@ -32,6 +34,9 @@ def retrieval(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--collection", "collections", multiple=True, help="Only within this one; may be repeated."
+        ),
+        click.option(
+            "--filter", "wanted", metavar="JSON", help='As in the API: \'{"category": "database"}\'.'
         ),
         click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True),
         click.option(
@@ -91,11 +96,43 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
         raise DatabaseError(str(error)) from error
 
 
-def _query(text: str, *, collections: tuple[str, ...], exact: bool = False, **asked: Any) -> Query:
+@cli.command("eval")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, of one mode.")
+@click.option(
+    "--mode", type=click.Choice(get_args(Mode)), help="One mode.  [default: all; with --json hybrid]"
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Documents to rank."
+)
+@click.option("--generation", type=int, help="Evaluate this generation's vectors, not the active one's.")
+def evaluate(*, file: Path, as_json: bool, mode: Mode | None, limit: int, generation: int | None) -> None:
+    """Measure retrieval on labelled queries: nDCG@10, MRR@10, recall@10 and latency.
+
+    FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}.
+    """
+    from query_api import evaluate as evaluation  # noqa: PLC0415
+    from query_api import terminal  # noqa: PLC0415
+
+    modes = (mode,) if mode else ("hybrid",) if as_json else evaluation.MODES
+    try:
+        labelled = evaluation.read_labelled(file)
+        found = evaluation.evaluate(load_settings(), labelled, modes, limit, generation)
+    except evaluation.EvaluationError as error:
+        raise click.UsageError(str(error)) from error
+    terminal.show_quality(found, as_json=as_json)
+
+
+def _query(
+    text: str, *, collections: tuple[str, ...], wanted: str | None, exact: bool = False, **asked: Any
+) -> Query:
     """The bounds are the API's."""
     if not text.strip() or len(text) > 4000:
         raise click.UsageError("a question has 1 to 4,000 characters")
-    return Query(text.replace("\x00", " "), collections=collections or None, exact=exact, **asked)
+    condition = None if wanted is None else parse_json(wanted)
+    return Query(
+        text.replace("\x00", " "), collections=collections or None, condition=condition, exact=exact, **asked
+    )
 
 
 def main() -> None:

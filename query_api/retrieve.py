@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from query_api.fuse import fuse
 from query_api.within import nearest_within
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from config.settings import Settings
-    from query_api.active import ActiveSpace, ActiveSpaces
+    from query_api.active import ActiveSpace
     from schema.filter import Condition
     from schema.records import Generation
     from schema.search import AsyncConnection, Hit, Pool
@@ -65,10 +65,20 @@ class Retrieved:
     space: str | None = None
 
 
+class Spaces(Protocol):
+    """Which space questions are answered in."""
+
+    async def current(self) -> ActiveSpace | None: ...
+
+    async def refresh(self, seen: ActiveSpace | None) -> ActiveSpace | None:
+        """Look again, because `seen` is no longer the active one."""
+        ...
+
+
 class Retriever:
     """Answers queries from one database; safe to use by many requests at once."""
 
-    def __init__(self, settings: Settings, pool: Pool, spaces: ActiveSpaces) -> None:
+    def __init__(self, settings: Settings, pool: Pool, spaces: Spaces) -> None:
         self.settings = settings
         self.pool = pool
         self.spaces = spaces
@@ -171,7 +181,7 @@ class _Search:
 
     @property
     def _ef_search(self) -> int:
-        return self.query.ef_search or self.settings.index.ef_search
+        return self.query.ef_search or self.generation.ef_search or self.settings.index.ef_search
 
 
 async def _collections(connection: AsyncConnection, query: Query) -> tuple[int, ...] | None:

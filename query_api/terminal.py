@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from query_api.contracts import AskAnswer, SearchAnswer, result
@@ -19,9 +20,12 @@ from query_api.services import open_services
 from schema.connect import database
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from config.settings import Settings
     from query_api.contracts import Citation, Result
-    from query_api.retrieve import Query
+    from query_api.evaluate import Quality
+    from query_api.retrieve import Mode, Query
 
 OUT = Console(highlight=False)
 SHOWN = 400
@@ -46,6 +50,23 @@ def ask(settings: Settings, query: Query, prompt: str, *, as_json: bool) -> None
         _print_json(answered)
     else:
         _show_answer(answered)
+
+
+def show_quality(found: Mapping[Mode, Quality], *, as_json: bool) -> None:
+    """A row for each mode; as JSON the one mode's object."""
+    if as_json:
+        for quality in found.values():
+            sys.stdout.write(msgspec.json.encode(quality).decode() + "\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mode")
+    for heading in ("nDCG@10", "MRR@10", "recall@10", "queries", "p50 ms", "p95 ms"):
+        table.add_column(heading, justify="right")
+    for mode, quality in found.items():
+        shares = [f"{share:.3f}" for share in (quality.ndcg, quality.mrr, quality.recall)]
+        times = [f"{quality.p50_ms:.1f}", f"{quality.p95_ms:.1f}"]
+        table.add_row(mode, *shares, f"{quality.queries:,}", *times)
+    OUT.print(table)
 
 
 async def _search(settings: Settings, conninfo: str, query: Query) -> SearchAnswer:

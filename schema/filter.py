@@ -4,7 +4,7 @@ A condition is composed as SQL whose every value and every key of the metadata i
 has another type than the condition asks for, the condition does not hold; it never fails.
 
 The metadata is looked into by JSON paths in lax mode: a condition on an array holds when it does on any element, and
-a path goes through arrays of objects. Equality and presence of keys can use the index `documents_metadata`.
+a path goes through arrays of objects. Equality can use the index `documents_metadata`.
 """
 
 from __future__ import annotations
@@ -112,12 +112,6 @@ OF_CHUNK: Final = sql.SQL(
 """Of chunks c."""
 
 OF_VECTOR: Final = sql.SQL(
-    "v.chunk_id in (select c.id from documents d left join sources s on s.id = d.source_id"
-    " join chunks c on c.document_id = d.id where {})"
-)
-"""Of vectors v; PostgreSQL may begin with the documents."""
-
-OF_EACH_VECTOR: Final = sql.SQL(
     "(select {} from chunks c join documents d on d.id = c.document_id left join sources s on s.id = d.source_id"
     " where c.id = v.chunk_id)"
 )
@@ -165,7 +159,7 @@ class _Composer:
             case Exists(BuiltIn(name)):
                 return sql.SQL("{} is not null").format({**TEXTS, **DATES}[name])
             case Exists(Key(path)):
-                return self._found(_path(path))
+                return self._scanned(_path(path))
         raise TypeError(condition)
 
     def _column_equal(self, name: str, values: tuple[Scalar, ...]) -> sql.Composed:
@@ -202,10 +196,15 @@ class _Composer:
     ) -> sql.Composed:
         if isinstance(value, datetime):
             return self._dated(path, sql.SQL(order), sql.SQL("{}::timestamptz").format(self._put(value)))
-        return self._found(f"{_path(path)} ? (@ {order} {_literal(value)})")
+        return self._scanned(f"{_path(path)} ? (@ {order} {_literal(value)})")
 
     def _found(self, path: str) -> sql.Composed:
         return sql.SQL("d.metadata @? {}::jsonpath").format(self._put(path))
+
+    def _scanned(self, path: str) -> sql.Composed:
+        """What the index does not know: asked all the same, PostgreSQL would read all of it, and then all documents
+        (over 100,000 of them 126 ms instead of 42)."""
+        return sql.SQL("({}) is true").format(self._found(path))
 
     def _dated(self, path: tuple[str, ...], operator: sql.SQL, operand: sql.Composed) -> sql.Composed:
         text = sql.SQL(

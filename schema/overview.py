@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from schema import index, runs, vectors
+from schema import index, runs, segments, tuning, vectors
 from schema.sql import statement
 
 if TYPE_CHECKING:
@@ -51,15 +51,25 @@ def _generation(
     *,
     keeps: bool,
 ) -> dict[str, Any]:
-    state = index.state(connection, generation)
+    states = [
+        index.state(connection, member)
+        for member in segments.members(connection, generation)
+        if segments.has_any(connection, member) or not member.segment
+    ]
+    missing = segments.unindexed(connection, generation)
+    there = [state for state in states if state is not None]
     row = connection.execute(statement("count_vectors", generation)).fetchone()
     shown: dict[str, Any] = {
         "space": generation.space.name,
         "state": generation.state,
         "vectors": row[0] if row else 0,
-        "index": "none" if state is None else "valid" if state.valid else "invalid",
-        "index_mb": round(state.bytes / MEGABYTE, 1) if state else 0,
+        "index": "none" if not there else "valid" if not missing else "invalid",
+        "index_mb": round(sum(state.bytes for state in there) / MEGABYTE, 1),
     }
+    if len(states) > 1:
+        shown["segments"] = len(states)
+    if generation.state == "active" and (drift := _drift(connection, generation)):
+        shown["recall"] = drift
     if measured:
         shown["measured"] = {name: value for name, value in measured.items() if value is not None}
     if retired_at is not None:
@@ -67,6 +77,21 @@ def _generation(
     if kept_until is not None and keeps:
         shown["kept_until"] = kept_until.isoformat(timespec="seconds")
     return shown
+
+
+def _drift(connection: Connection, generation: Generation) -> dict[str, Any] | None:
+    """The last measurement of the index in use, and how much the corpus has grown since."""
+    _, ef_search = tuning.tuned(connection, generation)
+    last = tuning.last(connection, generation, ef_search)
+    if last is None:
+        return None
+    return {
+        "recall": round(last.recall, 4),
+        "ef_search": last.ef_search,
+        "vectors": last.vectors,
+        "grown": round(index.rows(connection, generation) / max(last.vectors, 1), 2),
+        "measured_at": last.measured_at.isoformat(timespec="seconds"),
+    }
 
 
 def _run(run: runs.Run) -> dict[str, Any]:

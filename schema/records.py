@@ -116,6 +116,8 @@ class Generation:
     state: Literal["building", "ready", "active", "retired"]
     segment: int = 0
     """Where new vectors go: 0 is the table itself, others are tables that inherit from it (schema/segments.py)."""
+    ef_search: int | None = None
+    """What its index was tuned to; None: as the settings say. Known where it is read for searching."""
 
     @property
     def table(self) -> str:

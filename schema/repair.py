@@ -70,21 +70,8 @@ def chunks_without_document(connection: Connection, chunk_ids: Sequence[int]) ->
     return [ChunkRow(*row) for row in rows]
 
 
-def add_stored_vectors(connection: Connection, generation: Generation, batch: int) -> Iterator[int]:
-    """Give chunks without a vector those that are stored or kept for the same text, a batch in a transaction of
-    its own. Yields how many each."""
-    after = 0
-    while rows := connection.execute(
-        statement("chunks_without_vector", generation), {"after": after, "limit": batch}
-    ).fetchall():
-        with connection.transaction():
-            found = vectors.reuse(connection, generation, list({row[5] for row in rows}))
-            given = [(row[0], row[1], found[row[5]]) for row in rows if row[5] in found]
-            vectors.add_vectors(connection, generation, given)
-            vectors.release(connection, generation, found)
-        connection.commit()
-        yield len(given)
-        after = rows[-1][0]
+PAGE = 2000
+"""Chunks of which those without a vector are looked for at once."""
 
 
 class Text(NamedTuple):
@@ -100,13 +87,21 @@ class Text(NamedTuple):
 
 
 def texts_without_vector(connection: Connection, generation: Generation, batch: int) -> Iterator[list[Text]]:
-    """Texts that no chunk has a vector for, each once."""
+    """Texts that no chunk has a vector for, each once, at most `batch` at a time; stored ones were given out before.
+
+    Page by page of all texts: asked for the next ones that lack a vector, PostgreSQL reads all vectors each time.
+    """
     after = b""
-    while rows := connection.execute(
-        statement("texts_without_vector", generation), {"after": after, "limit": batch}, binary=True
+    while page := connection.execute(
+        statement("page_of_texts"), {"after": after, "limit": PAGE}, binary=True
     ).fetchall():
-        yield [Text(*row) for row in rows]
-        after = rows[-1][5]
+        ids = {row[1]: row[0] for row in page}
+        rows = connection.execute(
+            statement("texts_without_vector", generation), {"ids": list(ids.values())}, binary=True
+        ).fetchall()
+        for start in range(0, len(rows), batch):
+            yield [Text(*row) for row in rows[start : start + batch]]
+        after = page[-1][1]
 
 
 def count_texts_without_vector(connection: Connection, generation: Generation) -> int:

@@ -22,7 +22,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from schema.connect import DatabaseError, described
-from schema.filter import OF_CHUNK, OF_EACH_VECTOR, OF_VECTOR, matches
+from schema.filter import OF_CHUNK, OF_DOCUMENT, OF_VECTOR, matches
 from schema.records import Generation, Space
 from schema.sql import statement
 
@@ -133,7 +133,13 @@ async def reading(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result
 
 async def active_generation(connection: AsyncConnection) -> Generation | None:
     row = await (await connection.execute(statement("read_generation"))).fetchone()
-    return None if row is None else Generation(row[0], Space(*row[2:9]), row[1])
+    return None if row is None else Generation(row[0], Space(*row[2:9]), row[1], ef_search=row[9])
+
+
+async def find_generation(connection: AsyncConnection, generation_id: int) -> Generation | None:
+    """One by its id, whatever its state."""
+    row = await (await connection.execute(statement("find_generation"), {"id": generation_id})).fetchone()
+    return None if row is None else Generation(row[0], Space(*row[2:9]), row[1], ef_search=row[9])
 
 
 async def nearest(
@@ -156,7 +162,7 @@ async def nearest(
             await _begin(connection, int(wanted))
             found = await connection.execute(statement_, values, binary=True)
         rows = await found.fetchall()
-    if rows and rows[0][-2] != generation.id:
+    if rows and not _is_meant(generation, rows[0][-2]):
         raise GenerationChangedError
     return [Hit(*row[:-2]) for row in rows]
 
@@ -179,7 +185,7 @@ async def rank_near(
     scope: Scope,
 ) -> list[Candidate]:
     """Those within the scope among the nearest `looked_at` of all chunks."""
-    text, values = _within("rank_vectors_near", generation, looked_at, scope, OF_EACH_VECTOR)
+    text, values = _within("rank_vectors_near", generation, looked_at, scope, OF_VECTOR)
     return await _ranked(connection, generation, text, {**values, "vector": _parameter(vector)}, looked_at)
 
 
@@ -192,7 +198,7 @@ async def rank_within(
     scope: Scope,
 ) -> list[Candidate]:
     """The nearest within the scope, through the index. May be short: see rank_exact."""
-    text, values = _within("rank_vectors_within", generation, limit, scope, OF_EACH_VECTOR)
+    text, values = _within("rank_vectors_within", generation, limit, scope, OF_VECTOR)
     return await _ranked(
         connection, generation, text, {**values, "vector": _parameter(vector)}, max(ef_search, limit)
     )
@@ -206,7 +212,8 @@ async def rank_exact(
     scope: Scope = EVERYTHING,
 ) -> list[Candidate]:
     """The same with every vector within the scope compared: never short while more match."""
-    text, values = _within("rank_vectors_exact", generation, limit, scope, OF_VECTOR)
+    name = "rank_vectors_exact" if scope.condition is None else "rank_vectors_exact_matching"
+    text, values = _within(name, generation, limit, scope, OF_DOCUMENT)
     return await _ranked(connection, generation, text, {**values, "vector": _parameter(vector)})
 
 
@@ -316,8 +323,13 @@ async def _ranked(
 
 async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation) -> None:
     row = await begun.fetchone()
-    if row is None or row[2] != generation.id:
+    if row is None or not _is_meant(generation, row[2]):
         raise GenerationChangedError
+
+
+def _is_meant(generation: Generation, active: int | None) -> bool:
+    """A generation that was not active when it was chosen was chosen for itself: to be evaluated."""
+    return generation.state != "active" or generation.id == active
 
 
 @cache

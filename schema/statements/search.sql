@@ -1,8 +1,16 @@
 -- name: read_generation
 -- The active generation with its space.
-select g.id, g.state, s.provider, s.model, s.dimensions, s.shortened, s.query_prefix, s.document_prefix, s.storage
+select g.id, g.state, s.provider, s.model, s.dimensions, s.shortened, s.query_prefix, s.document_prefix, s.storage,
+       g.ef_search
 from generations g join spaces s on s.id = g.space_id
 where g.state = 'active';
+
+-- name: find_generation
+-- A generation with its space, whatever its state.
+select g.id, g.state, s.provider, s.model, s.dimensions, s.shortened, s.query_prefix, s.document_prefix, s.storage,
+       g.ef_search
+from generations g join spaces s on s.id = g.space_id
+where g.id = :id;
 
 -- name: begin_session
 -- How far HNSW looks, for the whole session.
@@ -62,10 +70,22 @@ from (select v.chunk_id, v.embedding <=> :vector::halfvec as distance
 order by distance, chunk_id;
 
 -- name: rank_vectors_exact
--- The same with every vector compared that matches. A statement of its own: a prepared one keeps its plan when the
+-- The same with every vector compared. A statement of its own: a prepared one keeps its plan when the
 -- settings change, and the added zero keeps the index out of this one.
 select v.chunk_id, 1 - (v.embedding <=> :vector::halfvec)
 from {vectors} v
+where :collections::integer[] is null or v.collection_id = any(:collections::integer[])
+order by (v.embedding <=> :vector::halfvec) + 0, v.chunk_id
+limit {{limit}};
+
+-- name: rank_vectors_exact_matching
+-- The same of documents that match. Joins: with the documents in a subquery of their own PostgreSQL took 248 ms over
+-- 50,000 of 100,000 chunks instead of 141.
+select v.chunk_id, 1 - (v.embedding <=> :vector::halfvec)
+from documents d
+left join sources s on s.id = d.source_id
+join chunks c on c.document_id = d.id
+join {vectors} v on v.chunk_id = c.id
 where (:collections::integer[] is null or v.collection_id = any(:collections::integer[])) and {{matches}}
 order by (v.embedding <=> :vector::halfvec) + 0, v.chunk_id
 limit {{limit}};

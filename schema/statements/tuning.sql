@@ -22,7 +22,7 @@ values (:generation, :m, :ef_construction, :ef_search, :recall, :p50_ms, :vector
 -- The last one of the index in use, at the ef_search in use.
 select ef_search, recall, p50_ms, vectors, measured_at
 from index_measurements
-where generation_id = :generation and not sampled and ef_search = :ef_search
+where generation_id = :generation and not sampled and ef_search = coalesce(:ef_search::integer, ef_search)
 order by id desc
 limit 1;
 

@@ -109,13 +109,14 @@ select count(*) from placed;
 
 -- name: place_stored_vectors
 -- Chunks of one page that lack a vector and whose text has one, stored or kept, in this generation's space: they get
--- it. Answers the page's last id, or null after the last page, and how many got one.
-with lacking as (
+-- it. Answers the page's last id, or null after the last page, and how many got one. The page is taken before its
+-- vectors are looked up: in one, PostgreSQL read all vectors for each page, 40 s instead of 2 s for 300,000 chunks.
+with page as materialized (
+    select id from chunks where id > :after order by id limit :limit
+), lacking as (
     select c.id, c.collection_id, c.hash
-    from chunks c
-    where c.id > :after and not exists (select from {vectors} v where v.chunk_id = c.id)
-    order by c.id
-    limit :limit
+    from page p join chunks c on c.id = p.id
+    where not exists (select from {vectors} v where v.chunk_id = c.id)
     for key share of c skip locked
 ), known as (
     select t.hash, coalesce(
@@ -136,7 +137,7 @@ with lacking as (
     where k.hash = f.hash and f.embedding is not null
       and k.space_id = (select space_id from generations where id = :generation)
 )
-select (select max(id) from lacking), (select count(*) from placed);
+select (select max(id) from page), (select count(*) from placed);
 
 -- name: find_space
 -- The space's id, if it was ever used.
@@ -207,14 +208,6 @@ where hash = any(:hashes) and space_id = (select space_id from generations where
 -- name: expire_vectors!
 -- Vectors that were kept long enough.
 delete from kept_vectors where kept_at < now() - make_interval(days => :days);
-
--- name: chunks_without_vector
--- The next chunks that this generation lacks, in the order of their ids.
-select c.id, c.collection_id, c.content, c.heading, d.title, c.hash, c.tokens
-from chunks c join documents d on d.id = c.document_id
-where c.id > :after and not exists (select from {vectors} v where v.chunk_id = c.id)
-order by c.id
-limit :limit;
 
 -- name: count_missing_vectors
 -- How many chunks this generation lacks, and how many tokens they are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,69 @@ def test_a_filtered_list_has_pages(papers: httpx.Client) -> None:
     first = papers.get("/documents", params=wanted).json()
     second = papers.get("/documents", params={**wanted, "cursor": first["next"]}).json()
     assert (len(first["items"]), len(second["items"]), second["next"]) == (2, 1, None)
+
+
+def test_all_that_match_are_found_though_none_of_them_is_near_the_question(
+    settings: Settings, conninfo: str
+) -> None:
+    tasks = (page(f"{n}", "many", kind="task", half=n % 2 == 0) for n in range(400))
+    whales = (
+        Page(f"{n}.txt", None, {"Ocean": f"Whale {n} sings in the deep ocean."}, "many", {"kind": "whale"})
+        for n in range(40)
+    )
+    stock(conninfo, settings, (*tasks, *whales))
+    with running_api(settings, conninfo) as client:
+        for limit, wanted in ((10, 10), (40, 40), (100, 40)):
+            body = {"query": "a paper on retrieval", "mode": "vector", "limit": limit}
+            found, exact = (
+                client.post("/search", json={**body, "filter": {"kind": "whale"}, "exact": exact}).json()
+                for exact in (False, True)
+            )
+            assert (found["total_returned"], found["complete"]) == (wanted, True)
+            assert found["results"] == exact["results"]
+        for mode in MODES[:2]:
+            half = searched(client, {"half": True}, query="a paper on retrieval", mode=mode)
+            assert (half["total_returned"], half["complete"]) == (100, True)
+            assert all(result["metadata"]["half"] for result in half["results"])
+
+
+def test_words_find_all_that_match_though_others_have_rarer_ones(settings: Settings, conninfo: str) -> None:
+    """Ranking starts with the rarest words, of which the filtered documents have none."""
+    common = "All of these papers are on retrieval. " * 3
+    rare = tuple(Page(f"r{n}.md", None, {"R": f"{common} Zebra."}, "many", {"kind": "r"}) for n in range(150))
+    others = tuple(Page(f"o{n}.md", None, {"O": common}, "many", {"kind": "o"}) for n in range(30))
+    stock(conninfo, settings, (*rare, *others))
+    with connect(conninfo) as connection:
+        connection.execute("update pg_class set reltuples = 180 where oid = 'chunks'::regclass")
+    with running_api(settings, conninfo) as client:
+        found = searched(client, {"kind": "o"}, query="zebra retrieval", mode="lexical", limit=20)
+    assert (found["total_returned"], found["complete"]) == (20, True)
+
+
+def test_a_higher_ef_search_finds_more_of_the_nearest_that_match(
+    new_settings: Callable[..., Settings], conninfo: str
+) -> None:
+    settings = new_settings(database_url=conninfo, index={"m": 2, "ef_construction": 4})
+    words = random.Random(1)
+    parts = {
+        n: " ".join("".join(words.choices("abdeiklnorstu", k=4)) for _ in range(12)) for n in range(1500)
+    }
+    pages = (
+        Page(
+            f"{half}.md", None, {f"Part {n}": parts[n] for n in range(half, 1500, 2)}, "many", {"half": half}
+        )
+        for half in (0, 1)
+    )
+    stock(conninfo, settings, tuple(pages))
+    right = dict.fromkeys((1, 1000), 0)
+    with running_api(settings, conninfo) as client:
+        for text in list(parts.values())[:20]:
+            body = {"query": text[:25], "mode": "vector", "limit": 10, "filter": {"half": 1}}
+            exact = client.post("/search", json={**body, "exact": True}).json()["results"]
+            for ef_search in right:
+                found = client.post("/search", json={**body, "ef_search": ef_search}).json()["results"]
+                right[ef_search] += len({r["chunk_id"] for r in found} & {r["chunk_id"] for r in exact})
+    assert right[1000] > right[1] + 10, right
 
 
 WRONG: list[tuple[Any, str]] = [

@@ -147,8 +147,9 @@ class Truth:
     def _question(self, text: str, space: str) -> np.ndarray:
         provider, _, dimensions = space.rsplit("/", 2) if space.count("/") > 1 else ("", "", "1")
         if provider.startswith("local"):
-            made = self._local.embed([text]).vectors[0]
-            return made / np.linalg.norm(made)
+            made: np.ndarray = self._local.embed([text]).vectors[0]
+            length = float(np.linalg.norm(made))
+            return made / length
         return vector(text, int(dimensions))
 
     @cached_property

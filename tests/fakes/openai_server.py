@@ -212,12 +212,12 @@ class FakeOpenAI:
         }
 
     def paid_twice(self) -> int:
-        """Requests for embeddings with a text that the same model had been asked for before."""
+        """Requests for embeddings with a text that the same model was asked for again later."""
         seen: set[tuple[str, str]] = set()
         twice = 0
         with self._lock:
             admitted = list(self.admitted)
-        for request in admitted:
+        for request in reversed(admitted):
             texts = {(str(request.body.get("model")), text) for text in request.texts}
             twice += not texts.isdisjoint(seen)
             seen |= texts

@@ -222,9 +222,9 @@ MUTANTS: Final = (
     Mutant(
         "a sync embeds in the transaction that it read in",
         "transaction",
-        "flows/pipeline.py",
-        "by_size(connection, source, todos), sampled=True)\n        connection.commit()\n",
-        "by_size(connection, source, todos), sampled=True)\n",
+        "flows/steward.py",
+        "    connection.commit()\n    return load\n",
+        "    return load\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[sync_of_a_change]",),
     ),
     Mutant(
@@ -238,17 +238,17 @@ MUTANTS: Final = (
     Mutant(
         "a move to another space embeds in the transaction that it read in",
         "transaction",
-        "flows/reembedding.py",
-        "missing, _ = _missing(connection, generation)\n        connection.commit()\n",
-        "missing, _ = _missing(connection, generation)\n",
+        "flows/fill.py",
+        "texts = mending.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
+        "texts = mending.count_texts_without_vector(connection, self._generation)\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[move_to_another_space]",),
     ),
     Mutant(
         "a repair embeds in the transaction that it read in",
         "transaction",
         "flows/fill.py",
-        "texts = mending.count_texts_without_vector(connection, generation)\n    connection.commit()\n",
-        "texts = mending.count_texts_without_vector(connection, generation)\n",
+        "texts = mending.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
+        "texts = mending.count_texts_without_vector(connection, self._generation)\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[repair_of_a_lost_vector]",),
     ),
     Mutant(
@@ -312,8 +312,8 @@ MUTANTS: Final = (
         "a request's ef_search is not passed on",
         "unused",
         "query_api/retrieve.py",
-        "return self.query.ef_search or self.settings.index.ef_search",
-        "return self.settings.index.ef_search",
+        "return self.query.ef_search or self.generation.ef_search",
+        "return self.generation.ef_search",
         (
             ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[None]",
             ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[collections1]",
@@ -330,9 +330,9 @@ MUTANTS: Final = (
     Mutant(
         "a filtered search looks no farther than its limit",
         "unused",
-        "schema/search.py",
-        "begun = await _begin(connection, max(ef_search, limit))",
-        "begun = await _begin(connection, limit)",
+        "query_api/within.py",
+        "looked_at = min(max(ef_search, wanted), EF_SEARCH_MAXIMUM)",
+        "ef_search = looked_at = wanted",
         (ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[collections1]",),
     ),
     Mutant(
@@ -410,10 +410,8 @@ MUTANTS: Final = (
         "a space is switched to that lacks vectors",
         "too early",
         "flows/reembedding.py",
-        "        if missing:\n            raise IncompleteError(\n"
-        '                f"{missing} chunks have no vector in {generation.space.name}: the old space stays"\n'
-        "            )\n",
-        "",
+        "        if missing and not self._force:\n",
+        "        if not missing and not self._force and missing:\n",
         (ELSEWHERE + "a_space_that_lacks_one_vector_does_not_take_the_old_ones_place",),
     ),
     Mutant(
@@ -465,9 +463,10 @@ MUTANTS: Final = (
     Mutant(
         "a filtered search ends where the index gives up",
         "filter",
-        "query_api/retrieve.py",
-        "            if len(ranking) == wanted:\n                return ranking\n",
-        "            return ranking\n",
+        "query_api/within.py",
+        "    if len(found) < wanted:\n"
+        "        return await stored.rank_exact(connection, generation, vector, wanted, scope)\n",
+        "",
         (ELSEWHERE + "fifty_of_a_small_collection_are_found_where_the_index_gives_up_early",),
     ),
     Mutant(

@@ -18,6 +18,7 @@ import pytest
 from psycopg import sql
 
 from flows.forecast import seconds
+from flows.gate import Measured, objections
 from flows.hold import without_syncs
 from flows.reembedding import run_reembed
 from flows.run import FailedError, Options, Quiet
@@ -350,11 +351,11 @@ def has_eval() -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.parametrize(("wanted", "passes"), [(1.0, True), (0.0, False)])
+@pytest.mark.parametrize("allowed", [1.0, 0.02])
 def test_labelled_queries_are_asked_in_both_spaces(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: float, *, passes: bool
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: float
 ) -> None:
-    """The new space knows words by four letters: it cannot tell the numbers apart that the local model can."""
+    """The new model knows words by their first four letters alone: to it, a chick is no bird."""
     if not has_eval():
         pytest.skip("`python -m query_api eval` does not exist yet")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -362,18 +363,32 @@ def test_labelled_queries_are_asked_in_both_spaces(
     corpus.library.write("birds.md", "# Birds\n\nSparrows feed their young on insects.\n")
     corpus.library.sync()
     labelled = tmp_path / "labelled.jsonl"
-    labelled.write_text('{"query": "what do small birds eat", "relevant": {"birds.md": 1}}\n')
-    settings = corpus.indexed(gate_ndcg_loss=wanted)
-    if passes:
+    labelled.write_text('{"query": "avian nutrition for chicks", "relevant": {"birds.md": 1}}\n')
+    settings = corpus.indexed(gate_ndcg_loss=allowed)
+    if allowed == 1.0:
         corpus.move(settings, labelled=labelled)
-        with connect(corpus.conninfo) as connection:
-            measured = overview(connection)["generations"][0]["measured"]
-        assert {"ndcg", "ndcg_before", "recall"} <= measured.keys()
     else:
-        try:
+        with pytest.raises(FailedError, match=r"nDCG@10 is 0\.\d+, with the old space 1\.000"):
             corpus.move(settings, labelled=labelled)
-        except FailedError as error:
-            assert "nDCG@10 is" in str(error)  # noqa: PT017 -- whether it falls is the models' affair
+    assert corpus.states()[TINY] == ("active" if allowed == 1.0 else "ready")
+    with connect(corpus.conninfo) as connection:
+        measured = {row["state"]: row.get("measured", {}) for row in overview(connection)["generations"]}
+    assert {"ndcg", "ndcg_before", "recall"} <= measured[corpus.states()[TINY]].keys()
+
+
+@pytest.mark.parametrize(("measured", "said"), [
+    (Measured(), []),
+    (Measured(0.95, 64), []),
+    (Measured(0.94, 64, 128), [("recall@10 is 0.940 at ef_search 64, wanted 0.950 (PGFOLIO_INDEX__GATE_RECALL; "
+                               "PGFOLIO_INDEX__EF_SEARCH=128 reaches it)")]),
+    (Measured(1.0, 64, None, 0.50, 0.49), []),
+    (Measured(1.0, 64, None, 0.50, 0.47), [("nDCG@10 is 0.470, with the old space 0.500, wanted at least 0.480 "
+                                           "(PGFOLIO_INDEX__GATE_NDCG_LOSS)")]),
+])  # fmt: skip
+def test_the_gate_says_what_was_measured_and_what_was_wanted(
+    settings: Settings, measured: Measured, said: list[str]
+) -> None:
+    assert objections(measured, settings.index) == said
 
 
 def test_a_file_of_queries_that_cannot_be_evaluated_leaves_the_old_space(
@@ -526,7 +541,7 @@ def test_searches_go_on_through_moves_and_rollbacks_without_a_mixed_answer(corpu
 def test_a_mixed_answer_would_be_seen(corpus: Corpus) -> None:
     corpus.move()
     with running_api(corpus.hosted, corpus.conninfo) as client:
-        asked = {"query": "which page tells of number 7", "mode": "vector", "limit": 10}
+        asked: dict[str, Any] = {"query": "which page tells of number 7", "mode": "vector", "limit": 10}
         found = client.post("/search", json=asked).json()
     told = tuple((hit["chunk_id"], hit["similarity"]) for hit in found["results"])
     truth = Truth(corpus.conninfo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -18,6 +19,8 @@ from flows.run import FailedError, Options, Run
 from flows.tuning import cheapest, check, run_tuning
 from schema import index, segments, tuning, vectors
 from schema.connect import connect
+from schema.overview import overview
+from schema.search import active_generation, open_pool, reading
 from schema.tuning import Measured, Parameters
 from tests.flows.test_segments import active, grow, recall
 
@@ -121,6 +124,21 @@ def test_the_next_segment_is_built_as_tuned(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
         newest = segments.members(connection, active(connection))[-1]
         assert (newest.segment, tuning.parameters(connection, newest)) == (1, Parameters(24, 100))
+
+
+def test_searches_and_the_status_know_what_was_tuned(grown: Library) -> None:
+    found = run_tuning(grown.settings, grown.conninfo, 0.9, tune=True)
+
+    async def searched_with() -> int | None:
+        async with open_pool(grown.conninfo, 1, 64) as pool:
+            generation = await reading(pool, active_generation)
+            return generation.ef_search if generation else None
+
+    assert asyncio.run(searched_with()) == found.ef_search
+    with connect(grown.conninfo) as connection:
+        (shown,) = overview(connection)["generations"]
+    assert shown["recall"]["ef_search"] == found.ef_search
+    assert shown["recall"]["grown"] == 1.0
 
 
 def test_too_few_vectors_are_not_tuned(library: Library) -> None:

@@ -1,0 +1,154 @@
+"""`eval`: retrieval quality on labelled queries, through the same retrieval as the API.
+
+Documents are ranked by their best chunks. The measures are trec_eval's, by the library ir-measures: nDCG@10 with
+linear gains, the reciprocal rank of the first relevant document (MRR@10), recall@10. A query that finds nothing
+counts as zero.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import ir_measures
+import msgspec
+import numpy as np
+from ir_measures import RR, R, nDCG
+
+from config.models import embedding_model
+from query_api.active import ActiveSpace
+from query_api.retrieve import Mode, Query, Retriever
+from query_api.services import open_services
+from schema.connect import database
+from schema.search import find_generation, reading
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from config.settings import Settings
+    from query_api.services import Services
+
+MODES: tuple[Mode, ...] = ("vector", "lexical", "hybrid")
+CHUNKS_PER_DOCUMENT = 10
+"""Chunks are asked for until this many make a document, up to the API's own most."""
+
+MOST_CHUNKS = 100
+
+
+class EvaluationError(Exception):
+    """Labelled queries that cannot be evaluated; the message says which line, or what is missing."""
+
+
+class Labelled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A query with the grades of its relevant documents by path; what is not named counts 0."""
+
+    query: Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=r"\S")]
+    relevant: dict[str, int]
+
+
+class Quality(msgspec.Struct, frozen=True):
+    """Means over all queries; milliseconds of one retrieval, the query's embedding in it."""
+
+    ndcg: float = msgspec.field(name="ndcg@10")
+    mrr: float = msgspec.field(name="mrr@10")
+    recall: float = msgspec.field(name="recall@10")
+    queries: int
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class _OneSpace:
+    """A space that does not follow the active one."""
+
+    space: ActiveSpace
+
+    async def current(self) -> ActiveSpace | None:
+        return self.space
+
+    async def refresh(self, seen: ActiveSpace | None) -> ActiveSpace | None:
+        return seen
+
+
+def read_labelled(path: Path) -> list[Labelled]:
+    """The queries of a file, one JSON object a line. Raises EvaluationError."""
+    found = []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    found.append(msgspec.json.decode(line, type=Labelled))
+                except msgspec.DecodeError as error:
+                    wanted = '{"query": "...", "relevant": {"path": grade}}'
+                    raise EvaluationError(f"{path}, line {number}: {error}; a line is {wanted}") from error
+    if not any(grade > 0 for each in found for grade in each.relevant.values()):
+        raise EvaluationError(f"{path} has no query with a relevant document")
+    return found
+
+
+def evaluate(
+    settings: Settings,
+    labelled: Sequence[Labelled],
+    modes: Sequence[Mode],
+    limit: int,
+    generation: int | None,
+) -> dict[Mode, Quality]:
+    """The quality of each mode. Raises EvaluationError and what retrieving raises."""
+    with database(settings) as conninfo:
+        return asyncio.run(_evaluated(settings, conninfo, labelled, modes, limit, generation))
+
+
+async def _evaluated(
+    settings: Settings,
+    conninfo: str,
+    labelled: Sequence[Labelled],
+    modes: Sequence[Mode],
+    limit: int,
+    generation: int | None,
+) -> dict[Mode, Quality]:
+    async with open_services(settings, conninfo) as services, _retriever(services, generation) as retriever:
+        return {mode: await _quality(retriever, labelled, mode, limit) for mode in modes}
+
+
+@asynccontextmanager
+async def _retriever(services: Services, generation_id: int | None) -> AsyncIterator[Retriever]:
+    retriever = services.retriever
+    if generation_id is None:
+        if await retriever.spaces.current() is None:
+            raise EvaluationError("nothing was synced yet: `pgfolio sync FOLDER` first")
+        yield retriever
+        return
+    generation = await reading(retriever.pool, lambda c: find_generation(c, generation_id))
+    if generation is None:
+        raise EvaluationError(
+            f"there is no generation {generation_id}: `pgfolio status` lists those that there are"
+        )
+    space = generation.space
+    model = embedding_model(
+        retriever.settings, space.provider, space.model, space.dimensions, shorten=space.shortened
+    )
+    with ThreadPoolExecutor(1) as thread:
+        chosen = _OneSpace(ActiveSpace(generation, model, thread))
+        yield Retriever(retriever.settings, retriever.pool, chosen)
+
+
+async def _quality(retriever: Retriever, labelled: Sequence[Labelled], mode: Mode, limit: int) -> Quality:
+    chunks = min(limit * CHUNKS_PER_DOCUMENT, MOST_CHUNKS)
+    await retriever.retrieve(Query(labelled[0].query, chunks, mode))  # a first query plans and warms up
+    run, times = {}, []
+    for number, each in enumerate(labelled):
+        began = time.perf_counter()
+        retrieved = await retriever.retrieve(Query(each.query.replace("\x00", " "), chunks, mode))
+        times.append((time.perf_counter() - began) * 1000)
+        ranked = list(dict.fromkeys(found.hit.path for found in retrieved.found))[:limit]
+        run[str(number)] = {path: float(-rank) for rank, path in enumerate(ranked)}
+    truth = {str(number): dict(each.relevant) for number, each in enumerate(labelled)}
+    found = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10, R @ 10], truth, run)
+    ndcg, mrr, recall = (round(float(found[measure]), 4) for measure in (nDCG @ 10, RR @ 10, R @ 10))
+    p50, p95 = (round(float(np.percentile(times, part)), 2) for part in (50, 95))
+    return Quality(ndcg, mrr, recall, len(labelled), p50, p95)

@@ -1,0 +1,98 @@
+"""`python -m query_api eval`: retrieval quality on labelled queries."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from schema import vectors
+from schema.connect import connect
+from schema.records import Space
+from tests.api.library import BREAD, RETRIES, UNTITLED, stock
+from tests.api.test_command import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from config.settings import Settings
+
+QUESTIONS = (
+    {"query": "how do I retry a failed task", "relevant": {RETRIES.path: 2}},
+    {"query": "bake sourdough bread", "relevant": {BREAD.path: 1, "not/stored.md": 1}},
+    {"query": "zorgle flurb", "relevant": {UNTITLED.path: 1}},
+)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> str:
+    file = tmp_path / "queries.jsonl"
+    file.write_text("\n".join(map(json.dumps, QUESTIONS)) + "\n\n")
+    return str(file)
+
+
+def measured(*arguments: str, database: str) -> dict[str, Any]:
+    done = run("eval", *arguments, "--json", PGFOLIO_DATABASE_URL=database)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_measures_are_means_over_all_queries(library: str, labelled: str) -> None:
+    found = measured(labelled, "--mode", "lexical", database=library)
+    # The first is right; of the second one of two relevant documents is found, at the first place; the last finds
+    # nothing. nDCG of the second: 1 / (1 + 1 / log2(3)).
+    assert found["mrr@10"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["recall@10"] == pytest.approx(1.5 / 3, abs=1e-4)
+    assert found["ndcg@10"] == pytest.approx((1 + 0.6131) / 3, abs=1e-3)
+    assert found["queries"] == 3
+    assert 0 < found["p50_ms"] <= found["p95_ms"]
+
+
+def test_without_json_the_modes_stand_beside_each_other(library: str, labelled: str) -> None:
+    done = run("eval", labelled, PGFOLIO_DATABASE_URL=library)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["mode", "vector", "lexical", "hybrid"]
+
+
+def test_another_generation_is_evaluated_by_its_own_vectors(
+    conninfo: str, settings: Settings, labelled: str
+) -> None:
+    stock(conninfo, settings)
+    with connect(conninfo) as connection:
+        other = vectors.create_generation(connection, Space("local", "wordllama-256", 128), "building")
+    active = measured(labelled, "--mode", "vector", database=conninfo)
+    empty = measured(labelled, "--mode", "vector", "--generation", str(other.id), database=conninfo)
+    assert (active["recall@10"] > 0, empty["recall@10"]) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no query"),
+        ("{", "line 1"),
+        ('{"query": "x", "relevant": {"a": 1}}\n{"query": "x"}', "line 2"),
+        ('{"query": "x", "relevant": {}}', "no query"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_wrong_usage(
+    library: str, tmp_path: Path, text: str, said: str
+) -> None:
+    file = tmp_path / "queries.jsonl"
+    file.write_text(text)
+    done = run("eval", str(file), PGFOLIO_DATABASE_URL=library)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_an_unknown_generation_is_named(library: str, labelled: str) -> None:
+    done = run("eval", labelled, "--generation", "99", PGFOLIO_DATABASE_URL=library)
+    assert (done.returncode, "99" in done.stderr) == (2, True)
+
+
+def test_search_takes_a_filter(library: str) -> None:
+    wanted = json.dumps({"category": "guide"})
+    done = run("search", "task", "--json", "--filter", wanted, PGFOLIO_DATABASE_URL=library)
+    assert {result["path"] for result in json.loads(done.stdout)["results"]} == {RETRIES.path}
+    wrong = run("search", "task", "--filter", '{"a": {"$near": 1}}', PGFOLIO_DATABASE_URL=library)
+    assert (wrong.returncode, "'$near'" in wrong.stderr) == (2, True)

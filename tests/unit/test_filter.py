@@ -1,0 +1,96 @@
+"""The pure parts of filters: what a filter is read as, and when the index is relied on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from query_api.filter import CONDITIONS, DEPTH, VALUES, WrongFilterError, parse
+from query_api.within import reliable
+from schema.filter import (
+    OF_DOCUMENT,
+    BuiltIn,
+    Equal,
+    Every,
+    Exists,
+    Key,
+    Like,
+    Negated,
+    Ordered,
+    Some,
+    matches,
+)
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("raw", "condition"),
+    [
+        ({}, None),
+        ({"a": 1}, Equal(Key(("a",)), (1,))),
+        ({"a.b": None}, Equal(Key(("a", "b")), (None,))),
+        ({"title": "x"}, Equal(BuiltIn("title"), ("x",))),
+        ({"metadata.title": "x"}, Equal(Key(("title",)), ("x",))),
+        ({"a": "2026-01-31T13:00:00+01:00"}, Equal(Key(("a",)), (NOON,))),
+        ({"path": "2026-01-31"}, Equal(BuiltIn("path"), ("2026-01-31",))),
+        ({"a": {"$ne": True}}, Negated(Equal(Key(("a",)), (True,)))),
+        ({"a": {"$nin": [1, "x"]}}, Negated(Equal(Key(("a",)), (1, "x")))),
+        ({"a": {"$gte": 1, "$lt": 2}}, Every((Ordered(Key(("a",)), ">=", 1), Ordered(Key(("a",)), "<", 2)))),
+        ({"created_at": {"$lte": "2026-01-31T12:00:00Z"}}, Ordered(BuiltIn("created_at"), "<=", NOON)),
+        ({"a": {"$exists": False}}, Negated(Exists(Key(("a",))))),
+        ({"a": {"$not": {"$like": "x%"}}}, Negated(Like(Key(("a",)), "x%"))),
+        ({"a": 1, "b": 2}, Every((Equal(Key(("a",)), (1,)), Equal(Key(("b",)), (2,))))),
+        ({"$or": [{"a": 1}, {"b": 2}]}, Some((Equal(Key(("a",)), (1,)), Equal(Key(("b",)), (2,))))),
+        ({"$not": {"a": 1}}, Negated(Equal(Key(("a",)), (1,)))),
+    ],
+)
+def test_a_filter_is_read_as_a_condition(raw: dict[str, Any], condition: object) -> None:
+    assert parse(raw) == condition
+
+
+def nested(levels: int) -> dict[str, Any]:
+    return {"a": 1} if levels == 1 else {"$not": nested(levels - 1)}
+
+
+@pytest.mark.parametrize(
+    ("most", "too_much"),
+    [
+        (nested(DEPTH), nested(DEPTH + 1)),
+        (dict.fromkeys(map(str, range(CONDITIONS)), 1), dict.fromkeys(map(str, range(CONDITIONS + 1)), 1)),
+        ({"a": {"$in": list(range(VALUES))}}, {"a": {"$in": list(range(VALUES + 1))}}),
+        ({"a": "x" * 4000}, {"a": "x" * 4001}),
+    ],
+    ids=["levels", "conditions", "values", "characters"],
+)
+def test_a_filter_is_bounded(most: dict[str, Any], too_much: dict[str, Any]) -> None:
+    assert parse(most) is not None
+    with pytest.raises(WrongFilterError):
+        parse(too_much)
+
+
+def test_keys_and_values_stand_in_parameters_only() -> None:
+    evil = "'; drop table documents; --"
+    condition = parse({evil: evil, "path": {"$like": evil}, "a": {"$in": [evil]}, "title": {"$gt": evil}})
+    where, parameters = matches(condition, OF_DOCUMENT)
+    assert "drop" not in where.as_string()
+    assert sum("drop" in str(value) for value in parameters.values()) == 4
+
+
+@pytest.mark.parametrize(
+    ("matching", "looked_at", "limit", "ef_search", "expected"),
+    [
+        (6, 64, 10, 64, True),  # 10% of the nearest match: a hundred have to be looked at
+        (2, 64, 10, 64, False),
+        (0, 64, 10, 64, False),
+        (10, 100, 10, 64, True),  # of a hybrid search only the first few matter
+        (3, 10, 10, 1, True),
+        (2, 10, 10, 1, False),
+    ],
+)
+def test_the_index_is_relied_on_while_enough_near_the_question_matches(
+    matching: int, looked_at: int, limit: int, ef_search: int, *, expected: bool
+) -> None:
+    assert reliable(matching, looked_at, limit, ef_search) is expected
