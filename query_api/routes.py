@@ -149,7 +149,8 @@ async def collections(request: Anyone) -> c.CollectionList:
 async def status(request: Anyone) -> c.Status:
     def read() -> dict[str, Any]:
         with connect(services(request).conninfo) as connection:
-            return overview(connection)
+            kept = services(request).retriever.settings.index.keep_generations_days
+            return overview(connection, keep_generations_days=kept)
 
     return c.Status(**await asyncio.to_thread(read), trace_id=trace_id(request.scope))
 
