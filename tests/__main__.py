@@ -11,7 +11,13 @@ CHECKS = (
     ("ruff", "format", "--check", "--quiet", "."),
     ("ruff", "check", "--quiet", "."),
     ("mypy",),
-    ("pytest",),
+    (
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+    ),  # each with a Postgres of its own; most of the time is waiting
 )
 
 
