@@ -91,6 +91,7 @@ class Sync(Section):
 
 
 class Index(Section):
+    storage: Literal["halfvec", "vector", "bit"]
     m: Annotated[int, Field(ge=2, le=100)]
     ef_construction: Annotated[int, Field(ge=4, le=1000)]
     ef_search: Annotated[int, Field(ge=1, le=1000)]

@@ -36,7 +36,8 @@ GRAVEST = ("remove", "hold", "fail", "change", "add", "move")
 
 
 class Display:
-    """A live line for a run: the stage, a bar over files, chunks and their rate. Silent without a terminal."""
+    """A live line for a run: the stage, a bar over files or over an index, chunks and their rate. Silent without a
+    terminal."""
 
     def __init__(self, *, shown: bool = True) -> None:
         self._progress = Progress(
@@ -74,6 +75,10 @@ class Display:
         self._chunks += chunks
         rate = self._chunks / max(time.monotonic() - self._began, 1e-3)
         self._progress.update(self._task, advance=files, note=f"{self._chunks:,} chunks, {rate:,.0f}/s")
+
+    def built(self, part: float) -> None:
+        """How much of an index is there."""
+        self._progress.update(self._task, total=100, completed=int(part * 100), note="% of the vectors")
 
     def spent(self, tokens: int, cost_usd: float) -> None:
         """What the model server billed until now, beside the rate."""
@@ -144,6 +149,8 @@ def _show_done(report: Report) -> None:
         f"{chunks.total:,} chunks; {chunks.embedded:,} embedded, {chunks.reused:,} reused; "
         f"{report.tokens:,} tokens{cost}; {report.seconds['total']:.2f} s: {report.status}"
     )
+    for note in report.notes:
+        show_note(note)
 
 
 def _show_plan(plan: list[dict[str, Any]], report: Report) -> None:

@@ -73,8 +73,9 @@ class Filling:
     def once(self, connection: Connection) -> None:
         """One round: what is stored of the same text first, for it is free."""
         self._run.progress.stage("giving chunks their vectors")
-        for placed in vectors.place_stored(connection, self._generation, PAGE):
-            self._run.report.chunks.reused += placed
+        for free in (vectors.take, vectors.place_stored):
+            for placed in free(connection, self._generation, PAGE):
+                self._run.report.chunks.reused += placed
         texts = mending.count_texts_without_vector(connection, self._generation)
         connection.commit()
         if texts > len(self._refused):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from flows.isolate import isolated
-from flows.overlap import ahead, workers
-from flows.prepare import parcels, prepare
+from flows.prepare import prepared
 from schema import runs, vectors
 
 if TYPE_CHECKING:
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from schema.connect import Connection
     from schema.records import Generation, Source, Space
 
-PREPARERS = 2
 READ_AT_MOST = 5000
 """Files that a plan reads; of more it reads as many, evenly spread, and reckons with their bytes."""
 
@@ -87,16 +83,9 @@ class Forecaster:
         step = -(-len(todos) // READ_AT_MOST) or 1
         sample = todos[::step]
         found.sampled = step > 1
-        with isolated(self._timeout) as extract, workers(PREPARERS, "plan") as pool:
-            work = partial(
-                prepare,
-                source.root,
-                recipe=self._recipe,
-                count=self._count,
-                report=self._report,
-                extract=extract,
-            )
-            for parcel in ahead(pool, work, parcels(sample), PREPARERS + 1):
+        reading = prepared(source.root, sample, self._recipe, self._count, self._report, self._timeout)
+        with reading as parcels:
+            for parcel in parcels:
                 self._add(connection, generation, source, parcel, found)
                 advance(parcel.files, 0)
         if found.sampled:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from config.settings import child_environment
-from schema import recall
+from schema.recall import SAMPLE, Questions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 MOST = 512
 """Looking farther than this makes a search slow: a better index is the remedy then."""
-REMEDY_SAMPLE = 50
+REASONABLE = 200
+"""Up to here the generation's searches look as far as it takes."""
 
 
 class GateError(Exception):
@@ -39,7 +40,7 @@ class Measured:
 
     recall: float | None = None
     ef_search: int | None = None
-    """What recall was measured with."""
+    """What recall was measured with, and what searches use then."""
     enough: int | None = None
     """Where that was too little: what would have been enough."""
     ndcg_before: float | None = None
@@ -55,25 +56,27 @@ def measure(
     labelled: Path | None,
 ) -> Measured:
     """Raises EvaluationError. Commits: nothing stays open while the model is asked."""
-    found = recall.measure(connection, generation, wanted.ef_search)
-    enough = None
-    if found is not None and found < wanted.gate_recall:
-        enough = _enough(connection, wanted, generation)
+    found = _recall(connection, wanted, generation)
     if labelled is None:
-        return Measured(found, wanted.ef_search, enough)
+        return found
     before = ndcg(conninfo, labelled, active) if active is not None else None
-    return Measured(found, wanted.ef_search, enough, before, ndcg(conninfo, labelled, generation))
+    return replace(found, ndcg_before=before, ndcg=ndcg(conninfo, labelled, generation))
 
 
-def _enough(connection: Connection, wanted: Index, generation: Generation) -> int | None:
-    """The least doubling of ef_search that reaches the wanted recall."""
+def _recall(connection: Connection, wanted: Index, generation: Generation) -> Measured:
+    """With the settings' ef_search, or the least doubling of it within reason that reaches the wanted recall."""
+    asked = Questions(connection, generation, SAMPLE)
+    found, _ = asked.measure(wanted.ef_search)
+    if found is None or found >= wanted.gate_recall:
+        return Measured(found, wanted.ef_search)
     ef_search = wanted.ef_search * 2
     while ef_search <= MOST:
-        found = recall.measure(connection, generation, ef_search, REMEDY_SAMPLE)
-        if found is not None and found >= wanted.gate_recall:
-            return ef_search
+        farther, _ = asked.measure(ef_search)
+        if farther is not None and farther >= wanted.gate_recall:
+            within = ef_search <= REASONABLE
+            return Measured(farther, ef_search) if within else Measured(found, wanted.ef_search, ef_search)
         ef_search *= 2
-    return None
+    return Measured(found, wanted.ef_search)
 
 
 def objections(measured: Measured, wanted: Index) -> list[str]:

@@ -1,4 +1,4 @@
-"""Keeps syncs away for a moment: waits for those that run, then owns every source."""
+"""Keeps syncs away for a moment: owns every source, at once or when those that run are done."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 POLL = 0.2
 PATIENCE = 3600.0
 """Seconds that syncs are waited for."""
+
+
+@contextmanager
+def unless_syncing(connection: Connection) -> Iterator[bool]:
+    """True: inside, no sync runs. False: one does, of any source, and nothing is held."""
+    with ExitStack() as held:
+        free = not _take(connection, held, set())
+        if not free:
+            held.close()
+        yield free
 
 
 @contextmanager

@@ -7,7 +7,7 @@ Nothing here imports prefect.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flows import plan as planning
@@ -15,9 +15,8 @@ from flows import steward, store, tally, tuning
 from flows.crawl import Rules, SourceUnreachable, garbage_kept
 from flows.forecast import Forecaster, by_size
 from flows.forecast import seconds as forecast_seconds
-from flows.isolate import isolated
 from flows.overlap import ahead, workers
-from flows.prepare import Recipe, Todo, parcels, prepare
+from flows.prepare import Recipe, Todo, prepared
 from flows.reuse import Supply
 from flows.run import Options, Progress, Run, Step, at_once
 from flows.survey import Survey, settle, survey
@@ -27,14 +26,15 @@ from schema.records import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from config.settings import Settings
     from flows.embed import Embedder
+    from flows.prepare import Parcel
     from flows.report import Estimate, Report
     from schema.connect import Connection
     from schema.records import Source, Space
 
-PREPARERS = 2
 REMOVE_BATCH = 500
 SETTLE_FRACTION = 0.05
 """Of the chunks: after fewer new ones autovacuum is soon enough."""
@@ -108,7 +108,7 @@ class SyncRun(Run):
                 self._limits(),
                 full=self.options.full,
             )
-        removed = sum(known.document_id is not None for known in found.plan.removed)
+        removed = planning.documents(found.plan.removed)
         if removed > self.settings.sync.delete_max_documents:
             self._approved -= removed
         return found
@@ -159,7 +159,7 @@ class SyncRun(Run):
             ]
             with self.report.timed("store"):
                 store.remove(connection, source, generation, [known.path for known in gone])
-            self.report.documents.removed += sum(known.document_id is not None for known in gone)
+            self.report.documents.removed += planning.documents(gone)
 
     def index(self, connection: Connection) -> None:
         """Build the indexes that are missing; settle what a large load left."""
@@ -192,24 +192,14 @@ class SyncRun(Run):
         load = steward.prepare(connection, generation, expected)
         postponed = 0
         with (
-            isolated(self.settings.crawl.extract_timeout) as extract,
+            self._prepared(source, todos) as parcels,
             self.embedder(generation) as embedder,
             connect(self.conninfo, autocommit=True) as reader,
-            workers(PREPARERS, "prepare") as preparing,
             workers(embedder.in_flight, "embed") as embedding,
             self._stopping(embedder),
         ):
             supply = Supply(embedder, generation, reader, self.report)
-            prepared_by = partial(
-                prepare,
-                source.root,
-                recipe=self.recipe,
-                count=self.tokenizer.count,
-                report=self.report,
-                extract=extract,
-            )
-            made = ahead(preparing, prepared_by, parcels(todos), PREPARERS + 1)
-            for ready in ahead(embedding, supply.give, made, embedder.in_flight + 1):
+            for ready in ahead(embedding, supply.give, parcels, embedder.in_flight + 1):
                 with self.report.timed("store"):
                     load.add(store.store_parcel(connection, source, load.place, ready, self.recipe.name))
                 supply.stored(ready)
@@ -218,6 +208,10 @@ class SyncRun(Run):
                 self.progress.advance(ready.parcel.files, ready.embedded + ready.reused)
         steward.loaded(self, connection, load)
         tally.postponed(self.report, source, postponed, self.options.max_cost)
+
+    def _prepared(self, source: Source, todos: Sequence[Todo]) -> AbstractContextManager[Iterator[Parcel]]:
+        timeout = self.settings.crawl.extract_timeout
+        return prepared(source.root, todos, self.recipe, self.tokenizer.count, self.report, timeout)
 
     @contextmanager
     def _stopping(self, embedder: Embedder) -> Iterator[None]:

@@ -188,7 +188,7 @@ def decide(comparison: Comparison, hashes: Mapping[str, bytes], limits: Limits) 
     arrived = {move.entry.path for move in moved}
     removed = tuple(known for known in comparison.missing if known.path not in gone)
     detached: tuple[LedgerEntry, ...] = ()
-    if _stored(removed) > limits.approved:
+    if documents(removed) > limits.approved:
         detached = tuple(known for known in removed if known.path in comparison.detached)
         removed = tuple(known for known in removed if known.path not in comparison.detached)
     hold = _too_many(removed, comparison, limits)
@@ -205,7 +205,8 @@ def decide(comparison: Comparison, hashes: Mapping[str, bytes], limits: Limits) 
     )
 
 
-def _stored(entries: Collection[LedgerEntry]) -> int:
+def documents(entries: Collection[LedgerEntry]) -> int:
+    """How many of the files are stored."""
     return sum(known.document_id is not None for known in entries)
 
 
@@ -252,10 +253,10 @@ def _moves(comparison: Comparison, hashes: Mapping[str, bytes]) -> tuple[Move, .
 
 
 def _too_many(removed: tuple[LedgerEntry, ...], comparison: Comparison, limits: Limits) -> bool:
-    documents = _stored(removed)
-    if documents <= limits.approved:
+    leaving = documents(removed)
+    if leaving <= limits.approved:
         return False
-    over = documents > limits.documents and documents > limits.fraction * comparison.documents
+    over = leaving > limits.documents and leaving > limits.fraction * comparison.documents
     return over or comparison.emptied
 
 

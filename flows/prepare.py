@@ -8,13 +8,17 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flows import chunk as chunking
 from flows import extract as extraction
 from flows.crawl import signature_of
+from flows.isolate import isolated
+from flows.overlap import ahead, workers
 from flows.plan import distrusted, racy
 from schema.records import Document
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from flows.report import Report
     from schema.records import Chunk, LedgerEntry, Signature
 
+PREPARERS = 2
 PARCEL_BYTES = 256 * 1024
 PARCEL_FILES = 64
 
@@ -110,6 +115,22 @@ def parcels(todos: Sequence[Todo]) -> Iterator[list[Todo]]:
         size += todo.entry.signature.size
     if group:
         yield group
+
+
+@contextmanager
+def prepared(
+    root: str,
+    todos: Sequence[Todo],
+    recipe: Recipe,
+    count: Callable[[Sequence[str]], list[int]],
+    report: Report,
+    timeout: float,
+) -> Iterator[Iterator[Parcel]]:
+    """Parcels of all the files in their order, made by a few threads that keep a little ahead; a parser gets
+    `timeout` seconds for a file."""
+    with isolated(timeout) as extract, workers(PREPARERS, "prepare") as pool:
+        work = partial(prepare, root, recipe=recipe, count=count, report=report, extract=extract)
+        yield ahead(pool, work, parcels(todos), PREPARERS + 1)
 
 
 def prepare(

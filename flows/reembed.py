@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from config.settings import load_settings
 from flows.reembedding import run_reembed, with_model
 from flows.run import FailedError, Options, watcher
-from flows.sync import as_task, ended, publish
+from flows.sync import Published, as_task, ended, publish
 from schema.connect import database
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def reembed(
                 rollback=rollback,
                 force=force,
                 labelled=Path(eval_file) if eval_file else None,
-                progress=watcher(),
+                progress=Published("reembed", watcher()),
                 step=as_task,
             )
         except FailedError as error:

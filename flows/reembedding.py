@@ -18,9 +18,10 @@ from flows.fill import Filling
 from flows.forecast import seconds as forecast_seconds
 from flows.hold import without_syncs
 from flows.run import Options, Run, at_once
-from schema import sources, vectors
+from schema import sources, tuning, vectors
 from schema.records import Problem
 from schema.sources import SourceBusyError
+from schema.storage import can_take
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +88,9 @@ class Reembedding(Run):
         """What would be embedded, what it would cost and take; changes nothing."""
         space = self.wanted_space()
         active = vectors.active_generation(connection)
-        there = active if active and active.space == space else vectors.generation_in(connection, space)
+        there = (
+            active if active and can_take(space, active.space) else vectors.generation_in(connection, space)
+        )
         self.report.chunks.total = vectors.count_chunks(connection)
         _, tokens = vectors.forecast(connection, space, there)
         took = forecast_seconds(connection, self.settings, space, tokens)
@@ -143,6 +146,8 @@ class Reembedding(Run):
         self.progress.stage("measuring the new vectors")
         wanted, active = self.settings.index, vectors.active_generation(connection)
         found = gate.measure(connection, self.conninfo, wanted, generation, active, self._labelled)
+        if found.ef_search is not None and found.ef_search != wanted.ef_search:
+            tuning.save(connection, generation, None, found.ef_search)
         vectors.record_measured(connection, generation, asdict(found))
         connection.commit()
         if objections := gate.objections(found, wanted):

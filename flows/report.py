@@ -67,6 +67,8 @@ class Report:
     """Seconds with a request under way or due; of these held back by the rate limit; waiting for a retry."""
     index: dict[str, Any] = field(default_factory=dict)
     """What each way of indexing the new vectors was predicted to take, in seconds, and what it took."""
+    notes: list[str] = field(default_factory=list)
+    """What went well and could go better, with what to do."""
     plan: list[dict[str, Any]] | None = None
     """Of a plan: what would become of each document that does not stay as it is."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -86,6 +88,10 @@ class Report:
         if self.status == "complete":
             self.status = "partial"
 
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
     def as_json(self) -> dict[str, Any]:
         """The shape that `pgfolio sync --json` promises."""
         return {
@@ -98,6 +104,7 @@ class Report:
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
             "problems": [asdict(problem) for problem in self.problems[:SHOWN_PROBLEMS]],
             **({"error": self.error} if self.error else {}),
+            **({"notes": self.notes} if self.notes else {}),
             **({"plan": self.plan, **self._estimate()} if self.plan is not None else {}),
         }
 
@@ -127,6 +134,7 @@ class Report:
             seconds=value["seconds"],
             problems=[Problem(**problem) for problem in value["problems"]],
             error=value.get("error", ""),
+            notes=value.get("notes", []),
         )
 
     def as_markdown(self, title: str) -> str:
@@ -146,6 +154,7 @@ class Report:
         ]
         if self.error:
             lines += ["", f"**{self.error}**"]
+        lines += [f"\nNote: {note}" for note in self.notes]
         if self.problems:
             lines += ["", "| document | stage | reason |", "|---|---|---|"]
             lines += [

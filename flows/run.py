@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from config import models
+from config.settings import ConfigError
 from flows.embed import Bounds, Embedder, patiently
 from flows.report import Report
 from schema import runs, vectors
 from schema.connect import connect
 from schema.records import Space
+from schema.storage import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,7 +152,14 @@ class Run:
         found = vectors.active_generation(connection)
         connection.commit()
         if found is None:
-            found = vectors.ensure_active(connection, self.wanted_space())
+            space = self.wanted_space()
+            if space.storage == "bit":
+                space = replace(space, storage="halfvec")
+                self.report.note(
+                    "storage bit loses recall on some models' vectors, so it is measured first: this sync stored "
+                    "halfvec; `pgfolio reembed` moves to bit, at no cost, where recall allows it"
+                )
+            found = vectors.ensure_active(connection, space)
             connection.commit()
         return found
 
@@ -159,7 +168,14 @@ class Run:
         asked = partial(models.wanted_space, self.settings)
         provider, model, dimensions, shortened = patiently(asked, self.settings.embedding.deadline)
         wanted = self.settings.embedding
-        return Space(provider, model, dimensions, shortened, wanted.query_prefix, wanted.document_prefix)
+        storage = self.settings.index.storage
+        if dimensions > KINDS[storage].most_dimensions:
+            raise ConfigError(
+                f"PGFOLIO_INDEX__STORAGE: an index of {storage} serves at most {KINDS[storage].most_dimensions:,} "
+                f"dimensions, and {model} has {dimensions:,}: halfvec serves 4,000"
+            )
+        prefixes = wanted.query_prefix, wanted.document_prefix
+        return Space(provider, model, dimensions, shortened, *prefixes, storage)
 
     @contextmanager
     def embedder(self, generation: Generation) -> Iterator[Embedder]:

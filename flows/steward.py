@@ -6,14 +6,13 @@ built when they are in. Readers have an index all the time.
 
 from __future__ import annotations
 
-import time
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from math import log2
 from typing import TYPE_CHECKING, Any, Literal
 
-from schema import index, segments, sources, tuning
-from schema.sources import SourceBusyError
+from flows import building
+from flows.hold import unless_syncing
+from schema import index, segments, tuning
 from schema.tuning import Parameters
 
 if TYPE_CHECKING:
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 
 SEGMENTS_AT_MOST = 4
 """Each costs a query about as much as the first."""
+
+STALE = 0.2
+STALE_AT_LEAST = 1000
+"""Part, and number, of deleted rows from which a segment is built anew."""
 
 MEASURED_AT_LEAST = 100
 FIXED = 0.25
@@ -89,7 +92,7 @@ def prepare(connection: Connection, generation: Generation, vectors: int) -> Loa
     waiting = segments.unindexed(connection, generation)
     load = Load(waiting[-1] if waiting else generation)
     if not waiting and index.is_valid(connection, generation):
-        indexed = index.rows(connection, generation)
+        indexed = sum(segments.about(connection, generation).values())
         load.choice = choose(vectors, indexed, costs(connection, generation))
         if load.choice.way == "build":
             load.place = segments.create(connection, generation)
@@ -112,49 +115,76 @@ def loaded(run: Run, connection: Connection, load: Load) -> None:
 
 
 def finish(run: Run, connection: Connection, generation: Generation) -> None:
-    """Build what is missing, and merge segments when they are many."""
+    """Build what is missing; renew segments that are many, empty or full of deleted rows."""
     wanted = _wanted(run, connection, generation)
     for member in segments.unindexed(connection, generation):
         run.progress.stage("building the index")
-        connection.commit()
-        began = time.perf_counter()
-        with run.report.timed("index"):
-            index.build(connection, member, wanted.m, wanted.ef_construction)
-            segments.record_cost(
-                connection,
-                member,
-                "build",
-                segments.size(connection, member),
-                time.perf_counter() - began,
-            )
-            connection.commit()
-    _merge(run, connection, generation)
-
-
-def _merge(run: Run, connection: Connection, generation: Generation) -> None:
-    """Not while another sync writes: it does so after the next one."""
-    sizes = {member: segments.size(connection, member) for member in segments.members(connection, generation)}
+        building.build(run, connection, member, wanted)
     connection.commit()
-    filled = [member for member, size in sizes.items() if size]
-    empty = [member for member, size in sizes.items() if not size and member.segment]
-    if len(filled) <= SEGMENTS_AT_MOST and not empty:
-        return
-    joined = to_merge([sizes[member] for member in filled])
-    with ExitStack() as held:
-        try:
-            for source in sources.list_sources(connection):
-                held.enter_context(sources.owned(connection, source))
-        except SourceBusyError:
-            return
-        for member in empty:
-            segments.drop(connection, member)
-            connection.commit()
-        if len(filled) <= SEGMENTS_AT_MOST:
-            return
-        run.progress.stage("merging segments of the index")
-        with run.report.timed("index"):
-            wanted = _wanted(run, connection, generation)
-            segments.merge(connection, [filled[at] for at in joined], wanted.m, wanted.ef_construction)
+    if Upkeep.of(connection, generation).due:
+        with unless_syncing(connection) as free:  # else after the next sync
+            if free:
+                _renew(run, connection, generation, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What a generation's tables need besides an index. `stale`: segments with many deleted rows, which an index
+    keeps, and searches walk through, until a vacuum; that takes longer than building the index anew."""
+
+    filled: dict[Generation, int]
+    empty: list[Generation]
+    stale: list[Generation]
+    left: list[str]
+
+    @classmethod
+    def of(cls, connection: Connection, generation: Generation) -> Upkeep:
+        filled, empty, stale = {}, [], []
+        for member, rows in segments.about(connection, generation).items():
+            if not segments.has_any(connection, member):
+                if member.segment:
+                    empty.append(member)
+                continue
+            filled[member] = rows
+            dead = segments.dead(connection, member)
+            if dead >= STALE_AT_LEAST and dead > STALE * segments.size(connection, member):
+                stale.append(member)
+        return cls(filled, empty, stale, segments.leftovers(connection, generation))
+
+    @property
+    def due(self) -> bool:
+        return bool(self.empty or self.stale or self.left) or len(self.filled) > SEGMENTS_AT_MOST
+
+    @property
+    def joined(self) -> list[list[Generation]]:
+        """Segments to be made one, and segments to be made anew."""
+        if len(self.filled) > SEGMENTS_AT_MOST:
+            members = list(self.filled)
+            return [[members[at] for at in to_merge(list(self.filled.values()))]]
+        return [[member] for member in self.stale]
+
+
+def _renew(run: Run, connection: Connection, generation: Generation, wanted: Parameters) -> None:
+    """While no sync runs."""
+    found = Upkeep.of(connection, generation)
+    for name in found.left:
+        segments.drop_leftover(connection, name)
+    for member in found.empty:
+        segments.drop(connection, member)
+        connection.commit()
+    connection.commit()
+    for members in found.joined:
+        run.progress.stage("merging segments of the index" if len(members) > 1 else "building the index anew")
+        join(run, connection, members, wanted)
+
+
+def join(run: Run, connection: Connection, members: list[Generation], wanted: Parameters) -> bool:
+    """One segment in place of these, while no sync runs. False: they were in use all the time, and stay."""
+    with run.report.timed("index"), building.shown(run, connection):
+        made = segments.merge(connection, members, wanted.m, wanted.ef_construction)
+    if made is not None:
+        building.tell(run, made[1])
+    return made is not None
 
 
 def _wanted(run: Run, connection: Connection, generation: Generation) -> Parameters:

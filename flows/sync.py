@@ -9,20 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from config.settings import load_settings
+from flows.building import ShowsBuild
 from flows.choose import chosen_sources
+from flows.fill import ShowsSpending
 from flows.pipeline import run_sync
 from flows.report import Report
-from flows.run import FailedError, Options, Progress, watched_by, watcher
+from flows.run import FailedError, Options, Progress, Quiet, watched_by, watcher
 from schema.connect import connect, database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from prefect.client.schemas.objects import State
 
@@ -36,6 +39,41 @@ def as_task(name: str, work: Callable[..., Result], *args: Any) -> Result:
     made: Any = task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)
     result: Result = made(*args)
     return result
+
+
+class Published:
+    """A run's progress: told to the command's display, if there is one, and the build of an index also to Prefect, as
+    a progress artifact."""
+
+    def __init__(self, name: str, display: Progress | None) -> None:
+        self._key = f"{name}-index"
+        self._display = display or Quiet()
+        self._stage = ""
+        self._artifact: UUID | None = None
+
+    def stage(self, text: str) -> None:
+        self._stage, self._artifact = text, None
+        self._display.stage(text)
+
+    def begin(self, files: int) -> None:
+        self._display.begin(files)
+
+    def advance(self, files: int, chunks: int) -> None:
+        self._display.advance(files, chunks)
+
+    def spent(self, tokens: int, cost_usd: float) -> None:
+        if isinstance(self._display, ShowsSpending):
+            self._display.spent(tokens, cost_usd)
+
+    def built(self, part: float) -> None:
+        if isinstance(self._display, ShowsBuild):
+            self._display.built(part)
+        percent = round(part * 100, 1)
+        if self._artifact is None:
+            made: Any = create_progress_artifact(percent, key=self._key, description=self._stage)
+            self._artifact = made
+        else:
+            update_progress_artifact(self._artifact, percent)
 
 
 def run_name() -> str:
@@ -68,7 +106,9 @@ def sync(
         with connect(conninfo) as connection:
             chosen = chosen_sources(connection, settings, sources or [])
         try:
-            report = run_sync(settings, conninfo, chosen, options, progress=watcher(), step=as_task)
+            report = run_sync(
+                settings, conninfo, chosen, options, progress=Published("sync", watcher()), step=as_task
+            )
         except FailedError as error:
             publish("sync", error.report)
             raise

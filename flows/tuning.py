@@ -6,13 +6,15 @@ and `ef_construction` are tried on a sample, and the index is built anew, beside
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flows import steward
+from flows.hold import without_syncs
 from flows.run import Options, Run
-from schema import index, segments, sources, tuning, vectors
-from schema.tuning import Measured, Parameters, Questions
+from schema import index, segments, tuning, vectors
+from schema.recall import Questions
+from schema.tuning import Measured, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
     from schema.records import Generation
 
 QUESTIONS = 200
-CHECKED = 40
+CHECKED = 100
 """Questions of the light check after a sync."""
+
+ALL = 0.9995
+"""Recall beyond which looking farther cannot find more."""
 
 LEAST = 500
 """Vectors below which there is nothing to tune: comparing all takes a millisecond."""
@@ -105,18 +110,29 @@ def cheapest(measured: Sequence[Measured], target: float) -> Measured | None:
 
 
 def check(run: Run, connection: Connection, generation: Generation, least: int = CHECK_FROM) -> None:
-    """After a sync: measure again, lightly, when the corpus has grown. `status` tells of the drift."""
-    rows = index.rows(connection, generation)
+    """After a sync that made the corpus grow: measure again, lightly. Where recall has fallen below the target,
+    searches look farther from now on; where that does not help, the report says what does."""
+    rows = sum(segments.about(connection, generation).values())
     if rows < least:
         return
-    _, tuned = tuning.tuned(connection, generation)
-    ef_search = tuned or run.settings.index.ef_search
+    parameters, tuned = tuning.tuned(connection, generation)
+    ef_search, target = tuned or run.settings.index.ef_search, run.settings.index.target_recall
     last = tuning.last(connection, generation, ef_search)
     if last is not None and rows < last.vectors * GROWN:
         return
     run.progress.stage("measuring the index")
     with run.report.timed("index"):
-        _measured(connection, generation, (ef_search,), CHECKED, rows)
+        farther = [ef for ef in EF_SEARCH if ef_search < ef <= REASONABLE]
+        made = _measured(run, connection, generation, (ef_search, *farther), CHECKED, enough=target)
+    found = made[-1]
+    if found.recall < target:
+        run.report.note(
+            f"recall@10 of the index is {found.recall:.3f}, also with ef_search {found.ef_search}, below the target "
+            f"of {target:g}: `pgfolio index --tune` builds a better one"
+        )
+    elif found.ef_search != ef_search:
+        tuning.save(connection, generation, parameters, found.ef_search)
+        connection.commit()
 
 
 def _tune(run: Run, connection: Connection, found: Tuning, *, tune: bool, rebuild: bool) -> None:
@@ -126,53 +142,63 @@ def _tune(run: Run, connection: Connection, found: Tuning, *, tune: bool, rebuil
         raise NothingToTuneError(
             f"there are {rows} vectors: below {LEAST} comparing all of them is as fast as an index"
         )
-    current = _parameters(run, connection, generation)
     run.progress.stage(f"measuring the index over {rows:,} vectors")
-    found.measured = _measured(connection, generation, EF_SEARCH, QUESTIONS, rows)
+    found.parameters = _parameters(run, connection, generation)
+    found.measured = _measured(run, connection, generation, EF_SEARCH, QUESTIONS)
     best = cheapest(found.measured, found.target)
-    wanted = current
     if not tune and not rebuild:
         _, ef_search = tuning.tuned(connection, generation)
         in_use = ef_search or run.settings.index.ef_search
-        at = min(found.measured, key=lambda one: abs(one.ef_search - in_use))
-        found.parameters, found.ef_search, found.recall = current, at.ef_search, at.recall
+        _choose(found, min(found.measured, key=lambda one: abs(one.ef_search - in_use)))
         return
-    if tune and (best is None or best is None or best.ef_search > REASONABLE):
-        tried = _tried(run, connection, generation, rows)
-        found.measured += tried
-        better = cheapest(tried, found.target)
-        before = cheapest([one for one in tried if one.parameters == current], found.target)
-        if better and (before is None or better.p50_ms < GAIN * before.p50_ms):
-            wanted = better.parameters
-    if rebuild or wanted != current:
-        found.rebuilt = _rebuild(run, connection, generation, wanted)
-        again = _measured(connection, generation, EF_SEARCH, QUESTIONS, rows)
+    wanted = found.parameters
+    if tune and (best is None or best.ef_search > REASONABLE):
+        wanted = _better(run, connection, generation, found, rows)
+    if (rebuild or wanted != found.parameters) and _rebuild(run, connection, generation, wanted):
+        found.rebuilt, found.parameters = True, wanted
+        again = _measured(run, connection, generation, EF_SEARCH, QUESTIONS)
         found.measured += again
         best = cheapest(again, found.target)
     chosen = best or max(found.measured, key=lambda one: (not one.sampled, one.recall))
-    found.parameters, found.ef_search, found.recall = wanted, chosen.ef_search, chosen.recall
-    tuning.save(connection, generation, wanted, chosen.ef_search)
+    _choose(found, chosen)
+    tuning.save(connection, generation, found.parameters, chosen.ef_search)
     connection.commit()
+
+
+def _choose(found: Tuning, chosen: Measured) -> None:
+    found.ef_search, found.recall = chosen.ef_search, chosen.recall
+
+
+def _better(run: Run, connection: Connection, generation: Generation, found: Tuning, rows: int) -> Parameters:
+    """Other parameters, if they pay; else those of the index as it is."""
+    tried = _tried(run, connection, generation, rows)
+    found.measured += tried
+    better = cheapest(tried, found.target)
+    before = cheapest([one for one in tried if one.parameters == found.parameters], found.target)
+    if better and (before is None or better.p50_ms < GAIN * before.p50_ms):
+        return better.parameters
+    return _parameters(run, connection, generation)
 
 
 def _parameters(run: Run, connection: Connection, generation: Generation) -> Parameters:
     """Of the largest segment's index."""
-    members = segments.members(connection, generation)
-    largest = max(members, key=lambda member: segments.size(connection, member))
     wanted = run.settings.index
-    return tuning.parameters(connection, largest) or Parameters(wanted.m, wanted.ef_construction)
+    found = tuning.parameters(connection, segments.largest(connection, generation))
+    return found or Parameters(wanted.m, wanted.ef_construction)
 
 
 def _measured(
-    connection: Connection, generation: Generation, tried: Sequence[int], count: int, rows: int
+    run: Run,
+    connection: Connection,
+    generation: Generation,
+    tried: Sequence[int],
+    count: int,
+    enough: float = ALL,
 ) -> list[Measured]:
-    """The index in use at each `ef_search`, until more finds no more."""
+    """The index in use at each `ef_search`, until one finds enough."""
     asked = Questions(connection, generation, count)
-    connection.commit()
-    members = segments.members(connection, generation)
-    largest = max(members, key=lambda member: segments.size(connection, member))
-    built = tuning.parameters(connection, largest) or Parameters(0, 0)
-    made = list(_grid(asked, built, tried, rows))
+    rows = index.rows(connection, generation)
+    made = list(_grid(asked, _parameters(run, connection, generation), tried, rows, enough))
     tuning.record(connection, generation, made)
     connection.commit()
     return made
@@ -191,22 +217,22 @@ def _tried(run: Run, connection: Connection, generation: Generation, rows: int) 
     return made
 
 
-def _grid(asked: Questions, built: Parameters, tried: Sequence[int], rows: int) -> list[Measured]:
+def _grid(
+    asked: Questions, built: Parameters, tried: Sequence[int], rows: int, enough: float = ALL
+) -> list[Measured]:
     made: list[Measured] = []
     for ef_search in tried:
         found, p50_ms = asked.measure(ef_search)
-        made.append(Measured(built, ef_search, found, p50_ms, rows, asked.sampled))
-        if found > 0.9995:
+        made.append(Measured(built, ef_search, found or 0.0, p50_ms, rows, asked.sampled))
+        if made[-1].recall >= enough:
             break
     return made
 
 
 def _rebuild(run: Run, connection: Connection, generation: Generation, wanted: Parameters) -> bool:
     """All segments into one, with its index, beside the old ones; readers go on."""
-    run.progress.stage(f"building the index with m {wanted.m}, ef_construction {wanted.ef_construction}")
-    with ExitStack() as held:
-        for source in sources.list_sources(connection):
-            held.enter_context(sources.owned(connection, source))
+    with without_syncs(connection, run.progress):
+        run.progress.stage(f"building the index with m {wanted.m}, ef_construction {wanted.ef_construction}")
         members = [m for m in segments.members(connection, generation) if segments.has_any(connection, m)]
         connection.commit()
-        return segments.merge(connection, members, wanted.m, wanted.ef_construction) is not None
+        return steward.join(run, connection, members, wanted)

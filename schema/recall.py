@@ -1,12 +1,15 @@
-"""Recall of an HNSW index: of the vectors truly nearest to stored ones, how many the index finds."""
+"""Recall of an HNSW index: of the vectors truly nearest to stored ones, how many the index finds, and how fast."""
 
 from __future__ import annotations
 
+import time
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
 from schema.sql import statement
+from schema.storage import scan
 
 if TYPE_CHECKING:
     from schema.connect import Connection
@@ -18,20 +21,49 @@ TIE = 1e-6
 """Copies of a text are equally near: another of them than the exact scan's is as good."""
 
 
+class Questions:
+    """Stored vectors taken by chance, with the distances of the truly nearest, each left out of its own neighbours;
+    `sampled`: in the sample that schema/tuning.py tries indexes on."""
+
+    def __init__(
+        self, connection: Connection, generation: Generation, count: int, *, sampled: bool = False
+    ) -> None:
+        """Ends the transaction."""
+        self.sampled = sampled
+        self._connection = connection
+        self._generation = generation
+        self._nearest = "sample_nearest" if sampled else "recall_nearest"
+        chosen = statement("sample_of_sample" if sampled else "sample_vectors", generation)
+        self._asked = connection.execute(chosen, {"count": count}, binary=True).fetchall()
+        exact = "sample_exact" if sampled else "recall_exact"
+        self._truth = [self._distances(exact, row, limit=NEAREST) for row in self._asked]
+        connection.commit()
+
+    def measure(self, ef_search: int) -> tuple[float | None, float]:
+        """recall@10 (None where no vector has neighbours) and the median milliseconds of a query, through the
+        index. Ends the transaction."""
+        took, found = [], []
+        looked_at = scan(self._generation.space, NEAREST + 1, ef_search)
+        with self._connection.transaction(force_rollback=True):  # the settings end with it
+            self._connection.execute(statement("force_index"), {"ef_search": str(ef_search)})
+            for row in self._asked:
+                began = time.perf_counter()
+                found.append(self._distances(self._nearest, row, limit=NEAREST, scan=looked_at))
+                took.append(time.perf_counter() - began)
+        self._connection.commit()
+        return recall(found, self._truth), median(took) * 1000 if took else 0.0
+
+    def _distances(self, name: str, row: tuple[Any, ...], **literals: int) -> list[float]:
+        text = with_literals(self._connection, name, self._generation, **literals)
+        values = {"chunk_id": row[0], "vector": row[1]}
+        return [distance for (distance,) in self._connection.execute(text, values, binary=True)]
+
+
 def measure(
     connection: Connection, generation: Generation, ef_search: int, sample: int = SAMPLE
 ) -> float | None:
-    """recall@10 over stored vectors taken by chance, each left out of its own neighbours; None where there are too
-    few. Ends the transaction."""
-    wanted = {"count": sample}
-    chosen = connection.execute(statement("sample_vectors", generation), wanted, binary=True).fetchall()
-    with connection.transaction(force_rollback=True):  # the settings end with it
-        connection.execute(statement("force_index"), {"ef_search": str(ef_search)})
-        found = [_distances(connection, "recall_nearest", generation, row, NEAREST + 1) for row in chosen]
-    connection.commit()
-    exact = [_distances(connection, "recall_exact", generation, row, NEAREST) for row in chosen]
-    connection.commit()
-    return recall(found, exact)
+    """recall@10 over stored vectors taken by chance; None where there are too few. Ends the transaction."""
+    return Questions(connection, generation, sample).measure(ef_search)[0]
 
 
 def recall(found: list[list[float]], exact: list[list[float]]) -> float | None:
@@ -44,9 +76,7 @@ def recall(found: list[list[float]], exact: list[list[float]]) -> float | None:
     return sum(hits) / len(hits) if hits else None
 
 
-def _distances(
-    connection: Connection, name: str, generation: Generation, row: tuple[Any, ...], limit: int
-) -> list[float]:
-    text = sql.SQL(statement(name, generation).as_string(connection)).format(limit=sql.Literal(limit))
-    values = {"chunk_id": row[0], "vector": row[1]}
-    return [distance for (distance,) in connection.execute(text, values, binary=True)]
+def with_literals(connection: Connection, name: str, generation: Generation, **literals: int) -> sql.Composed:
+    """A statement whose limits and parameters are part of its text."""
+    text = sql.SQL(statement(name, generation).as_string(connection))
+    return text.format(**{key: sql.Literal(number) for key, number in literals.items()})

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     import numpy as np
+
+Storage: TypeAlias = Literal["halfvec", "vector", "bit"]
+"""How a space's vectors stand in the column and in the index: schema/storage.py."""
 
 
 class Signature(NamedTuple):
@@ -100,11 +103,12 @@ class Space:
     """The dimensions are not the model's own: the server is asked for them."""
     query_prefix: str = ""
     document_prefix: str = ""
-    storage: Literal["halfvec"] = "halfvec"
+    storage: Storage = "halfvec"
 
     @property
     def name(self) -> str:
-        return f"{self.provider}/{self.model}/{self.dimensions}"
+        kind = "" if self.storage == "halfvec" else f"/{self.storage}"
+        return f"{self.provider}/{self.model}/{self.dimensions}{kind}"
 
 
 @dataclass(frozen=True, slots=True)

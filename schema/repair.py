@@ -114,9 +114,7 @@ def forget_kept_vectors(connection: Connection) -> None:
 
 def make_table(connection: Connection, generation: Generation) -> None:
     """A generation's table, empty, where it is gone."""
-    connection.execute(statement("create_vectors", generation))
-    if 2 * generation.space.dimensions + 64 < vectors.PAGE_BYTES:
-        connection.execute(statement("store_vectors_plain", generation))
+    vectors.create_table(connection, generation)
 
 
 def mend_dimensions(connection: Connection, generation: Generation) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias, TypeVar
 import msgspec
 import numpy as np
 import psycopg
-from pgvector import HalfVector
 from pgvector.psycopg import register_vector_async
 from psycopg import sql
 from psycopg.types.json import set_json_loads
@@ -25,9 +24,12 @@ from schema.connect import DatabaseError, described
 from schema.filter import OF_CHUNK, OF_DOCUMENT, OF_VECTOR, matches
 from schema.records import Generation, Space
 from schema.sql import statement
+from schema.storage import scan, value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from pgvector import HalfVector, Vector
 
     from schema.filter import Condition
 
@@ -152,14 +154,15 @@ async def nearest(
     session's own settings can be relied on; where they are not the wanted ones (another ef_search is asked for,
     or a pooler between us and the server mixes sessions) it is asked again with SET LOCAL, which costs 0.3 ms.
     """
-    statement_, values = _limited("search_vectors", generation, limit), {"vector": _parameter(vector)}
-    wanted = str(min(max(ef_search, limit), EF_SEARCH_MAXIMUM))
+    far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
+    statement_ = _limited("search_vectors", generation, limit, far)
+    values, wanted = {"vector": _parameter(generation, vector)}, str(far)
     await connection.set_autocommit(True)
     rows = await (await connection.execute(statement_, values, binary=True)).fetchall()
     await connection.set_autocommit(False)
     if not rows or rows[0][-1] != f"{wanted} {ITERATIVE}":
         async with connection.pipeline():
-            await _begin(connection, int(wanted))
+            await _begin(connection, far)
             found = await connection.execute(statement_, values, binary=True)
         rows = await found.fetchall()
     if rows and not _is_meant(generation, rows[0][-2]):
@@ -171,9 +174,10 @@ async def rank(
     connection: AsyncConnection, generation: Generation, vector: np.ndarray, limit: int, ef_search: int
 ) -> list[Candidate]:
     """Chunks by their similarity, through the index."""
-    values = {"vector": _parameter(vector)}
+    far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
+    values = {"vector": _parameter(generation, vector)}
     return await _ranked(
-        connection, generation, _limited("rank_vectors", generation, limit), values, max(ef_search, limit)
+        connection, generation, _limited("rank_vectors", generation, limit, far), values, far
     )
 
 
@@ -186,7 +190,8 @@ async def rank_near(
 ) -> list[Candidate]:
     """Those within the scope among the nearest `looked_at` of all chunks."""
     text, values = _within("rank_vectors_near", generation, looked_at, scope, OF_VECTOR)
-    return await _ranked(connection, generation, text, {**values, "vector": _parameter(vector)}, looked_at)
+    values["vector"] = _parameter(generation, vector)
+    return await _ranked(connection, generation, text, values, looked_at)
 
 
 async def rank_within(
@@ -198,10 +203,10 @@ async def rank_within(
     scope: Scope,
 ) -> list[Candidate]:
     """The nearest within the scope, through the index. May be short: see rank_exact."""
-    text, values = _within("rank_vectors_within", generation, limit, scope, OF_VECTOR)
-    return await _ranked(
-        connection, generation, text, {**values, "vector": _parameter(vector)}, max(ef_search, limit)
-    )
+    far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
+    text, values = _within("rank_vectors_within", generation, limit, scope, OF_VECTOR, far)
+    values["vector"] = _parameter(generation, vector)
+    return await _ranked(connection, generation, text, values, far)
 
 
 async def rank_exact(
@@ -214,7 +219,7 @@ async def rank_exact(
     """The same with every vector within the scope compared: never short while more match."""
     name = "rank_vectors_exact" if scope.condition is None else "rank_vectors_exact_matching"
     text, values = _within(name, generation, limit, scope, OF_DOCUMENT)
-    return await _ranked(connection, generation, text, {**values, "vector": _parameter(vector)})
+    return await _ranked(connection, generation, text, {**values, "vector": _parameter(generation, vector)})
 
 
 async def rank_words(
@@ -239,7 +244,7 @@ async def read_hits(
     connection: AsyncConnection, generation: Generation, vector: np.ndarray, ids: Sequence[int]
 ) -> dict[int, Hit]:
     """What an answer shows of these chunks, by id."""
-    values = {"vector": _parameter(vector), "ids": list(ids)}
+    values = {"vector": _parameter(generation, vector), "ids": list(ids)}
     found = await connection.execute(statement("get_hits", generation), values, binary=True)
     return {row[0]: Hit(*row) for row in await found.fetchall()}
 
@@ -333,18 +338,28 @@ def _is_meant(generation: Generation, active: int | None) -> bool:
 
 
 @cache
-def _limited(name: str, generation: Generation | None, limit: int) -> bytes:
-    """The limit as text: with a parameter in its place PostgreSQL would plan anew each time (0.3 ms)."""
-    return sql.SQL(statement(name, generation).as_string()).format(limit=sql.Literal(limit)).as_bytes()
+def _limited(name: str, generation: Generation, limit: int, ef_search: int) -> bytes:
+    """The limits as text: with parameters in their place PostgreSQL would plan anew each time (0.3 ms)."""
+    looked_at = scan(generation.space, limit, ef_search)
+    text = sql.SQL(_read(name, generation)).format(limit=sql.Literal(limit), scan=sql.Literal(looked_at))
+    return text.as_bytes()
 
 
 def _within(
-    name: str, generation: Generation | None, limit: int, scope: Scope, place: sql.SQL
+    name: str,
+    generation: Generation | None,
+    limit: int,
+    scope: Scope,
+    place: sql.SQL,
+    ef_search: int = 0,
 ) -> tuple[bytes, dict[str, Any]]:
     """The statement with its scope, and the parameters that belong to it."""
     condition, values = matches(scope.condition, place)
     collections = None if scope.collections is None else list(scope.collections)
-    text = sql.SQL(_read(name, generation)).format(limit=sql.Literal(limit), matches=condition)
+    looked_at = scan(generation.space, limit, ef_search) if generation else limit
+    text = sql.SQL(_read(name, generation)).format(
+        limit=sql.Literal(limit), scan=sql.Literal(looked_at), matches=condition
+    )
     return text.as_bytes(), {**values, "collections": collections}
 
 
@@ -354,7 +369,7 @@ def _read(name: str, generation: Generation | None) -> LiteralString:
     return text
 
 
-def _parameter(vector: np.ndarray) -> HalfVector:
+def _parameter(generation: Generation, vector: np.ndarray) -> HalfVector | Vector:
     """At length 1: cosine does not care, and what a half-precision number cannot hold is never sent."""
     length = float(np.linalg.norm(vector))
-    return HalfVector(vector / length if length else vector)
+    return value(generation.space, vector / length if length else vector)

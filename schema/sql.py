@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import aiosql
 from psycopg import sql
 
+from schema.storage import parts
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,7 +28,7 @@ def names() -> list[str]:
 @cache
 def statement(name: str, generation: Generation | None = None) -> sql.Composed:
     """The statement, with `{vectors}` standing for the generation's table, `{segment}` and `{index}` for the one that
-    new vectors go to and its index."""
+    new vectors go to and its index; what depends on how its space is stored is schema/storage.py's."""
     text = sql.SQL(getattr(_QUERIES, name).sql)
     if generation is None:
         return text.format()
@@ -34,7 +36,7 @@ def statement(name: str, generation: Generation | None = None) -> sql.Composed:
         vectors=sql.Identifier(generation.table),
         segment=sql.Identifier(generation.segment_table),
         index=sql.Identifier(generation.index),
-        dimensions=sql.Literal(generation.space.dimensions),
+        **parts(generation.space),
     )
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from psycopg import sql
-
-from schema.index import LEAST_MEMORY, graph_bytes
-from schema.recall import NEAREST, recall
+from schema.index import build_memory
+from schema.recall import with_literals
 from schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
@@ -52,35 +48,6 @@ class Last:
     measured_at: datetime
 
 
-class Questions:
-    """Vectors to be looked for, with the distances of the truly nearest, each left out of its own neighbours."""
-
-    def __init__(
-        self, connection: Connection, generation: Generation, count: int, *, sampled: bool = False
-    ) -> None:
-        self._connection = connection
-        self._generation = generation
-        self._nearest = "sample_nearest" if sampled else "recall_nearest"
-        name = "sample_of_sample" if sampled else "sample_vectors"
-        self.sampled = sampled
-        self.asked = connection.execute(statement(name, generation), {"count": count}, binary=True).fetchall()
-        exact = "sample_exact" if sampled else "recall_exact"
-        self.truth = [_distances(connection, exact, generation, row, NEAREST) for row in self.asked]
-
-    def measure(self, ef_search: int) -> tuple[float, float]:
-        """recall@10 and p50 in milliseconds, through the index. Ends the transaction."""
-        took = []
-        found = []
-        with self._connection.transaction(force_rollback=True):  # the settings end with it
-            self._connection.execute(statement("force_index"), {"ef_search": str(ef_search)})
-            for row in self.asked:
-                began = time.perf_counter()
-                found.append(_distances(self._connection, self._nearest, self._generation, row, NEAREST + 1))
-                took.append(time.perf_counter() - began)
-        self._connection.commit()
-        return recall(found, self.truth) or 0.0, median(took) * 1000
-
-
 def parameters(connection: Connection, member: Generation) -> Parameters | None:
     """Of a segment's index; None where it has none."""
     row = connection.execute(statement("index_parameters"), {"name": member.index}).fetchone()
@@ -93,9 +60,10 @@ def tuned(connection: Connection, generation: Generation) -> tuple[Parameters | 
     return None if m is None else Parameters(m, ef_construction), ef_search
 
 
-def save(connection: Connection, generation: Generation, wanted: Parameters, ef_search: int) -> None:
-    """From now on searches use the ef_search and builds the parameters."""
-    values = {"generation": generation.id, "m": wanted.m, "ef_construction": wanted.ef_construction}
+def save(connection: Connection, generation: Generation, wanted: Parameters | None, ef_search: int) -> None:
+    """From now on searches use the ef_search, and builds the parameters (None: the settings')."""
+    m, ef_construction = (wanted.m, wanted.ef_construction) if wanted else (None, None)
+    values = {"generation": generation.id, "m": m, "ef_construction": ef_construction}
     connection.execute(statement("save_tuning"), {**values, "ef_search": ef_search})
 
 
@@ -129,15 +97,15 @@ def sampled_indexes(
 ) -> Iterator[Parameters]:
     """A table of some vectors, with an index of each of the parameters in turn while the caller measures it."""
     connection.execute(statement("drop_sample"))
-    connection.execute(_written(connection, "sample_into", generation, limit=vectors))
+    connection.execute(with_literals(connection, "sample_into", generation, limit=vectors))
     connection.commit()
     try:
         for wanted in tried:
-            memory = max(int(vectors * graph_bytes(generation, wanted.m) * 1.25), LEAST_MEMORY)
+            memory = build_memory(generation, vectors, wanted.m)
             connection.execute(statement("prepare_index_build"), {"memory_kb": memory // 1024})
             connection.execute(statement("drop_sample_index"))
             connection.execute(
-                _written(
+                with_literals(
                     connection,
                     "index_sample",
                     generation,
@@ -151,16 +119,3 @@ def sampled_indexes(
         connection.rollback()
         connection.execute(statement("drop_sample"))
         connection.commit()
-
-
-def _written(connection: Connection, name: str, generation: Generation, **literals: int) -> sql.Composed:
-    text = sql.SQL(statement(name, generation).as_string(connection))
-    return text.format(**{key: sql.Literal(value) for key, value in literals.items()})
-
-
-def _distances(
-    connection: Connection, name: str, generation: Generation, row: tuple[Any, ...], limit: int
-) -> list[float]:
-    text = _written(connection, name, generation, limit=limit)
-    found = connection.execute(text, {"chunk_id": row[0], "vector": row[1]}, binary=True)
-    return [distance for (distance,) in found]

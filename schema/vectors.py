@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psycopg
-from pgvector import HalfVector
+from pgvector import HalfVector, Vector
+from psycopg import sql
 from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Jsonb
 
+from schema import segments
 from schema.records import Generation, Space
 from schema.sql import fetch_one, statement
+from schema.storage import can_take, column_bytes, storage_of, value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 LOCK = 0x67656E  # "gen"
 DROP_ATTEMPTS = 100
+ROW_BYTES = 64
 PAGE_BYTES = 8000
 """What a row may take to stay within one page of a table."""
 
@@ -37,7 +41,7 @@ class GenerationGoneError(Exception):
     """A generation that was to become active was dropped meanwhile."""
 
 
-class _InBinary(list[HalfVector]):
+class _InBinary(list[HalfVector | Vector]):
     """Sent in binary: psycopg sends other lists as text, 60 times slower for vectors."""
 
 
@@ -70,10 +74,15 @@ def create_generation(connection: Connection, space: Space, state: str) -> Gener
     row = fetch_one(connection, "upsert_space", asdict(space))
     inserted = fetch_one(connection, "insert_generation", {"space_id": row[0], "state": state})
     generation = Generation(inserted[0], space, state)  # type: ignore[arg-type]
-    connection.execute(statement("create_vectors", generation))
-    if 2 * space.dimensions + 64 < PAGE_BYTES:
-        connection.execute(statement("store_vectors_plain", generation))
+    create_table(connection, generation)
     return generation
+
+
+def create_table(connection: Connection, generation: Generation) -> None:
+    """A generation's table, empty."""
+    connection.execute(statement("create_vectors", generation))
+    if column_bytes(generation.space) + ROW_BYTES < PAGE_BYTES:
+        connection.execute(statement("store_vectors_plain", generation))
 
 
 def activate(connection: Connection, generation: Generation) -> None:
@@ -151,6 +160,8 @@ def drop_generation(connection: Connection, generation: Generation) -> bool:
                 state = connection.execute(statement("lock_generation"), {"id": generation.id}).fetchone()
                 if state is not None and state[0] != generation.state:
                     return True
+                for name in segments.leftovers(connection, generation):
+                    segments.drop_leftover(connection, name)
                 connection.execute(statement("drop_vectors", generation))
                 connection.execute(statement("delete_generation"), {"id": generation.id})
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
@@ -165,7 +176,7 @@ def place(connection: Connection, generation: Generation, made: Mapping[bytes, n
     syncs go on. Keys are hashes of the texts as embedded. Returns how many chunks got theirs."""
     values = {
         "hashes": list(made),
-        "embeddings": _InBinary(HalfVector(vector) for vector in made.values()),
+        "embeddings": _InBinary(value(generation.space, vector) for vector in made.values()),
         "generation": generation.id,
     }
     cursor = connection.cursor()
@@ -177,11 +188,26 @@ def place(connection: Connection, generation: Generation, made: Mapping[bytes, n
 def place_stored(connection: Connection, generation: Generation, page: int) -> Iterator[int]:
     """Give chunks that lack a vector those that are stored or kept for the same text. Each page is a transaction;
     yields how many chunks got theirs."""
+    text = statement("place_stored_vectors", generation)
+    yield from _paged(connection, text, {"generation": generation.id}, page)
+
+
+def take(connection: Connection, generation: Generation, page: int) -> Iterator[int]:
+    """Give chunks the vectors that they have in other generations of the same model, if any. As place_stored."""
+    states = ("active", "ready", "building", "retired")
+    for other in generations(connection, *states):
+        if other.id != generation.id and can_take(generation.space, other.space):
+            text = sql.SQL(statement("take_vectors", generation).as_string(connection))
+            yield from _paged(connection, text.format(other=sql.Identifier(other.table)), {}, page)
+    connection.commit()
+
+
+def _paged(connection: Connection, text: sql.Composed, values: Mapping[str, Any], page: int) -> Iterator[int]:
     after: int | None = 0
     while after is not None:
-        values = {"after": after, "limit": page, "generation": generation.id}
-        after, placed = fetch_one(connection, "place_stored_vectors", values, generation)
+        row = connection.execute(text, {**values, "after": after, "limit": page}).fetchone()
         connection.commit()
+        after, placed = row or (None, 0)
         yield int(placed)
 
 
@@ -218,10 +244,10 @@ def keep(connection: Connection, generation: Generation, paid: Mapping[bytes, np
     """Vectors of shape (dimensions,), float32, by the hash of the text as embedded, that no chunk has yet: what is
     paid for is not lost with the document that it was for."""
     rows = [
-        {"generation": generation.id, "hash": key, "embedding": HalfVector(vector)}
+        {"generation": generation.id, "hash": key, "embedding": value(generation.space, vector)}
         for key, vector in paid.items()
     ]
-    connection.cursor().executemany(statement("keep_vector"), rows)
+    connection.cursor().executemany(statement("keep_vector", generation), rows)
 
 
 def keep_of_chunks(connection: Connection, generation: Generation, chunk_ids: Sequence[int]) -> None:
@@ -252,6 +278,6 @@ def expire(connection: Connection, days: int) -> None:
 def add_vectors(connection: Connection, generation: Generation, rows: Sequence[tuple[int, int, Any]]) -> None:
     """Copy in vectors as (chunk id, collection id, vector of shape (dimensions,), float32)."""
     with connection.cursor().copy(statement("copy_vectors", generation)) as copy:
-        copy.set_types(["int8", "int4", "halfvec"])
+        copy.set_types(["int8", "int4", storage_of(generation.space).type])
         for chunk_id, collection_id, vector in rows:
-            copy.write_row((chunk_id, collection_id, HalfVector(vector)))
+            copy.write_row((chunk_id, collection_id, value(generation.space, vector)))

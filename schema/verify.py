@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
-from psycopg import sql
 
 from schema import segments, vectors
 from schema.connect import connect
+from schema.recall import with_literals
 from schema.search import EF_SEARCH_MAXIMUM
 from schema.sql import fetch_one, statement
+from schema.storage import scan, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,7 +189,8 @@ def index_finding(connection: Connection, generation: Generation) -> Finding | N
     table, valid, method, column, operators = row
     if not valid:
         return Finding("index_invalid", **made)
-    wanted = (generation.segment_table, "hnsw", "embedding", "halfvec_cosine_ops")
+    kind, dimensions = storage_of(generation.space), generation.space.dimensions
+    wanted = (generation.segment_table, "hnsw", kind.column.format(dimensions=dimensions), kind.operators)
     if (table, method, column, operators) != wanted:
         return Finding(
             "index_wrong",
@@ -229,9 +231,8 @@ def _look_up(connection: Connection, generation: Generation, count: int) -> tupl
         statement("sample_vectors", generation), {"count": count}, binary=True
     ).fetchall()
     connection.execute(statement("force_index"), {"ef_search": str(EF_SEARCH_MAXIMUM)})
-    look_up = sql.SQL(statement("rank_vectors", generation).as_string(connection)).format(
-        limit=sql.Literal(NEAREST)
-    )
+    looked_at = scan(generation.space, NEAREST, EF_SEARCH_MAXIMUM)
+    look_up = with_literals(connection, "rank_vectors", generation, limit=NEAREST, scan=looked_at)
     lost = 0
     for chunk_id, embedding in sample:
         found = connection.execute(look_up, {"vector": embedding}, binary=True).fetchall()

@@ -1,16 +1,17 @@
 -- name: recall_nearest
 -- Distances of the vectors nearest to a stored one, through the index; it finds itself too, which is left out.
 select n.distance
-from (select chunk_id, embedding <=> :vector::halfvec as distance
+from (select chunk_id, embedding <=> :vector::{type} as distance
       from {vectors}
-      order by embedding <=> :vector::halfvec
-      limit {{limit}}) n
+      order by {nearest}
+      limit {{scan}}) n
 where n.chunk_id <> :chunk_id
-order by n.distance;
+order by n.distance
+limit {{limit}};
 
 -- name: recall_exact
 -- The same with every vector compared: the added zero keeps the index out.
-select (embedding <=> :vector::halfvec) + 0 as distance
+select (embedding <=> :vector::{type}) + 0 as distance
 from {vectors}
 where chunk_id <> :chunk_id
 order by distance

@@ -72,11 +72,13 @@ where not exists (select from {vectors} v where v.chunk_id = c.id);
 -- name: forget_kept_vectors!
 -- Kept vectors that cannot be used.
 delete from kept_vectors k using spaces s
-where s.id = k.space_id and (vector_dims(k.embedding) <> s.dimensions or l2_norm(k.embedding) = 0);
+where s.id = k.space_id
+  and (coalesce(vector_dims(k.embedding), vector_dims(k.full_embedding)) <> s.dimensions
+       or coalesce(l2_norm(k.embedding), vector_norm(k.full_embedding)) = 0);
 
 -- name: mend_dimensions!
 -- The column as the generation's table is made, once no vector of other dimensions is left in it.
-alter table {vectors} alter column embedding type halfvec({dimensions});
+alter table {vectors} alter column embedding type {type}({dimensions});
 
 -- name: drop_index_aside!
 -- Without holding up searches: outside of any transaction.

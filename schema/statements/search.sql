@@ -23,15 +23,19 @@ select set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterativ
        (select id from generations where state = 'active');
 
 -- name: search_vectors
--- The chunks nearest to a vector. The inner query is the only form that HNSW serves: ascending, with a limit. The
--- limit is part of the text, so that the plan that PostgreSQL keeps is made for it. Each row tells the active
--- generation and the settings that were in force.
+-- The chunks nearest to a vector. The innermost query is the only form that HNSW serves: ascending, with a limit,
+-- ordered by what the storage's index is over; of what it finds, the nearest by the vectors themselves. The limits are
+-- part of the text, so that the plan that PostgreSQL keeps is made for them. Each row tells the active generation and
+-- the settings that were in force.
 select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
        d.metadata, 1 - n.distance as similarity, (select id from generations where state = 'active'),
        current_setting('hnsw.ef_search', true) || ' ' || current_setting('hnsw.iterative_scan', true)
-from (select chunk_id, embedding <=> :vector::halfvec as distance
-      from {vectors}
-      order by embedding <=> :vector::halfvec
+from (select chunk_id, distance
+      from (select chunk_id, embedding <=> :vector::{type} as distance
+            from {vectors}
+            order by {nearest}
+            limit {{scan}}) s
+      order by distance, chunk_id
       limit {{limit}}) n
 join chunks c on c.id = n.chunk_id
 join documents d on d.id = c.document_id
@@ -42,18 +46,19 @@ order by n.distance, c.id;
 -- name: rank_vectors
 -- Chunk ids by their similarity, the nearest first.
 select chunk_id, 1 - distance
-from (select chunk_id, embedding <=> :vector::halfvec as distance
+from (select chunk_id, embedding <=> :vector::{type} as distance
       from {vectors}
-      order by embedding <=> :vector::halfvec
-      limit {{limit}}) n
-order by distance, chunk_id;
+      order by {nearest}
+      limit {{scan}}) n
+order by distance, chunk_id
+limit {{limit}};
 
 -- name: rank_vectors_near
 -- Of as many of the nearest chunks as the limit says, those in the collections that match.
 select v.chunk_id, 1 - v.distance
-from (select chunk_id, collection_id, embedding <=> :vector::halfvec as distance
+from (select chunk_id, collection_id, embedding <=> :vector::{type} as distance
       from {vectors}
-      order by embedding <=> :vector::halfvec
+      order by {nearest}
       limit {{limit}}) v
 where (:collections::integer[] is null or v.collection_id = any(:collections::integer[])) and {{matches}}
 order by v.distance, v.chunk_id;
@@ -62,32 +67,33 @@ order by v.distance, v.chunk_id;
 -- The nearest of those that match, the index being scanned on until there are enough. May be short, and the farther
 -- the scan has to go, the more it misses.
 select chunk_id, 1 - distance
-from (select v.chunk_id, v.embedding <=> :vector::halfvec as distance
+from (select v.chunk_id, v.embedding <=> :vector::{type} as distance
       from {vectors} v
       where (:collections::integer[] is null or v.collection_id = any(:collections::integer[])) and {{matches}}
-      order by v.embedding <=> :vector::halfvec
-      limit {{limit}}) n
-order by distance, chunk_id;
+      order by {nearest}
+      limit {{scan}}) n
+order by distance, chunk_id
+limit {{limit}};
 
 -- name: rank_vectors_exact
 -- The same with every vector compared. A statement of its own: a prepared one keeps its plan when the
 -- settings change, and the added zero keeps the index out of this one.
-select v.chunk_id, 1 - (v.embedding <=> :vector::halfvec)
+select v.chunk_id, 1 - (v.embedding <=> :vector::{type})
 from {vectors} v
 where :collections::integer[] is null or v.collection_id = any(:collections::integer[])
-order by (v.embedding <=> :vector::halfvec) + 0, v.chunk_id
+order by (v.embedding <=> :vector::{type}) + 0, v.chunk_id
 limit {{limit}};
 
 -- name: rank_vectors_exact_matching
 -- The same of documents that match. Joins: with the documents in a subquery of their own PostgreSQL took 248 ms over
 -- 50,000 of 100,000 chunks instead of 141.
-select v.chunk_id, 1 - (v.embedding <=> :vector::halfvec)
+select v.chunk_id, 1 - (v.embedding <=> :vector::{type})
 from documents d
 left join sources s on s.id = d.source_id
 join chunks c on c.document_id = d.id
 join {vectors} v on v.chunk_id = c.id
 where (:collections::integer[] is null or v.collection_id = any(:collections::integer[])) and {{matches}}
-order by (v.embedding <=> :vector::halfvec) + 0, v.chunk_id
+order by (v.embedding <=> :vector::{type}) + 0, v.chunk_id
 limit {{limit}};
 
 -- name: rank_words
@@ -126,7 +132,7 @@ limit {{limit}};
 -- name: get_hits
 -- What an answer shows of chunks, with their similarity to a vector; a chunk without a vector has none.
 select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
-       d.metadata, coalesce(nullif(1 - (v.embedding <=> :vector::halfvec), 'NaN'), 0) as similarity
+       d.metadata, coalesce(nullif(1 - (v.embedding <=> :vector::{type}), 'NaN'), 0) as similarity
 from chunks c
 join documents d on d.id = c.document_id
 join sources s on s.id = d.source_id

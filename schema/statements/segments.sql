@@ -6,9 +6,32 @@ join pg_class c on c.oid = i.inhrelid
 where i.inhparent = to_regclass(:table)
 order by 1;
 
+-- name: list_leftovers
+-- Tables of a generation that it does not have: a merge that was killed filled them.
+select c.relname
+from pg_class c
+where c.relkind = 'r' and c.relname ~ (:pattern) and pg_table_is_visible(c.oid)
+  and not exists (select from pg_inherits i where i.inhrelid = c.oid);
+
+-- name: drop_leftover!
+-- Such a table.
+drop table if exists {{leftover}};
+
+-- name: publish_counts
+-- What this session changed, to be counted by others and by itself.
+select pg_stat_force_next_flush();
+
+-- name: dead_rows
+-- Rows of one segment that were deleted and that its index still has.
+select pg_stat_get_dead_tuples(to_regclass(:table));
+
 -- name: segment_size
 -- Vectors of one segment alone.
 select count(*) from only {segment};
+
+-- name: reckoned_size
+-- The same as the planner has it: exact after the index is built, negative before anything was counted.
+select reltuples::bigint from pg_class where oid = to_regclass(:table);
 
 -- name: segment_has_any
 -- Whether a segment has any vector.

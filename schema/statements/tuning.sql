@@ -36,7 +36,7 @@ drop table if exists tuning_sample;
 
 -- name: index_sample!
 -- An index over the sample.
-create index tuning_sample_hnsw on tuning_sample using hnsw (embedding halfvec_cosine_ops)
+create index tuning_sample_hnsw on tuning_sample using hnsw ({indexed})
 with (m = {{m}}, ef_construction = {{ef_construction}});
 
 -- name: drop_sample_index!
@@ -45,21 +45,22 @@ drop index if exists tuning_sample_hnsw;
 
 -- name: sample_of_sample
 -- Questions for the sample: vectors of its own.
-select chunk_id, embedding from tuning_sample where l2_norm(embedding) > 0 order by random() limit :count;
+select chunk_id, embedding from tuning_sample where {norm}(embedding) > 0 order by random() limit :count;
 
 -- name: sample_nearest
 -- As recall_nearest, in the sample.
 select n.distance
-from (select chunk_id, embedding <=> :vector::halfvec as distance
+from (select chunk_id, embedding <=> :vector::{type} as distance
       from tuning_sample
-      order by embedding <=> :vector::halfvec
-      limit {{limit}}) n
+      order by {nearest}
+      limit {{scan}}) n
 where n.chunk_id <> :chunk_id
-order by n.distance;
+order by n.distance
+limit {{limit}};
 
 -- name: sample_exact
 -- As recall_exact, in the sample.
-select (embedding <=> :vector::halfvec) + 0 as distance
+select (embedding <=> :vector::{type}) + 0 as distance
 from tuning_sample
 where chunk_id <> :chunk_id
 order by distance

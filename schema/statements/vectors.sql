@@ -63,7 +63,7 @@ select pg_advisory_unlock(6776174, 1);
 create table {vectors} (
     chunk_id bigint primary key references chunks on delete cascade,
     collection_id integer not null,
-    embedding halfvec({dimensions}) not null
+    embedding {type}({dimensions}) not null
 );
 
 -- name: store_vectors_plain!
@@ -87,7 +87,7 @@ copy {segment} (chunk_id, collection_id, embedding) from stdin (format binary);
 -- chunk that a sync deletes just now is passed over, for two that wait for each other's rows could deadlock. What no
 -- chunk could take is kept: it is paid for.
 with given as (
-    select * from unnest(:hashes::bytea[], :embeddings::halfvec[]) as t (hash, embedding)
+    select * from unnest(:hashes::bytea[], :embeddings::{type}[]) as t (hash, embedding)
 ), chosen as (
     select c.id, c.collection_id, c.hash, g.embedding
     from given g join chunks c on c.hash = g.hash
@@ -99,7 +99,7 @@ with given as (
     on conflict (chunk_id) do nothing
     returning chunk_id
 ), kept as (
-    insert into kept_vectors (space_id, hash, embedding)
+    insert into kept_vectors (space_id, hash, {kept})
     select (select space_id from generations where id = :generation), g.hash, g.embedding
     from given g
     where not exists (select from chosen where chosen.hash = g.hash)
@@ -121,7 +121,7 @@ with page as materialized (
 ), known as (
     select t.hash, coalesce(
         (select v.embedding from chunks o join {vectors} v on v.chunk_id = o.id where o.hash = t.hash limit 1),
-        (select k.embedding from kept_vectors k
+        (select k.{kept} from kept_vectors k
          where k.hash = t.hash and k.space_id = (select space_id from generations where id = :generation))
     ) as embedding
     from (select distinct hash from lacking) t
@@ -136,6 +136,24 @@ with page as materialized (
     delete from kept_vectors k using known f
     where k.hash = f.hash and f.embedding is not null
       and k.space_id = (select space_id from generations where id = :generation)
+)
+select (select max(id) from page), (select count(*) from placed);
+
+-- name: take_vectors
+-- As place_stored_vectors, with the vectors that the same chunks have in another generation.
+with page as materialized (
+    select id from chunks where id > :after order by id limit :limit
+), lacking as (
+    select c.id, c.collection_id
+    from page p join chunks c on c.id = p.id
+    where not exists (select from {vectors} v where v.chunk_id = c.id)
+    for key share of c skip locked
+), placed as (
+    insert into {segment} (chunk_id, collection_id, embedding)
+    select l.id, l.collection_id, o.embedding::{type}
+    from lacking l join {{other}} o on o.chunk_id = l.id
+    on conflict (chunk_id) do nothing
+    returning chunk_id
 )
 select (select max(id) from page), (select count(*) from placed);
 
@@ -168,14 +186,14 @@ from (select c.hash, v.embedding, 0 as rank
       from chunks c join {vectors} v on v.chunk_id = c.id
       where c.hash = any(:hashes)
       union all
-      select k.hash, k.embedding, 1
+      select k.hash, k.{kept}, 1
       from kept_vectors k
       where k.hash = any(:hashes) and k.space_id = (select space_id from generations where id = :generation)) found
 order by hash, rank;
 
 -- name: keep_vectors_of_chunks!
 -- Vectors of chunks that are about to go.
-insert into kept_vectors (space_id, hash, embedding)
+insert into kept_vectors (space_id, hash, {kept})
 select distinct on (c.hash) g.space_id, c.hash, v.embedding
 from chunks c
 join {vectors} v on v.chunk_id = c.id
@@ -185,7 +203,7 @@ on conflict (space_id, hash) do update set kept_at = now();
 
 -- name: keep_vectors_of_documents!
 -- Vectors of documents that are about to go.
-insert into kept_vectors (space_id, hash, embedding)
+insert into kept_vectors (space_id, hash, {kept})
 select distinct on (c.hash) g.space_id, c.hash, v.embedding
 from documents d
 join chunks c on c.document_id = d.id
@@ -196,7 +214,7 @@ on conflict (space_id, hash) do update set kept_at = now();
 
 -- name: keep_vector!
 -- A vector that is paid for and whose document is not stored yet.
-insert into kept_vectors (space_id, hash, embedding)
+insert into kept_vectors (space_id, hash, {kept})
 select space_id, :hash, :embedding from generations where id = :generation
 on conflict (space_id, hash) do update set kept_at = now();
 
@@ -234,8 +252,8 @@ select exists (select from {vectors});
 select count(*) from {vectors};
 
 -- name: create_index!
--- The HNSW index, by cosine.
-create index if not exists {index} on {segment} using hnsw (embedding halfvec_cosine_ops)
+-- The HNSW index, by cosine, or by the signs alone where the storage says so.
+create index if not exists {index} on {segment} using hnsw ({indexed})
 with (m = {{m}}, ef_construction = {{ef_construction}});
 
 -- name: prepare_index_build
@@ -244,6 +262,12 @@ with (m = {{m}}, ef_construction = {{ef_construction}});
 select set_config('min_parallel_table_scan_size', '0', true),
        set_config('maintenance_work_mem',
                   least(pg_size_bytes(current_setting('maintenance_work_mem')) / 1024, :memory_kb)::text || 'kB', true);
+
+-- name: build_progress
+-- How much of the table a build has put into its index, as a part of 1.
+select coalesce(blocks_done::float8 / nullif(blocks_total, 0), 0)
+from pg_stat_progress_create_index
+where pid = :pid;
 
 -- name: build_index_serially
 -- Where shared memory is too small for workers.

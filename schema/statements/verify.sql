@@ -86,7 +86,7 @@ order by document_id, ordinal, id;
 select case
            when c.id is null then 'vector_without_chunk'
            when vector_dims(v.embedding) <> :dimensions then 'vector_dimensions'
-           when l2_norm(v.embedding) = 0 then 'vector_zero'
+           when {norm}(v.embedding) = 0 then 'vector_zero'
            else 'vector_collection'
        end,
        s.id, s.name, d.path, c.document_id, v.chunk_id, :generation_id::integer,
@@ -97,7 +97,7 @@ from {vectors} v
 left join chunks c on c.id = v.chunk_id
 left join documents d on d.id = c.document_id
 left join sources s on s.id = d.source_id
-where c.id is null or vector_dims(v.embedding) <> :dimensions or l2_norm(v.embedding) = 0
+where c.id is null or vector_dims(v.embedding) <> :dimensions or {norm}(v.embedding) = 0
    or v.collection_id <> d.collection_id
 order by v.chunk_id;
 
@@ -113,9 +113,10 @@ order by c.id;
 -- name: verify_kept_vectors
 -- Vectors kept for reuse that cannot be used.
 select 'kept_vector', null::integer, null, s.provider || '/' || s.model, null::bigint, null::bigint, null::integer,
-       s.dimensions::text, vector_dims(k.embedding)::text
+       s.dimensions::text, coalesce(vector_dims(k.embedding), vector_dims(k.full_embedding))::text
 from kept_vectors k join spaces s on s.id = k.space_id
-where vector_dims(k.embedding) <> s.dimensions or l2_norm(k.embedding) = 0;
+where coalesce(vector_dims(k.embedding), vector_dims(k.full_embedding)) <> s.dimensions
+   or coalesce(l2_norm(k.embedding), vector_norm(k.full_embedding)) = 0;
 
 -- name: verify_tables
 -- Every table of vectors by name.
@@ -125,9 +126,10 @@ where relkind = 'r' and relname ~ '^vectors_[0-9]+$' and pg_table_is_visible(oid
 order by relname;
 
 -- name: verify_index
--- An index by name: its table, whether searches can use it, its access method, its first column and that one's
--- operator class.
-select t.relname, i.indisvalid and i.indisready and i.indislive, m.amname, a.attname, o.opcname
+-- An index by name: its table, whether searches can use it, its access method, its first column or expression and
+-- that one's operator class.
+select t.relname, i.indisvalid and i.indisready and i.indislive, m.amname,
+       coalesce(a.attname, pg_get_indexdef(i.indexrelid, 1, true)), o.opcname
 from pg_index i
 join pg_class c on c.oid = i.indexrelid
 join pg_class t on t.oid = i.indrelid
@@ -144,7 +146,7 @@ select to_regclass(:name) is not null or exists (
 
 -- name: sample_vectors
 -- Vectors by chance, to be looked for through the index.
-select chunk_id, embedding from {vectors} where l2_norm(embedding) > 0 order by random() limit :count;
+select chunk_id, embedding from {vectors} where {norm}(embedding) > 0 order by random() limit :count;
 
 -- name: force_index
 -- Until the end of the transaction: through the index, whatever the planner thinks of it, and looking far.

@@ -76,7 +76,7 @@ def bare_search(
     model = LocalModel(generation.space.dimensions)
     connection.execute(statement("begin_session"), {"ef_search": str(ef_search), "iterative": ITERATIVE})
     text = sql.SQL(statement("search_vectors", generation).as_string(connection))
-    prepared = text.format(limit=sql.Literal(limit))
+    prepared = text.format(limit=sql.Literal(limit), scan=sql.Literal(limit))
 
     def searched(question: str) -> list[Any]:
         values = {"vector": HalfVector(model.embed([question]).vectors[0])}

@@ -1,5 +1,5 @@
 """`python -m tests.bench.indexing` prints what the choice between the live index and a segment beside it is worth,
-what loading and indexing costs beside its floor, and recall and size of the index on vectors of 1536 dimensions."""
+and what loading and indexing costs beside its floor."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from schema.connect import Connection
-    from schema.records import Generation
+    from schema.records import Generation, Storage
 
 OUT = Console(highlight=False)
 SEED = 7
 CENTRES = 500
 CHANGES = (0.001, 0.01, 0.1, 0.5)
-QUERIES = 200
 PLACES = """
 insert into chunks (id, document_id, collection_id, ordinal, content, heading, start_at, end_at, tokens, hash,
                     language)
@@ -74,10 +73,9 @@ class Bench:
             self.connection.commit()
         return range(first + 1, first + count + 1)
 
-    def generation(self, dimensions: int, state: str = "building") -> Generation:
-        made = vectors.create_generation(
-            self.connection, Space("local", f"bench {time.time_ns()}", dimensions), state
-        )
+    def generation(self, dimensions: int, storage: Storage = "halfvec") -> Generation:
+        space = Space("local", f"bench {time.time_ns()}", dimensions, storage=storage)
+        made = vectors.create_generation(self.connection, space, "building")
         self.connection.commit()
         return made
 
@@ -186,66 +184,10 @@ def loading(bench: Bench, rows: int, dimensions: int) -> Table:
     return table
 
 
-def quality(bench: Bench, rows: int, dimensions: int, ef_search: int) -> Table:
-    """Recall@10 against comparing all, and the size of the index, of halfvec and of vector."""
-    made = clustered(rows, dimensions, 1)
-    asked = clustered(QUERIES, dimensions, 99)
-    nearest = np.argsort(-(asked @ made.T), axis=1)[:, :10]
-    table = Table("storage", "recall@10", "p50 ms", "index MB", "build s", box=None)
-    for storage in ("halfvec", "vector"):
-        name = sql.Identifier(f"quality_{storage}")
-        bench.connection.execute(
-            sql.SQL("create table {} (chunk_id bigint, embedding {}({}))").format(
-                name, sql.SQL(storage), sql.Literal(dimensions)
-            )
-        )
-        with bench.connection.cursor().copy(
-            sql.SQL("copy {} from stdin (format binary)").format(name)
-        ) as copy:
-            copy.set_types(["int8", storage])
-            for i, vector in enumerate(made):
-                copy.write_row((i, HalfVector(vector) if storage == "halfvec" else vector))
-        bench.connection.execute("set local maintenance_work_mem = '3GB'")
-        bench.connection.execute("set local min_parallel_table_scan_size = 0")
-        create = sql.SQL(
-            "create index {} on {} using hnsw (embedding {}) with (m = {}, ef_construction = {})"
-        ).format(
-            sql.Identifier(f"quality_{storage}_hnsw"),
-            name,
-            sql.SQL(f"{storage}_cosine_ops"),
-            sql.Literal(bench.m),
-            sql.Literal(bench.ef_construction),
-        )
-        built = bench.timed(lambda create=create: bench.connection.execute(create))  # type: ignore[misc]
-        bench.connection.execute(f"set hnsw.ef_search = {int(ef_search)}")
-        hits, took = 0, []
-        query = sql.SQL("select chunk_id from {} order by embedding <=> %s limit 10").format(name)
-        for vector, exact in zip(asked, nearest, strict=True):
-            began = time.perf_counter()
-            value = HalfVector(vector) if storage == "halfvec" else vector
-            found = bench.connection.execute(query, [value], binary=True).fetchall()
-            took.append(time.perf_counter() - began)
-            hits += len({row[0] for row in found} & set(exact.tolist()))
-        row = bench.connection.execute(
-            "select pg_relation_size(%s::regclass)", [f"quality_{storage}_hnsw"]
-        ).fetchone()
-        assert row is not None
-        table.add_row(
-            storage,
-            f"{hits / QUERIES / 10:.4f}",
-            f"{np.median(took) * 1000:.2f}",
-            f"{row[0] / 2**20:,.0f}",
-            f"{built:.1f}",
-        )
-        bench.connection.execute(sql.SQL("drop table {}").format(name))
-        bench.connection.commit()
-    return table
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rows", type=click.IntRange(1000), default=100_000, show_default=True)
 @click.option("--dimensions", type=click.IntRange(8, 2000), default=256, show_default=True)
-@click.option("--only", type=click.Choice(["choices", "loading", "quality"]), help="One of the tables.")
+@click.option("--only", type=click.Choice(["choices", "loading"]), help="One of the tables.")
 def main(*, rows: int, dimensions: int, only: str | None) -> None:
     """Measure what looks after the index, on clustered random vectors with a fixed seed."""
     for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
@@ -260,8 +202,6 @@ def main(*, rows: int, dimensions: int, only: str | None) -> None:
                 OUT.print(choices(bench, rows, dimensions))
             if only in (None, "loading"):
                 OUT.print(loading(bench, rows, dimensions))
-            if only in (None, "quality"):
-                OUT.print(quality(bench, rows, 1536, settings.index.ef_search))
     finally:
         shutil.rmtree(room, ignore_errors=True)
 

@@ -416,7 +416,8 @@ def explained(
     """The plan of a statement of the read side, where it is up to PostgreSQL whether the table is scanned."""
     text: LiteralString = statement(name, generation).as_string(connection)
     if generation is not None or "{limit}" in text:
-        text = sql.SQL(text).format(limit=sql.Literal(10), matches=sql.SQL("true")).as_string(connection)
+        parts = {"limit": sql.Literal(10), "scan": sql.Literal(10), "matches": sql.SQL("true")}
+        text = sql.SQL(text).format(**parts).as_string(connection)
     used = {key: value for key, value in values.items() if f"%({key})s" in text}
     connection.execute("set enable_seqscan = off")
     rows = connection.execute("explain " + text, used).fetchall()

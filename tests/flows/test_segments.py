@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -147,3 +148,123 @@ def test_a_segment_that_a_killed_sync_left_without_index_gets_one(grown: Library
     assert run_verify(grown.conninfo).counts == {"index_missing": 1}
     grown.sync()
     assert all(indexed for _, _, indexed in members(grown))
+
+
+def test_a_killed_merge_leaves_nothing_for_long(grown: Library) -> None:
+    """It fills a table beside the others, which no search and no verify sees."""
+    with connect(grown.conninfo) as connection:
+        generation = active(connection)
+        table = sql.Identifier(f"{generation.table}_s7")
+        connection.execute(
+            sql.SQL("create table {} (like {})").format(table, sql.Identifier(generation.table))
+        )
+        connection.commit()
+        assert segments.leftovers(connection, generation) == [f"{generation.table}_s7"]
+    grown.write("small.md", long_document(3))
+    grown.sync()
+    with connect(grown.conninfo) as connection:
+        assert segments.leftovers(connection, active(connection)) == []
+    grown.check()
+
+
+def test_what_a_killed_merge_left_goes_with_its_generation(grown: Library) -> None:
+    with connect(grown.conninfo) as connection:
+        generation = vectors.create_generation(connection, active(connection).space, "retired")
+        connection.execute(
+            sql.SQL("create table {} (like {})").format(
+                sql.Identifier(f"{generation.table}_s2"), sql.Identifier(generation.table)
+            )
+        )
+        assert vectors.drop_generation(connection, generation)
+        assert segments.leftovers(connection, generation) == []
+
+
+def test_a_merge_that_is_written_to_meanwhile_leaves_everything_as_it_was(grown: Library) -> None:
+    """A way back to this generation waits for nobody and gives chunks their vectors at any time."""
+    grow(grown, "second", 60)
+    grown.sync()
+    before = members(grown)
+    with connect(grown.conninfo) as connection, connect(grown.conninfo) as other:
+        generation = active(connection)
+        table = sql.Identifier(generation.table)
+        connection.execute(
+            sql.SQL("delete from {t} where chunk_id = (select min(chunk_id) from {t})").format(t=table)
+        )
+        connection.commit()
+        other.execute(
+            sql.SQL(
+                "insert into {t} select id, collection_id, (select embedding from {t} limit 1) from chunks c "
+                "where not exists (select from {t} v where v.chunk_id = c.id)"
+            ).format(t=table)
+        )
+        written = threading.Timer(1.0, other.commit)
+        written.start()
+        assert segments.merge(connection, segments.members(connection, generation), 16, 64) is None
+        written.join()
+        assert segments.leftovers(connection, generation) == []
+    assert members(grown) == before
+    grown.check()
+
+
+def test_many_deleted_rows_are_not_left_for_a_vacuum(grown: Library) -> None:
+    """Vacuuming HNSW takes longer than building it; until then searches walk through what is gone."""
+    grow(grown, "second", 100)
+    grown.sync()
+    with connect(grown.conninfo) as connection:
+        before = {member.segment_table: oid for member, oid in tables(connection).items()}
+    for n in range(60):
+        (grown.root / "second" / f"{n:03}.md").unlink()
+    report = grown.sync(approve_deletes=60)
+    assert report.seconds["index"] > 0
+    with connect(grown.conninfo) as connection:
+        found = tables(connection)
+        assert {member.segment_table: oid for member, oid in found.items()} != before
+        assert all(segments.dead(connection, member) < 100 for member in found)
+        assert segments.unindexed(connection, active(connection)) == []
+    assert recall(grown) > 0.95
+    grown.check()
+
+
+def tables(connection: Connection) -> dict[Generation, int]:
+    """The segments that have vectors, with what PostgreSQL knows their tables by."""
+    found = {}
+    for member in segments.members(connection, active(connection)):
+        if segments.has_any(connection, member):
+            row = connection.execute("select to_regclass(%s)::oid", [member.segment_table]).fetchone()
+            assert row is not None
+            found[member] = row[0]
+    return found
+
+
+def test_metadata_leaves_vectors_and_their_index_alone(library: Library) -> None:
+    """Any other update of a vector's row would put it into HNSW once more."""
+    for n in range(300):
+        library.write(
+            f"{n:03}.md", f"---\nstatus: draft\n---\n# Page {n}\n\nOf the river and of number {n}.\n"
+        )
+    library.sync()
+    with connect(library.conninfo) as connection:
+        generation = active(connection)
+        before = touched(connection, generation)
+    for n in range(300):
+        library.write(
+            f"{n:03}.md", f"---\nstatus: final\n---\n# Page {n}\n\nOf the river and of number {n}.\n"
+        )
+    report = library.sync()
+    assert (report.documents.changed, report.chunks.embedded) == (300, 0)
+    assert library.rows("select count(*) from documents where metadata ->> 'status' = 'final'") == [(300,)]
+    with connect(library.conninfo) as connection:
+        assert touched(connection, generation) == before
+
+
+def touched(connection: Connection, generation: Generation) -> tuple[object, ...]:
+    """What was ever written to the table of vectors, and the size of its index."""
+    connection.execute("select pg_stat_force_next_flush()")
+    connection.commit()
+    row = connection.execute(
+        "select n_tup_ins, n_tup_upd, n_tup_del, pg_relation_size(%s::regclass) from pg_stat_user_tables "
+        "where relname = %s",
+        [generation.index, generation.table],
+    ).fetchone()
+    assert row is not None
+    return row

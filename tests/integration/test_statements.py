@@ -16,8 +16,10 @@ from schema.sql import names, statement
 STATEMENTS = Path(__file__).resolve().parents[2] / "schema" / "statements"
 LITERALS: dict[str, sql.Composable] = {
     **{name: sql.Literal(10) for name in ("limit", "m", "ef_construction")},
+    "scan": sql.Literal(10),
     "matches": sql.SQL("true"),
     "into": sql.Identifier("vectors_1"),
+    "other": sql.Identifier("vectors_1"),
 }
 """What some statements take as text, for their plan's sake."""
 

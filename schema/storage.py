@@ -1,0 +1,113 @@
+"""How the vectors of a space are stored, and what HNSW orders them by.
+
+halfvec: 2 bytes a dimension, in the column and in the index. vector: 4 bytes. bit: the column is halfvec and the
+index is over the signs of the numbers alone, 1 bit a dimension; of what it finds, as many as `ef_search`, the nearest
+by the vectors themselves are taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pgvector import HalfVector, Vector
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from schema.records import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """`indexed`, `operators` and `nearest` may name `{dimensions}`; `kept` is the column of kept_vectors; `column` is
+    what the catalog says that the index is over."""
+
+    type: str
+    bits: int
+    """Of one dimension in the index."""
+    indexed: str
+    operators: str
+    nearest: str
+    column: str
+    kept: str
+    most_dimensions: int
+    """That an index of this kind serves."""
+
+
+QUANTIZED: Final = "binary_quantize({what})::bit({{dimensions}})"
+KINDS: Final[Mapping[str, Storage]] = {
+    "halfvec": Storage(
+        "halfvec",
+        16,
+        "embedding",
+        "halfvec_cosine_ops",
+        "embedding <=> %(vector)s::halfvec",
+        "embedding",
+        "embedding",
+        4000,
+    ),
+    "vector": Storage(
+        "vector",
+        32,
+        "embedding",
+        "vector_cosine_ops",
+        "embedding <=> %(vector)s::vector",
+        "embedding",
+        "full_embedding",
+        2000,
+    ),
+    "bit": Storage(
+        "halfvec",
+        1,
+        f"({QUANTIZED.format(what='embedding')})",
+        "bit_hamming_ops",
+        f"{QUANTIZED.format(what='embedding')} <~> {QUANTIZED.format(what='%(vector)s::halfvec')}",
+        "(binary_quantize(embedding)::bit({dimensions}))",
+        "embedding",
+        4000,
+    ),
+}
+
+
+def storage_of(space: Space) -> Storage:
+    return KINDS[space.storage]
+
+
+def parts(space: Space) -> dict[str, sql.Composable]:
+    """What stands for the placeholders of statements."""
+    kind, dimensions = storage_of(space), sql.Literal(space.dimensions)
+    return {
+        "type": sql.SQL(kind.type),
+        "dimensions": dimensions,
+        "norm": sql.SQL("vector_norm" if kind.type == "vector" else "l2_norm"),
+        "kept": sql.Identifier(kind.kept),
+        "indexed": sql.SQL(f"{kind.indexed} {kind.operators}").format(dimensions=dimensions),
+        "nearest": sql.SQL(kind.nearest).format(dimensions=dimensions),
+    }
+
+
+def column_bytes(space: Space) -> int:
+    """What one vector takes in its row."""
+    return space.dimensions * (4 if storage_of(space).type == "vector" else 2)
+
+
+def value(space: Space, vector: np.ndarray) -> HalfVector | Vector:
+    """A vector of shape (dimensions,) as the space's column has it."""
+    return Vector(vector) if storage_of(space).type == "vector" else HalfVector(vector)
+
+
+def scan(space: Space, limit: int, ef_search: int) -> int:
+    """How many an index scan must give for `limit` to be chosen from: signs alone put the nearest in no order."""
+    return max(limit, ef_search) if space.storage == "bit" else limit
+
+
+def can_take(space: Space, other: Space) -> bool:
+    """Whether stored vectors of another space are as good as this one's model would make them: of the same model, and
+    not in half precision where full is wanted."""
+    same = (space.provider, space.model, space.dimensions, space.shortened, space.document_prefix)
+    theirs = (other.provider, other.model, other.dimensions, other.shortened, other.document_prefix)
+    return same == theirs and (storage_of(space).type == "halfvec" or storage_of(other).type == "vector")
