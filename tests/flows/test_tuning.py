@@ -164,6 +164,48 @@ def test_after_growth_the_index_is_measured_again(grown: Library) -> None:
     assert checked() == 2
 
 
+def checked_with(library: Library, **wanted: object) -> Run:
+    """The light check, as after a sync, with these settings of the index."""
+    settings = library.settings.model_copy(update={"index": library.settings.index.model_copy(update=wanted)})
+    run = Run(settings, library.conninfo, Options())
+    with connect(library.conninfo) as connection:
+        check(run, connection, active(connection), least=500)
+    return run
+
+
+def test_where_recall_has_fallen_searches_look_farther_from_then_on(grown: Library) -> None:
+    run = checked_with(grown, ef_search=10, target_recall=0.97)
+    assert run.report.notes == []
+    ((m, ef_search, shown),) = grown.rows(
+        "select g.m, g.ef_search, (select recall from index_measurements order by id desc limit 1) from generations g"
+    )
+    assert m is None
+    assert ef_search > 10
+    assert shown >= 0.97
+
+
+def test_where_looking_farther_does_not_help_the_report_says_what_does(grown: Library) -> None:
+    with connect(grown.conninfo) as connection:
+        index.build(connection, active(connection), 2, 4)
+    (note,) = checked_with(grown, ef_search=10, target_recall=0.99).report.notes
+    assert "pgfolio index --tune" in note
+    assert grown.rows("select ef_search from generations") == [(None,)]
+
+
+def test_a_rebuild_that_cannot_be_had_leaves_what_is_known_of_the_index(grown: Library) -> None:
+    """A reader that never ends keeps the old segments in use."""
+    with connect(grown.conninfo) as connection:
+        index.build(connection, active(connection), 2, 4)
+        built = tuning.parameters(connection, active(connection))
+    with connect(grown.conninfo) as reader:
+        table = sql.Identifier(active(reader).table)
+        reader.execute(sql.SQL("select from {} limit 1").format(table))
+        found = run_tuning(grown.settings, grown.conninfo, 0.97, tune=True)
+        assert (found.rebuilt, found.parameters) == (False, built)
+        with connect(grown.conninfo) as connection:
+            assert tuning.tuned(connection, active(connection))[0] == built
+
+
 def test_the_command_shows_what_it_measured(grown: Library, tmp_path: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],
