@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from schema.embedded import bundled_postgres
 from schema.migrate import migrate
+from schema.sql import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +52,13 @@ def prepare(conninfo: str) -> None:
 
 
 @contextmanager
-def connect(conninfo: str, *, autocommit: bool = False) -> Iterator[Connection]:
-    """A connection that knows pgvector's types. Commits on leaving without an error, else rolls back."""
+def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> Iterator[Connection]:
+    """A connection that knows pgvector's types. Commits on leaving without an error, else rolls back. No statement
+    runs for longer than `timeout` seconds; 0: no limit."""
     with _opened(conninfo, autocommit=autocommit) as connection:
         register_vector(connection)
+        if timeout:
+            connection.execute(statement("limit_session"), {"timeout": f"{round(timeout * 1000)}ms"})
         connection.commit()
         yield connection
 
