@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 PGVECTOR_MINIMUM = (0, 8, 4)
 CONNECT_TIMEOUT = 10
+TOO_LONG = "the database took longer than PGFOLIO_API__STATEMENT_TIMEOUT allows: ask for less, or allow more"
 
 
 class DatabaseError(Exception):
@@ -60,7 +61,12 @@ def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> I
         if timeout:
             connection.execute(statement("limit_session"), {"timeout": f"{round(timeout * 1000)}ms"})
         connection.commit()
-        yield connection
+        try:
+            yield connection
+        except psycopg.errors.QueryCanceled as error:
+            if not timeout:
+                raise
+            raise DatabaseError(TOO_LONG) from error
 
 
 def described(conninfo: str) -> str:

@@ -21,7 +21,7 @@ from psycopg import sql
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from schema.connect import DatabaseError, described
+from schema.connect import TOO_LONG, DatabaseError, described
 from schema.filter import OF_CHUNK, OF_DOCUMENT, OF_VECTOR, matches
 from schema.records import Generation, Space
 from schema.sql import statement
@@ -354,9 +354,7 @@ async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Resu
             "no connection to the database became free: is it running, or is it overloaded?"
         ) from error
     except psycopg.errors.QueryCanceled as error:
-        raise DatabaseError(
-            "the database took longer than PGFOLIO_API__STATEMENT_TIMEOUT allows: ask for less, or allow more"
-        ) from error
+        raise DatabaseError(TOO_LONG) from error
     except psycopg.errors.UndefinedTable as error:
         raise GenerationChangedError from error
 
