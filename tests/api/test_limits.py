@@ -7,13 +7,16 @@ import socket
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import psycopg
 import pytest
 
 from query_api.limit import Limit
+from schema.search import active_generation, nearest, open_pool, reading
 from tests.api.library import make_key, running_api, stock
 from tests.api.test_errors import check
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
@@ -100,7 +103,7 @@ def test_a_statement_that_takes_too_long_is_ended(
         assert client.post("/search", json={"query": "task"}).json()["total_returned"] > 0
 
 
-def test_no_request_runs_for_ever_and_none_spoils_the_next(
+def test_no_request_runs_for_ever_and_the_next_is_answered(
     conninfo: str, settings: Settings, new_settings: Callable[..., Settings]
 ) -> None:
     stock(conninfo, settings)
@@ -116,6 +119,27 @@ def test_no_request_runs_for_ever_and_none_spoils_the_next(
         other.rollback()
         assert client.post("/search", json=body).json()["results"] == whole
         assert client.post("/search", json={**body, "ef_search": 7}).json()["results"] == whole
+
+
+def test_a_search_that_is_ended_leaves_its_connection_as_it_was(conninfo: str, settings: Settings) -> None:
+    stock(conninfo, settings)
+
+    async def ended() -> bool:
+        async with open_pool(conninfo, 1, 64) as pool:
+            generation = await reading(pool, active_generation)
+            assert generation is not None
+            vector = np.ones(generation.space.dimensions)
+            search = partial(
+                nearest, generation=generation, vector=vector, limit=3, ef_search=64, permitted=None
+            )
+            with psycopg.connect(conninfo) as other:
+                other.execute("lock table documents in access exclusive mode")
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(reading(pool, search), 0.3)
+            async with pool.connection() as connection:
+                return connection.autocommit
+
+    assert asyncio.run(ended()) is False
 
 
 def test_a_body_that_trickles_in_is_given_up(library: str, new_settings: Callable[..., Settings]) -> None:

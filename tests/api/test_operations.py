@@ -86,7 +86,7 @@ def test_workers_count_together(settings: Settings, conninfo: str) -> None:
     stock(conninfo, settings)
     with served(conninfo, "--workers", "2", PGFOLIO_API__LOG="off") as (_, url):
         for _ in range(30):
-            httpx.post(f"{url}/search", json={"query": "task"})
+            httpx.post(f"{url}/search", json={"query": "task"}, timeout=30)
         with httpx.Client(base_url=url) as client:
             key = (
                 "pgfolio_requests_total",
