@@ -36,6 +36,7 @@ OUTSIDE = {"OPENAI_API_KEY": "openai_api_key", "OPENAI_BASE_URL": "openai_base_u
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
+LogFormat = Literal["json", "text", "off"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -113,6 +114,14 @@ class Api(Section):
     port: Annotated[int, Field(ge=0, le=65535)]
     workers: Count
     pool_size: Count
+    max_waiting: Count
+    timeout: Seconds
+    statement_timeout: Seconds
+    max_body_kb: Count
+    requests_per_minute: Size | None = None
+    allowed_hosts: tuple[str, ...]
+    cors_origins: tuple[str, ...]
+    log: LogFormat
 
 
 class Postgres(Section):

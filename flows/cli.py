@@ -16,10 +16,11 @@ import click
 
 from config import command
 from config.models.base import ModelError
-from config.settings import child_environment, environment, load_settings, prefect_api_url
+from config.settings import ConfigError, child_environment, environment, load_settings, prefect_api_url
 from flows import console
 from flows import up as up_side
 from flows.choose import chosen_sources
+from flows.keys import keys
 from flows.pipeline import run_sync
 from flows.reembedding import run_reembed, with_model
 from flows.repair import run_repair
@@ -28,6 +29,7 @@ from flows.tuning import run_tuning
 from flows.verify import run_verify
 from schema.connect import DatabaseError, connect, database
 from schema.embedded import EmbeddedError
+from schema.keys import NoKeyError, WrongKeyError, require_key
 from schema.overview import generations, overview
 from schema.sources import SourceBusyError
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from schema.records import Source
 
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, up_side.ChildError)
+WRONG = (ConfigError, NoKeyError, WrongKeyError)
 """Errors whose message is made for the user."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -188,6 +191,7 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
     host, port = host or settings.api.host, settings.api.port if port is None else port
     with database(settings) as conninfo, up_side.children(settings.home) as started:
         with connect(conninfo) as connection:
+            require_key(connection, host)
             chosen = chosen_sources(connection, settings, folders)
         if not chosen:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")
@@ -219,7 +223,7 @@ def status(*, as_json: bool) -> int:
     """Sources, spaces and their indexes, the last runs, files that could not be done."""
     settings = load_settings()
     with database(settings) as conninfo, connect(conninfo) as connection:
-        found = overview(connection, keep_generations_days=settings.index.keep_generations_days)
+        found = overview(connection, None, keep_generations_days=settings.index.keep_generations_days)
     (console.show_json if as_json else console.show_status)(found)
     return 0
 
@@ -284,6 +288,9 @@ def migrate(*, as_json: bool) -> int:
     else:
         console.OUT.print(f"up to date: {', '.join(names)}")
     return 0
+
+
+cli.add_command(keys)
 
 
 def _passed_on(name: str, text: str) -> None:
@@ -358,4 +365,4 @@ def _show(report: Report, *, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 partial."""
-    command.run(cli, expected=EXPECTED)
+    command.run(cli, expected=EXPECTED, wrong=WRONG)

@@ -74,6 +74,7 @@ class SyncRun(Run):
         reached = 0
         for source in chosen:
             with sources.owned(connection, source):
+                problems = len(self.report.problems)
                 try:
                     found = step(f"crawl and plan {source.name}", self.survey, connection, source)
                 except SourceUnreachable as error:
@@ -85,6 +86,8 @@ class SyncRun(Run):
                     self.forecast(connection, source, found)
                 else:
                     found = step(f"apply {source.name}", self.apply, connection, source, found)
+                    if len(self.report.problems) == problems:
+                        sources.synced(connection, source)
                 self.report.chunks.total += found.chunks
                 connection.commit()
         if not self.options.plan_only:

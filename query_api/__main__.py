@@ -16,12 +16,13 @@ from query_api.filter import WrongFilterError, parse_json
 from query_api.retrieve import Mode, Query, SwitchingError, UnknownCollectionError
 from schema.connect import DatabaseError
 from schema.embedded import EmbeddedError
+from schema.keys import NoKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, SwitchingError)
-WRONG = (ConfigError, UnknownCollectionError, UnknownPromptError, WrongFilterError)
+WRONG = (ConfigError, NoKeyError, UnknownCollectionError, UnknownPromptError, WrongFilterError)
 """Errors whose message is made for the user."""
 
 

@@ -7,6 +7,7 @@ short question: that takes it 0.03 ms, where going to a thread and back costs 0.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +19,7 @@ from config.models.base import ModelError
 from config.models.local import DIMENSIONS, LocalModel
 from config.settings import ConfigError
 from query_api.quote import local_model
+from query_api.stages import counted
 from schema.connect import DatabaseError
 from schema.search import active_generation, reading
 from schema.vectors import coming
@@ -44,6 +46,9 @@ LOOK_AHEAD = 5.0
 """Seconds between two looks for a space that may become the active one: its client takes most of a second to load,
 which no question should wait for."""
 
+BELIEVED = 60.0
+"""Seconds for which a model that embedded something counts as usable: a probe asks no paid server more often."""
+
 SHORT = 400
 """Characters of a question that the local model embeds at once."""
 
@@ -58,12 +63,15 @@ class ActiveSpace:
         self._threads = threads
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
         self._waiting: dict[str, asyncio.Task[np.ndarray]] = {}
+        self._answered_at = float("-inf")
 
     async def vector(self, question: str) -> np.ndarray:
         """The question's vector, shape (dimensions,). Raises a ModelError."""
         if (kept := self._kept.get(question)) is not None:
             self._kept.move_to_end(question)
+            counted("embedding_kept")
             return kept
+        counted("embedding_made")
         if self._local and len(question) <= SHORT:
             return self._keep(question, self._embed(question))
         task = self._waiting.get(question)
@@ -72,12 +80,19 @@ class ActiveSpace:
             task.add_done_callback(lambda _: self._waiting.pop(question, None))
         return await asyncio.shield(task)  # one who leaves does not take it from the others who wait
 
+    async def answers(self) -> None:
+        """The model can be used, as seen within the last minute. Raises a ModelError."""
+        if time.monotonic() - self._answered_at > BELIEVED:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._threads, self._embed, "ready")
+
     async def _embed_in_thread(self, question: str) -> np.ndarray:
         loop = asyncio.get_running_loop()
         return self._keep(question, await loop.run_in_executor(self._threads, self._embed, question))
 
     def _embed(self, question: str) -> np.ndarray:
         vector: np.ndarray = self._model.embed([self.generation.space.query_prefix + question]).vectors[0]
+        self._answered_at = time.monotonic()
         return vector
 
     def _keep(self, question: str, vector: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from config.prompts import DEFAULT
 from query_api import context, quote
 from query_api.contracts import AnswerSource, Citation, Usage, shown_title
 from query_api.passages import Passage, excerpt, passages
+from query_api.stages import stage
 from schema import search as stored
 from schema.search import reading
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from config.models import ChatModel
     from config.prompts import Prompt
     from query_api.retrieve import Query, Retriever
-    from schema.search import AsyncConnection, Hit
+    from schema.search import AsyncConnection, Hit, Permitted
 
 Result = TypeVar("Result")
 
@@ -54,10 +55,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with what was retrieved for it."""
+    """A question with what was retrieved for it, of the permitted collections only."""
 
     question: str
     prompt: Prompt
+    permitted: Permitted
     hits: Sequence[Hit]
     sources: Sequence[AnswerSource] = field(default_factory=list)
 
@@ -79,15 +81,15 @@ class Answerer:
         """Ends without waiting for requests that are still under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def ask(self, query: Query, prompt: str = DEFAULT) -> Asked:
+    async def ask(self, query: Query, permitted: Permitted, prompt: str = DEFAULT) -> Asked:
         """Retrieve. Raises UnknownPromptError and what retrieving raises."""
         if prompt not in self._prompts:
             raise UnknownPromptError(
                 f"there is no prompt {prompt!r}: there are {', '.join(sorted(self._prompts))}"
             )
-        retrieved = await self._retriever.retrieve(query)
+        retrieved = await self._retriever.retrieve(query, permitted)
         hits = [found.hit for found in retrieved.found]
-        return Asked(query.text, self._prompts[prompt], hits, _sources(hits))
+        return Asked(query.text, self._prompts[prompt], permitted, hits, _sources(hits))
 
     async def answer(self, asked: Asked) -> Answer:
         """The whole answer. Raises a ModelError, DatabaseError."""
@@ -97,7 +99,8 @@ class Answerer:
             return self._refused(asked, None)
         documents, shown = context.pack(asked.hits)
         system, user = asked.prompt.render(question=asked.question, context=documents)
-        completion = await self._in_thread(partial(self._chat.complete, system, user))
+        with stage("model"):
+            completion = await self._in_thread(partial(self._chat.complete, system, user))
         return await self._generated(asked, shown, completion)
 
     async def stream(self, asked: Asked) -> AsyncIterator[Event]:
@@ -110,14 +113,15 @@ class Answerer:
             system, user = asked.prompt.render(question=asked.question, context=documents)
             completion = Completion("", self._chat.model, 0, 0)
             held = ""
-            async for piece in _pulled(partial(self._chat.stream, system, user)):
-                if isinstance(piece, Completion):
-                    completion = piece
-                    continue
-                held += piece
-                if not _may_refuse(asked.prompt, held):
-                    yield held
-                    held = ""
+            with stage("model"):
+                async for piece in _pulled(partial(self._chat.stream, system, user)):
+                    if isinstance(piece, Completion):
+                        completion = piece
+                        continue
+                    held += piece
+                    if not _may_refuse(asked.prompt, held):
+                        yield held
+                        held = ""
             answer = await self._generated(asked, shown, completion)
             if not answer.answered:
                 yield answer.text
@@ -132,9 +136,9 @@ class Answerer:
         if not text or asked.prompt.refusal.casefold() in text.casefold():
             return self._refused(asked, completion)
         claims = list(context.claims(text, len(shown)))
-        in_code = await self._in_code(shown)
+        in_code = await self._in_code(shown, asked.permitted)
         find = partial(_supports, claims, shown, in_code)
-        citations = await self._checked(shown, await self._in_thread(find))
+        citations = await self._checked(shown, await self._in_thread(find), asked.permitted)
         usage = Usage(completion.input_tokens, completion.output_tokens)
         return Answer(text, answered=True, mode="generated", citations=citations, sources=asked.sources,
                       model=completion.model, usage=usage)  # fmt: skip
@@ -155,23 +159,22 @@ class Answerer:
             return self._refused(asked, None)
         markers = {chunk: n for n, chunk in enumerate(dict.fromkeys(c.chunk for c in chosen), 1)}
         quotes = [(markers[c.chunk], c.chunk, c.passage) for c in chosen]
-        citations = await self._checked(asked.hits, quotes)
+        citations = await self._checked(asked.hits, quotes, asked.permitted)
         text = "\n\n".join(f"{c.quote} [{c.marker}]" for c in citations)
         return Answer(text, answered=True, mode="extractive", citations=citations, sources=asked.sources)
 
-    async def _in_code(self, hits: Sequence[Hit]) -> set[int]:
-        ids = [hit.chunk_id for hit in hits]
-        return await reading(self._retriever.pool, partial(stored.in_code, chunk_ids=ids))
+    async def _in_code(self, hits: Sequence[Hit], permitted: Permitted) -> set[int]:
+        read = partial(stored.in_code, chunk_ids=[hit.chunk_id for hit in hits], permitted=permitted)
+        return await reading(self._retriever.pool, read)
 
     async def _checked(
-        self, hits: Sequence[Hit], quotes: Sequence[tuple[int, int, Passage]]
+        self, hits: Sequence[Hit], quotes: Sequence[tuple[int, int, Passage]], permitted: Permitted
     ) -> list[Citation]:
         """Citations of (marker, chunk's place, passage), each compared with the stored text."""
         places = [(hits[i], hits[i].start + p.start, hits[i].start + p.end, p.text) for _, i, p in quotes]
         rows = [(hit.document_id, start, end, text) for hit, start, end, text in places]
-        verified = (
-            await reading(self._retriever.pool, partial(stored.stored_quotes, quotes=rows)) if rows else []
-        )
+        check = partial(stored.stored_quotes, quotes=rows, permitted=permitted)
+        verified = await reading(self._retriever.pool, check) if rows else []
         return [
             Citation(
                 marker,
@@ -195,8 +198,8 @@ async def _read(
     connection: AsyncConnection, *, language: str, asked: Asked
 ) -> tuple[dict[str, float], list[quote.Candidate], list[tuple[str, quote.Words]]]:
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
-    rarities = await stored.rarities(connection, language, asked.question)
-    in_code = await stored.in_code(connection, [hit.chunk_id for hit in asked.hits])
+    rarities = await stored.rarities(connection, language, asked.question, asked.permitted)
+    in_code = await stored.in_code(connection, [hit.chunk_id for hit in asked.hits], asked.permitted)
     found = [
         (place, passage)
         for place, hit in enumerate(asked.hits)

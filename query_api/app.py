@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from litestar import Litestar
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, Reference, SecurityScheme
 
-from query_api.errors import add_trace_header, answer_problem
+from query_api import metrics
+from query_api.errors import add_headers, answer_problem
+from query_api.guard import READ, Guard
+from query_api.keyring import open_keys
+from query_api.log import RequestLog
+from query_api.observe import Observed
 from query_api.routes import ROUTES
 from query_api.services import open_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from config.settings import Settings
+    from config.settings import Api, Settings
 
-LARGEST_REQUEST = 1024 * 1024
+SCHEMES: dict[str, SecurityScheme | Reference] = {
+    "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
+    "header": SecurityScheme(
+        type="apiKey", name="X-API-Key", security_scheme_in="header", description="The same."
+    ),
+}
+"""Not asked for while no key was ever made and only this machine is listened to."""
 
 
 def create_app(settings: Settings, conninfo: str) -> Litestar:
@@ -27,25 +41,52 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_services(settings, conninfo) as services:
-            app.state.services = services
-            yield
+        async with open_services(settings, conninfo) as services, open_keys(conninfo) as keys:
+            app.state.services, app.state.key_ring = services, keys
+            sampling = asyncio.create_task(metrics.keep_sampling(services.retriever.pool))
+            try:
+                yield
+            finally:
+                sampling.cancel()
+                metrics.left()
+                log.close()
 
-    return Litestar(
+    log = RequestLog(settings.api.log)
+    app = Litestar(
         ROUTES,
         lifespan=[lifespan],
-        before_send=[add_trace_header],
+        guards=[Guard(settings.api)],
+        cors_config=_cors(settings.api),
+        before_send=[add_headers],
         exception_handlers={Exception: answer_problem},
         logging_config=None,  # whose program this is decides on logging
-        request_max_body_size=LARGEST_REQUEST,
+        request_max_body_size=settings.api.max_body_kb * 1024,
         openapi_config=OpenAPIConfig(
             title="pgfolio",
             version=_version(),
             description="Search and answers over folders of documents.",
-            path="/schema",
+            openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, opt=READ),
             render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
             use_handler_docstrings=True,
+            components=Components(security_schemes=SCHEMES),
+            security=[{name: []} for name in SCHEMES],
         ),
+    )
+    app.asgi_handler = Observed(
+        app.asgi_handler, log, settings.api.timeout
+    )  # around the router, which answers 404
+    return app
+
+
+def _cors(api: Api) -> CORSConfig | None:
+    """None: no page of another origin may read an answer."""
+    if not api.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(api.cors_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+        expose_headers=["X-Trace-Id", "Retry-After"],
     )
 
 

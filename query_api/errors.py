@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,8 +16,12 @@ from config.settings import ConfigError
 from query_api.answer import UnknownPromptError
 from query_api.contracts import Problem
 from query_api.filter import WrongFilterError
+from query_api.guard import ForbiddenError, TooManyError, UnauthenticatedError
+from query_api.log import fault_of
 from query_api.retrieve import SwitchingError, UnknownCollectionError
+from query_api.stages import faulted
 from schema.connect import DatabaseError
+from schema.search import BusyError
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -25,6 +30,15 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("query_api")
 MEDIA_TYPE = "application/problem+json"
 HEADER = b"x-trace-id"
+SAFE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+"""Answers are data for who asked, never a page."""
+
 PREFIX = "urn:pgfolio:problem:"
 
 
@@ -40,6 +54,13 @@ class WrongCursorError(Exception):
     """A cursor that no page has given."""
 
 
+class TookTooLongError(Exception):
+    """A request was ended."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the answer took longer than {seconds:g} s (PGFOLIO_API__TIMEOUT): ask for less")
+
+
 class NotReadyError(Exception):
     """Nothing can be searched yet; the message says what to do."""
 
@@ -52,6 +73,11 @@ OURS: dict[type[Exception], tuple[str, int, str]] = {
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
     WrongCursorError: ("wrong-cursor", 400, "Wrong cursor"),
     NotReadyError: ("not-ready", 503, "Not ready"),
+    UnauthenticatedError: ("unauthenticated", 401, "Not authenticated"),
+    ForbiddenError: ("forbidden", 403, "Not allowed"),
+    TooManyError: ("too-many-requests", 429, "Too many requests"),
+    BusyError: ("busy", 503, "Too busy"),
+    TookTooLongError: ("took-too-long", 503, "Took too long"),
     SwitchingError: ("switching", 503, "The active space is changing"),
     DatabaseError: ("database-unavailable", 503, "The database is not available"),
     TransientError: ("model-unavailable", 503, "The model server is not available"),
@@ -77,10 +103,10 @@ def trace_id(scope: Scope) -> str:
     return str(state["trace_id"])
 
 
-async def add_trace_header(message: Message, scope: Scope) -> None:
-    """Every answer carries the trace id, whatever made it."""
+async def add_headers(message: Message, scope: Scope) -> None:
+    """Every answer carries the trace id and what keeps browsers from making more of it than data."""
     if message["type"] == "http.response.start":
-        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode())]
+        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode()), *SAFE]
 
 
 def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
@@ -89,7 +115,7 @@ def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
     for kind in type(error).__mro__:
         if kind in OURS:
             name, status, title = OURS[kind]
-            return Problem(PREFIX + name, title, status, str(error), trace), _retry_after(error, status)
+            return Problem(PREFIX + name, title, status, str(error), trace), _headers(error, status)
     if isinstance(error, ModelError):
         return Problem(PREFIX + "model-unavailable", "The model failed", 503, str(error), trace), {}
     if isinstance(error, HTTPException) and error.status_code < 500:
@@ -100,7 +126,9 @@ def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
     if isinstance(error, RecursionError):  # nor is anything else as deep
         detail = "the request cannot be read: its JSON has too many levels"
         return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
-    LOG.error("trace %s: %s", trace, type(error).__name__, exc_info=error)
+    fault = fault_of(error)
+    if not faulted(fault):
+        LOG.error("trace %s: %s", trace, fault)
     detail = f"this is a fault of the server; its log says more under the trace id {trace}"
     return Problem(PREFIX + "internal", "Internal error", 500, detail, trace), {}
 
@@ -122,7 +150,7 @@ def _of_http(error: HTTPException, scope: Scope, trace: str) -> Problem:
     elif isinstance(error, MethodNotAllowedException):
         detail = f"{where} is not served: /schema lists the routes and their methods"
     elif error.status_code == 413:
-        detail = "the request's body is too large: a question has at most 4,000 characters"
+        detail = "the request's body is too large: PGFOLIO_API__MAX_BODY_KB is the most that is taken"
     elif isinstance(error.extra, list) and error.extra:
         errors = [_field(item) for item in error.extra]
         detail = f"correct the request: {'; '.join(errors)}"
@@ -143,8 +171,10 @@ def _unquoted(detail: str) -> str:
     return " ".join(detail.split())[:300]
 
 
-def _retry_after(error: Exception, status: int) -> dict[str, str]:
-    if status != 503 or isinstance(error, (ConfigError, FatalModelError)):
+def _headers(error: Exception, status: int) -> dict[str, str]:
+    if status == 401:
+        return {"WWW-Authenticate": 'Bearer realm="pgfolio"'}
+    if status not in {429, 503} or isinstance(error, (ConfigError, FatalModelError)):
         return {}
     seconds = getattr(error, "retry_after", None)
-    return {"Retry-After": str(max(1, round(seconds)) if seconds else 1)}
+    return {"Retry-After": str(max(1, ceil(seconds)) if seconds else 1)}

@@ -139,11 +139,11 @@ async def _retriever(services: Services, generation_id: int | None) -> AsyncIter
 
 async def _quality(retriever: Retriever, labelled: Sequence[Labelled], mode: Mode, limit: int) -> Quality:
     chunks = min(limit * CHUNKS_PER_DOCUMENT, MOST_CHUNKS)
-    await retriever.retrieve(Query(labelled[0].query, chunks, mode))  # a first query plans and warms up
+    await retriever.retrieve(Query(labelled[0].query, chunks, mode), None)  # a first query plans and warms up
     run, times = {}, []
     for number, each in enumerate(labelled):
         began = time.perf_counter()
-        retrieved = await retriever.retrieve(Query(each.query.replace("\x00", " "), chunks, mode))
+        retrieved = await retriever.retrieve(Query(each.query.replace("\x00", " "), chunks, mode), None)
         times.append((time.perf_counter() - began) * 1000)
         ranked = list(dict.fromkeys(found.hit.path for found in retrieved.found))[:limit]
         run[str(number)] = {path: float(-rank) for rank, path in enumerate(ranked)}

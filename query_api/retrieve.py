@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from query_api.fuse import fuse
+from query_api.stages import stage
 from query_api.within import nearest_within
 from schema import search as stored
 from schema.search import Candidate, GenerationChangedError, Scope, reading
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from query_api.active import ActiveSpace
     from schema.filter import Condition
     from schema.records import Generation
-    from schema.search import AsyncConnection, Hit, Pool
+    from schema.search import AsyncConnection, Hit, Permitted, Pool
 
 Mode = Literal["hybrid", "vector", "lexical"]
 ATTEMPTS = 5
@@ -83,8 +84,9 @@ class Retriever:
         self.pool = pool
         self.spaces = spaces
 
-    async def retrieve(self, query: Query) -> Retrieved:
-        """Raises UnknownCollectionError, a ModelError, DatabaseError, SwitchingError.
+    async def retrieve(self, query: Query, permitted: Permitted) -> Retrieved:
+        """Of the permitted collections only. Raises UnknownCollectionError, a ModelError, DatabaseError,
+        SwitchingError.
 
         The question is embedded before the transaction begins. If another space became active meanwhile,
         everything is done again for that one: nothing of two spaces is ever mixed.
@@ -92,21 +94,29 @@ class Retriever:
         active = await self.spaces.current()
         for _ in range(ATTEMPTS):
             if active is None:
-                await reading(self.pool, partial(_collections, query=query))
+                await reading(self.pool, partial(_collections, query=query, permitted=permitted))
                 return Retrieved()
-            vector = await active.vector(query.text)
+            with stage("embed"):
+                vector = await active.vector(query.text)
+            find = partial(self._find, active=active, vector=vector, query=query, permitted=permitted)
             try:
-                return await reading(
-                    self.pool, partial(self._find, active=active, vector=vector, query=query)
-                )
+                with stage("retrieve"):
+                    return await reading(self.pool, find)
             except GenerationChangedError:
                 active = await self.spaces.refresh(active)
         raise SwitchingError("the active space is changing: try again in a moment")
 
     async def _find(
-        self, connection: AsyncConnection, *, active: ActiveSpace, vector: np.ndarray, query: Query
+        self,
+        connection: AsyncConnection,
+        *,
+        active: ActiveSpace,
+        vector: np.ndarray,
+        query: Query,
+        permitted: Permitted,
     ) -> Retrieved:
-        found, complete = await _Search(self.settings, connection, active.generation, vector, query).run()
+        search = _Search(self.settings, connection, active.generation, vector, query, permitted)
+        found, complete = await search.run()
         return Retrieved(found, complete, active.generation.space.name)
 
 
@@ -119,24 +129,26 @@ class _Search:
     generation: Generation
     vector: np.ndarray
     query: Query
+    permitted: Permitted
 
     async def run(self) -> tuple[list[Found], bool]:
         query = self.query
-        everywhere = query.collections is None and query.condition is None
+        everywhere = query.collections is None and query.condition is None and self.permitted is None
         if query.mode == "vector" and everywhere and not query.exact and self.vector.any():
             hits = await stored.nearest(
-                self.connection, self.generation, self.vector, query.limit, self._ef_search
+                self.connection, self.generation, self.vector, query.limit, self._ef_search, self.permitted
             )
             if len(hits) == query.limit:
                 return self._similar([Found(hit, hit.similarity) for hit in hits]), True
-        scope = Scope(await _collections(self.connection, query), query.condition)
+        collections = await _collections(self.connection, query, self.permitted)
+        scope = Scope(self.permitted, collections, query.condition)
         wanted = query.limit if query.mode == "vector" else max(query.limit, self.settings.search.candidates)
         rankings, whole = await self._rankings(scope, wanted)
         ranking = fuse(rankings) if query.mode == "hybrid" else rankings[0]
         # With a least similarity, any of the candidates may turn out to be among the first few that pass it.
         shown = ranking if self._least is not None else ranking[: query.limit]
         hits_by_id = await stored.read_hits(
-            self.connection, self.generation, self.vector, [c.chunk_id for c in shown]
+            self.connection, self.generation, self.vector, [c.chunk_id for c in shown], self.permitted
         )
         similar = self._similar(
             [Found(hits_by_id[c.chunk_id], c.score) for c in shown if c.chunk_id in hits_by_id]
@@ -184,10 +196,13 @@ class _Search:
         return self.query.ef_search or self.generation.ef_search or self.settings.index.ef_search
 
 
-async def _collections(connection: AsyncConnection, query: Query) -> tuple[int, ...] | None:
+async def _collections(
+    connection: AsyncConnection, query: Query, permitted: Permitted
+) -> tuple[int, ...] | None:
+    """One that may not be seen is as unknown as one that is not there."""
     if query.collections is None:
         return None
-    known = await stored.collection_ids(connection, query.collections)
+    known = await stored.collection_ids(connection, query.collections, permitted)
     missing = [name for name in query.collections if name not in known]
     if missing:
         raise UnknownCollectionError(

@@ -19,6 +19,7 @@ from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 
 from query_api import contracts as c
+from query_api import metrics
 from query_api.answer import Answer
 from query_api.errors import (
     NotReadyError,
@@ -29,8 +30,9 @@ from query_api.errors import (
     trace_id,
 )
 from query_api.filter import parse, parse_json
+from query_api.guard import PUBLIC, READ, caller_of
 from query_api.retrieve import Query
-from schema import catalog
+from schema import catalog, gauges
 from schema.connect import connect
 from schema.overview import overview
 from schema.search import reading
@@ -42,17 +44,30 @@ if TYPE_CHECKING:
 
     from query_api.answer import Asked
     from query_api.services import Services
+    from schema.search import AsyncConnection, Permitted
 
 Anyone = Request[Any, Any, State]
 PROBLEM = ResponseSpec(
     c.Problem, description="What is wrong, and what to do", media_type="application/problem+json"
 )
-PROBLEMS = dict.fromkeys((400, 500, 503), PROBLEM)
+PROBLEMS = dict.fromkeys((400, 401, 403, 429, 500, 503), PROBLEM)
+ASKING = {**PROBLEMS, **dict.fromkeys((404, 413, 502), PROBLEM)}
+ANSWER = ResponseSpec(
+    c.AskAnswer,
+    description="The answer; as server-sent events `sources`, `token`, `citation`, `done` and `error` when a stream "
+    "is asked for",
+)
 STREAM = "text/event-stream"
 HINT = "sync a folder first: `pgfolio sync FOLDER`"
 
 
-@post("/search", status_code=200, responses={**PROBLEMS, 404: PROBLEM}, summary="Find chunks")
+@post(
+    "/search",
+    opt=READ,
+    status_code=200,
+    responses=ASKING,
+    summary="Find chunks",
+)
 async def search(
     request: Anyone,
     data: Annotated[
@@ -61,7 +76,8 @@ async def search(
     ],
 ) -> c.SearchAnswer:
     began = time.perf_counter()
-    retrieved = await services(request).retriever.retrieve(_query(data.query, data))
+    query = _query(data.query, data)
+    retrieved = await services(request).retriever.retrieve(query, permitted(request))
     results = [c.result(found) for found in retrieved.found]
     return c.SearchAnswer(
         results, len(results), retrieved.complete, retrieved.space, _took(began), trace_id(request.scope)
@@ -70,11 +86,11 @@ async def search(
 
 @post(
     "/ask",
+    opt=READ,
     status_code=200,
-    responses={**PROBLEMS, 404: PROBLEM, 200: ResponseSpec(c.AskAnswer, description="The answer; as server-sent "
-               "events `sources`, `token`, `citation`, `done` and `error` when a stream is asked for")},
+    responses={**ASKING, 200: ANSWER},
     summary="Answer a question with citations",
-)  # fmt: skip
+)
 async def ask(
     request: Anyone,
     data: Annotated[
@@ -83,13 +99,13 @@ async def ask(
 ) -> Response[Any]:
     began = time.perf_counter()
     answerer = services(request).answerer
-    asked = await answerer.ask(_query(data.question, data), data.prompt)
+    asked = await answerer.ask(_query(data.question, data), permitted(request), data.prompt)
     if data.stream or STREAM in request.headers.get("accept", ""):
         return ServerSentEvent(_events(services(request), asked, began, request.scope))
     return Response(_answer(await answerer.answer(asked), began, request.scope))
 
 
-@get("/documents", responses=PROBLEMS, summary="List documents")
+@get("/documents", opt=READ, responses=PROBLEMS, summary="List documents")
 async def documents(
     request: Anyone,
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
@@ -102,6 +118,7 @@ async def documents(
     read = partial(
         catalog.list_documents,
         limit=limit + 1,
+        permitted=permitted(request),
         after=0 if cursor is None else _after(cursor),
         collection=collection,
         source=source,
@@ -115,13 +132,14 @@ async def documents(
 
 @get(
     "/documents/{document_id:int}",
+    opt=READ,
     responses={**PROBLEMS, 404: PROBLEM},
     summary="One document with its chunks",
 )
 async def document(request: Anyone, document_id: FromPath[int]) -> c.DocumentAnswer:
     found = await reading(
         services(request).retriever.pool,
-        partial(catalog.get_document, document_id=min(document_id, 2**63 - 1)),
+        partial(catalog.get_document, document_id=min(document_id, 2**63 - 1), permitted=permitted(request)),
     )
     if found is None:
         raise UnknownDocumentError(
@@ -136,45 +154,76 @@ async def document(request: Anyone, document_id: FromPath[int]) -> c.DocumentAns
     )
 
 
-@get("/collections", responses=PROBLEMS, summary="Collections with their counts")
+@get("/collections", opt=READ, responses=PROBLEMS, summary="Collections with their counts")
 async def collections(request: Anyone) -> c.CollectionList:
     retriever = services(request).retriever
-    found = await reading(retriever.pool, catalog.list_collections)
+    found = await reading(retriever.pool, partial(catalog.list_collections, permitted=permitted(request)))
     active = await retriever.spaces.current()
     space = active.generation.space.name if active else None
     return c.CollectionList([c.collection_item(item) for item in found], space, trace_id(request.scope))
 
 
-@get("/status", responses=PROBLEMS, summary="Sources, spaces and their indexes, runs, problems")
+@get("/status", opt=READ, responses=PROBLEMS, summary="Sources, spaces and their indexes, runs, problems")
 async def status(request: Anyone) -> c.Status:
     def read() -> dict[str, Any]:
-        with connect(services(request).conninfo) as connection:
-            kept = services(request).retriever.settings.index.keep_generations_days
-            return overview(connection, keep_generations_days=kept)
+        settings = services(request).retriever.settings
+        with connect(services(request).conninfo, timeout=settings.api.statement_timeout) as connection:
+            kept = settings.index.keep_generations_days
+            return overview(connection, permitted(request), keep_generations_days=kept)
 
     return c.Status(**await asyncio.to_thread(read), trace_id=trace_id(request.scope))
 
 
-@get("/health/live", summary="The process is up")
+@get("/health/live", opt=PUBLIC, security=[], summary="The process is up")
 async def live(request: Anyone) -> c.Health:
     return c.Health("ok", None, trace_id(request.scope))
 
 
-@get("/health/ready", responses={503: PROBLEM}, summary="Database, space and model are usable")
+@get(
+    "/health/ready",
+    opt=PUBLIC,
+    security=[],
+    responses={500: PROBLEM, 502: PROBLEM, 503: PROBLEM},
+    summary="Database, space and model are usable",
+)
 async def ready(request: Anyone) -> c.Health:
     spaces = services(request).retriever.spaces
     active = await spaces.refresh(await spaces.current())
     if active is None:
         raise NotReadyError(f"nothing was synced yet: {HINT}")
+    await active.answers()
     return c.Health("ok", active.generation.space.name, trace_id(request.scope))
 
 
-ROUTES = [search, ask, documents, document, collections, status, live, ready]
+@get("/metrics", opt=READ, responses=PROBLEMS, media_type=metrics.CONTENT_TYPE, summary="For Prometheus")
+async def prometheus(request: Anyone) -> bytes:
+    """Of collections and sources those that the key may see."""
+    seen = permitted(request)
+
+    async def read(connection: AsyncConnection) -> metrics.Stored:
+        return metrics.Stored(
+            await catalog.list_collections(connection, seen),
+            await gauges.source_gauges(connection, seen),
+            await gauges.index_gauge(connection, seen),
+        )
+
+    pool = services(request).retriever.pool
+    stored = await reading(pool, read)
+    metrics.sample(pool)
+    return metrics.rendered(stored)
+
+
+ROUTES = [search, ask, documents, document, collections, status, live, ready, prometheus]
 
 
 def services(request: Anyone) -> Services:
     found: Services = request.app.state.services
     return found
+
+
+def permitted(request: Anyone) -> Permitted:
+    """What whoever asks may see."""
+    return caller_of(request.scope).permitted
 
 
 def _query(text: str, data: c.Retrieval) -> Query:

@@ -6,14 +6,16 @@ import asyncio
 import os
 import signal
 import socket
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
-from config.settings import load_settings
+from config.settings import environment, load_settings
 from query_api.app import create_app
 from query_api.services import open_services
-from schema.connect import database
+from schema.connect import connect, database
+from schema.keys import require_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,7 @@ OPTIONS: Final[dict[str, Any]] = {
     "log_level": "warning",
     "access_log": False,
     "server_header": False,
+    "proxy_headers": False,  # who a caller is, no header decides
     "timeout_graceful_shutdown": 10,  # seconds that requests under way get when the server is told to stop
 }
 
@@ -38,8 +41,11 @@ class ServeError(Exception):
 
 def serve(settings: Settings, host: str, port: int, workers: int, listening: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `listening` is told the URL. Raises ServeError, DatabaseError, ConfigError,
-    a ModelError before it listens."""
+    NoKeyError, a ModelError before it listens."""
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update={"host": host})})
     with _bound(host, port) as listener, database(settings) as conninfo:
+        with connect(conninfo) as connection:
+            require_key(connection, host)
         asyncio.run(_tried(settings, conninfo))
         # uvicorn hands the signal that stopped it on to the handler before it: ours lets the database be left.
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -49,9 +55,7 @@ def serve(settings: Settings, host: str, port: int, workers: int, listening: Cal
             _run(create_app(settings, conninfo), listener, lambda: listening(url))
         else:
             listening(url)
-            uvicorn.run(
-                "query_api.server:Worker", factory=True, workers=workers, fd=listener.fileno(), **OPTIONS
-            )
+            _run_workers(workers, listener, host)
 
 
 class Worker:
@@ -90,6 +94,15 @@ def _run(app: Litestar, listener: socket.socket, listening: Callable[[], None]) 
     server.run(sockets=[listener])
     if not server.started:
         raise ServeError("the API did not start; its log above says why")
+
+
+def _run_workers(workers: int, listener: socket.socket, host: str) -> None:
+    """Each knows the address, which decides on who needs a key, and where all count together."""
+    with (
+        TemporaryDirectory(prefix="pgfolio-metrics-") as counts,
+        environment(PGFOLIO_API__HOST=host, PROMETHEUS_MULTIPROC_DIR=counts),
+    ):
+        uvicorn.run("query_api.server:Worker", factory=True, workers=workers, fd=listener.fileno(), **OPTIONS)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -33,7 +33,14 @@ async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Serv
     """Everything that answers questions, ready. Raises ConfigError, DatabaseError, a ModelError."""
     prompts = load_prompts()
     chat = chat_model(settings)
-    async with open_pool(conninfo, settings.api.pool_size, settings.index.ef_search) as pool:
+    api = settings.api
+    async with open_pool(
+        conninfo,
+        api.pool_size,
+        settings.index.ef_search,
+        waiting=api.max_waiting,
+        longest=api.statement_timeout,
+    ) as pool:
         spaces = ActiveSpaces(settings, pool)
         retriever = Retriever(settings, pool, spaces)
         answerer = Answerer(retriever, chat, prompts)

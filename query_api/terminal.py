@@ -72,7 +72,7 @@ def show_quality(found: Mapping[Mode, Quality], *, as_json: bool) -> None:
 async def _search(settings: Settings, conninfo: str, query: Query) -> SearchAnswer:
     async with open_services(settings, conninfo) as services:
         began = time.perf_counter()
-        retrieved = await services.retriever.retrieve(query)
+        retrieved = await services.retriever.retrieve(query, None)
         results = [result(found) for found in retrieved.found]
         return SearchAnswer(
             results, len(results), retrieved.complete, retrieved.space, _took(began), uuid.uuid4().hex
@@ -82,7 +82,7 @@ async def _search(settings: Settings, conninfo: str, query: Query) -> SearchAnsw
 async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> AskAnswer:
     async with open_services(settings, conninfo) as services:
         began = time.perf_counter()
-        answer = await services.answerer.answer(await services.answerer.ask(query, prompt))
+        answer = await services.answerer.answer(await services.answerer.ask(query, None, prompt))
         return AskAnswer(
             answer.text,
             answer.answered,

@@ -35,7 +35,7 @@ async def nearest_within(
 ) -> list[Candidate]:
     """The `wanted` chunks nearest to a vector, of which the first `limit` matter. Never short while more match."""
     if scope == EVERYTHING:
-        found = await stored.rank(connection, generation, vector, wanted, ef_search)
+        found = await stored.rank(connection, generation, vector, wanted, ef_search, scope.permitted)
     else:
         looked_at = min(max(ef_search, wanted), EF_SEARCH_MAXIMUM)
         found = await stored.rank_near(connection, generation, vector, looked_at, scope)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from schema.filter import Condition
-    from schema.search import AsyncConnection
+    from schema.search import AsyncConnection, Permitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class StoredCollection:
 async def list_documents(
     connection: AsyncConnection,
     limit: int,
+    permitted: Permitted,
     *,
     after: int = 0,
     collection: str | None = None,
@@ -70,7 +71,8 @@ async def list_documents(
     condition: Condition | None = None,
 ) -> list[StoredDocument]:
     """Documents with ids above `after`, in the order of their ids."""
-    values = {"after": after, "limit": limit, "collection": collection, "source": source, "path": path}
+    values = {"after": after, "limit": limit, "collection": collection, "source": source, "path": path,
+              "permitted": _array(permitted)}  # fmt: skip
     matching, parameters = matches(condition, OF_DOCUMENT)
     text = sql.SQL(statement("list_documents").as_string()).format(matches=matching)
     found = await connection.execute(text, {**values, **parameters})
@@ -78,17 +80,22 @@ async def list_documents(
 
 
 async def get_document(
-    connection: AsyncConnection, document_id: int
+    connection: AsyncConnection, document_id: int, permitted: Permitted
 ) -> tuple[StoredDocument, str, list[StoredChunk]] | None:
     """A document with its stored text and its chunks, or None."""
-    row = await (await connection.execute(statement("get_document"), {"id": document_id})).fetchone()
+    values = {"id": document_id, "permitted": _array(permitted)}
+    row = await (await connection.execute(statement("get_document"), values)).fetchone()
     if row is None:
         return None
-    chunks = await connection.execute(statement("get_chunks"), {"document_id": document_id})
+    chunks = await connection.execute(statement("get_chunks"), {**values, "document_id": document_id})
     return StoredDocument(*row[:-1]), row[-1], [StoredChunk(*chunk) for chunk in await chunks.fetchall()]
 
 
-async def list_collections(connection: AsyncConnection) -> list[StoredCollection]:
-    """Every collection by name."""
-    found = await connection.execute(statement("list_collections"))
+async def list_collections(connection: AsyncConnection, permitted: Permitted) -> list[StoredCollection]:
+    """Every collection that may be seen, by name."""
+    found = await connection.execute(statement("list_collections"), {"permitted": _array(permitted)})
     return [StoredCollection(*row) for row in await found.fetchall()]
+
+
+def _array(permitted: Permitted) -> list[int] | None:
+    return None if permitted is None else list(permitted)

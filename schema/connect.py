@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from schema.embedded import bundled_postgres
 from schema.migrate import migrate
+from schema.sql import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 PGVECTOR_MINIMUM = (0, 8, 4)
 CONNECT_TIMEOUT = 10
+TOO_LONG = "the database took longer than PGFOLIO_API__STATEMENT_TIMEOUT allows: ask for less, or allow more"
 
 
 class DatabaseError(Exception):
@@ -51,12 +53,20 @@ def prepare(conninfo: str) -> None:
 
 
 @contextmanager
-def connect(conninfo: str, *, autocommit: bool = False) -> Iterator[Connection]:
-    """A connection that knows pgvector's types. Commits on leaving without an error, else rolls back."""
+def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> Iterator[Connection]:
+    """A connection that knows pgvector's types. Commits on leaving without an error, else rolls back. No statement
+    runs for longer than `timeout` seconds; 0: no limit."""
     with _opened(conninfo, autocommit=autocommit) as connection:
         register_vector(connection)
+        if timeout:
+            connection.execute(statement("limit_session"), {"timeout": f"{round(timeout * 1000)}ms"})
         connection.commit()
-        yield connection
+        try:
+            yield connection
+        except psycopg.errors.QueryCanceled as error:
+            if not timeout:
+                raise
+            raise DatabaseError(TOO_LONG) from error
 
 
 def described(conninfo: str) -> str:

@@ -12,21 +12,31 @@ if TYPE_CHECKING:
 
     from schema.connect import Connection
     from schema.records import Generation
+    from schema.search import Permitted
 
 MEGABYTE = 1024 * 1024
 
 
 def overview(
-    connection: Connection, *, problems: int = 1000, keep_generations_days: int | None = None
+    connection: Connection,
+    permitted: Permitted,
+    *,
+    problems: int = 1000,
+    keep_generations_days: int | None = None,
 ) -> dict[str, Any]:
-    """Plain values, ready for JSON; at most so many problems."""
+    """Plain values, ready for JSON; at most so many problems. Of the permitted collections only: what counts over all
+    of them is left out for who may not see all."""
     names = ("name", "root", "collection", "documents", "chunks", "failed", "synced_at")
-    rows = connection.execute(statement("source_counts")).fetchall()
+    seen = {"permitted": None if permitted is None else list(permitted)}
+    rows = connection.execute(statement("source_counts"), seen).fetchall()
     return {
         "sources": [dict(zip(names, row, strict=True)) for row in rows],
-        "generations": generations(connection, keep_generations_days),
-        "runs": [_run(run) for run in runs.last(connection)],
-        "problems": _problems(connection, problems),
+        "generations": [
+            shown if permitted is None else {name: shown[name] for name in ("space", "state", "index")}
+            for shown in generations(connection, keep_generations_days)
+        ],
+        "runs": [_run(run) for run in runs.last(connection, permitted)],
+        "problems": _problems(connection, {**seen, "limit": problems}),
     }
 
 
@@ -108,7 +118,7 @@ def _run(run: runs.Run) -> dict[str, Any]:
     }
 
 
-def _problems(connection: Connection, limit: int) -> list[dict[str, Any]]:
+def _problems(connection: Connection, values: dict[str, Any]) -> list[dict[str, Any]]:
     names = ("source", "path", "stage", "reason", "attempts", "retry_at")
-    rows = connection.execute(statement("list_problems"), {"limit": limit})
+    rows = connection.execute(statement("list_problems"), values)
     return [dict(zip(names, row, strict=True)) for row in rows]

@@ -43,9 +43,10 @@ def finish(
     connection.execute(statement("finish_run"), values)
 
 
-def last(connection: Connection, limit: int = 10) -> list[Run]:
-    """The newest runs first."""
-    return [Run(*row) for row in connection.execute(statement("last_runs"), {"limit": limit})]
+def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int = 10) -> list[Run]:
+    """The newest runs first; without what they did for who may not see every collection."""
+    values = {"limit": limit, "permitted": None if permitted is None else list(permitted)}
+    return [Run(*row) for row in connection.execute(statement("last_runs"), values)]
 
 
 def tokens_per_second(connection: Connection, space: str) -> float | None:

@@ -18,9 +18,9 @@ import psycopg
 from pgvector.psycopg import register_vector_async
 from psycopg import sql
 from psycopg.types.json import set_json_loads
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from schema.connect import DatabaseError, described
+from schema.connect import TOO_LONG, DatabaseError, described
 from schema.filter import OF_CHUNK, OF_DOCUMENT, OF_VECTOR, matches
 from schema.records import Generation, Space
 from schema.sql import statement
@@ -49,15 +49,34 @@ EF_SEARCH_MAXIMUM = 1000
 """pgvector's own bound."""
 
 
+Permitted: TypeAlias = "tuple[int, ...] | None"
+"""The ids of the collections that whoever asks may see; None: all. Nothing here has a default for it, and every
+statement that reads documents takes it: what forgets it fails, and shows nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where chunks are looked for: in these collections (None: in all), in documents that match (None: in all)."""
+    """Where chunks are looked for: in these of the permitted collections (None: in all of them), in documents that
+    match (None: in all)."""
 
+    permitted: Permitted
     collections: tuple[int, ...] | None = None
     condition: Condition | None = None
 
+    @property
+    def within(self) -> Permitted:
+        """What is permitted of what is asked for."""
+        if self.permitted is None or self.collections is None:
+            return self.permitted if self.collections is None else self.collections
+        return tuple(each for each in self.collections if each in self.permitted)
 
-EVERYTHING = Scope()
+
+EVERYTHING = Scope(None)
+"""For whoever may see everything."""
+
+
+class BusyError(DatabaseError):
+    """So many requests wait for a connection already that one more is turned away at once."""
 
 
 class GenerationChangedError(Exception):
@@ -93,9 +112,12 @@ class Candidate:
 
 
 @asynccontextmanager
-async def open_pool(conninfo: str, size: int, ef_search: int) -> AsyncIterator[Pool]:
-    """Connections for `reading`; `ef_search` is what most questions will want. Raises DatabaseError when the
-    database cannot be reached."""
+async def open_pool(
+    conninfo: str, size: int, ef_search: int, *, waiting: int = 0, longest: float = 0
+) -> AsyncIterator[Pool]:
+    """Connections for `reading`; `ef_search` is what most questions will want. At most so many requests are `waiting`
+    for a connection, and no statement runs for longer than `longest` seconds; 0: no limit. Raises DatabaseError when
+    the database cannot be reached."""
     pool: Pool = AsyncConnectionPool(
         conninfo,
         kwargs={
@@ -105,8 +127,10 @@ async def open_pool(conninfo: str, size: int, ef_search: int) -> AsyncIterator[P
         },
         min_size=min(2, size),
         max_size=size,
+        max_waiting=waiting,
         timeout=POOL_TIMEOUT,
-        configure=partial(_configure, ef_search=ef_search),
+        configure=partial(_configure, ef_search=ef_search, longest=longest),
+        reset=_reset,
         open=False,
     )
     try:
@@ -145,10 +169,15 @@ async def find_generation(connection: AsyncConnection, generation_id: int) -> Ge
 
 
 async def nearest(
-    connection: AsyncConnection, generation: Generation, vector: np.ndarray, limit: int, ef_search: int
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    limit: int,
+    ef_search: int,
+    permitted: Permitted,
 ) -> list[Hit]:
     """The chunks nearest to a vector of shape (dimensions,), in one round trip: the common question. May be
-    short where deleted rows fill the index: see rank_exact.
+    short where deleted rows fill the index: see rank_exact. Finds nothing for who may not see every collection.
 
     One statement is one snapshot. It answers which generation is active and how far HNSW looked, so that the
     session's own settings can be relied on; where they are not the wanted ones (another ef_search is asked for,
@@ -156,7 +185,8 @@ async def nearest(
     """
     far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
     statement_ = _limited("search_vectors", generation, limit, far)
-    values, wanted = {"vector": _parameter(generation, vector)}, str(far)
+    values = {"vector": _parameter(generation, vector), "permitted": _array(permitted)}
+    wanted = str(far)
     await connection.set_autocommit(True)
     rows = await (await connection.execute(statement_, values, binary=True)).fetchall()
     await connection.set_autocommit(False)
@@ -171,11 +201,16 @@ async def nearest(
 
 
 async def rank(
-    connection: AsyncConnection, generation: Generation, vector: np.ndarray, limit: int, ef_search: int
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    limit: int,
+    ef_search: int,
+    permitted: Permitted,
 ) -> list[Candidate]:
-    """Chunks by their similarity, through the index."""
+    """Chunks by their similarity, through the index. Finds nothing for who may not see every collection."""
     far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
-    values = {"vector": _parameter(generation, vector)}
+    values = {"vector": _parameter(generation, vector), "permitted": _array(permitted)}
     return await _ranked(
         connection, generation, _limited("rank_vectors", generation, limit, far), values, far
     )
@@ -214,7 +249,7 @@ async def rank_exact(
     generation: Generation,
     vector: np.ndarray,
     limit: int,
-    scope: Scope = EVERYTHING,
+    scope: Scope,
 ) -> list[Candidate]:
     """The same with every vector within the scope compared: never short while more match."""
     name = "rank_vectors_exact" if scope.condition is None else "rank_vectors_exact_matching"
@@ -228,7 +263,7 @@ async def rank_words(
     query: str,
     language: str,
     limit: int,
-    scope: Scope = EVERYTHING,
+    scope: Scope,
 ) -> list[Candidate]:
     """Chunks that have words of the query, which are alternatives, by rank and rarity. Never short while more
     match."""
@@ -241,10 +276,14 @@ async def rank_words(
 
 
 async def read_hits(
-    connection: AsyncConnection, generation: Generation, vector: np.ndarray, ids: Sequence[int]
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    ids: Sequence[int],
+    permitted: Permitted,
 ) -> dict[int, Hit]:
     """What an answer shows of these chunks, by id."""
-    values = {"vector": _parameter(generation, vector), "ids": list(ids)}
+    values = {"vector": _parameter(generation, vector), "ids": list(ids), "permitted": _array(permitted)}
     found = await connection.execute(statement("get_hits", generation), values, binary=True)
     return {row[0]: Hit(*row) for row in await found.fetchall()}
 
@@ -256,53 +295,71 @@ async def lexemes(connection: AsyncConnection, language: str, texts: Sequence[st
     return [frozenset(row[0]) for row in await found.fetchall()]
 
 
-async def rarities(connection: AsyncConnection, language: str, query: str) -> dict[str, float]:
-    """Each word of a query with its idf over all chunks."""
-    found = await connection.execute(statement("word_rarities"), {"language": language, "query": query})
+async def rarities(
+    connection: AsyncConnection, language: str, query: str, permitted: Permitted
+) -> dict[str, float]:
+    """Each word of a query with its idf over all chunks that may be seen."""
+    values = {"language": language, "query": query, "permitted": _array(permitted)}
+    found = await connection.execute(statement("word_rarities"), values)
     return {row[0]: float(row[1]) for row in await found.fetchall()}
 
 
 async def stored_quotes(
-    connection: AsyncConnection, quotes: Sequence[tuple[int, int, int, str]]
+    connection: AsyncConnection, quotes: Sequence[tuple[int, int, int, str]], permitted: Permitted
 ) -> list[bool]:
     """Whether each quote, as (document id, start, end, text), stands in the stored text at these offsets."""
     columns = [list(column) for column in zip(*quotes, strict=True)] or [[], [], [], []]
-    values = dict(zip(("document_ids", "starts", "ends", "quotes"), columns, strict=True))
-    found = await connection.execute(statement("check_quotes"), values)
+    values: dict[str, Any] = dict(zip(("document_ids", "starts", "ends", "quotes"), columns, strict=True))
+    found = await connection.execute(statement("check_quotes"), {**values, "permitted": _array(permitted)})
     return [row[0] for row in await found.fetchall()]
 
 
-async def in_code(connection: AsyncConnection, chunk_ids: Sequence[int]) -> set[int]:
+async def in_code(connection: AsyncConnection, chunk_ids: Sequence[int], permitted: Permitted) -> set[int]:
     """Those of the chunks that begin inside a fenced code block."""
-    found = await connection.execute(statement("chunks_in_code"), {"ids": list(chunk_ids)})
+    values = {"ids": list(chunk_ids), "permitted": _array(permitted)}
+    found = await connection.execute(statement("chunks_in_code"), values)
     return {row[0] for row in await found.fetchall()}
 
 
-async def collection_ids(connection: AsyncConnection, names: Sequence[str]) -> dict[str, int]:
-    """The ids of those collections that there are."""
-    found = await connection.execute(statement("collection_ids"), {"names": list(names)})
+async def collection_ids(
+    connection: AsyncConnection, names: Sequence[str], permitted: Permitted
+) -> dict[str, int]:
+    """The ids of those collections that there are, as far as they may be seen."""
+    values = {"names": list(names), "permitted": _array(permitted)}
+    found = await connection.execute(statement("collection_ids"), values)
     return {row[0]: row[1] for row in await found.fetchall()}
 
 
-async def _configure(connection: AsyncConnection, *, ef_search: int) -> None:
+async def _configure(connection: AsyncConnection, *, ef_search: int, longest: float) -> None:
     await register_vector_async(connection)
     set_json_loads(msgspec.json.decode, connection)  # 5 times faster than json's
     await connection.execute(
         statement("begin_session"), {"ef_search": str(ef_search), "iterative": ITERATIVE}
     )
+    await connection.execute(statement("limit_session"), {"timeout": f"{round(longest * 1000)}ms"})
     await connection.commit()
     await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
     await connection.set_read_only(True)
+
+
+async def _reset(connection: AsyncConnection) -> None:
+    """A request that was ended in the middle of `nearest` left it so."""
+    if connection.autocommit:
+        await connection.set_autocommit(False)
 
 
 async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
     try:
         async with pool.connection() as connection:
             return await work(connection)
+    except TooManyRequests as error:
+        raise BusyError("more questions wait for the database than it can answer soon: ask again") from error
     except PoolTimeout as error:
         raise DatabaseError(
             "no connection to the database became free: is it running, or is it overloaded?"
         ) from error
+    except psycopg.errors.QueryCanceled as error:
+        raise DatabaseError(TOO_LONG) from error
     except psycopg.errors.UndefinedTable as error:
         raise GenerationChangedError from error
 
@@ -355,18 +412,21 @@ def _within(
 ) -> tuple[bytes, dict[str, Any]]:
     """The statement with its scope, and the parameters that belong to it."""
     condition, values = matches(scope.condition, place)
-    collections = None if scope.collections is None else list(scope.collections)
     looked_at = scan(generation.space, limit, ef_search) if generation else limit
     text = sql.SQL(_read(name, generation)).format(
         limit=sql.Literal(limit), scan=sql.Literal(looked_at), matches=condition
     )
-    return text.as_bytes(), {**values, "collections": collections}
+    return text.as_bytes(), {**values, "permitted": _array(scope.within)}
 
 
 @cache
 def _read(name: str, generation: Generation | None) -> LiteralString:
     text: LiteralString = statement(name, generation).as_string()
     return text
+
+
+def _array(permitted: Permitted) -> list[int] | None:
+    return None if permitted is None else list(permitted)
 
 
 def _parameter(generation: Generation, vector: np.ndarray) -> HalfVector | Vector:

@@ -55,6 +55,11 @@ def ensure_collection(connection: Connection, name: str) -> int:
     return int(row[0])
 
 
+def synced(connection: Connection, source: Source) -> None:
+    """All of it was gone through without a problem."""
+    connection.execute(statement("source_synced"), {"id": source.id})
+
+
 @contextmanager
 def owned(connection: Connection, source: Source) -> Iterator[None]:
     """Inside, no other sync of this source runs anywhere. Raises SourceBusyError."""

@@ -235,7 +235,7 @@ def _look_up(connection: Connection, generation: Generation, count: int) -> tupl
     look_up = with_literals(connection, "rank_vectors", generation, limit=NEAREST, scan=looked_at)
     lost = 0
     for chunk_id, embedding in sample:
-        found = connection.execute(look_up, {"vector": embedding}, binary=True).fetchall()
+        found = connection.execute(look_up, {"vector": embedding, "permitted": None}, binary=True).fetchall()
         lost += not any(row[0] == chunk_id or 1 - row[1] <= SAME for row in found)
     return len(sample), lost
 

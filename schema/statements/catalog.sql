@@ -8,6 +8,7 @@ join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
 left join ledger l on l.source_id = d.source_id and l.path = d.path
 where d.id > :after
+  and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
   and (:collection::text is null or k.name = :collection)
   and (:source::text is null or s.name = :source)
   and (:path::text is null or d.path = :path)
@@ -25,12 +26,14 @@ from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
 left join ledger l on l.source_id = d.source_id and l.path = d.path
-where d.id = :id;
+where d.id = :id and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]));
 
 -- name: get_chunks
 -- A document's chunks in their order.
 select id, ordinal, content, heading, page, start_at, end_at, tokens
-from chunks where document_id = :document_id order by ordinal;
+from chunks
+where document_id = :document_id and (:permitted::integer[] is null or collection_id = any(:permitted::integer[]))
+order by ordinal;
 
 -- name: list_collections
 -- Collections with their counts.
@@ -39,17 +42,19 @@ select k.id, k.name,
        (select count(*) from chunks c where c.collection_id = k.id),
        (select max(d.synced_at) from documents d where d.collection_id = k.id)
 from collections k
+where (:permitted::integer[] is null or k.id = any(:permitted::integer[]))
 order by k.name;
 
 -- name: collection_ids
--- The ids of collections by name.
-select name, id from collections where name = any(:names);
+-- The ids of collections by name. One that may not be seen is like one that is not there.
+select name, id from collections
+where name = any(:names) and (:permitted::integer[] is null or id = any(:permitted::integer[]));
 
 -- name: list_problems
 -- Files in quarantine, with why.
 select s.name, l.path, l.stage, l.reason, l.attempts, l.retry_at
 from ledger l join sources s on s.id = l.source_id
-where l.state = 'failed'
+where l.state = 'failed' and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]))
 order by s.name, l.path
 limit :limit;
 
@@ -61,5 +66,25 @@ select s.name, s.root, k.name, count(l.path) filter (where l.document_id is not 
 from sources s
 join collections k on k.id = s.collection_id
 left join ledger l on l.source_id = s.id
+where (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]))
 group by s.id, k.name
 order by s.name;
+
+-- name: source_gauges
+-- Per source: seconds since a sync last went through all of it, and its files that could not be read.
+select s.name, extract(epoch from clock_timestamp() - s.synced_at)::float,
+       (select count(*) from ledger l where l.source_id = s.id and l.state = 'failed')
+from sources s
+where (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]))
+order by s.name;
+
+-- name: index_gauge
+-- The recall that the index in use was last measured to have, at the ef_search in use, for who may see everything.
+select s.provider || '/' || s.model || '/' || s.dimensions, m.recall
+from generations g
+join spaces s on s.id = g.space_id
+join index_measurements m on m.generation_id = g.id
+where g.state = 'active' and not m.sampled and m.ef_search = coalesce(g.ef_search, m.ef_search)
+  and :permitted::integer[] is null
+order by m.id desc
+limit 1;

@@ -16,6 +16,10 @@ where g.id = :id;
 -- How far HNSW looks, for the whole session.
 select set_config('hnsw.ef_search', :ef_search, false), set_config('hnsw.iterative_scan', :iterative, false);
 
+-- name: limit_session
+-- No statement of this session runs for longer; 0 is no limit.
+select set_config('statement_timeout', :timeout, false);
+
 -- name: begin_search
 -- The same until the end of the transaction. Answers the active generation's id, to be compared with the one that
 -- the question was embedded for.
@@ -26,7 +30,7 @@ select set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterativ
 -- The chunks nearest to a vector. The innermost query is the only form that HNSW serves: ascending, with a limit,
 -- ordered by what the storage's index is over; of what it finds, the nearest by the vectors themselves. The limits are
 -- part of the text, so that the plan that PostgreSQL keeps is made for them. Each row tells the active generation and
--- the settings that were in force.
+-- the settings that were in force. Only for those who may see every collection: others get nothing.
 select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
        d.metadata, 1 - n.distance as similarity, (select id from generations where state = 'active'),
        current_setting('hnsw.ef_search', true) || ' ' || current_setting('hnsw.iterative_scan', true)
@@ -41,15 +45,17 @@ join chunks c on c.id = n.chunk_id
 join documents d on d.id = c.document_id
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
+where :permitted::integer[] is null
 order by n.distance, c.id;
 
 -- name: rank_vectors
--- Chunk ids by their similarity, the nearest first.
+-- Chunk ids by their similarity, the nearest first. Only for those who may see every collection.
 select chunk_id, 1 - distance
 from (select chunk_id, embedding <=> :vector::{type} as distance
       from {vectors}
       order by {nearest}
       limit {{scan}}) n
+where :permitted::integer[] is null
 order by distance, chunk_id
 limit {{limit}};
 
@@ -60,7 +66,7 @@ from (select chunk_id, collection_id, embedding <=> :vector::{type} as distance
       from {vectors}
       order by {nearest}
       limit {{limit}}) v
-where (:collections::integer[] is null or v.collection_id = any(:collections::integer[])) and {{matches}}
+where (:permitted::integer[] is null or v.collection_id = any(:permitted::integer[])) and {{matches}}
 order by v.distance, v.chunk_id;
 
 -- name: rank_vectors_within
@@ -69,7 +75,7 @@ order by v.distance, v.chunk_id;
 select chunk_id, 1 - distance
 from (select v.chunk_id, v.embedding <=> :vector::{type} as distance
       from {vectors} v
-      where (:collections::integer[] is null or v.collection_id = any(:collections::integer[])) and {{matches}}
+      where (:permitted::integer[] is null or v.collection_id = any(:permitted::integer[])) and {{matches}}
       order by {nearest}
       limit {{scan}}) n
 order by distance, chunk_id
@@ -80,7 +86,7 @@ limit {{limit}};
 -- settings change, and the added zero keeps the index out of this one.
 select v.chunk_id, 1 - (v.embedding <=> :vector::{type})
 from {vectors} v
-where :collections::integer[] is null or v.collection_id = any(:collections::integer[])
+where :permitted::integer[] is null or v.collection_id = any(:permitted::integer[])
 order by (v.embedding <=> :vector::{type}) + 0, v.chunk_id
 limit {{limit}};
 
@@ -92,7 +98,7 @@ from documents d
 left join sources s on s.id = d.source_id
 join chunks c on c.document_id = d.id
 join {vectors} v on v.chunk_id = c.id
-where (:collections::integer[] is null or v.collection_id = any(:collections::integer[])) and {{matches}}
+where (:permitted::integer[] is null or v.collection_id = any(:permitted::integer[])) and {{matches}}
 order by (v.embedding <=> :vector::{type}) + 0, v.chunk_id
 limit {{limit}};
 
@@ -106,7 +112,7 @@ with words as materialized (
     select lexeme, quote_literal(lexeme)::tsquery as word,
            (select count(*) from chunks c
             where c.lexemes @@ quote_literal(lexeme)::tsquery
-              and (:collections::integer[] is null or c.collection_id = any(:collections::integer[]))) as n
+              and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))) as n
     from unnest(to_tsvector(:language::regconfig, :query))
 ), corpus as (
     select case when reltuples < 0 then (select count(*) from chunks) else reltuples end as size
@@ -119,7 +125,7 @@ with words as materialized (
     select distinct c.id
     from weights w join chunks c on c.lexemes @@ w.word
     where (w.before < {{limit}} or w.before + w.n <= 5000 or :all_words)
-      and (:collections::integer[] is null or c.collection_id = any(:collections::integer[])) and {{matches}}
+      and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
 )
 select c.id, sum(ts_rank(c.lexemes, w.word, 1) * w.idf) as score
 from candidates
@@ -138,7 +144,8 @@ join documents d on d.id = c.document_id
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
 left join {vectors} v on v.chunk_id = c.id
-where c.id = any(:ids::bigint[]);
+where c.id = any(:ids::bigint[])
+  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]));
 
 -- name: read_lexemes
 -- The words of texts, stemmed and without stop words, in the texts' order.
@@ -149,7 +156,10 @@ order by t.place;
 -- name: word_rarities
 -- Each word of a question with its idf = ln(1 + (N - n + 0.5) / (n + 0.5)).
 with words as materialized (
-    select lexeme, (select count(*) from chunks c where c.lexemes @@ quote_literal(lexeme)::tsquery) as n
+    select lexeme,
+           (select count(*) from chunks c
+            where c.lexemes @@ quote_literal(lexeme)::tsquery
+              and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))) as n
     from unnest(to_tsvector(:language::regconfig, :query))
 )
 select lexeme, ln(1 + (greatest(size, max(n) over ()) - n + 0.5) / (n + 0.5))
@@ -162,7 +172,9 @@ from words,
 select coalesce(substr(d.text, q.start_at + 1, q.end_at - q.start_at) = q.quote, false)
 from unnest(:document_ids::bigint[], :starts::integer[], :ends::integer[], :quotes::text[]) with ordinality
      as q (document_id, start_at, end_at, quote, place)
-left join documents d on d.id = q.document_id
+left join documents d
+       on d.id = q.document_id
+      and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
 order by q.place;
 
 -- name: chunks_in_code
@@ -170,4 +182,5 @@ order by q.place;
 select c.id
 from chunks c join documents d on d.id = c.document_id
 where c.id = any(:ids::bigint[])
+  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
   and mod((select count(*) from regexp_matches(left(d.text, c.start_at), '^[ \t]*(```|~~~)', 'gn')), 2) = 1;

@@ -28,6 +28,10 @@ update sources
 set root = :root, collection_id = :collection_id, include = :include, exclude = :exclude
 where id = :id;
 
+-- name: source_synced!
+-- All of a source was gone through, and nothing of it is missing.
+update sources set synced_at = now() where id = :id;
+
 -- name: lock_source
 -- True when this session now owns the source: no other sync of it runs.
 select pg_try_advisory_lock(1885825903, :source_id);

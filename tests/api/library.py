@@ -15,13 +15,16 @@ import uvicorn
 
 from config.models import embedding_model
 from query_api.app import create_app
-from schema import index, sources, vectors
+from query_api.server import OPTIONS
+from schema import index, keys, sources, vectors
 from schema.connect import connect
 from schema.documents import Storable, store
 from schema.records import Chunk, Document, Embedded, Signature, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from litestar import Litestar
 
     from config.settings import Settings
 
@@ -103,6 +106,14 @@ def stock(
             index.build(connection, generation, settings.index.m, settings.index.ef_construction)
 
 
+def make_key(
+    conninfo: str, scope: Any = "read", collections: Sequence[str] = (), expires_at: datetime | None = None
+) -> str:
+    """A key of the API, as `pgfolio keys add` shows it."""
+    with connect(conninfo) as connection:
+        return keys.add(connection, None, scope, collections, expires_at).secret
+
+
 def switch(conninfo: str, settings: Settings, space: Space, *, drop: bool) -> None:
     """Make another space the active one with all vectors in it, as `reembed` does; `drop` the old table."""
     model = embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)
@@ -123,9 +134,14 @@ def switch(conninfo: str, settings: Settings, space: Space, *, drop: bool) -> No
 @contextmanager
 def running_api(settings: Settings, conninfo: str) -> Iterator[httpx.Client]:
     """A real server on a free port, in a thread; yields a client of it."""
-    config = uvicorn.Config(
-        create_app(settings, conninfo), log_level="warning", access_log=False, lifespan="on"
-    )
+    with running(create_app(settings, conninfo)) as client:
+        yield client
+
+
+@contextmanager
+def running(app: Litestar) -> Iterator[httpx.Client]:
+    """The same of an application that was made already."""
+    config = uvicorn.Config(app, **{**OPTIONS, "timeout_graceful_shutdown": None})
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

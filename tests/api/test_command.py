@@ -139,9 +139,8 @@ def test_several_workers_serve_one_port(library: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "query_api", "serve", "--port", str(port), "--workers", "2"]
-    process = subprocess.Popen(
-        command, env=environment(PGFOLIO_DATABASE_URL=library), stderr=subprocess.PIPE, text=True
-    )
+    values = {"PGFOLIO_DATABASE_URL": library, "PGFOLIO_API__LOG": "off"}
+    process = subprocess.Popen(command, env=environment(**values), stderr=subprocess.PIPE, text=True)
     try:
         body: Any = {"query": "retry a failed task", "limit": 1}
         response = httpx.post(f"{url_of(process)}/search", json=body, timeout=30)

@@ -236,6 +236,7 @@ class _Bench:
                 vector=question.vector,
                 limit=LIMIT,
                 ef_search=self.ef_search,
+                permitted=None,
             )
             taken.append(await self._compared(search, question, EVERYTHING))
         return _summary("none: the plain search", 1.0, taken, None)
@@ -244,7 +245,7 @@ class _Bench:
         taken: list[Taken] = []
         matching: list[float] = []
         for question in questions:
-            scope = Scope(None, parse(_filters(question)[name]))
+            scope = Scope(None, None, parse(_filters(question)[name]))
             search = partial(
                 nearest_within, generation=self.generation, vector=question.vector, limit=LIMIT, wanted=LIMIT,
                 ef_search=self.ef_search, scope=scope,

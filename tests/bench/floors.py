@@ -79,7 +79,7 @@ def bare_search(
     prepared = text.format(limit=sql.Literal(limit), scan=sql.Literal(limit))
 
     def searched(question: str) -> list[Any]:
-        values = {"vector": HalfVector(model.embed([question]).vectors[0])}
+        values = {"vector": HalfVector(model.embed([question]).vectors[0]), "permitted": None}
         return connection.execute(prepared, values, binary=True, prepare=True).fetchall()
 
     return searched

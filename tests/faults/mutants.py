@@ -255,17 +255,15 @@ MUTANTS: Final = (
         "a question is embedded in the snapshot that it is answered from",
         "transaction",
         "query_api/retrieve.py",
-        "            vector = await active.vector(query.text)\n"
-        "            try:\n"
-        "                return await reading(\n"
-        "                    self.pool, partial(self._find, active=active, vector=vector, query=query)\n"
-        "                )\n",
-        "            async def both(connection: AsyncConnection) -> Retrieved:\n"
+        '            with stage("embed"):\n'
+        "                vector = await active.vector(query.text)\n"
+        "            find = partial(self._find, active=active, vector=vector, query=query, permitted=permitted)\n",
+        "            async def find(connection: AsyncConnection) -> Retrieved:\n"
         '                await connection.execute("select 1")\n'
         "                vector = await active.vector(query.text)\n"
-        "                return await self._find(connection, active=active, vector=vector, query=query)\n\n"
-        "            try:\n"
-        "                return await reading(self.pool, both)\n",
+        "                return await self._find(\n"
+        "                    connection, active=active, vector=vector, query=query, permitted=permitted\n"
+        "                )\n\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[question]",),
     ),
     Mutant(
@@ -299,13 +297,13 @@ MUTANTS: Final = (
         "a client names the file that is written",
         "outside",
         "query_api/app.py",
-        "    return Litestar(\n        ROUTES,\n",
+        "    app = Litestar(\n        ROUTES,\n",
         "    from pathlib import Path\n\n"
         "    from litestar import post\n\n"
         '    @post("/documents")\n'
         "    async def push(data: dict[str, str]) -> None:\n"
         '        (Path("pushed") / data["title"]).write_text(data["content"])\n\n'
-        "    return Litestar(\n        [*ROUTES, push],\n",
+        "    app = Litestar(\n        [*ROUTES, push],\n",
         (ELSEWHERE + "no_route_takes_a_file_name",),
     ),
     Mutant(

@@ -386,7 +386,7 @@ def test_fifty_of_a_small_collection_are_found_where_the_index_gives_up_early(
 def test_the_search_by_vectors_goes_through_the_half_precision_index(
     crowd: Settings, conninfo: str, name: str
 ) -> None:
-    values = {"vector": str([1.0] * 256), "collections": [1, 2]}
+    values = {"vector": str([1.0] * 256), "permitted": [1, 2] if name == "rank_vectors_within" else None}
     with connect(conninfo) as connection:
         generation = vectors.active_generation(connection)
         assert generation is not None
@@ -404,7 +404,7 @@ def test_the_search_by_words_goes_through_the_index_of_lexemes(
     crowd: Settings, conninfo: str, name: str, least: int
 ) -> None:
     """`rank_words` counts the chunks with a word, and then finds them."""
-    values = {"query": "Where is bal?", "language": "english", "collections": None, "all_words": False}
+    values = {"query": "Where is bal?", "language": "english", "permitted": None, "all_words": False}
     with connect(conninfo) as connection:
         plan = explained(connection, name, None, values)
     assert plan.count("Bitmap Index Scan on chunks_lexemes") >= least, plan

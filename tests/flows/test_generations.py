@@ -372,7 +372,9 @@ def test_labelled_queries_are_asked_in_both_spaces(
             corpus.move(settings, labelled=labelled)
     assert corpus.states()[TINY] == ("active" if allowed == 1.0 else "ready")
     with connect(corpus.conninfo) as connection:
-        measured = {row["state"]: row.get("measured", {}) for row in overview(connection)["generations"]}
+        measured = {
+            row["state"]: row.get("measured", {}) for row in overview(connection, None)["generations"]
+        }
     assert {"ndcg", "ndcg_before", "recall"} <= measured[corpus.states()[TINY]].keys()
 
 
@@ -404,7 +406,7 @@ def test_retired_vectors_are_dropped_when_their_time_is_over(corpus: Corpus) -> 
     corpus.move()
     with connect(corpus.conninfo) as connection:
         assert vectors.drop_expired(connection, 7) == []
-        shown = overview(connection, keep_generations_days=7)["generations"]
+        shown = overview(connection, None, keep_generations_days=7)["generations"]
         assert {row["state"]: "kept_until" in row for row in shown} == {"active": False, "retired": True}
         connection.execute(
             "update generations set retired_at = now() - interval '8 days' where state = 'retired'"

@@ -61,7 +61,7 @@ def described(library: Library) -> tuple[str, str]:
 def searched(library: Library, question: str, *, exact: bool = False) -> list[tuple[int, float]]:
     async def found() -> list[tuple[int, float]]:
         async with open_services(library.settings, library.conninfo) as services:
-            retrieved = await services.retriever.retrieve(Query(question, 5, "vector", exact=exact))
+            retrieved = await services.retriever.retrieve(Query(question, 5, "vector", exact=exact), None)
         return [(hit.hit.chunk_id, round(hit.hit.similarity, 3)) for hit in retrieved.found]
 
     return asyncio.run(found())

@@ -136,7 +136,7 @@ def test_searches_and_the_status_know_what_was_tuned(grown: Library) -> None:
 
     assert asyncio.run(searched_with()) == found.ef_search
     with connect(grown.conninfo) as connection:
-        (shown,) = overview(connection)["generations"]
+        (shown,) = overview(connection, None)["generations"]
     assert shown["recall"]["ef_search"] == found.ef_search
     assert shown["recall"]["grown"] == 1.0
 

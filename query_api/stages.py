@@ -1,0 +1,61 @@
+"""What one request's stages took and what they counted, for its log line and the metrics. Costs nothing where nobody
+asked for it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Stage = Literal["embed", "retrieve", "model"]
+"""The question's vector; ranking and reading chunks, with the wait for a connection; the chat model's answer."""
+
+
+@dataclass(slots=True)
+class Record:
+    """Of one request."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    fault: str = ""
+    """Of the server: what went wrong, and where."""
+
+
+_CURRENT: ContextVar[Record | None] = ContextVar("record", default=None)
+
+
+def begin() -> Record:
+    """The record of the request that this task answers; tasks that it starts write to the same one."""
+    record = Record()
+    _CURRENT.set(record)
+    return record
+
+
+@contextmanager
+def stage(name: Stage) -> Iterator[None]:
+    """Adds the time inside, waiting in it."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        if (record := _CURRENT.get()) is not None:
+            record.seconds[name] = record.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def faulted(fault: str) -> bool:
+    """Whether there is a record to tell it."""
+    record = _CURRENT.get()
+    if record is not None:
+        record.fault = fault
+    return record is not None
+
+
+def counted(name: str) -> None:
+    if (record := _CURRENT.get()) is not None:
+        record.counts[name] += 1

@@ -1,0 +1,39 @@
+"""What the database tells of itself for monitoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from schema.sql import statement
+
+if TYPE_CHECKING:
+    from schema.search import AsyncConnection, Permitted
+
+
+@dataclass(frozen=True, slots=True)
+class SourceGauge:
+    """`age`: seconds since a sync last went through all of it without a problem; None: never."""
+
+    name: str
+    age: float | None
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexGauge:
+    space: str
+    recall: float
+
+
+async def source_gauges(connection: AsyncConnection, permitted: Permitted) -> list[SourceGauge]:
+    values = {"permitted": None if permitted is None else list(permitted)}
+    found = await connection.execute(statement("source_gauges"), values)
+    return [SourceGauge(*row) for row in await found.fetchall()]
+
+
+async def index_gauge(connection: AsyncConnection, permitted: Permitted) -> IndexGauge | None:
+    """None where nothing was measured, and for who may not see every collection."""
+    values = {"permitted": None if permitted is None else list(permitted)}
+    row = await (await connection.execute(statement("index_gauge"), values)).fetchone()
+    return None if row is None else IndexGauge(*row)

@@ -1,0 +1,190 @@
+"""The service stays up under more than it can do: rates, a full pool, slow statements, requests without an end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import psycopg
+import pytest
+
+from query_api.limit import Limit
+from schema.search import active_generation, nearest, open_pool, reading
+from tests.api.library import make_key, running_api, stock
+from tests.api.test_errors import check
+from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+
+
+def test_each_key_has_its_own_allowance_and_is_told_when_to_come_again(
+    settings: Settings, conninfo: str, new_settings: Callable[..., Settings]
+) -> None:
+    stock(conninfo, settings)
+    first, second = make_key(conninfo), make_key(conninfo)
+    limited = new_settings(database_url=conninfo, api={"requests_per_minute": 6})
+    with running_api(limited, conninfo) as client:
+        answers = [client.get("/documents", headers={"X-API-Key": first}) for _ in range(8)]
+        assert Counter(answer.status_code for answer in answers) == {200: 6, 429: 2}
+        check(answers[-1], 429, "too-many-requests")
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 10
+        assert client.get("/documents", headers={"X-API-Key": second}).status_code == 200
+        assert client.get("/documents").status_code == 401
+        assert {client.get("/health/live").status_code for _ in range(10)} == {200}
+        metrics = client.get("/metrics", headers={"X-API-Key": second}).text
+    assert 'pgfolio_refused_total{reason="rate_limited"} ' in metrics
+
+
+def test_an_open_api_limits_each_address(library: str, new_settings: Callable[..., Settings]) -> None:
+    limited = new_settings(database_url=library, api={"requests_per_minute": 3})
+    with running_api(limited, library) as client:
+        spoofed = [{"X-Forwarded-For": f"10.0.0.{n}", "Forwarded": f"for=10.0.0.{n}"} for n in range(5)]
+        codes = [client.get("/documents", headers=headers).status_code for headers in spoofed]
+    assert codes == [200, 200, 200, 429, 429]
+
+
+def test_an_allowance_comes_back_evenly() -> None:
+    limit = Limit(600)
+    taken = sum(limit.wait("a") == 0.0 for _ in range(700))
+    assert 600 <= taken <= 605
+    time.sleep(max(limit.wait("a"), 0.01))
+    assert limit.wait("a") == 0.0
+    assert {Limit(0).wait("a") for _ in range(10)} == {0.0}
+
+
+def test_a_burst_gets_answers_or_is_turned_away_at_once(
+    library: str, new_settings: Callable[..., Settings]
+) -> None:
+    tight = new_settings(database_url=library, api={"pool_size": 2, "max_waiting": 10})
+
+    async def burst(url: str) -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=url, timeout=20, limits=limits) as client:
+            body = {"query": "retry a failed task"}
+            asked = [client.post("/search", json={**body, "exact": n % 2 == 0}) for n in range(200)]
+            return await asyncio.gather(*asked)
+
+    with running_api(tight, library) as client:
+        began = time.monotonic()
+        answers = asyncio.run(burst(str(client.base_url)))
+        took = time.monotonic() - began
+        assert client.post("/search", json={"query": "task"}).status_code == 200
+    codes = Counter(answer.status_code for answer in answers)
+    assert set(codes) == {200, 503}
+    assert took < 15
+    turned_away = next(answer for answer in answers if answer.status_code == 503)
+    check(turned_away, 503, "busy")
+    assert turned_away.headers["Retry-After"] == "1"
+
+
+def test_a_statement_that_takes_too_long_is_ended(
+    conninfo: str, settings: Settings, new_settings: Callable[..., Settings]
+) -> None:
+    stock(conninfo, settings)
+    short = new_settings(database_url=conninfo, api={"statement_timeout": 0.3, "pool_size": 1})
+    with running_api(short, conninfo) as client, psycopg.connect(conninfo) as other:
+        other.execute("lock table documents, sources in access exclusive mode")
+        for method, path, body in (("POST", "/search", {"query": "task"}), ("GET", "/status", None)):
+            began = time.monotonic()
+            answer = client.request(method, path, json=body)
+            assert time.monotonic() - began < 2.0
+            assert "STATEMENT_TIMEOUT" in check(answer, 503, "database-unavailable")["detail"]
+        other.rollback()
+        assert client.post("/search", json={"query": "task"}).json()["total_returned"] > 0
+
+
+def test_no_request_runs_for_ever_and_the_next_is_answered(
+    conninfo: str, settings: Settings, new_settings: Callable[..., Settings]
+) -> None:
+    stock(conninfo, settings)
+    short = new_settings(database_url=conninfo, api={"timeout": 0.5, "pool_size": 1})
+    body: dict[str, Any] = {"query": "task", "mode": "vector", "limit": 3}
+    with running_api(short, conninfo) as client, psycopg.connect(conninfo) as other:
+        whole = client.post("/search", json=body).json()["results"]
+        other.execute("lock table documents in access exclusive mode")
+        for asked in (body, {**body, "mode": "hybrid"}):
+            answer = client.post("/search", json=asked)
+            check(answer, 503, "took-too-long")
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        other.rollback()
+        assert client.post("/search", json=body).json()["results"] == whole
+        assert client.post("/search", json={**body, "ef_search": 7}).json()["results"] == whole
+
+
+def test_a_search_that_is_ended_leaves_its_connection_as_it_was(conninfo: str, settings: Settings) -> None:
+    stock(conninfo, settings)
+
+    async def ended() -> bool:
+        async with open_pool(conninfo, 1, 64) as pool:
+            generation = await reading(pool, active_generation)
+            assert generation is not None
+            vector = np.ones(generation.space.dimensions)
+            search = partial(
+                nearest, generation=generation, vector=vector, limit=3, ef_search=64, permitted=None
+            )
+            with psycopg.connect(conninfo) as other:
+                other.execute("lock table documents in access exclusive mode")
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(reading(pool, search), 0.3)
+            async with pool.connection() as connection:
+                return connection.autocommit
+
+    assert asyncio.run(ended()) is False
+
+
+def test_a_body_that_trickles_in_is_given_up(library: str, new_settings: Callable[..., Settings]) -> None:
+    short = new_settings(database_url=library, api={"timeout": 0.5})
+    with running_api(short, library) as client:
+        port = client.base_url.port or 0
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            assert b" 503 " in connection.recv(1000)
+
+
+def test_a_body_larger_than_the_setting_is_refused(
+    library: str, new_settings: Callable[..., Settings]
+) -> None:
+    with running_api(new_settings(database_url=library, api={"max_body_kb": 1}), library) as client:
+        check(client.post("/search", json={"query": "x" * 2000}), 413, "too-large")
+        assert client.post("/search", json={"query": "x"}).status_code == 200
+
+
+def test_a_chat_server_that_stalls_ends_with_a_problem_and_the_server_goes_on(
+    library: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
+) -> None:
+    openai_server.mood = Mood(delay=3, only="chat")
+    chat = new_settings(
+        database_url=library, openai_api_key=KEY, openai_base_url=openai_server.url,
+        chat={"model": "gpt-4o-mini"}, api={"timeout": 1.0},
+    )  # fmt: skip
+    with running_api(chat, library) as client, ThreadPoolExecutor() as threads:
+        asking = [
+            threads.submit(client.post, "/ask", json={"question": "how is a failed task retried"})
+            for _ in range(3)
+        ]
+        live = [timed(client, "/health/live") for _ in range(10)]
+        for each in asking:
+            check(each.result(), 503, "took-too-long")
+    assert sorted(live)[5] < 0.05
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_health_needs_no_allowance(library: str, new_settings: Callable[..., Settings], path: str) -> None:
+    with running_api(new_settings(database_url=library, api={"requests_per_minute": 1}), library) as client:
+        assert {client.get(path).status_code for _ in range(5)} == {200}
+
+
+def timed(client: httpx.Client, path: str) -> float:
+    began = time.monotonic()
+    assert client.get(path).status_code == 200
+    return time.monotonic() - began
