@@ -1,17 +1,22 @@
-"""Named prompts from prompts.yaml, checked when they are loaded."""
+"""Named prompts from prompts.yaml, checked when they are loaded, and loaded again when they are edited."""
 
 from __future__ import annotations
 
+import logging
 import string
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from config.settings import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOG = logging.getLogger("config.prompts")
 FILE = Path(__file__).with_name("prompts.yaml")
 DEFAULT = "answer"
 KNOWN_VARIABLES = ("question", "context")
@@ -45,6 +50,30 @@ class _Entry(BaseModel):
     refusal: Text
 
 
+class Prompts:
+    """The prompts of a file, read again when it is edited. A broken edit leaves those that were there, and `problem`
+    says what is wrong with it. Used by one thread at a time."""
+
+    def __init__(self, path: Path = FILE) -> None:
+        """Raises ConfigError: there are none yet to go on with."""
+        self.path = path
+        self.problem = ""
+        self._read = _signature(path)
+        self._prompts = load_prompts(path)
+
+    def current(self) -> Mapping[str, Prompt]:
+        """All prompts by name, as the file has them now. A look takes 3 us."""
+        now = _signature(self.path)
+        if now != self._read:
+            self._read = now
+            try:
+                self._prompts, self.problem = load_prompts(self.path), ""
+            except ConfigError as error:
+                self.problem = f"{error}: the prompts as they were before are used"
+                LOG.warning("%s", self.problem)
+        return self._prompts
+
+
 def load_prompts(path: Path = FILE) -> dict[str, Prompt]:
     """All prompts by name. Raises ConfigError that names the file, the prompt and what is wrong with it."""
     try:
@@ -56,6 +85,14 @@ def load_prompts(path: Path = FILE) -> dict[str, Prompt]:
     if not isinstance(entries, dict) or DEFAULT not in entries:
         raise ConfigError(f"{path}: there must be a prompt named {DEFAULT!r}")
     return {str(name): _prompt(path, str(name), entry) for name, entry in entries.items()}
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _prompt(path: Path, name: str, entry: object) -> Prompt:

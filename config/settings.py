@@ -69,6 +69,8 @@ class Chat(Section):
     model: str
     timeout: Seconds
     max_output_tokens: Count
+    context_tokens: Annotated[int, Field(ge=200)]
+    prompts: Path | None = None
 
 
 class Crawl(Section):

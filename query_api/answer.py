@@ -22,10 +22,10 @@ from schema import search as stored
 from schema.search import reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from config.models import ChatModel
-    from config.prompts import Prompt
+    from config.prompts import Prompt, Prompts
     from query_api.retrieve import Query, Retriever
     from schema.search import AsyncConnection, Hit, Permitted
 
@@ -71,10 +71,10 @@ Event: TypeAlias = str | Citation | Answer
 class Answerer:
     """Answers questions; safe to use by many requests at once."""
 
-    def __init__(self, retriever: Retriever, chat: ChatModel | None, prompts: Mapping[str, Prompt]) -> None:
+    def __init__(self, retriever: Retriever, chat: ChatModel | None, prompts: Prompts) -> None:
         self._retriever = retriever
         self._chat = chat
-        self._prompts = prompts
+        self.prompts = prompts
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
 
     def close(self) -> None:
@@ -83,13 +83,12 @@ class Answerer:
 
     async def ask(self, query: Query, permitted: Permitted, prompt: str = DEFAULT) -> Asked:
         """Retrieve. Raises UnknownPromptError and what retrieving raises."""
-        if prompt not in self._prompts:
-            raise UnknownPromptError(
-                f"there is no prompt {prompt!r}: there are {', '.join(sorted(self._prompts))}"
-            )
+        prompts = self.prompts.current()
+        if prompt not in prompts:
+            raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(sorted(prompts))}")
         retrieved = await self._retriever.retrieve(query, permitted)
         hits = [found.hit for found in retrieved.found]
-        return Asked(query.text, self._prompts[prompt], permitted, hits, _sources(hits))
+        return Asked(query.text, prompts[prompt], permitted, hits, _sources(hits))
 
     async def answer(self, asked: Asked) -> Answer:
         """The whole answer. Raises a ModelError, DatabaseError."""
@@ -97,8 +96,7 @@ class Answerer:
             return await self._extract(asked)
         if not asked.hits:
             return self._refused(asked, None)
-        documents, shown = context.pack(asked.hits)
-        system, user = asked.prompt.render(question=asked.question, context=documents)
+        (system, user), shown = await self._in_thread(partial(self._rendered, asked))
         with stage("model"):
             completion = await self._in_thread(partial(self._chat.complete, system, user))
         return await self._generated(asked, shown, completion)
@@ -109,8 +107,7 @@ class Answerer:
             answer = await self.answer(asked)
             yield answer.text
         else:
-            documents, shown = context.pack(asked.hits)
-            system, user = asked.prompt.render(question=asked.question, context=documents)
+            (system, user), shown = await self._in_thread(partial(self._rendered, asked))
             completion = Completion("", self._chat.model, 0, 0)
             held = ""
             with stage("model"):
@@ -130,6 +127,12 @@ class Answerer:
         for citation in answer.citations:
             yield citation
         yield answer
+
+    def _rendered(self, asked: Asked) -> tuple[tuple[str, str], list[Hit]]:
+        """What the model is asked, and the chunks that it is shown."""
+        tokens = quote.local_model().tokens([hit.content for hit in asked.hits])
+        documents, shown = context.pack(asked.hits, tokens, self._retriever.settings.chat.context_tokens)
+        return asked.prompt.render(question=asked.question, context=documents), shown
 
     async def _generated(self, asked: Asked, shown: Sequence[Hit], completion: Completion) -> Answer:
         text = completion.text.strip()

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from schema.search import Hit
 
-BUDGET = 24_000
-"""Characters of all documents together: about 6,000 tokens."""
+SHORTEST = 50
+"""Tokens of a document: less says nothing."""
 
-SHORTEST = 200
-"""Less of a document than this says nothing."""
+FENCE = 30
+"""Tokens of a document's number, title and heading."""
 
 _TAG = re.compile(r"<(\s*/?\s*documents?\b)", re.IGNORECASE)
 _MARKERS = re.compile(r"(?<![\w`\]])(?:\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\])+(?!\()")
@@ -32,16 +32,20 @@ class Claim:
     text: str
 
 
-def pack(hits: Sequence[Hit], budget: int = BUDGET) -> tuple[str, list[Hit]]:
-    """The chunks as numbered, fenced data, the best first, and those that found room."""
+def pack(hits: Sequence[Hit], tokens: Sequence[int], budget: int) -> tuple[str, list[Hit]]:
+    """The chunks, of so many tokens each, as numbered, fenced data, the best first, and those that found room. The
+    last one is cut where it does not fit."""
     shown: list[Hit] = []
     texts: list[str] = []
-    for hit in hits:
-        room = budget - sum(map(len, texts))
-        if room < SHORTEST:
+    room = budget
+    for hit, size in zip(hits, tokens, strict=True):
+        room -= FENCE
+        if room < min(size, SHORTEST):
             break
         shown.append(hit)
-        texts.append(_fenced(len(shown), hit, room))
+        kept = len(hit.content) if size <= room else len(hit.content) * room // size
+        texts.append(_fenced(len(shown), hit, kept))
+        room -= size
     return "\n".join(texts), shown
 
 
@@ -57,11 +61,11 @@ def claims(answer: str, documents: int) -> Iterator[Claim]:
                 yield Claim(number, text)
 
 
-def _fenced(number: int, hit: Hit, room: int) -> str:
+def _fenced(number: int, hit: Hit, characters: int) -> str:
     """A document cannot end its own fence: what looks like our tags in it is written otherwise."""
     heading = f' section="{_attribute(hit.heading)}"' if hit.heading else ""
     opening = f'<document number="{number}" title="{_attribute(shown_title(hit.title, hit.path))}"{heading}>'
-    return f"{opening}\n{_TAG.sub(_escape, hit.content[:room])}\n</document>"
+    return f"{opening}\n{_TAG.sub(_escape, hit.content[:characters])}\n</document>"
 
 
 def _escape(match: re.Match[str]) -> str:

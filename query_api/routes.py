@@ -171,7 +171,12 @@ async def status(request: Anyone) -> c.Status:
             kept = settings.index.keep_generations_days
             return overview(connection, permitted(request), keep_generations_days=kept)
 
-    return c.Status(**await asyncio.to_thread(read), trace_id=trace_id(request.scope))
+    found = await asyncio.to_thread(read)
+    prompts = services(request).answerer.prompts
+    prompts.current()
+    if prompts.problem:
+        found["problems"].append({"source": "", "path": "", "stage": "prompts", "reason": prompts.problem})
+    return c.Status(**found, trace_id=trace_id(request.scope))
 
 
 @get("/health/live", opt=PUBLIC, security=[], summary="The process is up")

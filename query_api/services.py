@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from config.models import chat_model
-from config.prompts import load_prompts
+from config.prompts import FILE, Prompts
 from query_api.active import ActiveSpaces
 from query_api.answer import Answerer
 from query_api.retrieve import Retriever
@@ -31,7 +31,7 @@ class Services:
 @asynccontextmanager
 async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Services]:
     """Everything that answers questions, ready. Raises ConfigError, DatabaseError, a ModelError."""
-    prompts = load_prompts()
+    prompts = Prompts(settings.chat.prompts or FILE)
     chat = chat_model(settings)
     api = settings.api
     async with open_pool(

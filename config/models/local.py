@@ -101,6 +101,10 @@ class LocalModel:
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
         return Embeddings(np.ascontiguousarray(vectors), sum(map(len, encoded)))
 
+    def tokens(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens of each text; about as many as other models make of it."""
+        return [len(ids) for ids in self._tokenizer.encode(texts)]
+
     def _sum(self, ids: np.ndarray) -> np.ndarray:
         """Sum of the tokens' vectors, by blocks so that a giant text needs no giant array."""
         blocks = (ids[i : i + len(self._ones)] for i in range(0, len(ids), len(self._ones)))
