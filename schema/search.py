@@ -1,4 +1,4 @@
-"""The read side of search: ranking chunks by vectors and by words, and reading what an answer shows of them.
+"""The read side of search: ranking chunks by vectors, and reading what an answer shows of them; by words: words.py.
 
 All of one request happens in one read-only, repeatable-read transaction: one generation, one state of the
 documents. A generation that was dropped or replaced meanwhile is told by GenerationChangedError, never by
@@ -22,7 +22,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from schema.connect import DatabaseError, described
-from schema.filter import OF_CHUNK, OF_DOCUMENT, OF_VECTOR, matches
+from schema.filter import OF_DOCUMENT, OF_VECTOR, matches
 from schema.records import Generation, Space
 from schema.sql import statement
 
@@ -152,7 +152,7 @@ async def nearest(
     session's own settings can be relied on; where they are not the wanted ones (another ef_search is asked for,
     or a pooler between us and the server mixes sessions) it is asked again with SET LOCAL, which costs 0.3 ms.
     """
-    statement_, values = _limited("search_vectors", generation, limit), {"vector": _parameter(vector)}
+    statement_, values = _limited("search_vectors", generation, limit), {"vector": parameter(vector)}
     wanted = str(min(max(ef_search, limit), EF_SEARCH_MAXIMUM))
     await connection.set_autocommit(True)
     rows = await (await connection.execute(statement_, values, binary=True)).fetchall()
@@ -171,7 +171,7 @@ async def rank(
     connection: AsyncConnection, generation: Generation, vector: np.ndarray, limit: int, ef_search: int
 ) -> list[Candidate]:
     """Chunks by their similarity, through the index."""
-    values = {"vector": _parameter(vector)}
+    values = {"vector": parameter(vector)}
     return await _ranked(
         connection, generation, _limited("rank_vectors", generation, limit), values, max(ef_search, limit)
     )
@@ -186,7 +186,7 @@ async def rank_near(
 ) -> list[Candidate]:
     """Those within the scope among the nearest `looked_at` of all chunks."""
     text, values = _within("rank_vectors_near", generation, looked_at, scope, OF_VECTOR)
-    return await _ranked(connection, generation, text, {**values, "vector": _parameter(vector)}, looked_at)
+    return await _ranked(connection, generation, text, {**values, "vector": parameter(vector)}, looked_at)
 
 
 async def rank_within(
@@ -200,7 +200,7 @@ async def rank_within(
     """The nearest within the scope, through the index. May be short: see rank_exact."""
     text, values = _within("rank_vectors_within", generation, limit, scope, OF_VECTOR)
     return await _ranked(
-        connection, generation, text, {**values, "vector": _parameter(vector)}, max(ef_search, limit)
+        connection, generation, text, {**values, "vector": parameter(vector)}, max(ef_search, limit)
     )
 
 
@@ -214,47 +214,16 @@ async def rank_exact(
     """The same with every vector within the scope compared: never short while more match."""
     name = "rank_vectors_exact" if scope.condition is None else "rank_vectors_exact_matching"
     text, values = _within(name, generation, limit, scope, OF_DOCUMENT)
-    return await _ranked(connection, generation, text, {**values, "vector": _parameter(vector)})
-
-
-async def rank_words(
-    connection: AsyncConnection,
-    generation: Generation,
-    query: str,
-    language: str,
-    limit: int,
-    scope: Scope = EVERYTHING,
-) -> list[Candidate]:
-    """Chunks that have words of the query, which are alternatives, by rank and rarity. Never short while more
-    match."""
-    text, values = _within("rank_words", None, limit, scope, OF_CHUNK)
-    values |= {"query": query, "language": language, "all_words": False}
-    found = await _ranked(connection, generation, text, values)
-    if len(found) < limit and scope.condition is not None:
-        return await _ranked(connection, generation, text, {**values, "all_words": True})
-    return found
+    return await _ranked(connection, generation, text, {**values, "vector": parameter(vector)})
 
 
 async def read_hits(
     connection: AsyncConnection, generation: Generation, vector: np.ndarray, ids: Sequence[int]
 ) -> dict[int, Hit]:
     """What an answer shows of these chunks, by id."""
-    values = {"vector": _parameter(vector), "ids": list(ids)}
+    values = {"vector": parameter(vector), "ids": list(ids)}
     found = await connection.execute(statement("get_hits", generation), values, binary=True)
     return {row[0]: Hit(*row) for row in await found.fetchall()}
-
-
-async def lexemes(connection: AsyncConnection, language: str, texts: Sequence[str]) -> list[frozenset[str]]:
-    """The words of each text as they are compared: stemmed, without stop words."""
-    values = {"language": language, "texts": list(texts)}
-    found = await connection.execute(statement("read_lexemes"), values)
-    return [frozenset(row[0]) for row in await found.fetchall()]
-
-
-async def rarities(connection: AsyncConnection, language: str, query: str) -> dict[str, float]:
-    """Each word of a query with its idf over all chunks."""
-    found = await connection.execute(statement("word_rarities"), {"language": language, "query": query})
-    return {row[0]: float(row[1]) for row in await found.fetchall()}
 
 
 async def stored_quotes(
@@ -314,11 +283,22 @@ async def _ranked(
     values: dict[str, Any],
     ef_search: int = EF_SEARCH_MAXIMUM,
 ) -> list[Candidate]:
+    return [Candidate(*row) for row in await ranked(connection, generation, text, values, ef_search)]
+
+
+async def ranked(
+    connection: AsyncConnection,
+    generation: Generation,
+    text: bytes,
+    values: dict[str, Any],
+    ef_search: int = EF_SEARCH_MAXIMUM,
+) -> list[tuple[Any, ...]]:
+    """The rows of a statement over one generation, in one round trip. Raises GenerationChangedError."""
     async with connection.pipeline():
         begun = await _begin(connection, ef_search)
         found = await connection.execute(text, values, binary=True)
     await _check(begun, generation)
-    return [Candidate(*row) for row in await found.fetchall()]
+    return await found.fetchall()
 
 
 async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation) -> None:
@@ -354,7 +334,8 @@ def _read(name: str, generation: Generation | None) -> LiteralString:
     return text
 
 
-def _parameter(vector: np.ndarray) -> HalfVector:
-    """At length 1: cosine does not care, and what a half-precision number cannot hold is never sent."""
+def parameter(vector: np.ndarray) -> HalfVector:
+    """A vector as statements take it. At length 1: cosine does not care, and what a half-precision number cannot
+    hold is never sent."""
     length = float(np.linalg.norm(vector))
     return HalfVector(vector / length if length else vector)

@@ -31,7 +31,7 @@ DOORS = {
     "tenacity": {"flows/embed.py"},
     "pyrate_limiter": {"flows/pace.py"},
     "litestar": {"query_api/"},
-    "kreuzberg": {"flows/extract.py"},
+    "kreuzberg": {"flows/extract.py", "flows/language.py"},
     "wordllama": {"config/models/"},
 }
 TOP_LEVEL = {"flows", "query_api", "schema", "config", "tests", "prefect.yaml", "pyproject.toml", "README.md"}

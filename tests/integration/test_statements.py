@@ -18,6 +18,7 @@ LITERALS: dict[str, sql.Composable] = {
     **{name: sql.Literal(10) for name in ("limit", "m", "ef_construction")},
     "matches": sql.SQL("true"),
     "into": sql.Identifier("vectors_1"),
+    "near": sql.SQL("select unnest(%(near)s::bigint[]) as chunk_id"),
 }
 """What some statements take as text, for their plan's sake."""
 
