@@ -26,8 +26,10 @@ LEAST = 24
 CONFIDENCE = 0.8
 
 _NO_PROSE = re.compile(
-    r"```.*?(?:```|\Z)|`[^`\n]*`|<[^<>]*>|\S+://\S+|\S*[\\/_=@{}\[\]|]\S*|[\d#*>|]+", re.DOTALL
+    r"```.*?(?:```|\Z)|`[^`\n]*`|<[^<>]*>|[!-~]+://[!-~]+|[!-~]*[\\/_=@{}\[\]|][!-~]*|[\d#*>|]+", re.DOTALL
 )
+"""Code, tags, addresses and names: in ASCII, so that Chinese around a name stays."""
+
 _CODE = re.compile(r"\w{2,3}(?:[-_]\w+)?|\w+")
 
 

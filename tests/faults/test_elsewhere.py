@@ -405,8 +405,13 @@ def test_the_search_by_words_goes_through_the_index_of_lexemes(
     crowd: Settings, conninfo: str, name: str, least: int
 ) -> None:
     """`rank_words` finds the chunks with a rare word, and those with a common one."""
-    values: dict[str, Any] = {"query": "Where is bal?", "collections": None, "all_words": False, "phrases": [], "near": [],
-              "vector": HalfVector([1.0] * 256)}  # fmt: skip
+    values: dict[str, Any] = {
+        "query": "Where is bal?",
+        "phrases": [],
+        "collections": None,
+        "all_words": False,
+    }
+    values |= {"vector": HalfVector([1.0] * 256), "near": []}
     with connect(conninfo) as connection:
         generation = vectors.active_generation(connection)
         plan = explained(connection, name, generation, values)
