@@ -105,7 +105,8 @@ class Index(Section):
 
 
 class Search(Section):
-    language: str
+    language: Annotated[str, Field(pattern=r"^[a-z_]+$")]
+    fusion: Literal["scores", "rrf"]
     candidates: Annotated[int, Field(ge=10, le=1000)]
     min_similarity: Fraction
     answer_threshold: Fraction

@@ -20,7 +20,7 @@ from flows.prepare import Recipe, Todo, prepared
 from flows.reuse import Supply
 from flows.run import Options, Progress, Run, Step, at_once
 from flows.survey import Survey, settle, survey
-from schema import index, segments, sources, vectors
+from schema import index, segments, sources, vectors, words
 from schema.connect import connect
 from schema.records import Problem
 
@@ -172,7 +172,7 @@ class SyncRun(Run):
         steward.finish(self, connection, generation)
         tuning.check(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
-        if written > SETTLE_FRACTION * self.report.chunks.total:
+        if written > SETTLE_FRACTION * self.report.chunks.total or words.are_stale(connection):
             with self.report.timed("index"):
                 index.settle(connection, generation)
                 connection.commit()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from flows import chunk as chunking
 from flows import extract as extraction
+from flows import language as languages
 from flows.crawl import signature_of
 from flows.isolate import isolated
 from flows.overlap import ahead, workers
@@ -97,10 +98,12 @@ class Recipe:
     tokens: int
     overlap: int
     language: str
+    """Of documents that do not tell theirs."""
 
     @property
     def name(self) -> str:
-        return f"{extraction.RECIPE} {chunking.RECIPE} {self.tokens}/{self.overlap} {self.language}"
+        made = f"{extraction.RECIPE} {chunking.RECIPE} {self.tokens}/{self.overlap}"
+        return f"{made} {languages.RECIPE}/{self.language}"
 
 
 def parcels(todos: Sequence[Todo]) -> Iterator[list[Todo]]:
@@ -203,7 +206,7 @@ def _document(
         text=extracted.text,
         content_hash=content_hash,
         signature=signature,
-        language=recipe.language,
+        language=languages.language_of(extracted.metadata, extracted.text, recipe.language),
         created_at=extracted.created_at,
         updated_at=datetime.fromtimestamp(signature.mtime_ns / 1e9, UTC),
         metadata=extracted.metadata,

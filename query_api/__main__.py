@@ -13,13 +13,14 @@ from config.prompts import DEFAULT
 from config.settings import ConfigError, load_settings
 from query_api.answer import UnknownPromptError
 from query_api.filter import WrongFilterError, parse_json
+from query_api.fuse import Fusion
 from query_api.retrieve import Mode, Query, SwitchingError, UnknownCollectionError
 from schema.connect import DatabaseError
 from schema.embedded import EmbeddedError
 from schema.keys import NoKeyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, SwitchingError)
 WRONG = (ConfigError, NoKeyError, UnknownCollectionError, UnknownPromptError, WrongFilterError)
@@ -99,26 +100,45 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
 
 @cli.command("eval")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, of one mode.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option(
     "--mode", type=click.Choice(get_args(Mode)), help="One mode.  [default: all; with --json hybrid]"
 )
 @click.option(
+    "--fusion",
+    type=click.Choice(get_args(Fusion)),
+    help="How hybrid is fused.  [default: both beside each other]",
+)
+@click.option("--all", "every", is_flag=True, help="With --json: all, as an object by name.")
+@click.option(
     "--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Documents to rank."
 )
 @click.option("--generation", type=int, help="Evaluate this generation's vectors, not the active one's.")
-def evaluate(*, file: Path, as_json: bool, mode: Mode | None, limit: int, generation: int | None) -> None:
-    """Measure retrieval on labelled queries: nDCG@10, MRR@10, recall@10 and latency.
+def evaluate(
+    *,
+    file: Path,
+    as_json: bool,
+    mode: Mode | None,
+    fusion: Fusion | None,
+    every: bool,
+    limit: int,
+    generation: int | None,
+) -> None:
+    """Measure retrieval on labelled queries, one mode beside the other: nDCG@10, MRR@10, recall@10 and latency.
 
     FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}.
     """
     from query_api import evaluate as evaluation  # noqa: PLC0415
     from query_api import terminal  # noqa: PLC0415
 
-    modes = (mode,) if mode else ("hybrid",) if as_json else evaluation.MODES
+    if fusion and mode not in (None, "hybrid"):
+        raise click.UsageError("--fusion is of hybrid only")
+    ways: Sequence[evaluation.Way] = evaluation.WAYS
+    if mode or fusion or (as_json and not every):
+        ways = [evaluation.Way(mode or "hybrid", fusion)]
     try:
         labelled = evaluation.read_labelled(file)
-        found = evaluation.evaluate(load_settings(), labelled, modes, limit, generation)
+        found = evaluation.evaluate(load_settings(), labelled, ways, limit, generation)
     except evaluation.EvaluationError as error:
         raise click.UsageError(str(error)) from error
     terminal.show_quality(found, as_json=as_json)

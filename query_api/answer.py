@@ -19,6 +19,7 @@ from query_api.contracts import AnswerSource, Citation, Usage, shown_title
 from query_api.passages import Passage, excerpt, passages
 from query_api.stages import stage
 from schema import search as stored
+from schema import words
 from schema.search import reading
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Answerer:
 
     async def _extract(self, asked: Asked) -> Answer:
         settings = self._retriever.settings.search
-        read = partial(_read, language=settings.language, asked=asked)
+        read = partial(_read, asked=asked)
         rarities, candidates, chunks = await reading(self._retriever.pool, read)
         work = partial(_extracted, asked.question, rarities, candidates, chunks, settings.answer_threshold)
         chosen = await self._in_thread(work)
@@ -198,10 +199,10 @@ class Answerer:
 
 
 async def _read(
-    connection: AsyncConnection, *, language: str, asked: Asked
-) -> tuple[dict[str, float], list[quote.Candidate], list[tuple[str, quote.Words]]]:
+    connection: AsyncConnection, *, asked: Asked
+) -> tuple[quote.Rarities, list[quote.Candidate], list[tuple[str, quote.Words]]]:
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
-    rarities = await stored.rarities(connection, language, asked.question, asked.permitted)
+    rarities = await words.rarities(connection, asked.question, asked.permitted)
     in_code = await stored.in_code(connection, [hit.chunk_id for hit in asked.hits], asked.permitted)
     found = [
         (place, passage)
@@ -209,14 +210,16 @@ async def _read(
         for passage in passages(hit.content, in_code=hit.chunk_id in in_code)
     ]
     chunks = [f"{shown_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in asked.hits]
-    words = await stored.lexemes(connection, language, [p.text for _, p in found] + chunks)
-    candidates = [quote.Candidate(i, p, w) for (i, p), w in zip(found, words, strict=False)]
-    return rarities, candidates, list(zip(chunks, words[len(found) :], strict=True))
+    ids = [hit.chunk_id for hit in asked.hits]
+    texts = [(ids[i], p.text) for i, p in found] + list(zip(ids, chunks, strict=True))
+    having = await words.lexemes(connection, texts, asked.permitted)
+    candidates = [quote.Candidate(i, p, w) for (i, p), w in zip(found, having, strict=False)]
+    return rarities, candidates, list(zip(chunks, having[len(found) :], strict=True))
 
 
 def _extracted(
     question: str,
-    rarities: dict[str, float],
+    rarities: quote.Rarities,
     candidates: list[quote.Candidate],
     chunks: list[tuple[str, quote.Words]],
     threshold: float,

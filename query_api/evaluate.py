@@ -31,13 +31,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.settings import Settings
+    from query_api.fuse import Fusion
     from query_api.services import Services
 
-MODES: tuple[Mode, ...] = ("vector", "lexical", "hybrid")
 CHUNKS_PER_DOCUMENT = 10
 """Chunks are asked for until this many make a document, up to the API's own most."""
 
 MOST_CHUNKS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to retrieve that is measured; None: fused as the settings say."""
+
+    mode: Mode
+    fusion: Fusion | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.mode} ({self.fusion})" if self.fusion else self.mode
+
+
+WAYS = (Way("vector"), Way("lexical"), Way("hybrid", "scores"), Way("hybrid", "rrf"))
+"""What stands side by side unless one is asked for."""
 
 
 class EvaluationError(Exception):
@@ -94,25 +110,25 @@ def read_labelled(path: Path) -> list[Labelled]:
 def evaluate(
     settings: Settings,
     labelled: Sequence[Labelled],
-    modes: Sequence[Mode],
+    ways: Sequence[Way],
     limit: int,
     generation: int | None,
-) -> dict[Mode, Quality]:
-    """The quality of each mode. Raises EvaluationError and what retrieving raises."""
+) -> dict[str, Quality]:
+    """The quality of each way, by its name. Raises EvaluationError and what retrieving raises."""
     with database(settings) as conninfo:
-        return asyncio.run(_evaluated(settings, conninfo, labelled, modes, limit, generation))
+        return asyncio.run(_evaluated(settings, conninfo, labelled, ways, limit, generation))
 
 
 async def _evaluated(
     settings: Settings,
     conninfo: str,
     labelled: Sequence[Labelled],
-    modes: Sequence[Mode],
+    ways: Sequence[Way],
     limit: int,
     generation: int | None,
-) -> dict[Mode, Quality]:
+) -> dict[str, Quality]:
     async with open_services(settings, conninfo) as services, _retriever(services, generation) as retriever:
-        return {mode: await _quality(retriever, labelled, mode, limit) for mode in modes}
+        return {way.name: await _quality(retriever, labelled, way, limit) for way in ways}
 
 
 @asynccontextmanager
@@ -137,13 +153,17 @@ async def _retriever(services: Services, generation_id: int | None) -> AsyncIter
         yield Retriever(retriever.settings, retriever.pool, chosen)
 
 
-async def _quality(retriever: Retriever, labelled: Sequence[Labelled], mode: Mode, limit: int) -> Quality:
+async def _quality(retriever: Retriever, labelled: Sequence[Labelled], way: Way, limit: int) -> Quality:
     chunks = min(limit * CHUNKS_PER_DOCUMENT, MOST_CHUNKS)
-    await retriever.retrieve(Query(labelled[0].query, chunks, mode), None)  # a first query plans and warms up
+
+    def query(each: Labelled) -> Query:
+        return Query(each.query.replace("\x00", " "), chunks, way.mode, fusion=way.fusion)
+
+    await retriever.retrieve(query(labelled[0]), None)  # a first query plans and warms up
     run, times = {}, []
     for number, each in enumerate(labelled):
         began = time.perf_counter()
-        retrieved = await retriever.retrieve(Query(each.query.replace("\x00", " "), chunks, mode), None)
+        retrieved = await retriever.retrieve(query(each), None)
         times.append((time.perf_counter() - began) * 1000)
         ranked = list(dict.fromkeys(found.hit.path for found in retrieved.found))[:limit]
         run[str(number)] = {path: float(-rank) for rank, path in enumerate(ranked)}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from config.models.local import LocalModel
 
@@ -30,6 +30,8 @@ NEAR_BEST = 0.85
 """A further sentence must be worth this part of the best one."""
 
 Words = frozenset[str]
+Rarities: TypeAlias = "Mapping[Words, float]"
+"""Each word of a question, as its stems in all languages, with its rarity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,13 @@ def similarities(question: str, texts: Sequence[str]) -> np.ndarray:
     return similar
 
 
-def coverage(rarities: Mapping[str, float], words: Words) -> float:
+def coverage(rarities: Rarities, words: Words) -> float:
     """The share of the question's words that are among these, each weighing its rarity; 0 for no words."""
     whole = sum(rarities.values())
-    return sum(rarity for word, rarity in rarities.items() if word in words) / whole if whole else 0.0
+    return sum(rarity for stems, rarity in rarities.items() if stems & words) / whole if whole else 0.0
 
 
-def relevance(
-    question: str, rarities: Mapping[str, float], chunks: Sequence[tuple[str, Words]]
-) -> list[float]:
+def relevance(question: str, rarities: Rarities, chunks: Sequence[tuple[str, Words]]) -> list[float]:
     """Of each chunk, as its text with title and headings and the words in it: 0 to 1."""
     if not chunks:
         return []
@@ -74,7 +74,7 @@ def relevance(
 
 def choose(
     question: str,
-    rarities: Mapping[str, float],
+    rarities: Rarities,
     relevant: Sequence[float],
     candidates: Sequence[Candidate],
     most: int = MOST,

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from query_api.fuse import fuse
+from query_api.fuse import Fusion, by_words, fuse
+from query_api.phrases import question
 from query_api.stages import stage
 from query_api.within import nearest_within
 from schema import search as stored
-from schema.search import Candidate, GenerationChangedError, Scope, reading
+from schema.search import EVERYTHING, Candidate, GenerationChangedError, Scope, reading
+from schema.words import rank_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from schema.filter import Condition
     from schema.records import Generation
     from schema.search import AsyncConnection, Hit, Permitted, Pool
+    from schema.words import Scored
 
 Mode = Literal["hybrid", "vector", "lexical"]
 ATTEMPTS = 5
@@ -47,6 +50,7 @@ class Query:
     min_similarity: float | None = None
     exact: bool = False
     ef_search: int | None = None
+    fusion: Fusion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +147,7 @@ class _Search:
         collections = await _collections(self.connection, query, self.permitted)
         scope = Scope(self.permitted, collections, query.condition)
         wanted = query.limit if query.mode == "vector" else max(query.limit, self.settings.search.candidates)
-        rankings, whole = await self._rankings(scope, wanted)
-        ranking = fuse(rankings) if query.mode == "hybrid" else rankings[0]
+        ranking, whole = await self._ranking(scope, wanted)
         # With a least similarity, any of the candidates may turn out to be among the first few that pass it.
         shown = ranking if self._least is not None else ranking[: query.limit]
         hits_by_id = await stored.read_hits(
@@ -156,20 +159,38 @@ class _Search:
         found = similar[: query.limit]
         return found, len(found) == query.limit or whole
 
-    async def _rankings(self, scope: Scope, wanted: int) -> tuple[list[list[Candidate]], bool]:
-        """The ranking of each arm, and whether nothing else matches at all."""
-        rankings = []
-        if self.query.mode != "lexical":
-            rankings.append(await self._by_vector(scope, wanted))
-        if self.query.mode != "vector":
-            language = self.settings.search.language
-            rankings.append(
-                await stored.rank_words(
-                    self.connection, self.generation, self.query.text, language, wanted, scope
-                )
-            )
-        by_similarity = self.query.mode == "vector"  # what follows in this ranking is even less similar
-        return rankings, by_similarity or all(len(ranking) < wanted for ranking in rankings)
+    async def _ranking(self, scope: Scope, wanted: int) -> tuple[list[Candidate], bool]:
+        """Candidates, the best first, and whether nothing else matches at all."""
+        if self.query.mode == "vector":
+            return await self._by_vector(scope, wanted), True  # what follows is even less similar
+        if self.query.mode == "lexical":
+            found = by_words(await self._by_words(scope, wanted, near=()))
+            return found, len(found) < wanted
+        candidates = await self._by_both(scope, wanted)
+        fused = fuse(candidates, self.query.fusion or self.settings.search.fusion)
+        nearest, with_words = sum(c.near for c in candidates), sum(c.words > 0 for c in candidates)
+        return fused, nearest < wanted and with_words < wanted
+
+    async def _by_both(self, scope: Scope, wanted: int) -> list[Scored]:
+        """In one round trip where every chunk may be found and the index gives enough."""
+        if scope == EVERYTHING and not self.query.exact and self.vector.any():
+            found = await self._by_words(scope, wanted, near=None)
+            if sum(c.near for c in found) >= wanted:
+                return found
+        near = await self._by_vector(scope, wanted)
+        return await self._by_words(scope, wanted, near=[c.chunk_id for c in near])
+
+    async def _by_words(self, scope: Scope, wanted: int, *, near: Sequence[int] | None) -> list[Scored]:
+        return await rank_words(
+            self.connection,
+            self.generation,
+            question(self.query.text),
+            self.vector,
+            wanted,
+            scope,
+            near=near,
+            ef_search=self._ef_search,
+        )
 
     async def _by_vector(self, scope: Scope, wanted: int) -> list[Candidate]:
         if not self.vector.any():  # a question without any known token is near to nothing

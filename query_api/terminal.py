@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from query_api.contracts import Citation, Result
     from query_api.evaluate import Quality
-    from query_api.retrieve import Mode, Query
+    from query_api.retrieve import Query
 
 OUT = Console(highlight=False)
 SHOWN = 400
@@ -52,20 +52,20 @@ def ask(settings: Settings, query: Query, prompt: str, *, as_json: bool) -> None
         _show_answer(answered)
 
 
-def show_quality(found: Mapping[Mode, Quality], *, as_json: bool) -> None:
-    """A row for each mode; as JSON the one mode's object."""
+def show_quality(found: Mapping[str, Quality], *, as_json: bool) -> None:
+    """A row for each way of retrieving; as JSON the one way's object, or an object of them by name."""
     if as_json:
-        for quality in found.values():
-            sys.stdout.write(msgspec.json.encode(quality).decode() + "\n")
+        one = next(iter(found.values()))
+        sys.stdout.write(msgspec.json.encode(one if len(found) == 1 else dict(found)).decode() + "\n")
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("mode")
     for heading in ("nDCG@10", "MRR@10", "recall@10", "queries", "p50 ms", "p95 ms"):
         table.add_column(heading, justify="right")
-    for mode, quality in found.items():
+    for name, quality in found.items():
         shares = [f"{share:.3f}" for share in (quality.ndcg, quality.mrr, quality.recall)]
         times = [f"{quality.p50_ms:.1f}", f"{quality.p95_ms:.1f}"]
-        table.add_row(mode, *shares, f"{quality.queries:,}", *times)
+        table.add_row(name, *shares, f"{quality.queries:,}", *times)
     OUT.print(table)
 
 

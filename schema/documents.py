@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.json import Jsonb
 
 from schema import ledger, vectors
+from schema.languages import SIMPLE, configuration
 from schema.sql import statement
 
 if TYPE_CHECKING:
@@ -89,7 +90,11 @@ def _write_documents(
     changed = [(i, item.document) for i, item in zip(ids, batch, strict=True) if item.document_id is not None]
     if changed:
         connection.cursor().executemany(
-            statement("update_document"), [{"id": i, **_columns(document)} for i, document in changed]
+            statement("update_document"),
+            [
+                {"id": i, **_columns(document), "language": languages[document.language]}
+                for i, document in changed
+            ],
         )
     types = ["int8", "int4", "int4", "text", "text", "text", "oid", "text", "bytea", "text", "jsonb"]
     with connection.cursor().copy(statement("copy_documents")) as copy:
@@ -223,7 +228,12 @@ def _reserve(connection: Connection, sequence: str, count: int) -> list[int]:
 
 
 def _oid(connection: Connection, language: str) -> int:
-    row = connection.execute(statement("text_search_configuration"), {"language": language}).fetchone()
+    """Of its text search configuration. An older server may lack one that PostgreSQL has by now: then words are
+    compared as they are written."""
+    wanted = {"language": language}
+    row = connection.execute(statement("text_search_configuration"), wanted).fetchone()
+    if row is None and configuration(language) is not None:
+        return _oid(connection, SIMPLE)
     if row is None:
         raise ValueError(
             f"PostgreSQL has no text search configuration {language!r}: see PGFOLIO_SEARCH__LANGUAGE"

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from psycopg import sql
 
+from schema.languages import configuration
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -165,7 +167,10 @@ class _Composer:
     def _column_equal(self, name: str, values: tuple[Scalar, ...]) -> sql.Composed:
         column = {**TEXTS, **DATES}[name]
         kind = sql.SQL("timestamptz[]" if name in DATES else "text[]")
-        known = self._put([value for value in values if value is not None])
+        given = [value for value in values if value is not None]
+        if name == "language":  # "de" is as good as "german"
+            given += [c for value in given if (c := configuration(str(value))) and c not in given]
+        known = self._put(given)
         tests = [sql.SQL("{} = any({}::{})").format(column, known, kind)]
         if None in values:
             tests.append(sql.SQL("{} is null").format(column))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from schema import words
 from schema.sql import fetch_one, statement
 from schema.storage import storage_of
 
@@ -106,10 +107,11 @@ def build_memory(generation: Generation, rows: int, m: int) -> int:
 
 
 def settle(connection: Connection, generation: Generation) -> None:
-    """After a large load: fresh statistics, and the lexemes that wait beside their index put into it, without
-    which every word is looked for in the waiting list too (10 times slower). In the caller's transaction."""
+    """After a large load: fresh statistics, of words too, and the lexemes that wait beside their index put into it,
+    without which every word is looked for in the waiting list too (10 times slower). In the caller's transaction."""
     connection.execute(statement("clean_lexemes"))
     connection.execute(statement("analyze_tables", generation))
+    words.count(connection)
 
 
 def graph_bytes(generation: Generation, m: int) -> int:

@@ -1,4 +1,4 @@
-"""The read side of search: ranking chunks by vectors and by words, and reading what an answer shows of them.
+"""The read side of search: ranking chunks by vectors, and reading what an answer shows of them; by words: words.py.
 
 All of one request happens in one read-only, repeatable-read transaction: one generation, one state of the
 documents. A generation that was dropped or replaced meanwhile is told by GenerationChangedError, never by
@@ -21,7 +21,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from schema.connect import TOO_LONG, DatabaseError, described
-from schema.filter import OF_CHUNK, OF_DOCUMENT, OF_VECTOR, matches
+from schema.filter import OF_DOCUMENT, OF_VECTOR, matches
 from schema.records import Generation, Space
 from schema.sql import statement
 from schema.storage import scan, value
@@ -185,7 +185,7 @@ async def nearest(
     """
     far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
     statement_ = _limited("search_vectors", generation, limit, far)
-    values = {"vector": _parameter(generation, vector), "permitted": _array(permitted)}
+    values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
     wanted = str(far)
     await connection.set_autocommit(True)
     rows = await (await connection.execute(statement_, values, binary=True)).fetchall()
@@ -210,7 +210,7 @@ async def rank(
 ) -> list[Candidate]:
     """Chunks by their similarity, through the index. Finds nothing for who may not see every collection."""
     far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
-    values = {"vector": _parameter(generation, vector), "permitted": _array(permitted)}
+    values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
     return await _ranked(
         connection, generation, _limited("rank_vectors", generation, limit, far), values, far
     )
@@ -225,7 +225,7 @@ async def rank_near(
 ) -> list[Candidate]:
     """Those within the scope among the nearest `looked_at` of all chunks."""
     text, values = _within("rank_vectors_near", generation, looked_at, scope, OF_VECTOR)
-    values["vector"] = _parameter(generation, vector)
+    values["vector"] = parameter(generation, vector)
     return await _ranked(connection, generation, text, values, looked_at)
 
 
@@ -240,7 +240,7 @@ async def rank_within(
     """The nearest within the scope, through the index. May be short: see rank_exact."""
     far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
     text, values = _within("rank_vectors_within", generation, limit, scope, OF_VECTOR, far)
-    values["vector"] = _parameter(generation, vector)
+    values["vector"] = parameter(generation, vector)
     return await _ranked(connection, generation, text, values, far)
 
 
@@ -254,25 +254,7 @@ async def rank_exact(
     """The same with every vector within the scope compared: never short while more match."""
     name = "rank_vectors_exact" if scope.condition is None else "rank_vectors_exact_matching"
     text, values = _within(name, generation, limit, scope, OF_DOCUMENT)
-    return await _ranked(connection, generation, text, {**values, "vector": _parameter(generation, vector)})
-
-
-async def rank_words(
-    connection: AsyncConnection,
-    generation: Generation,
-    query: str,
-    language: str,
-    limit: int,
-    scope: Scope,
-) -> list[Candidate]:
-    """Chunks that have words of the query, which are alternatives, by rank and rarity. Never short while more
-    match."""
-    text, values = _within("rank_words", None, limit, scope, OF_CHUNK)
-    values |= {"query": query, "language": language, "all_words": False}
-    found = await _ranked(connection, generation, text, values)
-    if len(found) < limit and scope.condition is not None:
-        return await _ranked(connection, generation, text, {**values, "all_words": True})
-    return found
+    return await _ranked(connection, generation, text, {**values, "vector": parameter(generation, vector)})
 
 
 async def read_hits(
@@ -283,25 +265,9 @@ async def read_hits(
     permitted: Permitted,
 ) -> dict[int, Hit]:
     """What an answer shows of these chunks, by id."""
-    values = {"vector": _parameter(generation, vector), "ids": list(ids), "permitted": _array(permitted)}
+    values = {"vector": parameter(generation, vector), "ids": list(ids), "permitted": array(permitted)}
     found = await connection.execute(statement("get_hits", generation), values, binary=True)
     return {row[0]: Hit(*row) for row in await found.fetchall()}
-
-
-async def lexemes(connection: AsyncConnection, language: str, texts: Sequence[str]) -> list[frozenset[str]]:
-    """The words of each text as they are compared: stemmed, without stop words."""
-    values = {"language": language, "texts": list(texts)}
-    found = await connection.execute(statement("read_lexemes"), values)
-    return [frozenset(row[0]) for row in await found.fetchall()]
-
-
-async def rarities(
-    connection: AsyncConnection, language: str, query: str, permitted: Permitted
-) -> dict[str, float]:
-    """Each word of a query with its idf over all chunks that may be seen."""
-    values = {"language": language, "query": query, "permitted": _array(permitted)}
-    found = await connection.execute(statement("word_rarities"), values)
-    return {row[0]: float(row[1]) for row in await found.fetchall()}
 
 
 async def stored_quotes(
@@ -310,13 +276,13 @@ async def stored_quotes(
     """Whether each quote, as (document id, start, end, text), stands in the stored text at these offsets."""
     columns = [list(column) for column in zip(*quotes, strict=True)] or [[], [], [], []]
     values: dict[str, Any] = dict(zip(("document_ids", "starts", "ends", "quotes"), columns, strict=True))
-    found = await connection.execute(statement("check_quotes"), {**values, "permitted": _array(permitted)})
+    found = await connection.execute(statement("check_quotes"), {**values, "permitted": array(permitted)})
     return [row[0] for row in await found.fetchall()]
 
 
 async def in_code(connection: AsyncConnection, chunk_ids: Sequence[int], permitted: Permitted) -> set[int]:
     """Those of the chunks that begin inside a fenced code block."""
-    values = {"ids": list(chunk_ids), "permitted": _array(permitted)}
+    values = {"ids": list(chunk_ids), "permitted": array(permitted)}
     found = await connection.execute(statement("chunks_in_code"), values)
     return {row[0] for row in await found.fetchall()}
 
@@ -325,7 +291,7 @@ async def collection_ids(
     connection: AsyncConnection, names: Sequence[str], permitted: Permitted
 ) -> dict[str, int]:
     """The ids of those collections that there are, as far as they may be seen."""
-    values = {"names": list(names), "permitted": _array(permitted)}
+    values = {"names": list(names), "permitted": array(permitted)}
     found = await connection.execute(statement("collection_ids"), values)
     return {row[0]: row[1] for row in await found.fetchall()}
 
@@ -376,11 +342,22 @@ async def _ranked(
     values: dict[str, Any],
     ef_search: int = EF_SEARCH_MAXIMUM,
 ) -> list[Candidate]:
+    return [Candidate(*row) for row in await ranked(connection, generation, text, values, ef_search)]
+
+
+async def ranked(
+    connection: AsyncConnection,
+    generation: Generation,
+    text: bytes,
+    values: dict[str, Any],
+    ef_search: int = EF_SEARCH_MAXIMUM,
+) -> list[tuple[Any, ...]]:
+    """The rows of a statement over one generation, in one round trip. Raises GenerationChangedError."""
     async with connection.pipeline():
         begun = await _begin(connection, ef_search)
         found = await connection.execute(text, values, binary=True)
     await _check(begun, generation)
-    return [Candidate(*row) for row in await found.fetchall()]
+    return await found.fetchall()
 
 
 async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation) -> None:
@@ -416,7 +393,7 @@ def _within(
     text = sql.SQL(_read(name, generation)).format(
         limit=sql.Literal(limit), scan=sql.Literal(looked_at), matches=condition
     )
-    return text.as_bytes(), {**values, "permitted": _array(scope.within)}
+    return text.as_bytes(), {**values, "permitted": array(scope.within)}
 
 
 @cache
@@ -425,11 +402,12 @@ def _read(name: str, generation: Generation | None) -> LiteralString:
     return text
 
 
-def _array(permitted: Permitted) -> list[int] | None:
+def array(permitted: Permitted) -> list[int] | None:
     return None if permitted is None else list(permitted)
 
 
-def _parameter(generation: Generation, vector: np.ndarray) -> HalfVector | Vector:
-    """At length 1: cosine does not care, and what a half-precision number cannot hold is never sent."""
+def parameter(generation: Generation, vector: np.ndarray) -> HalfVector | Vector:
+    """A vector as statements take it. At length 1: cosine does not care, and what a half-precision number cannot
+    hold is never sent."""
     length = float(np.linalg.norm(vector))
     return value(generation.space, vector / length if length else vector)

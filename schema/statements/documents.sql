@@ -17,7 +17,7 @@ from stdin (format binary);
 -- name: update_document!
 -- A document whose content changed.
 update documents
-set title = :title, mime = :mime, language = :language::regconfig, owner = :owner, content_hash = :content_hash,
+set title = :title, mime = :mime, language = :language::oid::regconfig, owner = :owner, content_hash = :content_hash,
     text = :text, metadata = :metadata, created_at = :created_at, updated_at = :updated_at, synced_at = now()
 where id = :id;
 

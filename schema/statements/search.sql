@@ -13,8 +13,9 @@ from generations g join spaces s on s.id = g.space_id
 where g.id = :id;
 
 -- name: begin_session
--- How far HNSW looks, for the whole session.
-select set_config('hnsw.ef_search', :ef_search, false), set_config('hnsw.iterative_scan', :iterative, false);
+-- How far HNSW looks, for the whole session. Compiling a plan takes longer than any of our plans does.
+select set_config('hnsw.ef_search', :ef_search, false), set_config('hnsw.iterative_scan', :iterative, false),
+       set_config('jit', 'off', false);
 
 -- name: limit_session
 -- No statement of this session runs for longer; 0 is no limit.
@@ -102,39 +103,6 @@ where (:permitted::integer[] is null or v.collection_id = any(:permitted::intege
 order by (v.embedding <=> :vector::{type}) + 0, v.chunk_id
 limit {{limit}};
 
--- name: rank_words
--- Chunk ids by the words of the question. Its words are alternatives, each worth its rank in the chunk (1: divided
--- by 1 + log of the length) times its rarity, idf = ln(1 + (N - n + 0.5) / (n + 0.5)) (Robertson, Sparck Jones).
--- Only chunks with its rarest words are ranked, as many words as make up to 5,000 chunks together: over 91,000 chunks
--- p50 29 ms instead of 176 ms, with 94% of the same first ten. While they make less than the limit, more are taken.
--- Words are counted over all documents: where a filter then leaves too few chunks, it is asked again with all words.
-with words as materialized (
-    select lexeme, quote_literal(lexeme)::tsquery as word,
-           (select count(*) from chunks c
-            where c.lexemes @@ quote_literal(lexeme)::tsquery
-              and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))) as n
-    from unnest(to_tsvector(:language::regconfig, :query))
-), corpus as (
-    select case when reltuples < 0 then (select count(*) from chunks) else reltuples end as size
-    from pg_class where oid = 'chunks'::regclass
-), weights as (
-    select word, n, ln(1 + (greatest((select size from corpus), max(n) over ()) - n + 0.5) / (n + 0.5)) as idf,
-           sum(n) over (order by n, lexeme) - n as before
-    from words where n > 0
-), candidates as (
-    select distinct c.id
-    from weights w join chunks c on c.lexemes @@ w.word
-    where (w.before < {{limit}} or w.before + w.n <= 5000 or :all_words)
-      and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
-)
-select c.id, sum(ts_rank(c.lexemes, w.word, 1) * w.idf) as score
-from candidates
-join chunks c using (id)
-cross join weights w
-group by c.id
-order by score desc, c.id
-limit {{limit}};
-
 -- name: get_hits
 -- What an answer shows of chunks, with their similarity to a vector; a chunk without a vector has none.
 select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
@@ -146,26 +114,6 @@ join collections k on k.id = d.collection_id
 left join {vectors} v on v.chunk_id = c.id
 where c.id = any(:ids::bigint[])
   and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]));
-
--- name: read_lexemes
--- The words of texts, stemmed and without stop words, in the texts' order.
-select tsvector_to_array(to_tsvector(:language::regconfig, t.body))
-from unnest(:texts::text[]) with ordinality as t (body, place)
-order by t.place;
-
--- name: word_rarities
--- Each word of a question with its idf = ln(1 + (N - n + 0.5) / (n + 0.5)).
-with words as materialized (
-    select lexeme,
-           (select count(*) from chunks c
-            where c.lexemes @@ quote_literal(lexeme)::tsquery
-              and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))) as n
-    from unnest(to_tsvector(:language::regconfig, :query))
-)
-select lexeme, ln(1 + (greatest(size, max(n) over ()) - n + 0.5) / (n + 0.5))
-from words,
-     (select case when reltuples < 0 then (select count(*) from chunks) else reltuples end as size
-      from pg_class where oid = 'chunks'::regclass) corpus;
 
 -- name: check_quotes
 -- Whether each quote stands in its document's stored text at the offsets given, in the quotes' order.

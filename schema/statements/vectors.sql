@@ -282,5 +282,5 @@ drop index if exists {index};
 select gin_clean_pending_list('chunks_lexemes');
 
 -- name: analyze_tables!
--- Statistics for the planner, and the number of chunks for the rarity of words.
+-- Statistics for the planner, and of how common words are.
 analyze documents, chunks, ledger, {vectors};

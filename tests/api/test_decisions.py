@@ -5,50 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from config.prompts import Prompts, load_prompts
 from config.settings import ConfigError
 from query_api.context import FENCE, claims, pack
-from query_api.fuse import fuse
 from query_api.quote import coverage
-from schema.search import Candidate, Hit
+from schema.search import Hit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-rankings = st.lists(
-    st.lists(
-        st.builds(Candidate, st.integers(1, 20), st.floats(0, 100)),
-        unique_by=lambda c: c.chunk_id,
-        max_size=10,
-    ),
-    min_size=1,
-    max_size=3,
-)
-
 
 def hit(number: int, content: str) -> Hit:
     return Hit(number, number, "c", "s", f"{number}.md", None, content, "", None, 0, len(content), {}, 0.5)
-
-
-def test_scores_are_divided_by_their_maximum_and_averaged() -> None:
-    vectors = [Candidate(1, 0.8), Candidate(2, 0.4)]
-    words = [Candidate(2, 10.0), Candidate(3, 5.0)]
-    assert fuse([vectors, words]) == [Candidate(2, 0.75), Candidate(1, 0.5), Candidate(3, 0.25)]
-
-
-def test_a_ranking_without_anything_leaves_the_others_order() -> None:
-    assert [c.chunk_id for c in fuse([[Candidate(5, 0.3), Candidate(1, 0.2)], []])] == [5, 1]
-
-
-@given(rankings)
-def test_fusing_keeps_every_chunk_once_between_0_and_1_the_best_first(lists: list[list[Candidate]]) -> None:
-    fused = fuse(lists)
-    assert sorted(c.chunk_id for c in fused) == sorted({c.chunk_id for ranking in lists for c in ranking})
-    assert [c.score for c in fused] == sorted((c.score for c in fused), reverse=True)
-    assert all(0 <= c.score <= 1 + 1e-9 for c in fused)
 
 
 def test_the_context_keeps_to_its_budget_and_the_best_come_first() -> None:
@@ -84,7 +53,7 @@ def test_markers_belong_to_what_they_follow(answer: str, expected: list[tuple[in
 
 
 def test_rare_words_count_more_than_common_ones() -> None:
-    rarities = {"task": 0.5, "retri": 1.5}
+    rarities = {frozenset({"task"}): 0.5, frozenset({"retri", "retries"}): 1.5}
     assert coverage(rarities, frozenset({"retri"})) == 0.75
     assert coverage(rarities, frozenset({"task"})) == 0.25
     assert coverage({}, frozenset({"task"})) == 0

@@ -50,9 +50,22 @@ def test_measures_are_means_over_all_queries(library: str, labelled: str) -> Non
     assert 0 < found["p50_ms"] <= found["p95_ms"]
 
 
-def test_without_json_the_modes_stand_beside_each_other(library: str, labelled: str) -> None:
+def test_without_json_all_ways_stand_beside_each_other(library: str, labelled: str) -> None:
     done = run("eval", labelled, PGFOLIO_DATABASE_URL=library)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["mode", "vector", "lexical", "hybrid"]
+    names = [line[: line.index("  ")] for line in done.stdout.splitlines()]
+    assert names == ["mode", "vector", "lexical", "hybrid (scores)", "hybrid (rrf)"]
+
+
+def test_all_ways_are_one_json_object_when_all_are_asked_for(library: str, labelled: str) -> None:
+    found = measured(labelled, "--all", database=library)
+    assert list(found) == ["vector", "lexical", "hybrid (scores)", "hybrid (rrf)"]
+    assert {quality["queries"] for quality in found.values()} == {3}
+
+
+def test_one_fusion_can_be_measured_alone(library: str, labelled: str) -> None:
+    assert measured(labelled, "--fusion", "rrf", database=library)["queries"] == 3
+    done = run("eval", labelled, "--mode", "vector", "--fusion", "rrf", PGFOLIO_DATABASE_URL=library)
+    assert (done.returncode, "hybrid only" in done.stderr) == (2, True)
 
 
 def test_another_generation_is_evaluated_by_its_own_vectors(

@@ -13,7 +13,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from schema import search
+from schema import search, words
 from schema.connect import connect
 from schema.sql import names, statement
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
@@ -270,12 +270,21 @@ def test_what_is_known_by_its_id_is_not_read_where_it_is_not_permitted(
                 len(nearest),
                 list(await search.read_hits(c, generation, vector, [chunk], permitted)),
                 await search.stored_quotes(c, [(document, 0, 2, "##")], permitted),
-                list(await search.rarities(c, "english", "sourdough", permitted)),
+                list(await words.rarities(c, "sourdough", permitted)),
+                await words.lexemes(c, [(chunk, "sourdough")], permitted),
                 len(await search.rank(c, generation, vector, 3, 64, permitted)),
                 list(await search.collection_ids(c, ["kitchen"], permitted)),
             ]
 
-    assert asyncio.run(read(None)) == [3, [chunk], [True], ["sourdough"], 3, ["kitchen"]]
-    (*before, words, ranked, named) = asyncio.run(read((manual,)))
-    assert (before, ranked, named) == ([0, [], [False]], 0, [])
-    assert words in ([], ["sourdough"])  # the question's own words
+    assert asyncio.run(read(None)) == [
+        3,
+        [chunk],
+        [True],
+        [frozenset({"sourdough"})],
+        [frozenset({"sourdough"})],
+        3,
+        ["kitchen"],
+    ]
+    (*before, own, lexemes, ranked, named) = asyncio.run(read((manual,)))
+    assert (before, lexemes, ranked, named) == ([0, [], [False]], [], 0, [])
+    assert own in ([], [frozenset({"sourdough"})])  # the question's own words

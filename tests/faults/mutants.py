@@ -336,7 +336,7 @@ MUTANTS: Final = (
     Mutant(
         "the index of words is built on another expression",
         "unused",
-        "schema/migrations/0001_first.sql",
+        "schema/migrations/0007_words.sql",
         "create index chunks_lexemes on chunks using gin (lexemes);",
         "create index chunks_lexemes on chunks using gin (to_tsvector('english', content));",
         (ELSEWHERE + "the_search_by_words_goes_through_the_index_of_lexemes",),
@@ -344,9 +344,9 @@ MUTANTS: Final = (
     Mutant(
         "the words are looked for in an expression without index",
         "unused",
-        "schema/statements/search.sql",
-        "from weights w join chunks c on c.lexemes @@ w.word",
-        "from weights w join chunks c on to_tsvector(c.language, c.content) @@ w.word",
+        "schema/statements/words.sql",
+        "cross join terms t join chunks c on c.lexemes @@ t.word",
+        "cross join terms t join chunks c on to_tsvector(c.language, c.content) @@ t.word",
         (ELSEWHERE + "the_search_by_words_goes_through_the_index_of_lexemes[rank_words-2]",),
     ),
     Mutant(

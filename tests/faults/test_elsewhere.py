@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import numpy as np
 import pytest
+from pgvector import HalfVector
 from psycopg import sql
 
 from flows.pipeline import run_sync
@@ -403,10 +404,17 @@ def test_the_search_by_vectors_goes_through_the_half_precision_index(
 def test_the_search_by_words_goes_through_the_index_of_lexemes(
     crowd: Settings, conninfo: str, name: str, least: int
 ) -> None:
-    """`rank_words` counts the chunks with a word, and then finds them."""
-    values = {"query": "Where is bal?", "language": "english", "permitted": None, "all_words": False}
+    """`rank_words` finds the chunks with a rare word, and those with a common one."""
+    values: dict[str, Any] = {
+        "query": "Where is bal?",
+        "phrases": [],
+        "permitted": None,
+        "all_words": False,
+    }
+    values |= {"vector": HalfVector([1.0] * 256), "near": []}
     with connect(conninfo) as connection:
-        plan = explained(connection, name, None, values)
+        generation = vectors.active_generation(connection)
+        plan = explained(connection, name, generation, values)
     assert plan.count("Bitmap Index Scan on chunks_lexemes") >= least, plan
 
 
@@ -416,7 +424,8 @@ def explained(
     """The plan of a statement of the read side, where it is up to PostgreSQL whether the table is scanned."""
     text: LiteralString = statement(name, generation).as_string(connection)
     if generation is not None or "{limit}" in text:
-        parts = {"limit": sql.Literal(10), "scan": sql.Literal(10), "matches": sql.SQL("true")}
+        near = sql.SQL("select unnest(%(near)s::bigint[]) as chunk_id")
+        parts = {"limit": sql.Literal(10), "scan": sql.Literal(10), "matches": sql.SQL("true"), "near": near}
         text = sql.SQL(text).format(**parts).as_string(connection)
     used = {key: value for key, value in values.items() if f"%({key})s" in text}
     connection.execute("set enable_seqscan = off")

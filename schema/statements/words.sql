@@ -1,0 +1,175 @@
+-- name: rank_words
+-- Chunks by the words of a question and by their nearness to its vector: candidates of both kinds, each with both scores.
+-- Answers of each chunk: its similarity; its words' score; how much of what was asked for exactly it has; and, the same
+-- in all rows, what the words of the question would be worth together.
+--
+-- Words are alternatives, each worth its BM25 (k1 1.2, b 0.75, as published); how often a word stands in a chunk is told
+-- by ts_rank, which is the sum of 1/j^2 up to that number by 1.644934, to within 5%. A word's rarity is that of its
+-- stems in all languages together, and in a language whose stop word it is it counts as being in every document: "the"
+-- is not rare because German documents seldom quote it.
+--
+-- Only chunks with the rarest words are ranked, as many words as make up to 3,000 chunks together; while they make less
+-- than the limit, more are taken. Words are counted without the filter: where it then leaves too few, the caller asks
+-- again with all words.
+--
+-- Asked for exactly are phrases, looked for in up to 5,000 chunks that have all their words, and names, which are worth
+-- twice as much as the name of the chunk's document.
+with near as materialized (
+    {{near}}
+), corpus as materialized (
+    select coalesce((select chunks from corpus), (select count(*) from chunks)) as size,
+           coalesce((select tokens from corpus), (select avg(tokens) from (select tokens from chunks limit 1000) s)) as tokens
+), terms as materialized (
+    select * from question_words(:query)
+), matches as materialized (
+    select t.lexeme, c.id, c.document_id, bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, t.word), c.tokens, corpus.tokens)
+    from corpus cross join terms t join chunks c on c.lexemes @@ t.word
+    where t.share is null and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
+), counted as (
+    select t.*, coalesce(t.share * corpus.size, m.n, 0) as n, greatest(corpus.size, max(m.n) over ()) as size
+    from corpus cross join terms t
+    left join (select lexeme, count(*) as n from matches group by lexeme) m using (lexeme)
+), weights as materialized (
+    select lexeme, word, exact, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
+           n > 0 and (before < {{limit}} or before + n <= 3000 or :all_words) as chosen
+    from (select *, least(sum(n) over (partition by token) + stopped * size, size) as known,
+                 sum(n) over (order by n, lexeme) - n as before
+          from counted) w
+), named as materialized (
+    select d.id as document_id, 2 * w.idf as worth
+    from weights w
+    cross join lateral (
+        select id from documents d
+        where d.names @@ w.word and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+        limit 100) d
+    where w.exact
+), phrases as materialized (
+    select c.id, t.phrase
+    from unnest(:phrases::text[]) t (phrase)
+    cross join lateral (
+        select c.id, concat_ws(' ', c.title, c.heading, c.content) as body
+        from chunks c
+        where c.lexemes @@ phrase_query(t.phrase)
+          and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
+        limit 5000) c
+    where strpos(phrased(c.body), phrased(t.phrase)) > 0
+), first as (
+    select id
+    from (select c.id, c.bm25 * w.idf as worth
+          from matches c join weights w using (lexeme) where w.chosen and {{matches}}
+          union all
+          select c.id, bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, w.word), c.tokens, corpus.tokens) * w.idf
+          from corpus cross join weights w join chunks c on c.lexemes @@ w.word
+          where w.chosen and w.share is not null
+            and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}) c
+    group by id
+    order by sum(worth) desc, id
+    limit 5 * {{limit}}
+), candidates as (
+    select id from first
+    union
+    select c.id from named n join chunks c on c.document_id = n.document_id and c.ordinal < 3
+    where (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
+    union
+    select id from phrases
+    union
+    select chunk_id from near
+), scored as (
+    select c.id, s.score,
+           s.exact + coalesce((select sum(n.worth) from named n where n.document_id = c.document_id), 0)
+           + (select count(*) from phrases p where p.id = c.id) * 20 as exact
+    from corpus cross join candidates a
+    cross join lateral (select * from chunks c where c.id = a.id offset 0) c
+    cross join lateral (
+        select coalesce(sum(w.idf * f.worth), 0) as score, coalesce(sum(w.idf) filter (where w.exact and f.worth is not null), 0) as exact
+        from weights w
+        cross join lateral (
+            select bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, w.word), c.tokens, corpus.tokens) as worth offset 0) f
+        where w.n > 0) s
+), placed as (
+    select *, row_number() over (order by exact desc, score desc, id) as place
+    from scored
+)
+select p.id, coalesce(nullif(1 - (v.embedding <=> :vector::{type}), 'NaN'), 0) as similarity, p.score, p.exact,
+       (select coalesce(sum(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end), 0) from weights) as whole,
+       p.id in (select chunk_id from near) as near
+from placed p
+left join {vectors} v on v.chunk_id = p.id
+where (p.place <= {{limit}} and (p.score > 0 or p.exact > 0)) or p.id in (select chunk_id from near)
+order by p.place;
+
+-- name: nearest_ids
+-- The nearest chunks through the index, within rank_words. Only for those who may see every collection.
+select chunk_id
+from (select chunk_id, embedding <=> :vector::{type} as distance
+      from {vectors}
+      order by {nearest}
+      limit {{scan}}) n
+where :permitted::integer[] is null
+order by distance
+limit {{limit}};
+
+-- name: given_ids
+-- Chunks that the caller found already, within rank_words.
+select unnest(:near::bigint[]) as chunk_id;
+
+-- name: word_rarities
+-- Each word of a question, as its lexemes in all languages, with its idf = ln(1 + (N - n + 0.5) / (n + 0.5)). A pair of
+-- letters that stands nowhere is none: it goes from one word to the next.
+select lexemes, ln(1 + (size - n + 0.5) / (n + 0.5))
+from (select array_agg(t.lexeme) as lexemes, min(c.size) as size, sum(f.n) as found,
+             least(sum(f.n) + min(t.stopped) * min(c.size), min(c.size)) as n
+      from (select coalesce((select chunks from corpus), (select count(*) from chunks)) as size) c
+      cross join question_words(:query) t
+      cross join lateral (
+          select coalesce(
+              case when :permitted::integer[] is null then t.share * c.size end,
+              (select count(*) from chunks c
+               where c.lexemes @@ t.word
+                 and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])))) as n) f
+      group by t.token) w
+where found > 0 or spaced(lexemes[1]) <> ' ';
+
+-- name: read_lexemes
+-- What texts are found by, each in the language of its chunk, in the texts' order.
+select tsvector_to_array(lexemes_of(c.language, t.body))
+from unnest(:chunk_ids::bigint[], :texts::text[]) with ordinality as t (chunk_id, body, place)
+join chunks c on c.id = t.chunk_id
+where :permitted::integer[] is null or c.collection_id = any(:permitted::integer[])
+order by t.place;
+
+-- name: words_are_stale
+-- Whether the number of chunks is another than it was when words were counted, by more than a part of it.
+select coalesce(abs(l.chunks - c.chunks) > :stale * c.chunks, true)
+from (select sum(chunk_count) as chunks from ledger where document_id is not null) l left join corpus c on true;
+
+-- name: forget_common_words!
+-- Before they are counted anew.
+delete from common_words;
+
+-- name: count_common_words!
+-- The words that `analyze` found to be the most common in its sample.
+insert into common_words
+select m.lexeme, m.share
+from pg_stats s, unnest(s.most_common_elems::text::text[], s.most_common_elem_freqs::float8[]) with ordinality as m (lexeme, share, place)
+where s.schemaname = current_schema and s.tablename = 'chunks' and s.attname = 'lexemes' and m.lexeme is not null;
+
+-- name: forget_corpus!
+-- Before it is measured anew.
+delete from corpus;
+
+-- name: count_corpus!
+-- How many chunks there are, and how long they are in the mean, of a sample of about 10,000.
+insert into corpus (chunks, tokens)
+select n.chunks, greatest(1, coalesce((select avg(tokens) from chunks tablesample system (least(100, 1000000.0 / greatest(n.chunks, 1)))),
+                                      (select avg(tokens) from (select tokens from chunks limit 1000) s), 1))
+from (select count(*) as chunks from chunks) n;
+
+-- name: forget_languages!
+-- Before they are counted anew.
+delete from languages;
+
+-- name: count_languages!
+-- The part of all documents that each language has.
+insert into languages
+select language, count(*)::double precision / sum(count(*)) over () from documents group by language;

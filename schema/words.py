@@ -1,0 +1,123 @@
+"""The read side of search by words: ranking chunks by the words of a question, and the words that answers go by.
+
+What counts as a word, in which language, and how rare it is, is decided in the database (migrations/0007_words.sql):
+chunks and questions go through the same functions there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from schema.filter import OF_CHUNK, matches
+from schema.search import EF_SEARCH_MAXIMUM, array, parameter, ranked
+from schema.sql import fetch_one, statement
+from schema.storage import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from schema.connect import Connection
+    from schema.records import Generation
+    from schema.search import AsyncConnection, Permitted, Scope
+
+STALE = 0.05
+"""Part of all chunks that may come or go before their words are counted anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and the phrases of it that are meant word for word."""
+
+    text: str
+    phrases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate with both scores. `exact`: how much it has of what was asked for exactly. `whole`: what all words
+    of the question together would be worth, the same for all candidates. `near`: it is one of the nearest."""
+
+    chunk_id: int
+    similarity: float
+    words: float
+    exact: float
+    whole: float
+    near: bool
+
+
+async def rank_words(
+    connection: AsyncConnection,
+    generation: Generation,
+    question: Question,
+    vector: np.ndarray,
+    limit: int,
+    scope: Scope,
+    *,
+    near: Sequence[int] | None = (),
+    ef_search: int = EF_SEARCH_MAXIMUM,
+) -> list[Scored]:
+    """The best chunks by words, those with what was asked for exactly first, and with them those `near`, which need
+    not have any of the words. None: the nearest, through the index, which is one round trip for both. By words it is
+    never short while more match."""
+    looks = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
+    text, values = _composed(generation, limit, scope, "nearest_ids" if near is None else "given_ids", looks)
+    values |= {
+        "query": question.text,
+        "phrases": list(question.phrases),
+        "vector": parameter(generation, vector),
+        "near": list(near or ()),
+        "all_words": False,
+    }
+    rows = await ranked(connection, generation, text, values, looks)
+    if scope.condition is not None and sum(row[2] > 0 for row in rows) < limit:
+        rows = await ranked(connection, generation, text, {**values, "all_words": True}, looks)
+    return [Scored(*row) for row in rows]
+
+
+async def lexemes(
+    connection: AsyncConnection, texts: Sequence[tuple[int, str]], permitted: Permitted
+) -> list[frozenset[str]]:
+    """What each text is found by, as (chunk id, text): in the chunk's language."""
+    values = {"chunk_ids": [chunk for chunk, _ in texts], "texts": [text for _, text in texts]}
+    found = await connection.execute(statement("read_lexemes"), {**values, "permitted": array(permitted)})
+    return [frozenset(row[0]) for row in await found.fetchall()]
+
+
+async def rarities(
+    connection: AsyncConnection, question: str, permitted: Permitted
+) -> dict[frozenset[str], float]:
+    """Each word of a question, as its lexemes in the languages that there are, with its idf over all chunks that may
+    be seen."""
+    values = {"query": question, "permitted": array(permitted)}
+    found = await connection.execute(statement("word_rarities"), values)
+    return {frozenset(row[0]): float(row[1]) for row in await found.fetchall()}
+
+
+def are_stale(connection: Connection) -> bool:
+    """Whether many chunks came or went since their words were counted."""
+    return bool(fetch_one(connection, "words_are_stale", {"stale": STALE})[0])
+
+
+def count(connection: Connection) -> None:
+    """Count, from the sample that `analyze` took, how common the common words are. In the caller's transaction."""
+    for name in ("forget_common_words", "count_common_words", "forget_corpus", "count_corpus",
+                 "forget_languages", "count_languages"):  # fmt: skip
+        connection.execute(statement(name))
+
+
+def _composed(
+    generation: Generation, limit: int, scope: Scope, near: str, ef_search: int
+) -> tuple[bytes, dict[str, Any]]:
+    condition, values = matches(scope.condition, OF_CHUNK)
+    looked_at = scan(generation.space, limit, ef_search)
+    nearest = sql.SQL(statement(near, generation).as_string().rstrip("; \n")).format(
+        limit=sql.Literal(limit), scan=sql.Literal(looked_at)
+    )
+    text = sql.SQL(statement("rank_words", generation).as_string())
+    composed = text.format(limit=sql.Literal(limit), matches=condition, near=nearest)
+    return composed.as_bytes(), {**values, "permitted": array(scope.within)}

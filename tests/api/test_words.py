@@ -1,0 +1,220 @@
+"""Search by words: languages, scripts without spaces, names, phrases, and how rare a word is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from query_api.retrieve import Query
+from query_api.services import open_services
+from schema import words
+from schema.connect import connect
+from tests.flows.library import Library
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from config.settings import Settings
+    from query_api.retrieve import Mode
+
+ENGLISH = (
+    "To retry a failed task, set the number of retries on its decorator. The houses stand on the hill.\n"
+)
+GERMAN = (
+    "Um eine fehlgeschlagene Aufgabe zu wiederholen, setzen Sie die Anzahl der Versuche im Dekorator. "
+    "Die Häuser stehen auf dem Hügel. Der Ansprechpartner heißt 王小明.\n"
+)
+CHINESE = "要重试失败的任务 请在装饰器中设置重试次数。地址由环境变量PREFECT_API_URL设置。水\n"
+JAPANESE = "失敗したタスクを再試行するには、デコレータで再試行回数を設定します。\n"
+THAI = "หากต้องการลองงานที่ล้มเหลวอีกครั้ง ให้ตั้งค่าจำนวนครั้งที่ลองใหม่ในตัวตกแต่ง\n"
+PAGES = {
+    "en/retries.md": ENGLISH,
+    "de/wiederholung.md": GERMAN,
+    "zh/retry.md": CHINESE,
+    "ja/retry.md": JAPANESE,
+    "th/retry.md": THAI,
+    "en/settings.md": "Prefect has an API with a URL. The API of Prefect: its URL, api, url.\n",
+    "en/client.md": "Before the client connects it reads PREFECT_API_URL; other values are ignored, as ever.\n",
+    "en/errors.md": "When the disk is full the server answers ERR-1042 and stops. An err is human.\n",
+    "en/serve.md": "Call flow.serve to keep a process running that polls for due work, all day long.\n",
+    "en/dinner.md": "They serve dinner with the flow of conversation; to serve and to flow is an art.\n",
+    "en/access.md": "Who may connect is written in /etc/postgresql/pg_hba.conf on the server, one rule a line.\n",
+    "en/order.md": "The policy of the retry is decided later. A retry needs a policy, says the manual of policy.\n",
+    "en/policy.md": "A flow may name its retry policy, which is then used for all that it starts itself.\n",
+}
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory, new_settings: Any, new_database: Any) -> Any:
+    with new_database() as conninfo:
+        yield stored(tmp_path_factory.mktemp("pages"), new_settings(database_url=conninfo), conninfo, PAGES)
+
+
+def stored(root: Path, settings: Settings, conninfo: str, pages: dict[str, str]) -> Library:
+    library = Library(root, conninfo, settings)
+    for path, text in pages.items():
+        library.write(path, text)
+    assert library.sync().status == "complete"
+    return library
+
+
+def found(library: Library, text: str, mode: Mode = "lexical", **asked: Any) -> list[str]:
+    """Paths, the best first."""
+
+    async def search() -> Sequence[str]:
+        async with open_services(library.settings, library.conninfo) as services:
+            retrieved = await services.retriever.retrieve(Query(text, 50, mode, **asked), None)
+            return [one.hit.path for one in retrieved.found]
+
+    return list(dict.fromkeys(asyncio.run(search())))
+
+
+def test_each_document_is_stored_in_its_own_language(synced: Library) -> None:
+    rows = dict(synced.rows("select path, language::text from documents"))
+    languages = {
+        path: rows[path] for path in ("en/retries.md", "de/wiederholung.md", "zh/retry.md", "ja/retry.md")
+    }
+    assert list(languages.values()) == ["english", "german", "simple", "simple"]
+
+
+@pytest.mark.parametrize(
+    ("question", "path"),
+    [
+        ("how are tasks retried when failing", "en/retries.md"),
+        ("a house on hills", "en/retries.md"),
+        ("Haus auf Hügeln", "de/wiederholung.md"),
+        ("wiederholte Aufgaben", "de/wiederholung.md"),
+        ("wer ist 王小明", "de/wiederholung.md"),
+        ("任务失败了怎么重试", "zh/retry.md"),
+        ("タスクの再試行", "ja/retry.md"),
+        ("ลองใหม่", "th/retry.md"),
+        ("水", "zh/retry.md"),
+        ("装饰", "zh/retry.md"),
+    ],
+)
+def test_a_question_is_matched_in_the_language_of_each_document(
+    synced: Library, question: str, path: str
+) -> None:
+    assert found(synced, question)[:1] == [path]
+
+
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+@pytest.mark.parametrize(
+    ("question", "paths"),
+    [
+        ("PREFECT_API_URL", {"en/client.md", "zh/retry.md"}),
+        ("how do I set prefect_api_url?", {"en/client.md", "zh/retry.md"}),
+        ("what is ERR-1042", {"en/errors.md"}),
+        ("flow.serve", {"en/serve.md"}),
+        ("where is pg_hba.conf", {"en/access.md"}),
+        ("/etc/postgresql/pg_hba.conf", {"en/access.md"}),
+    ],
+)
+def test_a_name_ranks_chunks_that_have_it_whole_above_those_that_share_its_parts(
+    synced: Library, mode: Mode, question: str, paths: set[str]
+) -> None:
+    assert set(found(synced, question, mode)[: len(paths)]) == paths
+
+
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+@pytest.mark.parametrize("question", ["wiederholung.md", "open de/wiederholung.md, please"])
+def test_a_document_is_found_by_its_file_name_and_path(synced: Library, mode: Mode, question: str) -> None:
+    assert found(synced, question, mode)[0] == "de/wiederholung.md"
+
+
+def test_a_moved_document_is_found_by_its_new_name(tmp_path: Path, settings: Settings, conninfo: str) -> None:
+    library = stored(tmp_path, settings, conninfo, {"old_name.md": ENGLISH, "other.md": GERMAN})
+    (tmp_path / "old_name.md").rename(tmp_path / "new_name.md")
+    library.sync()
+    assert found(library, "new_name.md") == ["new_name.md"]
+
+
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+def test_chunks_with_a_quoted_phrase_come_first(synced: Library, mode: Mode) -> None:
+    assert found(synced, '"retry policy"', mode)[0] == "en/policy.md"
+    assert found(synced, 'what is the "Retry  Policy" for', mode)[0] == "en/policy.md"
+    assert found(synced, "「重试次数」", mode)[0] == "zh/retry.md"
+
+
+def test_a_phrase_that_nothing_has_is_like_its_words(synced: Library) -> None:
+    assert found(synced, '"policy retry manual decided"')[0] == "en/order.md"
+    assert found(synced, '"what is the"', "hybrid")
+
+
+def test_a_phrase_is_looked_for_within_the_collections_only(synced: Library) -> None:
+    assert found(synced, '"retry policy" pg_hba.conf access.md', collections=("library",))
+    with connect(synced.conninfo) as connection:
+        connection.execute("insert into collections (name) values ('empty') on conflict do nothing")
+    assert found(synced, '"retry policy" pg_hba.conf access.md', "hybrid", collections=("empty",)) == []
+
+
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.text(alphabet=st.characters() | st.sampled_from("'\"\\:*&|!()<->_./ 重试\x00"), max_size=120))
+def test_any_text_can_be_asked(synced: Library, text: str) -> None:
+    found(synced, text, "hybrid")
+
+
+def test_the_language_filter_takes_names_and_codes(synced: Library) -> None:
+    from query_api.filter import parse
+
+    for value in ("german", "de"):
+        assert found(synced, "Aufgabe", condition=parse({"language": value})) == ["de/wiederholung.md"]
+
+
+def test_another_fallback_language_reads_all_anew(
+    tmp_path: Path, settings: Settings, conninfo: str, new_settings: Any
+) -> None:
+    library = stored(tmp_path, settings, conninfo, {"a.md": "Häuser 12\n"})
+    library.settings = new_settings(database_url=conninfo, search={"language": "german"})
+    library.sync()
+    assert library.rows("select language::text, lexemes::text from chunks") == [("german", "'12':2 'haus':1")]
+
+
+def test_words_are_counted_by_the_sync_and_after_removals(
+    tmp_path: Path, settings: Settings, conninfo: str
+) -> None:
+    pages = {f"{n}.md": f"The zebra number {n} has stripes.\n" for n in range(40)}
+    library = stored(tmp_path, settings, conninfo, {**pages, "oak.md": "The oak is a tree.\n"})
+    assert library.rows("select chunks from corpus") == [(41,)]
+    assert dict(library.rows("select lexeme, round(share::numeric, 2) from common_words"))["zebra"] > 0.9
+    for n in range(2, 40):
+        (tmp_path / f"{n}.md").unlink()
+    library.sync(approve_deletes=38)
+    assert library.rows("select chunks from corpus") == [(3,)]
+
+
+def test_stale_counts_lose_nothing(tmp_path: Path, settings: Settings, conninfo: str) -> None:
+    library = stored(
+        tmp_path, settings, conninfo, {"a.md": ENGLISH, "b.md": GERMAN, "c.md": "Oak and task.\n"}
+    )
+    fresh = found(library, "retry task Aufgabe")
+    for statement in (
+        "delete from corpus",
+        "delete from common_words",
+        "delete from languages",
+        "insert into corpus values (1, 1)",
+        "insert into common_words values ('task', 1), ('aufgab', 0.000001), ('nowhere', 0.5)",
+    ):
+        with connect(conninfo) as connection:
+            connection.execute(statement)
+        assert set(found(library, "retry task Aufgabe nowhere")) == set(fresh)
+    with connect(conninfo) as connection:
+        words.count(connection)
+    assert found(library, "retry task Aufgabe") == fresh
+
+
+def test_a_stop_word_of_one_language_is_not_rare_in_the_documents_of_another(
+    tmp_path: Path, settings: Settings, conninfo: str
+) -> None:
+    quoting = GERMAN + "Er sagte: the the the.\n"
+    pages = {f"en/{n}.md": f"{ENGLISH} Number {n}.\n" for n in range(8)}
+    library = stored(tmp_path, settings, conninfo, {**pages, "de/a.md": quoting, "de/b.md": GERMAN})
+    assert "de/a.md" not in found(library, "the number of the retries")[:8]

@@ -1,0 +1,37 @@
+"""What of a question is meant word for word."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from query_api.phrases import LONGEST, MOST, question
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ('how does "retry policy" work', ("retry policy",)),
+        (
+            "“one two” and „drei vier“ and «cinq six» and 「七八」",
+            ("one two", "drei vier", "cinq six", "七八"),
+        ),
+        ('an "open quote', ()),
+        ("don't 'quote' this", ()),
+        ('"" " " "?!"', ()),
+        ('"twice" "twice"', ("twice",)),
+        ('"a\n  b"', ("a b",)),
+    ],
+)
+def test_quotation_marks_mean_a_phrase(text: str, phrases: tuple[str, ...]) -> None:
+    assert question(text).phrases == phrases
+
+
+@given(st.text(max_size=400))
+def test_any_text_is_a_question_that_can_be_stored(text: str) -> None:
+    asked = question(text)
+    asked.text.encode()
+    assert "\x00" not in asked.text
+    assert len(asked.phrases) <= MOST
+    assert all(0 < len(phrase) <= LONGEST for phrase in asked.phrases)
