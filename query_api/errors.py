@@ -18,7 +18,8 @@ from query_api.contracts import Problem
 from query_api.filter import WrongFilterError
 from query_api.guard import ForbiddenError, TooManyError, UnauthenticatedError
 from query_api.log import fault_of
-from query_api.retrieve import SwitchingError, UnknownCollectionError
+from query_api.query import UnknownCollectionError
+from query_api.retrieve import SwitchingError
 from query_api.stages import faulted
 from schema.connect import DatabaseError
 from schema.search import BusyError
@@ -42,12 +43,12 @@ SAFE = (
 PREFIX = "urn:pgfolio:problem:"
 
 
-class NotSupportedError(Exception):
-    """A field of the contract that this version does not act on yet."""
-
-
 class UnknownDocumentError(Exception):
     """No document has this id."""
+
+
+class UnknownTraceError(Exception):
+    """No trace has this id, or it is not for whoever asks."""
 
 
 class WrongCursorError(Exception):
@@ -67,9 +68,9 @@ class NotReadyError(Exception):
 
 OURS: dict[type[Exception], tuple[str, int, str]] = {
     UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
+    UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
-    NotSupportedError: ("not-supported-yet", 400, "Not supported yet"),
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
     WrongCursorError: ("wrong-cursor", 400, "Wrong cursor"),
     NotReadyError: ("not-ready", 503, "Not ready"),

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from query_api.retrieve import Query
+from query_api.query import Query
 from query_api.services import open_services
 from schema import words
 from schema.connect import connect
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.settings import Settings
-    from query_api.retrieve import Mode
+    from query_api.query import Mode
 
 ENGLISH = (
     "To retry a failed task, set the number of retries on its decorator. The houses stand on the hill.\n"
