@@ -7,6 +7,7 @@ chunks and questions go through the same functions there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -104,9 +105,21 @@ def count(connection: Connection) -> None:
 
 
 def _composed(generation: Generation, limit: int, scope: Scope, near: str) -> tuple[bytes, dict[str, Any]]:
+    collections = {"collections": None if scope.collections is None else list(scope.collections)}
+    if scope.condition is None:
+        return _everywhere(generation, limit, near), collections
     condition, values = matches(scope.condition, OF_CHUNK)
-    collections = None if scope.collections is None else list(scope.collections)
-    nearest = sql.SQL(statement(near, generation).as_string().rstrip("; \n")).format(limit=sql.Literal(limit))
+    return _text(generation, limit, near, condition), {**values, **collections}
+
+
+@cache
+def _everywhere(generation: Generation, limit: int, near: str) -> bytes:
+    return _text(generation, limit, near, matches(None, OF_CHUNK)[0])
+
+
+def _text(generation: Generation, limit: int, near: str, condition: sql.Composable) -> bytes:
+    """The limit as text: with a parameter in its place PostgreSQL would plan anew each time."""
+    inner = sql.SQL(statement(near, generation).as_string().rstrip("; \n"))
     text = sql.SQL(statement("rank_words", generation).as_string())
-    composed = text.format(limit=sql.Literal(limit), matches=condition, near=nearest)
-    return composed.as_bytes(), {**values, "collections": collections}
+    literal = sql.Literal(limit)
+    return text.format(limit=literal, matches=condition, near=inner.format(limit=literal)).as_bytes()
