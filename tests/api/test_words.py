@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.settings import Settings
+    from query_api.answer import Answer
     from query_api.retrieve import Mode
 
 ENGLISH = (
@@ -218,3 +219,31 @@ def test_a_stop_word_of_one_language_is_not_rare_in_the_documents_of_another(
     pages = {f"en/{n}.md": f"{ENGLISH} Number {n}.\n" for n in range(8)}
     library = stored(tmp_path, settings, conninfo, {**pages, "de/a.md": quoting, "de/b.md": GERMAN})
     assert "de/a.md" not in found(library, "the number of the retries")[:8]
+
+
+@pytest.mark.parametrize(
+    ("question", "path", "quoted"),
+    [
+        ("Wie wird eine fehlgeschlagene Aufgabe wiederholt?", "de/aufgaben.md", "Anzahl der Versuche"),
+        ("How is a failed task retried?", "en/tasks.md", "number of retries"),
+        ("如何重试失败的任务", "zh/tasks.md", "重试次数"),
+    ],
+)
+def test_answers_are_quoted_in_the_documents_own_language(
+    tmp_path: Path, settings: Settings, conninfo: str, question: str, path: str, quoted: str
+) -> None:
+    pages = {
+        "de/aufgaben.md": "Eine fehlgeschlagene Aufgabe wird wiederholt, wenn Sie die Anzahl der Versuche setzen. "
+        "Die Häuser stehen auf dem Hügel.\n",
+        "en/tasks.md": "A failed task is retried when you set the number of retries. The houses stand on a hill.\n",
+        "zh/tasks.md": "失败的任务可以重试。请在装饰器中设置重试次数。房子在山上。天气很好。\n",
+    }
+    library = stored(tmp_path, settings, conninfo, pages)
+
+    async def ask() -> Answer:
+        async with open_services(library.settings, conninfo) as services:
+            return await services.answerer.answer(await services.answerer.ask(Query(question), "answer"))
+
+    answer = asyncio.run(ask())
+    assert (answer.answered, answer.citations[0].path, quoted in answer.text) == (True, path, True)
+    assert all(citation.verified for citation in answer.citations)
