@@ -98,7 +98,7 @@ class Retriever:
             if active is None:
                 await reading(self.pool, partial(_collections, query=query))
                 return Retrieved()
-            vector = await active.vector(query.text)
+            vector = await active.vector(question(query.text).text)
             try:
                 return await reading(
                     self.pool, partial(self._find, active=active, vector=vector, query=query)

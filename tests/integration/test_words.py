@@ -7,12 +7,14 @@ from urllib.parse import urlencode
 
 import psycopg
 import pytest
-import yoyo
+import yoyo as untyped
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from schema.connect import connect, prepare
 from schema.migrate import FOLDER
+
+yoyo: Any = untyped
 
 
 def lexemes(conninfo: str, text: str, language: str = "english") -> set[str]:
@@ -90,7 +92,7 @@ def test_a_database_of_before_gets_its_lexemes(postgres: str) -> None:
 
 def _migrated_before(conninfo: str, first: str) -> None:
     parameters = {key: value for key, value in conninfo_to_dict(conninfo).items() if value is not None}
-    backend: Any = yoyo.get_backend("postgresql+psycopg:///?" + urlencode(parameters))
+    backend = yoyo.get_backend("postgresql+psycopg:///?" + urlencode(parameters))
     try:
         every = yoyo.read_migrations(str(FOLDER))
         backend.apply_migrations(every.filter(lambda migration: migration.id < first))
