@@ -255,14 +255,14 @@ MUTANTS: Final = (
         "a question is embedded in the snapshot that it is answered from",
         "transaction",
         "query_api/retrieve.py",
-        "            vector = await active.vector(query.text)\n"
+        "            vector = await active.vector(question(query.text).text)\n"
         "            try:\n"
         "                return await reading(\n"
         "                    self.pool, partial(self._find, active=active, vector=vector, query=query)\n"
         "                )\n",
         "            async def both(connection: AsyncConnection) -> Retrieved:\n"
         '                await connection.execute("select 1")\n'
-        "                vector = await active.vector(query.text)\n"
+        "                vector = await active.vector(question(query.text).text)\n"
         "                return await self._find(connection, active=active, vector=vector, query=query)\n\n"
         "            try:\n"
         "                return await reading(self.pool, both)\n",
