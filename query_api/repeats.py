@@ -22,11 +22,14 @@ APART: Final = 0.05
 _PART = re.compile(r"[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
-def repeats(hits: Sequence[Hit]) -> dict[int, int]:
-    """The chunks that repeat a better one, by their ids, with the id of that one. The best come first."""
+def repeats(hits: Sequence[Hit], enough: int) -> dict[int, int]:
+    """The chunks that repeat a better one, by their ids, with the id of that one. The best come first; after `enough`
+    that repeat nothing the others do not matter."""
     found: dict[int, int] = {}
     kept: list[tuple[Hit, frozenset[int]]] = []
     for hit in hits:
+        if len(kept) == enough:
+            break
         said = runs(hit.content)
         first = next((other.chunk_id for other, theirs in kept if _alike(hit, said, other, theirs)), None)
         if first is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from query_api import stages
 from query_api.neighbors import widened
+from query_api.phrases import question
 from query_api.query import Retrieved
 from query_api.ranking import Search, collections
 from query_api.repeats import repeats
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from schema.search import Permitted, Pool
 
 ATTEMPTS = 5
+SPARE = 10
+"""Candidates that are read beyond twice the limit."""
 
 
 class SwitchingError(Exception):
@@ -67,7 +70,7 @@ class Retriever:
                 await reading(self.pool, partial(collections, query=query, permitted=permitted))
                 return Retrieved(trace)
             with stages.stage("embed"):
-                vector = await active.vector(query.text)
+                vector = await active.vector(question(query.text).text)
             trace.generation = generation = active.generation
             search = Search(self.settings, generation, vector, query, permitted, self._depth(query), trace)
             try:
@@ -81,9 +84,9 @@ class Retriever:
 
     def _depth(self, query: Query) -> int:
         """Candidates that are read: some may repeat others, or be joined with them."""
-        depth = query.limit if query.mode == "vector" else 2 * query.limit
+        depth = query.limit if query.mode == "vector" else 2 * query.limit + SPARE
         if query.neighbors:
-            depth = 3 * query.limit
+            depth = 3 * query.limit + SPARE
         if query.rerank and self._reranking is not None:
             depth = max(depth, self._reranking.candidates)
         return depth
@@ -94,7 +97,7 @@ class Retriever:
         if query.rerank:
             found = await self._reranked(query, found, trace)
         if query.mode != "vector":  # whose results are the nearest, whatever they say
-            found = _folded(found, trace)
+            found = _folded(found, query.limit, trace)
         if query.neighbors:
             found = await self._widened(search, found)
             complete = complete and not ranking.more
@@ -129,10 +132,10 @@ class Retriever:
         return [replace(by_id[hit.chunk_id], hit=hit) for hit in made.hits]
 
 
-def _folded(found: list[Found], trace: Trace) -> list[Found]:
+def _folded(found: list[Found], limit: int, trace: Trace) -> list[Found]:
     """What repeats a better result comes after all that does not: it never takes another one's place, and is still
     there where nothing else is."""
-    again = repeats([one.hit for one in found])
+    again = repeats([one.hit for one in found], limit)
     if not again:
         return found
     trace.dropped |= {chunk: f"says again what chunk {first} says" for chunk, first in again.items()}

@@ -47,7 +47,8 @@ async def nearest_within(
             found = await stored.rank_within(connection, generation, vector, wanted, ef_search, scope)
             how = f"through the index, scanned on until enough matched ({how.rpartition(', ')[2]})"
     if len(found) < wanted:
-        return await stored.rank_exact(connection, generation, vector, wanted, scope), f"{EXACT}: {how} only"
+        exact = await stored.rank_exact(connection, generation, vector, wanted, scope)
+        return exact, f"{EXACT}: {how} only"
     return found[:wanted], how
 
 
