@@ -7,6 +7,7 @@ import socket
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,29 @@ def test_a_body_that_trickles_in_is_given_up(library: str, new_settings: Callabl
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
             connection.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
             assert b" 503 " in connection.recv(1000)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /health/live HTTP/1.1\r\n", b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGE"]
+)
+def test_a_head_that_trickles_in_is_given_up(api: httpx.Client, sent: bytes) -> None:
+    """The second request of a connection as the first."""
+    with socket.create_connection(("127.0.0.1", api.base_url.port or 0), timeout=20) as connection:
+        began = time.monotonic()
+        connection.sendall(sent)
+        while True:
+            time.sleep(0.5)
+            with suppress(OSError):
+                connection.sendall(b"X" if sent else b"")
+            connection.settimeout(0.1)
+            try:
+                if not connection.recv(10_000):
+                    break
+            except TimeoutError:
+                assert time.monotonic() < began + 10
+            except ConnectionError:
+                break
+    assert api.get("/health/live").status_code == 200
 
 
 def test_a_body_larger_than_the_setting_is_refused(
