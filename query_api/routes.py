@@ -65,7 +65,7 @@ class Streaming(Operation):
 
     def to_schema(self) -> dict[str, Any]:
         shown = super().to_schema()
-        shown["responses"]["200"]["content"][STREAM] = {"schema": {"type": "string"}}
+        shown["responses"]["200"]["content"][STREAM] = {"schema": {}}
         return shown
 
 

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from query_api.limit import Limit
+from schema.records import Space
 from schema.search import active_generation, nearest, open_pool, reading
 from tests.api.library import make_key, running_api, stock
 from tests.api.test_errors import check
@@ -200,6 +201,22 @@ def test_a_chat_server_that_stalls_ends_with_a_problem_and_the_server_goes_on(
         for each in asking:
             check(each.result(), 503, "took-too-long")
     assert sorted(live)[5] < 0.05
+
+
+def test_the_same_question_asked_by_many_at_once_is_embedded_once(
+    conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
+) -> None:
+    settings = new_settings(
+        database_url=conninfo, openai_api_key=KEY, openai_base_url=openai_server.url,
+        embedding={"provider": "openai", "model": "tiny-embedding"},
+    )  # fmt: skip
+    stock(conninfo, settings, space=Space("openai", "tiny-embedding", 64))
+    openai_server.mood = Mood(delay=0.3, only="embeddings")
+    with running_api(settings, conninfo) as client, ThreadPoolExecutor(16) as threads:
+        body = {"query": "what many ask"}
+        asking = [threads.submit(client.post, "/search", json=body) for _ in range(16)]
+        assert {each.result().status_code for each in asking} == {200}
+    assert openai_server.embedded().count("what many ask") == 1
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
 
-EXAMPLES = 15
-"""Of each route and phase; with the other phases some 20 s."""
+EXAMPLES = 50
+"""Of each route; with what the document itself gives some 25 s, the same on every machine."""
 
 OPAQUE = "positive_data_acceptance"
 """No schema can say which texts are a cursor or a filter: such a 400 is right."""
@@ -33,7 +33,7 @@ def test_every_answer_to_anything_is_as_the_document_says(settings: Settings, co
             sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run",
             f"{client.base_url}/schema/openapi.json", "-H", f"Authorization: Bearer {key}", "--checks", "all",
             "--exclude-checks", OPAQUE, "--seed", "1", "--generation-deterministic",
-            "--max-examples", str(EXAMPLES), "--max-time", "45", "--no-color",
+            "--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing", "--no-color",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
