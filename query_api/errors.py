@@ -21,6 +21,7 @@ from query_api.log import fault_of
 from query_api.query import UnknownCollectionError
 from query_api.retrieve import SwitchingError
 from query_api.stages import faulted
+from query_api.strict import WrongTypeError
 from schema.connect import DatabaseError
 from schema.search import BusyError
 
@@ -71,6 +72,7 @@ OURS: dict[type[Exception], tuple[str, int, str]] = {
     UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
+    WrongTypeError: ("invalid-request", 400, "Invalid request"),
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
     WrongCursorError: ("wrong-cursor", 400, "Wrong cursor"),
     NotReadyError: ("not-ready", 503, "Not ready"),
