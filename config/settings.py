@@ -114,7 +114,7 @@ class Search(Section):
 
 class Rerank(Section):
     url: str
-    api: Literal["jina", "tei"]
+    api: Literal["jina", "tei", "local"]
     model: str
     key: SecretStr | None = None
     timeout: Seconds

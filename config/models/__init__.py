@@ -85,8 +85,14 @@ def chat_model(settings: Settings) -> ChatModel | None:
 
 
 def reranker(settings: Settings) -> Reranker | None:
-    """The reranker, or None where none is set."""
+    """The reranker, or None where none is set. Raises ConfigError."""
     wanted = settings.rerank
+    if wanted.api == "local":
+        from config.models.rerank_local import LocalReranker  # noqa: PLC0415
+
+        if not wanted.model:
+            raise ConfigError("PGFOLIO_RERANK__MODEL: name a cross-encoder, as a folder or by its name")
+        return LocalReranker(wanted.model)
     if not wanted.url:
         return None
     from config.models.rerank import HttpReranker  # noqa: PLC0415

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from config.models import reranker as reranker_of
+from config.settings import ConfigError
 from query_api.neighbors import widened
 from query_api.repeats import repeats
 from schema.search import Hit
@@ -16,6 +19,7 @@ from tests.fakes.rerank_server import FakeReranker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import httpx
 
@@ -170,3 +174,43 @@ def test_passages_that_overlap_are_one_and_another_takes_the_place() -> None:
 def test_a_chunk_that_is_gone_by_then_stays_as_it_was_found() -> None:
     only = hit(1, "text")
     assert widened([only, replace(only, chunk_id=2, document_id=2)], {}, limit=5).hits[0] == only
+
+
+def test_a_local_reranker_that_is_not_installed_is_a_setting_to_correct(
+    new_settings: Callable[..., Settings],
+) -> None:
+    with pytest.raises(ConfigError, match="PGFOLIO_RERANK__MODEL"):
+        reranker_of(new_settings(rerank={"api": "local"}))
+    if importlib.util.find_spec("sentence_transformers") is None:
+        with pytest.raises(ConfigError, match=r"pip install 'pgfolio\[rerank\]'"):
+            reranker_of(new_settings(rerank={"api": "local", "model": "any"}))
+
+
+def test_a_cross_encoder_in_the_process_ranks_too(
+    library: str, new_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """Of chance weights: nothing is fetched. With the extra `rerank` alone, which is a gigabyte."""
+    pytest.importorskip("sentence_transformers")
+    folder = tiny_cross_encoder(tmp_path)
+    wanted = new_settings(database_url=library, rerank={"api": "local", "model": str(folder), "timeout": 30})
+    with running_api(wanted, library) as client:
+        found = search(client, rerank=True, limit=4)
+    scores = [result["score"] for result in found["results"]]
+    assert (found["notes"], scores) == ([], sorted(scores, reverse=True))
+    assert len(set(scores)) > 1
+
+
+def tiny_cross_encoder(folder: Path) -> Path:
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    torch.manual_seed(1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertForSequenceClassification(BertConfig(vocab_size=len(words), num_labels=1, **shape)).save_pretrained(
+        folder
+    )
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder

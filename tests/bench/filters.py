@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from schema.connect import Connection
     from schema.records import Generation, Source
-    from schema.search import AsyncConnection, Pool
+    from schema.search import AsyncConnection, Candidate, Pool
 
 SEED = 7
 DIMENSIONS = 256
@@ -246,14 +246,16 @@ class _Bench:
         matching: list[float] = []
         for question in questions:
             scope = Scope(None, None, parse(_filters(question)[name]))
-            search = partial(
-                nearest_within, generation=self.generation, vector=question.vector, limit=LIMIT, wanted=LIMIT,
-                ef_search=self.ef_search, scope=scope,
-            )  # fmt: skip
-            taken.append(await self._compared(search, question, scope))
+            taken.append(await self._compared(partial(self._within, question, scope), question, scope))
             if len(matching) < 3:
                 matching.append(len((await self._exact(question, scope, self.chunks))[0]) / self.chunks)
         return _summary(name, mean(matching), taken, plain)
+
+    async def _within(self, question: Question, scope: Scope, connection: AsyncConnection) -> list[Candidate]:
+        found, _how = await nearest_within(
+            connection, self.generation, question.vector, LIMIT, LIMIT, self.ef_search, scope
+        )
+        return found
 
     async def _compared(
         self, search: Callable[[AsyncConnection], Awaitable[Any]], question: Question, scope: Scope
