@@ -116,7 +116,7 @@ class Api(Section):
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
     workers: Count
-    pool_size: Count
+    pool_size: Size
     max_waiting: Count
     timeout: Seconds
     statement_timeout: Seconds

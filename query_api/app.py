@@ -21,6 +21,7 @@ from query_api.log import RequestLog
 from query_api.observe import Observed
 from query_api.routes import ROUTES
 from query_api.services import open_services
+from query_api.strict import strictly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,6 +58,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
         lifespan=[lifespan],
         guards=[Guard(settings.api)],
         cors_config=_cors(settings.api),
+        before_request=strictly,
         before_send=[add_headers],
         exception_handlers={Exception: answer_problem},
         logging_config=None,  # whose program this is decides on logging

@@ -16,7 +16,8 @@ Limit = Annotated[int, Meta(ge=1, le=100)]
 Mode = Literal["hybrid", "vector", "lexical"]
 Similarity = Annotated[float, Meta(ge=-1, le=1)]
 Names = Annotated[
-    list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(min_length=1, max_length=100)
+    list[Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]],
+    Meta(min_length=1, max_length=100),
 ]
 
 

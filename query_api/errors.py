@@ -20,6 +20,7 @@ from query_api.guard import ForbiddenError, TooManyError, UnauthenticatedError
 from query_api.log import fault_of
 from query_api.retrieve import SwitchingError, UnknownCollectionError
 from query_api.stages import faulted
+from query_api.strict import WrongTypeError
 from schema.connect import DatabaseError
 from schema.search import BusyError
 
@@ -70,6 +71,7 @@ OURS: dict[type[Exception], tuple[str, int, str]] = {
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
     NotSupportedError: ("not-supported-yet", 400, "Not supported yet"),
+    WrongTypeError: ("invalid-request", 400, "Invalid request"),
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
     WrongCursorError: ("wrong-cursor", 400, "Wrong cursor"),
     NotReadyError: ("not-ready", 503, "Not ready"),

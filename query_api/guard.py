@@ -78,7 +78,7 @@ class Guard:
         if needs == "nothing":
             return
         keys: KeyRing = connection.app.state.key_ring
-        closed = self._exposed or keys.exist
+        closed = keys.exist or self._exposed
         self._check_host(connection.headers.get("host", ""), closed=closed)
         if not closed:
             self._check_origin(connection)

@@ -14,7 +14,7 @@ import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example
+from litestar.openapi.spec import Example, Operation
 from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 
@@ -58,6 +58,20 @@ ANSWER = ResponseSpec(
     "is asked for",
 )
 STREAM = "text/event-stream"
+
+
+class Streaming(Operation):
+    """Its answer may come as a stream."""
+
+    def to_schema(self) -> dict[str, Any]:
+        shown = super().to_schema()
+        shown["responses"]["200"]["content"][STREAM] = {"schema": {}}
+        return shown
+
+
+Stored = Annotated[str | None, QueryParameter(pattern=r"^[^\x00]*$")]
+"""PostgreSQL's texts have no NUL."""
+
 HINT = "sync a folder first: `pgfolio sync FOLDER`"
 
 
@@ -89,6 +103,7 @@ async def search(
     opt=READ,
     status_code=200,
     responses={**ASKING, 200: ANSWER},
+    operation_class=Streaming,
     summary="Answer a question with citations",
 )
 async def ask(
@@ -109,10 +124,10 @@ async def ask(
 async def documents(
     request: Anyone,
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
-    cursor: FromQuery[str | None] = None,
-    collection: FromQuery[str | None] = None,
-    source: FromQuery[str | None] = None,
-    path: FromQuery[str | None] = None,
+    cursor: Stored = None,
+    collection: Stored = None,
+    source: Stored = None,
+    path: Stored = None,
     filter: FromQuery[str | None] = None,  # noqa: A002 -- the parameter's name
 ) -> c.DocumentPage:
     read = partial(
@@ -179,7 +194,7 @@ async def status(request: Anyone) -> c.Status:
     return c.Status(**found, trace_id=trace_id(request.scope))
 
 
-@get("/health/live", opt=PUBLIC, security=[], summary="The process is up")
+@get("/health/live", opt=PUBLIC, security=[{}], summary="The process is up")
 async def live(request: Anyone) -> c.Health:
     return c.Health("ok", None, trace_id(request.scope))
 
@@ -187,7 +202,7 @@ async def live(request: Anyone) -> c.Health:
 @get(
     "/health/ready",
     opt=PUBLIC,
-    security=[],
+    security=[{}],
     responses={500: PROBLEM, 502: PROBLEM, 503: PROBLEM},
     summary="Database, space and model are usable",
 )

@@ -13,6 +13,7 @@ import uvicorn
 
 from config.settings import environment, load_settings
 from query_api.app import create_app
+from query_api.patience import PatientProtocol
 from query_api.services import open_services
 from schema.connect import connect, database
 from schema.keys import require_key
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 OPTIONS: Final[dict[str, Any]] = {
+    "http": PatientProtocol,
     "lifespan": "on",
     "log_level": "warning",
     "access_log": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Serv
     api = settings.api
     async with open_pool(
         conninfo,
-        api.pool_size,
+        api.pool_size or max(2 * (os.cpu_count() or 1), 4),
         settings.index.ef_search,
         waiting=api.max_waiting,
         longest=api.statement_timeout,

@@ -49,6 +49,9 @@ def check(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
         ({"query": "x", "min_similarity": 1.5}, "min_similarity"),
         ({"query": "x", "exact": "yes"}, "exact"),
         ({"query": "x", "limits": 5}, "limits"),
+        ({"query": "x", "explain": 0}, "explain"),
+        ({"query": "x", "exact": "true"}, "exact"),
+        ({"query": "x", "limit": "5"}, "limit"),
         ([], "object"),
     ],
 )
@@ -62,6 +65,7 @@ def test_a_wrong_search_is_told_what_is_wrong(api: httpx.Client, body: Any, name
     [
         b"",
         b"{",
+        b"[",
         b"query=x",
         b'{"query": "\xff"}',
         b'{"query": "\\ud800"}',

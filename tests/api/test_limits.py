@@ -7,6 +7,7 @@ import socket
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 
 from query_api.limit import Limit
+from schema.records import Space
 from schema.search import active_generation, nearest, open_pool, reading
 from tests.api.library import make_key, running_api, stock
 from tests.api.test_errors import check
@@ -151,6 +153,29 @@ def test_a_body_that_trickles_in_is_given_up(library: str, new_settings: Callabl
             assert b" 503 " in connection.recv(1000)
 
 
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /health/live HTTP/1.1\r\n", b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGE"]
+)
+def test_a_head_that_trickles_in_is_given_up(api: httpx.Client, sent: bytes) -> None:
+    """The second request of a connection as the first."""
+    with socket.create_connection(("127.0.0.1", api.base_url.port or 0), timeout=20) as connection:
+        began = time.monotonic()
+        connection.sendall(sent)
+        while True:
+            time.sleep(0.5)
+            with suppress(OSError):
+                connection.sendall(b"X" if sent else b"")
+            connection.settimeout(0.1)
+            try:
+                if not connection.recv(10_000):
+                    break
+            except TimeoutError:
+                assert time.monotonic() < began + 10
+            except ConnectionError:
+                break
+    assert api.get("/health/live").status_code == 200
+
+
 def test_a_body_larger_than_the_setting_is_refused(
     library: str, new_settings: Callable[..., Settings]
 ) -> None:
@@ -176,6 +201,22 @@ def test_a_chat_server_that_stalls_ends_with_a_problem_and_the_server_goes_on(
         for each in asking:
             check(each.result(), 503, "took-too-long")
     assert sorted(live)[5] < 0.05
+
+
+def test_the_same_question_asked_by_many_at_once_is_embedded_once(
+    conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
+) -> None:
+    settings = new_settings(
+        database_url=conninfo, openai_api_key=KEY, openai_base_url=openai_server.url,
+        embedding={"provider": "openai", "model": "tiny-embedding"},
+    )  # fmt: skip
+    stock(conninfo, settings, space=Space("openai", "tiny-embedding", 64))
+    openai_server.mood = Mood(delay=0.3, only="embeddings")
+    with running_api(settings, conninfo) as client, ThreadPoolExecutor(16) as threads:
+        body = {"query": "what many ask"}
+        asking = [threads.submit(client.post, "/search", json=body) for _ in range(16)]
+        assert {each.result().status_code for each in asking} == {200}
+    assert openai_server.embedded().count("what many ask") == 1
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])

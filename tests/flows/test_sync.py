@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from psycopg import sql
@@ -48,6 +48,20 @@ def test_an_index_that_a_killed_sync_did_not_build_is_built_by_the_next_one(libr
         "select indisvalid from pg_index where indexrelid::regclass::text like 'vectors%hnsw'"
     )
     assert valid == [(True,)]
+
+
+def test_when_all_of_a_source_was_gone_through_is_kept(library: Library) -> None:
+    def at() -> Any:
+        return library.rows("select synced_at from sources")[0][0]
+
+    library.sync()
+    first = at()
+    library.sync()
+    assert at() > first
+    second = at()
+    library.write("broken.pdf", b"%PDF-1.7 no more")
+    assert library.sync().status == "partial"
+    assert at() == second
 
 
 def test_a_second_sync_writes_nothing(library: Library) -> None:

@@ -1,0 +1,51 @@
+"""How long a client may take to send a request's head: uvicorn waits for one for ever, and some hundred clients that
+send a byte now and then would hold all its connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+HEAD: Final = 5.0
+"""Seconds from the connection, or from a request's first byte, to the end of its head."""
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """uvicorn's, with that bound. What follows the head, body and answer, has `api.timeout`."""
+
+    _giving_up: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._begin()
+
+    def on_message_begin(self) -> None:
+        self._begin()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._end()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+        super().connection_lost(exc)
+
+    def _begin(self) -> None:
+        self._end()
+        self._giving_up = self.loop.call_later(HEAD, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:  # a head that came too early: the answer under way is not cut
+            self._begin()
+
+    def _end(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None

@@ -1,0 +1,254 @@
+"""`python -m tests.bench.concurrency`: the API under many clients at once, in a process of its own.
+
+A vector search is held against the sum of its three floors in the same run: the bare SQL through psycopg, the
+question's embedding, and an HTTP echo of the same size. Meanwhile /health/live is asked all the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import httpx
+import numpy as np
+
+from config.models.local import LocalModel
+from config.settings import load_settings
+from schema import vectors
+from schema.connect import connect, database
+from tests.bench import corpus, floors
+from tests.bench.place import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 10
+TURNS = 1000
+ECHO = """
+import sys, uvicorn
+from litestar import Litestar, Response, post
+BODY = open(sys.argv[1], "rb").read()
+@post("/search", status_code=200)
+async def echo(data: dict[str, object]) -> Response[bytes]:
+    return Response(BODY, media_type="application/json")
+uvicorn.run(Litestar([echo], logging_config=None), port=int(sys.argv[2]), log_level="warning", access_log=False)
+"""
+
+
+@click.command()
+@click.option("--files", type=click.IntRange(1), default=4000, show_default=True, help="Generated Markdown.")
+@click.option("--clients", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--requests", type=click.IntRange(10), default=2000, show_default=True)
+@click.option("--code", type=click.Path(exists=True, file_okay=False, path_type=Path), default=ROOT,
+              help="The checkout whose API is measured.  [default: this one]")  # fmt: skip
+def main(*, files: int, clients: int, requests: int, code: Path) -> None:
+    """Prints one JSON object."""
+    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
+        del os.environ[name]
+    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
+    room.chmod(0o755)
+    atexit.register(shutil.rmtree, room, ignore_errors=True)
+    corpus.write_markdown(room / "documents", files)
+    settings = load_settings(home=room / "home")
+    settings.home.mkdir()
+    with database(settings) as conninfo:
+        place = Place(settings, conninfo, room / "documents")
+        place.first_sync()
+        print(json.dumps(measured(place, room, clients, requests, code), indent=1))
+
+
+def measured(place: Place, room: Path, clients: int, requests: int, code: Path) -> dict[str, Any]:
+    numbers = itertools.count()
+
+    def question() -> str:
+        words = place.texts[next(numbers) * 37 % len(place.texts)].split()
+        middle = len(words) // 2
+        return f"{' '.join(words[middle : middle + 9])[:200]} {next(numbers)}"
+
+    found: dict[str, Any] = {"chunks": len(place.texts)}
+    with serving(code, place.conninfo) as url:
+        body = {"query": question(), "mode": "vector", "limit": LIMIT}
+        answer = httpx.post(f"{url}/search", json=body).raise_for_status().content
+        (room / "answer.json").write_bytes(answer)
+        with echoing(room / "answer.json") as echo_url:
+            found |= one_client(place, url, echo_url, question)
+        for mode in ("vector", "hybrid"):
+            found[f"{mode}, {clients} clients"] = asyncio.run(many(url, mode, clients, requests, question))
+        found["burst of 200"] = asyncio.run(burst(url, question))
+    return found
+
+
+def one_client(place: Place, url: str, echo_url: str, question: Callable[[], str]) -> dict[str, float]:
+    """Medians in milliseconds; all take turns, so that each has the machine as the others have it."""
+    model = LocalModel()
+    taken: dict[str, list[float]] = {"sql and embedding": [], "embedding": [], "echo": [], "vector": []}
+    with (
+        connect(place.conninfo, autocommit=True) as connection,
+        httpx.Client(base_url=url) as client,
+        httpx.Client(base_url=echo_url) as echo,
+    ):
+        generation = vectors.active_generation(connection)
+        assert generation is not None
+        bare = floors.bare_search(connection, generation, place.settings.index.ef_search, LIMIT)
+
+        def over(client: httpx.Client, text: str) -> bytes:
+            body = {"query": text, "mode": "vector", "limit": LIMIT}
+            return client.post("/search", json=body).raise_for_status().content
+
+        works: dict[str, Callable[[str], object]] = {
+            "sql and embedding": bare,
+            "embedding": lambda text: model.embed([text]),
+            "echo": lambda text: over(echo, text),
+            "vector": lambda text: over(client, text),
+        }
+        for _ in range(TURNS):
+            for name, work in works.items():
+                text = question()
+                began = time.perf_counter()
+                work(text)
+                taken[name].append((time.perf_counter() - began) * 1000)
+    p50 = {name: float(np.median(values)) for name, values in taken.items()}
+    sql = p50["sql and embedding"] - p50["embedding"]
+    floor = p50["sql and embedding"] + p50["echo"]
+    return {
+        "sql_ms": round(sql, 3),
+        "embedding_ms": round(p50["embedding"], 3),
+        "echo_ms": round(p50["echo"], 3),
+        "vector_ms": round(p50["vector"], 3),
+        "ratio": round(p50["vector"] / floor, 3),
+    }
+
+
+async def many(
+    url: str, mode: str, clients: int, requests: int, question: Callable[[], str]
+) -> dict[str, Any]:
+    taken: list[float] = []
+    codes: Counter[int] = Counter()
+
+    async def one(client: httpx.AsyncClient) -> None:
+        for _ in range(requests // clients):
+            began = time.perf_counter()
+            answer = await client.post("/search", json={"query": question(), "mode": mode, "limit": LIMIT})
+            taken.append(time.perf_counter() - began)
+            codes[answer.status_code] += 1
+
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client, alive(url) as live:
+        began = time.perf_counter()
+        await asyncio.gather(*(one(client) for _ in range(clients)))
+        seconds = time.perf_counter() - began
+    return {
+        "per_second": round(len(taken) / seconds),
+        **quantiles(taken),
+        "codes": codes,
+        "live": await live(),
+    }
+
+
+async def burst(url: str, question: Callable[[], str]) -> dict[str, Any]:
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client, alive(url) as live:
+        began = time.perf_counter()
+        answers = await asyncio.gather(
+            *(client.post("/search", json={"query": question()}) for _ in range(200))
+        )
+        seconds = time.perf_counter() - began
+    codes = Counter(answer.status_code for answer in answers)
+    return {"seconds": round(seconds, 2), "codes": codes, "live": await live()}
+
+
+class alive:  # noqa: N801 -- reads as a context
+    """Asks /health/live from a process of its own: a client that shares its loop with hundreds of others would
+    measure itself."""
+
+    CODE = """
+import sys, time, json, httpx
+taken = []
+with httpx.Client(base_url=sys.argv[1]) as client:
+    client.get("/health/live")
+    print("ready", flush=True)
+    import select
+    while not select.select([sys.stdin], [], [], 0.005)[0]:
+        began = time.perf_counter()
+        assert client.get("/health/live").status_code == 200
+        taken.append(time.perf_counter() - began)
+print(json.dumps(taken))
+"""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def __aenter__(self) -> Callable[[], Any]:
+        self._process = subprocess.Popen(  # noqa: ASYNC220 -- at once
+            [sys.executable, "-c", self.CODE, self._url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+        return self._result
+
+    async def __aexit__(self, *_: object) -> None:
+        self._said = self._process.communicate("end\n", timeout=30)[0]
+
+    async def _result(self) -> dict[str, float]:
+        return quantiles(json.loads(self._said))
+
+
+def quantiles(taken: list[float]) -> dict[str, float]:
+    values = np.percentile(taken, [50, 95, 99, 100]) * 1000
+    return dict(
+        zip(("p50_ms", "p95_ms", "p99_ms", "max_ms"), (round(float(v), 2) for v in values), strict=True)
+    )
+
+
+@contextmanager
+def serving(code: Path, conninfo: str) -> Iterator[str]:
+    environment = {**os.environ, "PYTHONPATH": os.fspath(code), "PGFOLIO_DATABASE_URL": conninfo}
+    command = [sys.executable, "-m", "query_api", "serve", "--port", "0"]
+    with subprocess.Popen(command, env=environment, cwd=code, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            yield process.stderr.readline().split()[2].rstrip(",")
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+@contextmanager
+def echoing(answer: Path) -> Iterator[str]:
+    """An HTTP server that answers with the same bytes and does nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen([sys.executable, "-c", ECHO, os.fspath(answer), str(port)]) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline:
+                try:
+                    httpx.post(f"{url}/search", json={}).raise_for_status()
+                    break
+                except httpx.HTTPError:
+                    time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()
