@@ -11,12 +11,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flows import plan as planning
-from flows import steward, store, tally, tuning
+from flows import pushed, steward, store, tally, tuning
 from flows.crawl import Rules, SourceUnreachable, garbage_kept
 from flows.forecast import Forecaster, by_size
 from flows.forecast import seconds as forecast_seconds
 from flows.overlap import ahead, workers
 from flows.prepare import Recipe, Todo, prepared
+from flows.reading import reader
 from flows.reuse import Supply
 from flows.run import Options, Progress, Run, Step, at_once
 from flows.survey import Survey, settle, survey
@@ -26,7 +27,6 @@ from schema.records import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from config.settings import Settings
     from flows.embed import Embedder
@@ -103,18 +103,17 @@ class SyncRun(Run):
         """Gather and decide; changes nothing."""
         self.progress.stage(f"looking at {source.name}")
         with self.report.timed("crawl"), garbage_kept():
-            found = survey(
-                connection,
-                source,
-                self._rules(source),
-                self.recipe.name,
-                self._limits(),
-                full=self.options.full,
-            )
+            found = self._look(connection, source)
         removed = planning.documents(found.plan.removed)
         if removed > self.settings.sync.delete_max_documents:
             self._approved -= removed
         return found
+
+    def _look(self, connection: Connection, source: Source) -> Survey:
+        recipe, full = self.recipe.name, self.options.full
+        if source.kind == "pushed":
+            return pushed.survey(connection, source, recipe, full=full)
+        return survey(connection, source, self._rules(source), recipe, self._limits(), full=full)
 
     def apply(self, connection: Connection, source: Source, found: Survey) -> Survey:
         """Make it so: moves first, then what is new or changed, removals last."""
@@ -126,6 +125,8 @@ class SyncRun(Run):
             self._pass_through(connection, source, todos)
         self._remove(connection, source, found)
         with self.report.timed("store"):
+            if source.kind == "pushed":
+                return pushed.counted(connection, source, found)
             return settle(connection, source, found)
 
     def forecast(self, connection: Connection, source: Source, found: Survey) -> None:
@@ -144,7 +145,7 @@ class SyncRun(Run):
 
     @cached_property
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self.settings, self.recipe, self.tokenizer.count, self.report)
+        return Forecaster(self.settings, self.conninfo, self.recipe, self.tokenizer.count, self.report)
 
     def _estimate(self, connection: Connection, space: Space, tokens: int, *, sampled: bool) -> Estimate:
         took = forecast_seconds(connection, self.settings, space, tokens)
@@ -212,9 +213,14 @@ class SyncRun(Run):
         steward.loaded(self, connection, load)
         tally.postponed(self.report, source, postponed, self.options.max_cost)
 
-    def _prepared(self, source: Source, todos: Sequence[Todo]) -> AbstractContextManager[Iterator[Parcel]]:
+    @contextmanager
+    def _prepared(self, source: Source, todos: Sequence[Todo]) -> Iterator[Iterator[Parcel]]:
         timeout = self.settings.crawl.extract_timeout
-        return prepared(source.root, todos, self.recipe, self.tokenizer.count, self.report, timeout)
+        with (
+            reader(self.conninfo, source) as read,
+            prepared(read, todos, self.recipe, self.tokenizer.count, self.report, timeout) as parcels,
+        ):
+            yield parcels
 
     @contextmanager
     def _stopping(self, embedder: Embedder) -> Iterator[None]:

@@ -19,6 +19,7 @@ from query_api.guard import READ, Guard
 from query_api.keyring import open_keys
 from query_api.log import RequestLog
 from query_api.observe import Observed
+from query_api.pushes import push_routes
 from query_api.routes import ROUTES
 from query_api.services import open_services
 from query_api.strict import strictly
@@ -54,7 +55,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
 
     log = RequestLog(settings.api.log)
     app = Litestar(
-        ROUTES,
+        [*ROUTES, *push_routes(settings.api)],
         lifespan=[lifespan],
         guards=[Guard(settings.api)],
         cors_config=_cors(settings.api),

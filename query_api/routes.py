@@ -24,13 +24,13 @@ from query_api.answer import Answer
 from query_api.errors import (
     NotReadyError,
     NotSupportedError,
-    UnknownDocumentError,
     WrongCursorError,
     problem,
     trace_id,
 )
 from query_api.filter import parse, parse_json
 from query_api.guard import PUBLIC, READ, caller_of
+from query_api.pushes import shown_document
 from query_api.retrieve import Query
 from schema import catalog, gauges
 from schema.connect import connect
@@ -152,21 +152,9 @@ async def documents(
     summary="One document with its chunks",
 )
 async def document(request: Anyone, document_id: FromPath[int]) -> c.DocumentAnswer:
-    found = await reading(
-        services(request).retriever.pool,
-        partial(catalog.get_document, document_id=min(document_id, 2**63 - 1), permitted=permitted(request)),
-    )
-    if found is None:
-        raise UnknownDocumentError(
-            f"there is no document {document_id}: GET /documents lists those that there are"
-        )
-    stored, text, chunks = found
-    return c.DocumentAnswer(
-        **c.document_fields(stored),
-        text=text,
-        chunks=[c.chunk_item(chunk) for chunk in chunks],
-        trace_id=trace_id(request.scope),
-    )
+    """What was pushed and is no document yet, says whether it waits or why it failed."""
+    pool = services(request).retriever.pool
+    return await shown_document(pool, document_id, permitted(request), trace_id(request.scope))
 
 
 @get("/collections", opt=READ, responses=PROBLEMS, summary="Collections with their counts")

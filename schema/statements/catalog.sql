@@ -21,7 +21,7 @@ limit :limit;
 select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
        (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
        d.language::text, d.created_at, d.updated_at, d.synced_at,
-       d.text
+       coalesce(l.reason, ''), d.text
 from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
