@@ -17,7 +17,7 @@ Mode = Literal["hybrid", "vector", "lexical"]
 Similarity = Annotated[float, Meta(ge=-1, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 Names = Annotated[list[Name], Meta(min_length=1, max_length=100)]
-Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*\S[^\x00]*$")]
+Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
 
 
 class Retrieval(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):

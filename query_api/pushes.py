@@ -17,6 +17,7 @@ import msgspec
 from litestar import Request, delete, post
 from litestar.datastructures import State, UploadFile
 from litestar.exceptions import ClientException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Operation
 from litestar.params import FromPath, QueryParameter
@@ -180,6 +181,8 @@ def _of_text(wanted: c.PushRequest) -> Push:
 async def _read_form(request: Anyone) -> tuple[Push, str | None]:
     try:
         fields = await request.form()
+    except RequestEntityTooLarge:
+        raise
     except ClientException as error:
         raise WrongPushError("the form cannot be read: send multipart/form-data with a `file`") from error
     given: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from tests.api.library import make_key, running_api, stock
 from tests.api.test_errors import check
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import httpx
@@ -27,9 +28,10 @@ OPAQUE = "positive_data_acceptance"
 
 
 def test_every_answer_to_anything_is_as_the_document_says(
-    settings: Settings, conninfo: str, tmp_path: Path
+    new_settings: Callable[..., Settings], conninfo: str, tmp_path: Path
 ) -> None:
     """No 500, no other status, no other shape; and no route that says it needs a key does without."""
+    settings = new_settings(database_url=conninfo, api={"max_wait": 0.02})  # nobody makes documents
     stock(conninfo, settings)
     key = make_key(conninfo, "admin")
     with running_api(settings, conninfo) as client:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -309,7 +310,7 @@ def test_no_transaction_is_open_while_the_model_server_is_waited_for(
 
 @pytest.mark.parametrize(
     "name", ["../../outside.md", "/outside.md", "..\\..\\outside.md", "C:\\outside.md", "a\x00/../outside.md",
-             "..", ".", "~/outside.md", "%2e%2e/outside.md", "outside.md/" + "x" * 5000 + ".md", "\u202emd.edistuo"],
+             "..", ".", "~/outside.md", "%2e%2e/outside.md", "outside.md/" + "x" * 3000 + ".md", "\u202emd.edistuo"],
 )  # fmt: skip
 def test_a_name_that_a_client_gives_is_a_label_and_never_a_path(
     settings: Settings, conninfo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -329,7 +330,7 @@ def test_a_name_that_a_client_gives_is_a_label_and_never_a_path(
         for answer in answers:
             assert answer.status_code == 202
             stored = client.get(answer.json()["url"]).json()
-            assert re.fullmatch(rf"{answer.json()['id']}(\.md)?", stored["path"])
+            assert re.fullmatch(rf"{answer.json()['id']}(\.[a-z]+)?", stored["path"])
             assert (stored["state"], stored["text"]) == ("ok", "Of the client.")
             assert not set(stored["title"]) & set("\x00\u202e\n")
     assert files_of(tmp_path) == before
