@@ -51,6 +51,9 @@ class NotSupportedError(Exception):
 class UnknownDocumentError(Exception):
     """No document has this id."""
 
+    def __init__(self, document_id: int) -> None:
+        super().__init__(f"there is no document {document_id}: GET /documents lists those that there are")
+
 
 class FromFolderError(Exception):
     """A document that is not ours to delete."""

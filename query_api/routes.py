@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import re
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +12,7 @@ from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, Operation
-from litestar.params import Body, FromPath, FromQuery, QueryParameter
+from litestar.params import Body
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 
 from query_api import contracts as c
@@ -24,13 +21,11 @@ from query_api.answer import Answer
 from query_api.errors import (
     NotReadyError,
     NotSupportedError,
-    WrongCursorError,
     problem,
     trace_id,
 )
-from query_api.filter import parse, parse_json
+from query_api.filter import parse
 from query_api.guard import PUBLIC, READ, caller_of
-from query_api.pushes import shown_document
 from query_api.retrieve import Query
 from schema import catalog, gauges
 from schema.connect import connect
@@ -68,9 +63,6 @@ class Streaming(Operation):
         shown["responses"]["200"]["content"][STREAM] = {"schema": {}}
         return shown
 
-
-Stored = Annotated[str | None, QueryParameter(pattern=r"^[^\x00]*$")]
-"""PostgreSQL's texts have no NUL."""
 
 HINT = "sync a folder first: `pgfolio sync FOLDER`"
 
@@ -118,43 +110,6 @@ async def ask(
     if data.stream or STREAM in request.headers.get("accept", ""):
         return ServerSentEvent(_events(services(request), asked, began, request.scope))
     return Response(_answer(await answerer.answer(asked), began, request.scope))
-
-
-@get("/documents", opt=READ, responses=PROBLEMS, summary="List documents")
-async def documents(
-    request: Anyone,
-    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
-    cursor: Stored = None,
-    collection: Stored = None,
-    source: Stored = None,
-    path: Stored = None,
-    filter: FromQuery[str | None] = None,  # noqa: A002 -- the parameter's name
-) -> c.DocumentPage:
-    read = partial(
-        catalog.list_documents,
-        limit=limit + 1,
-        permitted=permitted(request),
-        after=0 if cursor is None else _after(cursor),
-        collection=collection,
-        source=source,
-        path=path,
-        condition=None if filter is None else parse_json(filter),
-    )
-    found = await reading(services(request).retriever.pool, read)
-    following = _cursor(found[limit - 1].id) if len(found) > limit else None
-    return c.DocumentPage([c.document_item(d) for d in found[:limit]], following, trace_id(request.scope))
-
-
-@get(
-    "/documents/{document_id:int}",
-    opt=READ,
-    responses={**PROBLEMS, 404: PROBLEM},
-    summary="One document with its chunks",
-)
-async def document(request: Anyone, document_id: FromPath[int]) -> c.DocumentAnswer:
-    """What was pushed and is no document yet, says whether it waits or why it failed."""
-    pool = services(request).retriever.pool
-    return await shown_document(pool, document_id, permitted(request), trace_id(request.scope))
 
 
 @get("/collections", opt=READ, responses=PROBLEMS, summary="Collections with their counts")
@@ -221,7 +176,7 @@ async def prometheus(request: Anyone) -> bytes:
     return metrics.rendered(stored)
 
 
-ROUTES = [search, ask, documents, document, collections, status, live, ready, prometheus]
+ROUTES = [search, ask, collections, status, live, ready, prometheus]
 
 
 def services(request: Anyone) -> Services:
@@ -289,18 +244,6 @@ async def _events(
 
 def _event(name: str, data: Any) -> ServerSentEventMessage:
     return ServerSentEventMessage(data=msgspec.json.encode(data).decode(), event=name)
-
-
-def _cursor(last: int) -> str:
-    return base64.urlsafe_b64encode(f"d{last}".encode()).decode().rstrip("=")
-
-
-def _after(cursor: str) -> int:
-    with suppress(ValueError):
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        if re.fullmatch(r"d[0-9]{1,18}", text):
-            return int(text[1:])
-    raise WrongCursorError("take the cursor from `next` of the page before, or leave it out")
 
 
 def _took(began: float) -> float:
