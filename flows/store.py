@@ -79,7 +79,8 @@ def _drop_deleted(connection: Connection, source: Source, ready: Ready) -> None:
     ids = pushes.hold(connection, source, [todo.entry.path for todo in _todos(parcel)])
     if len(ids) < parcel.files:
         ready.release = ()  # what they are of may not be stored
-    ready.parcel = replace(parcel, failed=[f for f in parcel.failed if f.todo.entry.path in ids])
+    failed = [item for item in parcel.failed if item.todo.entry.path in ids]
+    ready.parcel = replace(parcel, failed=failed, left=())  # what could not be read was deleted, too
     ready.failed = [f for f in ready.failed if f.todo.entry.path in ids]
     ready.storables = [
         replace(item, reserved=ids[item.document.path])

@@ -391,8 +391,9 @@ MUTANTS: Final = (
         "each statement of a document's change is committed by itself",
         "too early",
         "flows/store.py",
-        "    with connection.transaction():\n        if ready.storables:\n",
-        "    connection.commit()\n    connection.set_autocommit(True)\n    if True:\n        if ready.storables:\n",
+        '    with connection.transaction():\n        if source.kind == "pushed":\n',
+        "    connection.commit()\n    connection.set_autocommit(True)\n    if True:\n"
+        '        if source.kind == "pushed":\n',
         (ELSEWHERE + "a_change_that_cannot_be_stored_leaves_the_last_version_whole",),
     ),
     Mutant(

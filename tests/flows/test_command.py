@@ -270,10 +270,9 @@ def test_up_takes_new_files_on_its_schedule_as_prefect_runs(
             f"{address}/documents?wait=50", json={"title": "Tides", "content": "x"}, timeout=60
         )
         assert pushed.status_code == 201
-        assert {row["started_by"] for row in last_json(run("status", "--json"))["runs"]} >= {
-            "up",
-            "prefect sync all sources",
-        }
+        started_by = {row["started_by"] for row in last_json(run("status", "--json"))["runs"]}
+        assert started_by >= {"up", "prefect sync all sources"}
+        assert started_by <= {"up", "prefect sync all sources", "prefect sync pushed"}
 
 
 def test_up_goes_on_answering_without_a_schedule(environment: dict[str, str], folder: Path) -> None:
