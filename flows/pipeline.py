@@ -24,6 +24,7 @@ from flows.survey import Survey, settle, survey
 from schema import index, segments, sources, vectors, words
 from schema.connect import connect
 from schema.records import Problem
+from schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,23 +74,15 @@ class SyncRun(Run):
     def all(self, connection: Connection, chosen: Sequence[Source], step: Step) -> None:
         reached = 0
         for source in chosen:
-            with sources.owned(connection, source):
-                problems = len(self.report.problems)
-                try:
-                    found = step(f"crawl and plan {source.name}", self.survey, connection, source)
-                except SourceUnreachable as error:
-                    self.report.problem(Problem(source.name, "crawl", str(error)))
-                    continue
-                reached += 1
-                tally.surveyed(self.report, source, found)
-                if self.options.plan_only:
-                    self.forecast(connection, source, found)
-                else:
-                    found = step(f"apply {source.name}", self.apply, connection, source, found)
-                    if len(self.report.problems) == problems:
-                        sources.synced(connection, source)
-                self.report.chunks.total += found.chunks
-                connection.commit()
+            try:
+                with sources.owned(connection, source):
+                    reached += self._one(connection, source, step)
+            except SourceBusyError:
+                if source.kind == "folder" or len(chosen) == 1:
+                    raise
+                reached += (
+                    1  # pushes come at any time: the sync that has them does them, and this one its folders
+                )
         if not self.options.plan_only:
             vectors.expire(connection, self.settings.sync.keep_vectors_days)
             vectors.drop_expired(connection, self.settings.index.keep_generations_days)
@@ -98,6 +91,25 @@ class SyncRun(Run):
                 step("index", self.index, connection)
         if chosen and not reached:
             raise SourceUnreachable("; ".join(problem.reason for problem in self.report.problems))
+
+    def _one(self, connection: Connection, source: Source, step: Step) -> bool:
+        """One source from its survey to the end; whether it could be reached."""
+        problems = len(self.report.problems)
+        try:
+            found = step(f"crawl and plan {source.name}", self.survey, connection, source)
+        except SourceUnreachable as error:
+            self.report.problem(Problem(source.name, "crawl", str(error)))
+            return False
+        tally.surveyed(self.report, source, found)
+        if self.options.plan_only:
+            self.forecast(connection, source, found)
+        else:
+            found = step(f"apply {source.name}", self.apply, connection, source, found)
+            if len(self.report.problems) == problems:
+                sources.synced(connection, source)
+        self.report.chunks.total += found.chunks
+        connection.commit()
+        return True
 
     def survey(self, connection: Connection, source: Source) -> Survey:
         """Gather and decide; changes nothing."""

@@ -197,6 +197,26 @@ def test_a_repair_makes_pushes_anew(
         assert [source.kind for source in sources.list_sources(connection)] == ["pushed"]
 
 
+def test_a_sync_of_all_leaves_pushes_to_the_sync_that_has_them(
+    client: httpx.Client, environment: dict[str, str], conninfo: str, tmp_path: Path
+) -> None:
+    """A schedule does its folders while pushes are made; who asks for these alone is told."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "a.md").write_text("# A\n\nA note.\n")
+    report_of(environment, str(folder))
+    url = pushed(client)
+    (folder / "b.md").write_text("# B\n\nAnother note.\n")
+    with connect(conninfo) as connection:
+        (source,) = (source for source in sources.list_sources(connection) if source.kind == "pushed")
+        with sources.owned(connection, source):
+            report = report_of(environment)
+            assert (report["status"], report["documents"]["added"]) == ("complete", 1)
+            with started(environment, "flows", "sync", "pushed") as process:
+                assert "another sync of 'pushed' is running" in process.communicate(timeout=60)[1]
+    assert state(client, url) == "pending"
+
+
 def test_a_folder_called_pushed_is_another_source(
     client: httpx.Client, environment: dict[str, str], tmp_path: Path
 ) -> None:
