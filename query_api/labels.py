@@ -50,7 +50,7 @@ def metadata(value: Any) -> str:
 
 def _line(text: str) -> str:
     """Without control characters, and without marks that turn the direction of what follows."""
-    shown = (" " if unicodedata.category(c) in {"Cc", "Cf", "Zl", "Zp"} else c for c in text)
+    shown = (" " if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else c for c in text)
     return " ".join("".join(shown).split())
 
 

@@ -59,10 +59,13 @@ order by s.name, l.path
 limit :limit;
 
 -- name: source_counts
--- Per source: documents, chunks, files in quarantine, freshness.
+-- Per source: documents, chunks, files in quarantine, pushes that wait, freshness.
 select s.name, s.root, k.name, count(l.path) filter (where l.document_id is not null),
        coalesce(sum(l.chunk_count) filter (where l.document_id is not null), 0)::bigint,
-       count(l.path) filter (where l.state = 'failed'), max(l.synced_at)
+       count(l.path) filter (where l.state = 'failed'),
+       (select count(*) from pushes p where p.source_id = s.id and not exists (
+            select from ledger w where w.source_id = p.source_id and w.path = p.path)),
+       max(l.synced_at)
 from sources s
 join collections k on k.id = s.collection_id
 left join ledger l on l.source_id = s.id

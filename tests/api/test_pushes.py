@@ -92,7 +92,9 @@ def test_a_text_waits_and_is_found_after_the_next_sync(
     waiting = client.get(url).json()
     assert (waiting["state"], waiting["title"], waiting["chunks"]) == ("pending", "Tides", [])
     assert "Tides" not in found(client, "what makes the tides")
+    assert waiting_by_source(client)["pushed"] == 1
     report = sync()
+    assert set(waiting_by_source(client).values()) == {0}
     assert (report.status, report.documents.added) == ("complete", 1)
     stored = client.get(url).json()
     assert (stored["state"], stored["title"], stored["text"]) == ("ok", "Tides", TIDES["content"])
@@ -421,12 +423,17 @@ def test_a_delete_waits_for_a_flow_that_stores_the_same_push(
         ("name.p/df", "df", ""),
         ("日本語.txt", "日本語.txt", ".txt"),
         ("\u202efdp.exe", "fdp.exe", ".exe"),
+        ("a\ud800.md", "a .md", ".md"),
         ("", "untitled", ""),
         ("/", "untitled", ""),
     ],
 )
 def test_a_name_is_a_label(name: str, label: str, suffix: str) -> None:
     assert (labels.label(name), labels.suffix(name)) == (label, suffix)
+
+
+def waiting_by_source(client: httpx.Client) -> dict[str, int]:
+    return {source["name"]: source["pending"] for source in client.get("/status").json()["sources"]}
 
 
 def check_sound(conninfo: str) -> None:
