@@ -112,6 +112,20 @@ class Search(Section):
     answer_threshold: Fraction
 
 
+class Rerank(Section):
+    url: str
+    api: Literal["jina", "tei"]
+    model: str
+    key: SecretStr | None = None
+    timeout: Seconds
+    candidates: Annotated[int, Field(ge=1, le=1000)]
+
+
+class Traces(Section):
+    keep_days: Size
+    keep_queries: bool
+
+
 class Api(Section):
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
@@ -181,6 +195,8 @@ class Settings(BaseSettings):
     sync: Sync
     index: Index
     search: Search
+    rerank: Rerank
+    traces: Traces
     api: Api
     postgres: Postgres
     prices: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)

@@ -8,6 +8,7 @@ does not know where others guess; of 956 pages of Prefect's documentation it tak
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from schema.languages import SIMPLE, configuration
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 RECIPE = "language-1"
 
-LOOKED_AT = 1000
-"""Characters of prose: enough to tell; 0.4 ms a document."""
+LOOKED_AT = 500
+"""Characters of prose, out of six times as many of text: 0.3 ms a document. Twice as many told no more of them."""
 
 LEAST = 24
 """Letters; of fewer nothing is told."""
@@ -47,21 +48,23 @@ def language_of(metadata: Mapping[str, Any], text: str, otherwise: str) -> str:
 
 def _detected(text: str) -> str | None:
     """An ISO 639-3 code, or None for too little text and for text that is in no language for certain."""
-    prose = " ".join(_NO_PROSE.sub(" ", text[: LOOKED_AT * 8]).split())[:LOOKED_AT]
+    prose = " ".join(_NO_PROSE.sub(" ", text[: LOOKED_AT * 6]).split())[:LOOKED_AT]
     if sum(map(str.isalpha, prose)) < LEAST:
         return None
     import kreuzberg  # noqa: PLC0415 -- 0.1 s that a no-op sync must not pay
 
-    config = kreuzberg.ExtractionConfig(
-        use_cache=False,
-        language_detection=kreuzberg.LanguageDetectionConfig(
-            enabled=True, min_confidence=CONFIDENCE, detect_multiple=False
-        ),
-    )
     try:
-        found = kreuzberg.extract_bytes_sync(prose.encode("utf-8", "replace"), "text/plain", config)
+        found = kreuzberg.extract_bytes_sync(prose.encode("utf-8", "replace"), "text/plain", _config())
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # noqa: BLE001 -- a panic of the Rust library is not an Exception
         return None
     return found.detected_languages[0] if found.detected_languages else None
+
+
+@cache
+def _config() -> Any:
+    from kreuzberg import ExtractionConfig, LanguageDetectionConfig  # noqa: PLC0415
+
+    wanted = LanguageDetectionConfig(enabled=True, min_confidence=CONFIDENCE, detect_multiple=False)
+    return ExtractionConfig(use_cache=False, language_detection=wanted)

@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from config.models.base import ModelError
+from config.settings import ConfigError
 from flows import steward
 from flows.hold import without_syncs
 from flows.run import Options, Run
@@ -144,7 +148,8 @@ def _tune(run: Run, connection: Connection, found: Tuning, *, tune: bool, rebuil
         )
     run.progress.stage(f"measuring the index over {rows:,} vectors")
     found.parameters = _parameters(run, connection, generation)
-    found.measured = _measured(run, connection, generation, EF_SEARCH, QUESTIONS)
+    asked = _asked(run, connection, generation)
+    found.measured = _measured(run, connection, generation, EF_SEARCH, QUESTIONS, asked)
     best = cheapest(found.measured, found.target)
     if not tune and not rebuild:
         _, ef_search = tuning.tuned(connection, generation)
@@ -153,10 +158,10 @@ def _tune(run: Run, connection: Connection, found: Tuning, *, tune: bool, rebuil
         return
     wanted = found.parameters
     if tune and (best is None or best.ef_search > REASONABLE):
-        wanted = _better(run, connection, generation, found, rows)
+        wanted = _better(run, connection, generation, found, rows, asked)
     if (rebuild or wanted != found.parameters) and _rebuild(run, connection, generation, wanted):
         found.rebuilt, found.parameters = True, wanted
-        again = _measured(run, connection, generation, EF_SEARCH, QUESTIONS)
+        again = _measured(run, connection, generation, EF_SEARCH, QUESTIONS, asked)
         found.measured += again
         best = cheapest(again, found.target)
     chosen = best or max(found.measured, key=lambda one: (not one.sampled, one.recall))
@@ -169,9 +174,16 @@ def _choose(found: Tuning, chosen: Measured) -> None:
     found.ef_search, found.recall = chosen.ef_search, chosen.recall
 
 
-def _better(run: Run, connection: Connection, generation: Generation, found: Tuning, rows: int) -> Parameters:
+def _better(
+    run: Run,
+    connection: Connection,
+    generation: Generation,
+    found: Tuning,
+    rows: int,
+    asked: Sequence[np.ndarray],
+) -> Parameters:
     """Other parameters, if they pay; else those of the index as it is."""
-    tried = _tried(run, connection, generation, rows)
+    tried = _tried(run, connection, generation, rows, asked)
     found.measured += tried
     better = cheapest(tried, found.target)
     before = cheapest([one for one in tried if one.parameters == found.parameters], found.target)
@@ -193,25 +205,47 @@ def _measured(
     generation: Generation,
     tried: Sequence[int],
     count: int,
+    asked: Sequence[np.ndarray] = (),
     enough: float = ALL,
 ) -> list[Measured]:
     """The index in use at each `ef_search`, until one finds enough."""
-    asked = Questions(connection, generation, count)
+    questions = Questions(connection, generation, count, asked=asked)
     rows = index.rows(connection, generation)
-    made = list(_grid(asked, _parameters(run, connection, generation), tried, rows, enough))
+    made = list(_grid(questions, _parameters(run, connection, generation), tried, rows, enough))
     tuning.record(connection, generation, made)
     connection.commit()
     return made
 
 
-def _tried(run: Run, connection: Connection, generation: Generation, rows: int) -> list[Measured]:
+def _asked(run: Run, connection: Connection, generation: Generation) -> list[np.ndarray]:
+    """Vectors of what users asked lately, as far as that is kept: questions lie elsewhere than texts do. Without them
+    where the model cannot be had."""
+    texts = tuning.logged_questions(connection, QUESTIONS // 2)
+    connection.commit()
+    if not texts:
+        return []
+    run.progress.stage(f"embedding {len(texts)} questions that were asked")
+    prefixed = [generation.space.query_prefix + text for text in texts]
+    try:
+        with run.embedder(generation) as embedder, run.report.timed("embed"):
+            answers = embedder.embed(prefixed, run.tokenizer.count(prefixed), lambda *_: None)
+    except (ModelError, ConfigError) as error:
+        run.report.note(f"{error}: the index is measured without the questions that were asked")
+        return []
+    return [answer for answer in answers if isinstance(answer, np.ndarray) and answer.any()]
+
+
+def _tried(
+    run: Run, connection: Connection, generation: Generation, rows: int, asked: Sequence[np.ndarray]
+) -> list[Measured]:
     """Other parameters, on a sample."""
     made: list[Measured] = []
-    asked: Questions | None = None
+    questions: Questions | None = None
     for wanted in tuning.sampled_indexes(connection, generation, min(rows, SAMPLE), TRIED):
         run.progress.stage(f"trying m {wanted.m}, ef_construction {wanted.ef_construction}")
-        asked = asked or Questions(connection, generation, QUESTIONS, sampled=True)
-        made += _grid(asked, wanted, EF_SEARCH, min(rows, SAMPLE))
+        if questions is None:
+            questions = Questions(connection, generation, QUESTIONS, asked=asked, sampled=True)
+        made += _grid(questions, wanted, EF_SEARCH, min(rows, SAMPLE))
     tuning.record(connection, generation, made)
     connection.commit()
     return made

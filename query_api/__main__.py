@@ -14,7 +14,8 @@ from config.settings import ConfigError, load_settings
 from query_api.answer import UnknownPromptError
 from query_api.filter import WrongFilterError, parse_json
 from query_api.fuse import Fusion
-from query_api.retrieve import Mode, Query, SwitchingError, UnknownCollectionError
+from query_api.query import Mode, Query, UnknownCollectionError
+from query_api.retrieve import SwitchingError
 from schema.connect import DatabaseError
 from schema.embedded import EmbeddedError
 from schema.keys import NoKeyError
@@ -40,6 +41,13 @@ def retrieval(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--filter", "wanted", metavar="JSON", help='As in the API: \'{"category": "database"}\'.'
         ),
+        click.option("--rerank", is_flag=True, help="Let the reranker order the best once more."),
+        click.option(
+            "--neighbors",
+            type=click.IntRange(0, 10),
+            default=0,
+            help="Chunks before and after each result that belong to its passage.",
+        ),
         click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True),
         click.option(
             "--limit", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to find."
@@ -57,12 +65,15 @@ def cli() -> None:
 @cli.command()
 @click.argument("query")
 @click.option("--exact", is_flag=True, help="Compare every vector, without the index.")
+@click.option("--explain", is_flag=True, help="Show how the results were found.")
+@click.option("--why", metavar="PATH", help="Why is this document not among the results?")
 @retrieval
-def search(*, query: str, exact: bool, as_json: bool, **asked: Any) -> None:
+def search(*, query: str, exact: bool, explain: bool, why: str | None, as_json: bool, **asked: Any) -> None:
     """Search, as the API does, in the terminal."""
     from query_api import terminal  # noqa: PLC0415
 
-    terminal.search(load_settings(), _query(query, exact=exact, **asked), as_json=as_json)
+    wanted = _query(query, exact=exact, **asked)
+    terminal.search(load_settings(), wanted, explain=explain, document=why, as_json=as_json)
 
 
 @cli.command()

@@ -18,7 +18,7 @@ from query_api import context, quote
 from query_api.contracts import AnswerSource, Citation, Usage, shown_title
 from query_api.passages import Passage, excerpt, passages
 from query_api.stages import stage
-from schema import search as stored
+from schema import shown as stored
 from schema import words
 from schema.search import reading
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from config.models import ChatModel
     from config.prompts import Prompt, Prompts
-    from query_api.retrieve import Query, Retriever
+    from query_api.query import Query, Retrieved
+    from query_api.retrieve import Retriever
     from schema.search import AsyncConnection, Hit, Permitted
 
 Result = TypeVar("Result")
@@ -61,7 +62,9 @@ class Asked:
     question: str
     prompt: Prompt
     permitted: Permitted
+    retrieved: Retrieved
     hits: Sequence[Hit]
+    """What says the same twice is shown once."""
     sources: Sequence[AnswerSource] = field(default_factory=list)
 
 
@@ -88,19 +91,19 @@ class Answerer:
         if prompt not in prompts:
             raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(sorted(prompts))}")
         retrieved = await self._retriever.retrieve(query, permitted)
-        hits = [found.hit for found in retrieved.found]
-        return Asked(query.text, prompts[prompt], permitted, hits, _sources(hits))
+        hits = [found.hit for found in retrieved.found if found.repeats is None]
+        return Asked(query.text, prompts[prompt], permitted, retrieved, hits, _sources(hits))
 
     async def answer(self, asked: Asked) -> Answer:
         """The whole answer. Raises a ModelError, DatabaseError."""
         if self._chat is None:
-            return await self._extract(asked)
+            return self._traced(asked, await self._extract(asked))
         if not asked.hits:
-            return self._refused(asked, None)
+            return self._traced(asked, self._refused(asked, None))
         (system, user), shown = await self._in_thread(partial(self._rendered, asked))
         with stage("model"):
             completion = await self._in_thread(partial(self._chat.complete, system, user))
-        return await self._generated(asked, shown, completion)
+        return self._traced(asked, await self._generated(asked, shown, completion))
 
     async def stream(self, asked: Asked) -> AsyncIterator[Event]:
         """The same in pieces. When the consumer leaves, the model's request is ended."""
@@ -120,7 +123,7 @@ class Answerer:
                     if not _may_refuse(asked.prompt, held):
                         yield held
                         held = ""
-            answer = await self._generated(asked, shown, completion)
+            answer = self._traced(asked, await self._generated(asked, shown, completion))
             if not answer.answered:
                 yield answer.text
             elif held:
@@ -134,6 +137,18 @@ class Answerer:
         tokens = quote.local_model().tokens([hit.content for hit in asked.hits])
         documents, shown = context.pack(asked.hits, tokens, self._retriever.settings.chat.context_tokens)
         return asked.prompt.render(question=asked.question, context=documents), shown
+
+    def _traced(self, asked: Asked, answer: Answer) -> Answer:
+        """The trace of a question tells of its answer too."""
+        asked.retrieved.trace.answer = {
+            "mode": answer.mode,
+            "answered": answer.answered,
+            "model": answer.model,
+            "prompt": f"{asked.prompt.name} {asked.prompt.version}" if answer.mode == "generated" else None,
+            "cited": [citation.chunk_id for citation in answer.citations],
+            "unverified": sum(not citation.verified for citation in answer.citations),
+        }
+        return answer
 
     async def _generated(self, asked: Asked, shown: Sequence[Hit], completion: Completion) -> Answer:
         text = completion.text.strip()
@@ -167,8 +182,8 @@ class Answerer:
         text = "\n\n".join(f"{c.quote} [{c.marker}]" for c in citations)
         return Answer(text, answered=True, mode="extractive", citations=citations, sources=asked.sources)
 
-    async def _in_code(self, hits: Sequence[Hit], permitted: Permitted) -> set[int]:
-        read = partial(stored.in_code, chunk_ids=[hit.chunk_id for hit in hits], permitted=permitted)
+    async def _in_code(self, hits: Sequence[Hit], permitted: Permitted) -> list[bool]:
+        read = partial(stored.in_code, places=_places(hits), permitted=permitted)
         return await reading(self._retriever.pool, read)
 
     async def _checked(
@@ -203,11 +218,11 @@ async def _read(
 ) -> tuple[quote.Rarities, list[quote.Candidate], list[tuple[str, quote.Words]]]:
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
     rarities = await words.rarities(connection, asked.question, asked.permitted)
-    in_code = await stored.in_code(connection, [hit.chunk_id for hit in asked.hits], asked.permitted)
+    in_code = await stored.in_code(connection, _places(asked.hits), asked.permitted)
     found = [
         (place, passage)
         for place, hit in enumerate(asked.hits)
-        for passage in passages(hit.content, in_code=hit.chunk_id in in_code)
+        for passage in passages(hit.content, in_code=in_code[place])
     ]
     chunks = [f"{shown_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in asked.hits]
     ids = [hit.chunk_id for hit in asked.hits]
@@ -231,16 +246,20 @@ def _extracted(
 
 
 def _supports(
-    claims: Sequence[context.Claim], shown: Sequence[Hit], in_code: set[int]
+    claims: Sequence[context.Claim], shown: Sequence[Hit], in_code: Sequence[bool]
 ) -> list[tuple[int, int, Passage]]:
     """For each claim the passage of its chunk that it rests on; the same passage once for a marker."""
     found: dict[tuple[int, int], tuple[int, int, Passage]] = {}
     for claim in claims:
         hit = shown[claim.marker - 1]
-        choices = passages(hit.content, in_code=hit.chunk_id in in_code)
+        choices = passages(hit.content, in_code=in_code[claim.marker - 1])
         passage = quote.support(claim.text, choices) or excerpt(hit.content)
         found.setdefault((claim.marker, passage.start), (claim.marker, claim.marker - 1, passage))
     return list(found.values())
+
+
+def _places(hits: Sequence[Hit]) -> list[tuple[int, int]]:
+    return [(hit.document_id, hit.start) for hit in hits]
 
 
 def _sources(hits: Sequence[Hit]) -> list[AnswerSource]:

@@ -26,6 +26,7 @@ from query_api.observe import Observed
 from query_api.routes import ROUTES
 from query_api.services import open_services
 from query_api.strict import strictly
+from query_api.tracelog import open_traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,8 +49,12 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_services(settings, conninfo) as services, open_keys(conninfo) as keys:
-            app.state.services, app.state.key_ring = services, keys
+        async with (
+            open_services(settings, conninfo) as services,
+            open_keys(conninfo) as keys,
+            open_traces(conninfo, settings.traces) as traces,
+        ):
+            app.state.services, app.state.key_ring, app.state.traces = services, keys, traces
             sampling = asyncio.create_task(metrics.keep_sampling(services.retriever.pool))
             try:
                 yield

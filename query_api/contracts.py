@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from query_api.explained import Explanation, Why  # noqa: TC001 -- msgspec reads them
+
 if TYPE_CHECKING:
-    from query_api.retrieve import Found
+    from query_api.query import Found
     from schema.catalog import StoredChunk, StoredCollection, StoredDocument
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
@@ -33,6 +35,8 @@ class Retrieval(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     ef_search: Annotated[int, Meta(ge=1, le=1000)] | None = None
     neighbors: Annotated[int, Meta(ge=0, le=10)] = 0
     explain: bool = False
+    why: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    """A document, by its path or id: why is it not among the results. With `explain`."""
 
 
 class SearchRequest(Retrieval, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -47,7 +51,8 @@ class AskRequest(Retrieval, forbid_unknown_fields=True, kw_only=True, frozen=Tru
 
 class Result(Struct, frozen=True):
     """A chunk that was found. `start` and `end` are offsets, in characters, in the document's stored text;
-    `similarity` is 1 minus the cosine distance, `score` what the results are ranked by."""
+    `similarity` is 1 minus the cosine distance, `score` what the results are ranked by; `repeats` names the better
+    result that says the same."""
 
     chunk_id: int
     document_id: int
@@ -63,10 +68,12 @@ class Result(Struct, frozen=True):
     metadata: dict[str, Any]
     similarity: float
     score: float
+    repeats: int | None = None
 
 
 class SearchAnswer(Struct, frozen=True):
-    """`complete` is false when fewer than `limit` came back although more may match."""
+    """`complete` is false when fewer than `limit` came back although more may match. `notes`: what was left out on
+    the way, such as a reranker that did not answer."""
 
     results: list[Result]
     total_returned: int
@@ -74,6 +81,9 @@ class SearchAnswer(Struct, frozen=True):
     space: str | None
     took_ms: float
     trace_id: str
+    notes: list[str] = field(default_factory=list)
+    explain: Explanation | None = None
+    why: Why | None = None
 
 
 class Citation(Struct, frozen=True):
@@ -118,6 +128,9 @@ class AskAnswer(Struct, frozen=True):
     usage: Usage | None
     took_ms: float
     trace_id: str
+    notes: list[str] = field(default_factory=list)
+    explain: Explanation | None = None
+    why: Why | None = None
 
 
 class DocumentItem(Struct, frozen=True):
@@ -223,6 +236,14 @@ class Health(Struct, frozen=True):
     trace_id: str
 
 
+class TraceAnswer(Struct, frozen=True):
+    """How the answer with this id was found."""
+
+    id: str
+    explain: Explanation
+    trace_id: str
+
+
 class Problem(Struct, frozen=True, omit_defaults=True):
     """An error as RFC 9457 shows it. `type` is stable; `detail` says what to do."""
 
@@ -251,6 +272,7 @@ def result(found: Found) -> Result:
         hit.metadata,
         round(hit.similarity, 6),
         round(found.score, 6),
+        found.repeats,
     )
 
 

@@ -18,7 +18,8 @@ from query_api.contracts import Problem
 from query_api.filter import WrongFilterError
 from query_api.guard import ForbiddenError, TooManyError, UnauthenticatedError
 from query_api.log import fault_of
-from query_api.retrieve import SwitchingError, UnknownCollectionError
+from query_api.query import UnknownCollectionError
+from query_api.retrieve import SwitchingError
 from query_api.stages import faulted
 from query_api.strict import WrongTypeError
 from schema.connect import DatabaseError
@@ -44,10 +45,6 @@ SAFE = (
 PREFIX = "urn:pgfolio:problem:"
 
 
-class NotSupportedError(Exception):
-    """A field of the contract that this version does not act on yet."""
-
-
 class UnknownDocumentError(Exception):
     """No document has this id."""
 
@@ -71,6 +68,10 @@ class WrongPushError(Exception):
     """A push that cannot be read."""
 
 
+class UnknownTraceError(Exception):
+    """No trace has this id, or it is not for whoever asks."""
+
+
 class WrongCursorError(Exception):
     """A cursor that no page has given."""
 
@@ -88,6 +89,7 @@ class NotReadyError(Exception):
 
 OURS: dict[type[Exception], tuple[str, int, str]] = {
     UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
+    UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
     NoSuchCollectionError: ("unknown-collection", 404, "Unknown collection"),
     WhichCollectionError: ("which-collection", 400, "Which collection"),
@@ -95,7 +97,6 @@ OURS: dict[type[Exception], tuple[str, int, str]] = {
     PushFailedError: ("push-failed", 422, "The document could not be made"),
     WrongPushError: ("invalid-request", 400, "Invalid request"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
-    NotSupportedError: ("not-supported-yet", 400, "Not supported yet"),
     WrongTypeError: ("invalid-request", 400, "Invalid request"),
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
     WrongCursorError: ("wrong-cursor", 400, "Wrong cursor"),

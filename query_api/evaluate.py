@@ -21,7 +21,8 @@ from ir_measures import RR, R, nDCG
 
 from config.models import embedding_model
 from query_api.active import ActiveSpace
-from query_api.retrieve import Mode, Query, Retriever
+from query_api.query import Mode, Query
+from query_api.retrieve import Retriever
 from query_api.services import open_services
 from schema.connect import database
 from schema.search import find_generation, reading

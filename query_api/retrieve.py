@@ -1,73 +1,38 @@
-"""Finds the chunks that a question is about: by vectors, by words, or by both. Used by the API and the terminal."""
+"""Finds the chunks that a question is about: the candidates of one snapshot, scored anew by a reranker, without
+repetitions, widened by their neighbours, as far as it is asked for. Used by the API and the terminal."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from query_api.fuse import Fusion, by_words, fuse
+from query_api import stages
+from query_api.neighbors import widened
 from query_api.phrases import question
-from query_api.stages import stage
-from query_api.within import nearest_within
-from schema import search as stored
-from schema.search import EVERYTHING, Candidate, GenerationChangedError, Scope, reading
-from schema.words import rank_words
+from query_api.query import Retrieved
+from query_api.ranking import Search, collections
+from query_api.repeats import repeats
+from query_api.rerank import UNSET
+from query_api.trace import Trace
+from schema.search import GenerationChangedError, reading
+from schema.shown import read_passages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-
     from config.settings import Settings
     from query_api.active import ActiveSpace
-    from schema.filter import Condition
-    from schema.records import Generation
-    from schema.search import AsyncConnection, Hit, Permitted, Pool
-    from schema.words import Scored
+    from query_api.query import Found, Query
+    from query_api.ranking import Ranking
+    from query_api.rerank import Reranking
+    from schema.search import Permitted, Pool
 
-Mode = Literal["hybrid", "vector", "lexical"]
 ATTEMPTS = 5
-
-
-class UnknownCollectionError(Exception):
-    """A question within a collection that is not there; the message names it and those that are."""
+SPARE = 10
+"""Candidates that are read beyond twice the limit."""
 
 
 class SwitchingError(Exception):
     """The active space changed again and again while one question was asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is looked for, checked already. None leaves a choice to the settings."""
-
-    text: str
-    limit: int = 5
-    mode: Mode = "hybrid"
-    collections: tuple[str, ...] | None = None
-    condition: Condition | None = None
-    min_similarity: float | None = None
-    exact: bool = False
-    ef_search: int | None = None
-    fusion: Fusion | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A chunk and what it was ranked by."""
-
-    hit: Hit
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Retrieved:
-    """The best chunks first. `complete` is false when fewer than the limit came back although more may match."""
-
-    found: Sequence[Found] = ()
-    complete: bool = True
-    space: str | None = None
 
 
 class Spaces(Protocol):
@@ -83,150 +48,98 @@ class Spaces(Protocol):
 class Retriever:
     """Answers queries from one database; safe to use by many requests at once."""
 
-    def __init__(self, settings: Settings, pool: Pool, spaces: Spaces) -> None:
+    def __init__(
+        self, settings: Settings, pool: Pool, spaces: Spaces, reranking: Reranking | None = None
+    ) -> None:
         self.settings = settings
         self.pool = pool
         self.spaces = spaces
+        self._reranking = reranking
 
     async def retrieve(self, query: Query, permitted: Permitted) -> Retrieved:
         """Of the permitted collections only. Raises UnknownCollectionError, a ModelError, DatabaseError,
         SwitchingError.
 
-        The question is embedded before the transaction begins. If another space became active meanwhile,
-        everything is done again for that one: nothing of two spaces is ever mixed.
+        The question is embedded before the transaction begins, and a reranker is asked after it. If another space
+        became active meanwhile, everything is done again for that one: nothing of two spaces is ever mixed.
         """
         active = await self.spaces.current()
         for _ in range(ATTEMPTS):
+            trace = Trace(query, seconds=stages.seconds())
             if active is None:
-                await reading(self.pool, partial(_collections, query=query, permitted=permitted))
-                return Retrieved()
-            with stage("embed"):
-                vector = await active.vector(query.text)
-            find = partial(self._find, active=active, vector=vector, query=query, permitted=permitted)
+                await reading(self.pool, partial(collections, query=query, permitted=permitted))
+                return Retrieved(trace)
+            with stages.stage("embed"):
+                vector = await active.vector(question(query.text).text)
+            trace.generation = generation = active.generation
+            search = Search(self.settings, generation, vector, query, permitted, self._depth(query), trace)
             try:
-                with stage("retrieve"):
-                    return await reading(self.pool, find)
+                with stages.stage("retrieve"):
+                    ranking = await reading(self.pool, search.run)
             except GenerationChangedError:
                 active = await self.spaces.refresh(active)
+            else:
+                return await self._refined(search, ranking)
         raise SwitchingError("the active space is changing: try again in a moment")
 
-    async def _find(
-        self,
-        connection: AsyncConnection,
-        *,
-        active: ActiveSpace,
-        vector: np.ndarray,
-        query: Query,
-        permitted: Permitted,
-    ) -> Retrieved:
-        search = _Search(self.settings, connection, active.generation, vector, query, permitted)
-        found, complete = await search.run()
-        return Retrieved(found, complete, active.generation.space.name)
+    def _depth(self, query: Query) -> int:
+        """Candidates that are read: some may repeat others, or be joined with them."""
+        depth = query.limit if query.mode == "vector" else 2 * query.limit + SPARE
+        if query.neighbors:
+            depth = 3 * query.limit + SPARE
+        if query.rerank and self._reranking is not None:
+            depth = max(depth, self._reranking.candidates)
+        return depth
+
+    async def _refined(self, search: Search, ranking: Ranking) -> Retrieved:
+        query, trace = search.query, search.trace
+        found, complete = list(ranking.found), ranking.complete
+        if query.rerank:
+            found = await self._reranked(query, found, trace)
+        if query.mode != "vector":  # whose results are the nearest, whatever they say
+            found = _folded(found, query.limit, trace)
+        if query.neighbors:
+            found = await self._widened(search, found)
+            complete = complete and not ranking.more
+        found = found[: query.limit]
+        trace.results = [one.hit.chunk_id for one in found]
+        return Retrieved(trace, found, complete or len(found) == query.limit, search.generation.space.name)
+
+    async def _reranked(self, query: Query, found: list[Found], trace: Trace) -> list[Found]:
+        if self._reranking is None:
+            trace.notes.append(UNSET)
+            return found
+        first, rest = found[: self._reranking.candidates], found[self._reranking.candidates :]
+        scores, note = await self._reranking.scores(query.text, [one.hit for one in first])
+        if note:
+            trace.notes.append(note)
+        if not scores:
+            return found
+        trace.reranked = scores
+        scored = [replace(one, score=scores[one.hit.chunk_id]) for one in first]
+        return [*sorted(scored, key=lambda one: -one.score), *rest]
+
+    async def _widened(self, search: Search, found: list[Found]) -> list[Found]:
+        """Read in another snapshot: a chunk that is gone by then stays as it was found."""
+        query = search.query
+        ids = [one.hit.chunk_id for one in found]
+        read = partial(read_passages, ids=ids, around=query.neighbors, permitted=search.permitted)
+        made = widened([one.hit for one in found], await reading(self.pool, read), query.limit)
+        search.trace.dropped |= {
+            chunk: f"part of the passage of chunk {best}" for chunk, best in made.joined.items()
+        }
+        by_id = {one.hit.chunk_id: one for one in found}
+        return [replace(by_id[hit.chunk_id], hit=hit) for hit in made.hits]
 
 
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """One query in one snapshot."""
-
-    settings: Settings
-    connection: AsyncConnection
-    generation: Generation
-    vector: np.ndarray
-    query: Query
-    permitted: Permitted
-
-    async def run(self) -> tuple[list[Found], bool]:
-        query = self.query
-        everywhere = query.collections is None and query.condition is None and self.permitted is None
-        if query.mode == "vector" and everywhere and not query.exact and self.vector.any():
-            hits = await stored.nearest(
-                self.connection, self.generation, self.vector, query.limit, self._ef_search, self.permitted
-            )
-            if len(hits) == query.limit:
-                return self._similar([Found(hit, hit.similarity) for hit in hits]), True
-        collections = await _collections(self.connection, query, self.permitted)
-        scope = Scope(self.permitted, collections, query.condition)
-        wanted = query.limit if query.mode == "vector" else max(query.limit, self.settings.search.candidates)
-        ranking, whole = await self._ranking(scope, wanted)
-        # With a least similarity, any of the candidates may turn out to be among the first few that pass it.
-        shown = ranking if self._least is not None else ranking[: query.limit]
-        hits_by_id = await stored.read_hits(
-            self.connection, self.generation, self.vector, [c.chunk_id for c in shown], self.permitted
-        )
-        similar = self._similar(
-            [Found(hits_by_id[c.chunk_id], c.score) for c in shown if c.chunk_id in hits_by_id]
-        )
-        found = similar[: query.limit]
-        return found, len(found) == query.limit or whole
-
-    async def _ranking(self, scope: Scope, wanted: int) -> tuple[list[Candidate], bool]:
-        """Candidates, the best first, and whether nothing else matches at all."""
-        if self.query.mode == "vector":
-            return await self._by_vector(scope, wanted), True  # what follows is even less similar
-        if self.query.mode == "lexical":
-            found = by_words(await self._by_words(scope, wanted, near=()))
-            return found, len(found) < wanted
-        candidates = await self._by_both(scope, wanted)
-        fused = fuse(candidates, self.query.fusion or self.settings.search.fusion)
-        nearest, with_words = sum(c.near for c in candidates), sum(c.words > 0 for c in candidates)
-        return fused, nearest < wanted and with_words < wanted
-
-    async def _by_both(self, scope: Scope, wanted: int) -> list[Scored]:
-        """In one round trip where every chunk may be found and the index gives enough."""
-        if scope == EVERYTHING and not self.query.exact and self.vector.any():
-            found = await self._by_words(scope, wanted, near=None)
-            if sum(c.near for c in found) >= wanted:
-                return found
-        near = await self._by_vector(scope, wanted)
-        return await self._by_words(scope, wanted, near=[c.chunk_id for c in near])
-
-    async def _by_words(self, scope: Scope, wanted: int, *, near: Sequence[int] | None) -> list[Scored]:
-        return await rank_words(
-            self.connection,
-            self.generation,
-            question(self.query.text),
-            self.vector,
-            wanted,
-            scope,
-            near=near,
-            ef_search=self._ef_search,
-        )
-
-    async def _by_vector(self, scope: Scope, wanted: int) -> list[Candidate]:
-        if not self.vector.any():  # a question without any known token is near to nothing
-            return []
-        if self.query.exact:
-            return await stored.rank_exact(self.connection, self.generation, self.vector, wanted, scope)
-        return await nearest_within(
-            self.connection, self.generation, self.vector, self.query.limit, wanted, self._ef_search, scope
-        )
-
-    def _similar(self, found: list[Found]) -> list[Found]:
-        least = self._least
-        return found if least is None else [f for f in found if f.hit.similarity >= least]
-
-    @property
-    def _least(self) -> float | None:
-        """The settings' 0 means no bound: a word's chunk may well have a similarity below 0."""
-        if self.query.min_similarity is not None:
-            return self.query.min_similarity
-        return self.settings.search.min_similarity or None
-
-    @property
-    def _ef_search(self) -> int:
-        return self.query.ef_search or self.generation.ef_search or self.settings.index.ef_search
-
-
-async def _collections(
-    connection: AsyncConnection, query: Query, permitted: Permitted
-) -> tuple[int, ...] | None:
-    """One that may not be seen is as unknown as one that is not there."""
-    if query.collections is None:
-        return None
-    known = await stored.collection_ids(connection, query.collections, permitted)
-    missing = [name for name in query.collections if name not in known]
-    if missing:
-        raise UnknownCollectionError(
-            f"there is no collection {', '.join(map(repr, missing))}: GET /collections lists those that there are"
-        )
-    return tuple(known.values())
+def _folded(found: list[Found], limit: int, trace: Trace) -> list[Found]:
+    """What repeats a better result comes after all that does not: it never takes another one's place, and is still
+    there where nothing else is."""
+    again = repeats([one.hit for one in found], limit)
+    if not again:
+        return found
+    trace.dropped |= {chunk: f"says again what chunk {first} says" for chunk, first in again.items()}
+    distinct = [one for one in found if one.hit.chunk_id not in again]
+    return distinct + [
+        replace(one, repeats=again[one.hit.chunk_id]) for one in found if one.hit.chunk_id in again
+    ]

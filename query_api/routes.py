@@ -12,25 +12,30 @@ from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, Operation
-from litestar.params import Body
+from litestar.params import Body, FromPath
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
+from msgspec import structs
 
 from query_api import contracts as c
 from query_api import metrics
 from query_api.answer import Answer
 from query_api.errors import (
     NotReadyError,
-    NotSupportedError,
+    UnknownTraceError,
     problem,
     trace_id,
 )
+from query_api.explained import Explanation
 from query_api.filter import parse
 from query_api.guard import PUBLIC, READ, caller_of
-from query_api.retrieve import Query
-from schema import catalog, gauges
+from query_api.query import Query
+from query_api.trace import explanation, located
+from query_api.why import why
+from schema import catalog, gauges, traces
 from schema.connect import connect
 from schema.overview import overview
 from schema.search import reading
+from schema.shown import locate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +43,10 @@ if TYPE_CHECKING:
     from litestar.types import Scope
 
     from query_api.answer import Asked
+    from query_api.explained import Why
+    from query_api.query import Retrieved
     from query_api.services import Services
+    from query_api.tracelog import TraceLog
     from schema.search import AsyncConnection, Permitted
 
 Anyone = Request[Any, Any, State]
@@ -85,8 +93,17 @@ async def search(
     query = _query(data.query, data)
     retrieved = await services(request).retriever.retrieve(query, permitted(request))
     results = [c.result(found) for found in retrieved.found]
+    explained, why = await _explained(request, data, query, retrieved, "search")
     return c.SearchAnswer(
-        results, len(results), retrieved.complete, retrieved.space, _took(began), trace_id(request.scope)
+        results,
+        len(results),
+        retrieved.complete,
+        retrieved.space,
+        _took(began),
+        trace_id(request.scope),
+        retrieved.trace.notes,
+        explained,
+        why,
     )
 
 
@@ -106,10 +123,13 @@ async def ask(
 ) -> Response[Any]:
     began = time.perf_counter()
     answerer = services(request).answerer
-    asked = await answerer.ask(_query(data.question, data), permitted(request), data.prompt)
+    query = _query(data.question, data)
+    asked = await answerer.ask(query, permitted(request), data.prompt)
     if data.stream or STREAM in request.headers.get("accept", ""):
-        return ServerSentEvent(_events(services(request), asked, began, request.scope))
-    return Response(_answer(await answerer.answer(asked), began, request.scope))
+        return ServerSentEvent(_events(request, asked, began))
+    answer = await answerer.answer(asked)
+    explained, why = await _explained(request, data, query, asked.retrieved, "ask")
+    return Response(_answer(answer, asked, began, request.scope, explained, why))
 
 
 @get("/collections", opt=READ, responses=PROBLEMS, summary="Collections with their counts")
@@ -176,7 +196,25 @@ async def prometheus(request: Anyone) -> bytes:
     return metrics.rendered(stored)
 
 
-ROUTES = [search, ask, collections, status, live, ready, prometheus]
+@get(
+    "/traces/{wanted:str}",
+    opt=READ,
+    responses={**PROBLEMS, 404: PROBLEM},
+    summary="How an answer was found",
+)
+async def trace(request: Anyone, wanted: FromPath[str]) -> c.TraceAnswer:
+    """For whoever may see all that the one who asked could see, for as long as traces are kept."""
+    log: TraceLog = request.app.state.traces
+    await log.settled()
+    read = partial(traces.get, trace_id=wanted.replace("\x00", ""), permitted=permitted(request))
+    record = await reading(services(request).retriever.pool, read)
+    if record is None:
+        raise UnknownTraceError("there is no trace with this id: it may have been kept long enough")
+    explained = await _located(request, msgspec.convert(record, Explanation))
+    return c.TraceAnswer(wanted, explained, trace_id(request.scope))
+
+
+ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
 
 
 def services(request: Anyone) -> Services:
@@ -189,16 +227,31 @@ def permitted(request: Anyone) -> Permitted:
     return caller_of(request.scope).permitted
 
 
+async def _explained(
+    request: Anyone, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
+) -> tuple[Explanation | None, Why | None]:
+    """How it was found, kept for GET /traces, and told at once where that is asked for."""
+    caller, retriever = caller_of(request.scope), services(request).retriever
+    request.app.state.traces.add(trace_id(request.scope), kind, caller, retrieved.trace)
+    if not data.explain and data.why is None:
+        return None, None
+    explained = explanation(retrieved.trace, kind)
+    reason = None
+    if data.why is not None:
+        reason = await why(retriever, query, caller.permitted, retrieved, data.why)
+    return await _located(request, explained), reason
+
+
+async def _located(request: Anyone, explained: Explanation) -> Explanation:
+    """With where its candidates stand: those that whoever asks may see."""
+    ids = [one.chunk_id for one in explained.candidates]
+    places = await reading(
+        services(request).retriever.pool, partial(locate, ids=ids, permitted=permitted(request))
+    )
+    return structs.replace(explained, candidates=located(explained, places))
+
+
 def _query(text: str, data: c.Retrieval) -> Query:
-    """What is asked for. A field that nothing acts on yet is an error, never ignored."""
-    asked = {
-        "rerank": data.rerank,
-        "neighbors": data.neighbors,
-        "explain": data.explain,
-    }
-    for name, wanted in asked.items():
-        if wanted:
-            raise NotSupportedError(f"{name!r} is not supported yet: leave it out")
     return Query(
         text=text.replace("\x00", " "),
         limit=data.limit,
@@ -208,10 +261,19 @@ def _query(text: str, data: c.Retrieval) -> Query:
         min_similarity=data.min_similarity,
         exact=data.exact,
         ef_search=data.ef_search,
+        rerank=data.rerank,
+        neighbors=data.neighbors,
     )
 
 
-def _answer(answer: Answer, began: float, scope: Scope) -> c.AskAnswer:
+def _answer(
+    answer: Answer,
+    asked: Asked,
+    began: float,
+    scope: Scope,
+    explained: Explanation | None = None,
+    reason: Why | None = None,
+) -> c.AskAnswer:
     return c.AskAnswer(
         answer.text,
         answer.answered,
@@ -222,24 +284,29 @@ def _answer(answer: Answer, began: float, scope: Scope) -> c.AskAnswer:
         answer.usage,
         _took(began),
         trace_id(scope),
+        asked.retrieved.trace.notes,
+        explained,
+        reason,
     )
 
 
-async def _events(
-    services: Services, asked: Asked, began: float, scope: Scope
-) -> AsyncIterator[ServerSentEventMessage]:
+async def _events(request: Anyone, asked: Asked, began: float) -> AsyncIterator[ServerSentEventMessage]:
     """What comes when: `sources`, then `token`s, then `citation`s, `done` with the whole answer; or `error`."""
+    scope, retrieved = request.scope, asked.retrieved
     yield _event("sources", asked.sources)
     try:
-        async for event in services.answerer.stream(asked):
+        async for event in services(request).answerer.stream(asked):
             if isinstance(event, str):
                 yield _event("token", {"text": event})
             elif isinstance(event, Answer):
-                yield _event("done", _answer(event, began, scope))
+                yield _event("done", _answer(event, asked, began, scope))
             else:
                 yield _event("citation", event)
     except Exception as error:  # noqa: BLE001 -- the status line is sent already
         yield _event("error", problem(error, scope)[0])
+    finally:
+        traces: TraceLog = request.app.state.traces
+        traces.add(trace_id(scope), "ask", caller_of(scope), retrieved.trace)
 
 
 def _event(name: str, data: Any) -> ServerSentEventMessage:

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from config.models import chat_model
+from config.models import chat_model, reranker
 from config.prompts import FILE, Prompts
 from query_api.active import ActiveSpaces
 from query_api.answer import Answerer
+from query_api.rerank import Reranking
 from query_api.retrieve import Retriever
 from schema.search import open_pool
 
@@ -43,11 +44,14 @@ async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Serv
         longest=api.statement_timeout,
     ) as pool:
         spaces = ActiveSpaces(settings, pool)
-        retriever = Retriever(settings, pool, spaces)
+        wanted = settings.rerank
+        reranking = Reranking(reranker(settings), wanted.timeout, wanted.candidates)
+        retriever = Retriever(settings, pool, spaces, reranking)
         answerer = Answerer(retriever, chat, prompts)
         try:
             await spaces.current()
             yield Services(conninfo, retriever, answerer)
         finally:
             answerer.close()
+            reranking.close()
             spaces.close()

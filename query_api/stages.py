@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Stage = Literal["embed", "retrieve", "model"]
-"""The question's vector; ranking and reading chunks, with the wait for a connection; the chat model's answer."""
+Stage = Literal["embed", "retrieve", "rerank", "model"]
+"""The question's vector; ranking and reading chunks, with the wait for a connection; the second pass; the answer of
+the chat model."""
 
 
 @dataclass(slots=True)
@@ -46,6 +47,12 @@ def stage(name: Stage) -> Iterator[None]:
     finally:
         if (record := _CURRENT.get()) is not None:
             record.seconds[name] = record.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def seconds() -> dict[str, float]:
+    """What the stages of this request took until now, and will have taken."""
+    record = _CURRENT.get()
+    return {} if record is None else record.seconds
 
 
 def faulted(fault: str) -> bool:

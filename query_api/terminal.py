@@ -6,40 +6,52 @@ import asyncio
 import sys
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import structs
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from query_api import stages
 from query_api.contracts import AskAnswer, SearchAnswer, result
+from query_api.explaining import show_explanation, show_why
 from query_api.services import open_services
+from query_api.trace import explanation, located
+from query_api.why import why
 from schema.connect import database
+from schema.search import reading
+from schema.shown import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from config.settings import Settings
     from query_api.contracts import Citation, Result
     from query_api.evaluate import Quality
-    from query_api.retrieve import Query
+    from query_api.query import Query
 
 OUT = Console(highlight=False)
 SHOWN = 400
 """Characters of a chunk's text that a result shows."""
 
 
-def search(settings: Settings, query: Query, *, as_json: bool) -> None:
-    """Search and print."""
+def search(settings: Settings, query: Query, *, explain: bool, document: str | None, as_json: bool) -> None:
+    """Search and print, with how it was found and why a document was not, where that is asked for."""
     with database(settings) as conninfo:
-        found = asyncio.run(_search(settings, conninfo, query))
+        found = asyncio.run(_search(settings, conninfo, query, document, explain=explain))
     if as_json:
         _print_json(found)
-    else:
-        _show_results(found)
+        return
+    _show_results(found)
+    if found.explain is not None:
+        show_explanation(found.explain)
+    if found.why is not None:
+        show_why(found.why)
 
 
 def ask(settings: Settings, query: Query, prompt: str, *, as_json: bool) -> None:
@@ -69,20 +81,39 @@ def show_quality(found: Mapping[str, Quality], *, as_json: bool) -> None:
     OUT.print(table)
 
 
-async def _search(settings: Settings, conninfo: str, query: Query) -> SearchAnswer:
+async def _search(
+    settings: Settings, conninfo: str, query: Query, document: str | None, *, explain: bool
+) -> SearchAnswer:
     async with open_services(settings, conninfo) as services:
+        stages.begin()
         began = time.perf_counter()
         retrieved = await services.retriever.retrieve(query, None)
+        took = _took(began)
         results = [result(found) for found in retrieved.found]
+        explained = explanation(retrieved.trace, "search") if explain else None
+        if explained is not None:
+            ids = [one.chunk_id for one in explained.candidates]
+            places = await reading(services.retriever.pool, partial(locate, ids=ids, permitted=None))
+            explained = structs.replace(explained, candidates=located(explained, places))
+        reason = await why(services.retriever, query, None, retrieved, document) if document else None
         return SearchAnswer(
-            results, len(results), retrieved.complete, retrieved.space, _took(began), uuid.uuid4().hex
+            results,
+            len(results),
+            retrieved.complete,
+            retrieved.space,
+            took,
+            uuid.uuid4().hex,
+            retrieved.trace.notes,
+            explained,
+            reason,
         )
 
 
 async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> AskAnswer:
     async with open_services(settings, conninfo) as services:
         began = time.perf_counter()
-        answer = await services.answerer.answer(await services.answerer.ask(query, None, prompt))
+        asked = await services.answerer.ask(query, None, prompt)
+        answer = await services.answerer.answer(asked)
         return AskAnswer(
             answer.text,
             answer.answered,
@@ -93,6 +124,7 @@ async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> 
             answer.usage,
             _took(began),
             uuid.uuid4().hex,
+            asked.retrieved.trace.notes,
         )
 
 
@@ -106,6 +138,7 @@ def _show_results(found: SearchAnswer) -> None:
         OUT.print(f"[bold]{place}. {escape(one.title)}[/]  [dim]{one.score:.2f}[/]")
         OUT.print(f"   [cyan]{escape(_where(one))}[/]", soft_wrap=True)
         OUT.print(Padding(Text(_short(one.content)), (0, 0, 1, 3)))
+    _show_notes(found.notes)
     OUT.print(f"[dim]{found.total_returned} results in {found.took_ms:.0f} ms, {escape(found.space)}[/]")
 
 
@@ -118,12 +151,18 @@ def _show_answer(answered: AskAnswer) -> None:
         OUT.print(f"[bold]\\[{citation.marker}][/] [cyan]{escape(citation.path)}[/]{mark}", soft_wrap=True)
         if answered.mode == "generated":
             OUT.print(Padding(Text(citation.quote, style="dim"), (0, 0, 0, 4)))
+    _show_notes(answered.notes)
     how = (
         "sentences quoted from the documents, no chat model"
         if answered.mode == "extractive"
         else str(answered.model)
     )
     OUT.print(f"[dim]{escape(how)}, {answered.took_ms:.0f} ms[/]")
+
+
+def _show_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        OUT.print(f"[yellow]note:[/] {escape(note)}")
 
 
 def _per_marker(citations: list[Citation]) -> list[Citation]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from schema.records import Generation
     from schema.search import AsyncConnection, Candidate, Scope
 
+EXACT: Final = "every vector that matches was compared"
 RELIABLE: Final = 4
 """How many times ef_search a scan of the index may have to look at chunks. Recall@10 over 100,000 clustered vectors
 with ef_search 64, by the part that matches: 10% (100 chunks) 0.995, 3% (300) 0.925, 1% (1,000) 0.84."""
@@ -32,18 +33,23 @@ async def nearest_within(
     wanted: int,
     ef_search: int,
     scope: Scope,
-) -> list[Candidate]:
-    """The `wanted` chunks nearest to a vector, of which the first `limit` matter. Never short while more match."""
+) -> tuple[list[Candidate], str]:
+    """The `wanted` chunks nearest to a vector, of which the first `limit` matter, and how they were found. Never
+    short while more match."""
+    how = "through the index"
     if scope == EVERYTHING:
         found = await stored.rank(connection, generation, vector, wanted, ef_search, scope.permitted)
     else:
         looked_at = min(max(ef_search, wanted), EF_SEARCH_MAXIMUM)
         found = await stored.rank_near(connection, generation, vector, looked_at, scope)
+        how = f"through the index, {len(found)} of the nearest {looked_at} match"
         if len(found) < wanted and reliable(len(found), looked_at, limit, ef_search):
             found = await stored.rank_within(connection, generation, vector, wanted, ef_search, scope)
+            how = f"through the index, scanned on until enough matched ({how.rpartition(', ')[2]})"
     if len(found) < wanted:
-        return await stored.rank_exact(connection, generation, vector, wanted, scope)
-    return found[:wanted]
+        exact = await stored.rank_exact(connection, generation, vector, wanted, scope)
+        return exact, f"{EXACT}: {how} only"
+    return found[:wanted], how
 
 
 def reliable(matching: int, looked_at: int, limit: int, ef_search: int) -> bool:

@@ -91,6 +91,15 @@ async def get_document(
     return StoredDocument(*row[:-2]), *row[-2:], [StoredChunk(*chunk) for chunk in await chunks.fetchall()]
 
 
+async def find_document(
+    connection: AsyncConnection, wanted: str, permitted: Permitted
+) -> StoredDocument | None:
+    """A document by its path or its id."""
+    values = {"wanted": wanted.replace("\x00", ""), "permitted": _array(permitted)}
+    row = await (await connection.execute(statement("find_document"), values)).fetchone()
+    return None if row is None else StoredDocument(*row)
+
+
 async def list_collections(connection: AsyncConnection, permitted: Permitted) -> list[StoredCollection]:
     """Every collection that may be seen, by name."""
     found = await connection.execute(statement("list_collections"), {"permitted": _array(permitted)})

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from schema.sql import statement
-from schema.storage import scan
+from schema.storage import scan, value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
     from schema.connect import Connection
     from schema.records import Generation
 
@@ -23,10 +27,17 @@ TIE = 1e-6
 
 class Questions:
     """Stored vectors taken by chance, with the distances of the truly nearest, each left out of its own neighbours;
-    `sampled`: in the sample that schema/tuning.py tries indexes on."""
+    `sampled`: in the sample that schema/tuning.py tries indexes on; `asked`: vectors of questions, each of shape
+    (dimensions,), in the place of some of them."""
 
     def __init__(
-        self, connection: Connection, generation: Generation, count: int, *, sampled: bool = False
+        self,
+        connection: Connection,
+        generation: Generation,
+        count: int,
+        *,
+        asked: Sequence[np.ndarray] = (),
+        sampled: bool = False,
     ) -> None:
         """Ends the transaction."""
         self.sampled = sampled
@@ -34,9 +45,11 @@ class Questions:
         self._generation = generation
         self._nearest = "sample_nearest" if sampled else "recall_nearest"
         chosen = statement("sample_of_sample" if sampled else "sample_vectors", generation)
-        self._asked = connection.execute(chosen, {"count": count}, binary=True).fetchall()
+        asked = asked[:count]
+        stored = connection.execute(chosen, {"count": count - len(asked)}, binary=True).fetchall()
+        self.asked = [*stored, *((0, value(generation.space, vector)) for vector in asked)]
         exact = "sample_exact" if sampled else "recall_exact"
-        self._truth = [self._distances(exact, row, limit=NEAREST) for row in self._asked]
+        self._truth = [self._distances(exact, row, limit=NEAREST) for row in self.asked]
         connection.commit()
 
     def measure(self, ef_search: int) -> tuple[float | None, float]:
@@ -46,7 +59,7 @@ class Questions:
         looked_at = scan(self._generation.space, NEAREST + 1, ef_search)
         with self._connection.transaction(force_rollback=True):  # the settings end with it
             self._connection.execute(statement("force_index"), {"ef_search": str(ef_search)})
-            for row in self._asked:
+            for row in self.asked:
                 began = time.perf_counter()
                 found.append(self._distances(self._nearest, row, limit=NEAREST, scan=looked_at))
                 took.append(time.perf_counter() - began)

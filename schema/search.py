@@ -257,36 +257,6 @@ async def rank_exact(
     return await _ranked(connection, generation, text, {**values, "vector": parameter(generation, vector)})
 
 
-async def read_hits(
-    connection: AsyncConnection,
-    generation: Generation,
-    vector: np.ndarray,
-    ids: Sequence[int],
-    permitted: Permitted,
-) -> dict[int, Hit]:
-    """What an answer shows of these chunks, by id."""
-    values = {"vector": parameter(generation, vector), "ids": list(ids), "permitted": array(permitted)}
-    found = await connection.execute(statement("get_hits", generation), values, binary=True)
-    return {row[0]: Hit(*row) for row in await found.fetchall()}
-
-
-async def stored_quotes(
-    connection: AsyncConnection, quotes: Sequence[tuple[int, int, int, str]], permitted: Permitted
-) -> list[bool]:
-    """Whether each quote, as (document id, start, end, text), stands in the stored text at these offsets."""
-    columns = [list(column) for column in zip(*quotes, strict=True)] or [[], [], [], []]
-    values: dict[str, Any] = dict(zip(("document_ids", "starts", "ends", "quotes"), columns, strict=True))
-    found = await connection.execute(statement("check_quotes"), {**values, "permitted": array(permitted)})
-    return [row[0] for row in await found.fetchall()]
-
-
-async def in_code(connection: AsyncConnection, chunk_ids: Sequence[int], permitted: Permitted) -> set[int]:
-    """Those of the chunks that begin inside a fenced code block."""
-    values = {"ids": list(chunk_ids), "permitted": array(permitted)}
-    found = await connection.execute(statement("chunks_in_code"), values)
-    return {row[0] for row in await found.fetchall()}
-
-
 async def collection_ids(
     connection: AsyncConnection, names: Sequence[str], permitted: Permitted
 ) -> dict[str, int]:

@@ -92,6 +92,11 @@ def last(connection: Connection, generation: Generation, ef_search: int | None) 
     return None if row is None else Last(*row)
 
 
+def logged_questions(connection: Connection, most: int) -> list[str]:
+    """What users asked lately, as far as traces keep texts."""
+    return [row[0] for row in connection.execute(statement("logged_questions"), {"limit": most})]
+
+
 def sampled_indexes(
     connection: Connection, generation: Generation, vectors: int, tried: Sequence[Parameters]
 ) -> Iterator[Parameters]:

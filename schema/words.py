@@ -7,6 +7,7 @@ chunks and questions go through the same functions there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -113,11 +114,23 @@ def count(connection: Connection) -> None:
 def _composed(
     generation: Generation, limit: int, scope: Scope, near: str, ef_search: int
 ) -> tuple[bytes, dict[str, Any]]:
+    permitted = {"permitted": array(scope.within)}
+    if scope.condition is None:
+        return _everywhere(generation, limit, near, ef_search), permitted
     condition, values = matches(scope.condition, OF_CHUNK)
-    looked_at = scan(generation.space, limit, ef_search)
-    nearest = sql.SQL(statement(near, generation).as_string().rstrip("; \n")).format(
-        limit=sql.Literal(limit), scan=sql.Literal(looked_at)
-    )
+    return _text(generation, limit, near, ef_search, condition), {**values, **permitted}
+
+
+@lru_cache(1000)
+def _everywhere(generation: Generation, limit: int, near: str, ef_search: int) -> bytes:
+    return _text(generation, limit, near, ef_search, matches(None, OF_CHUNK)[0])
+
+
+def _text(generation: Generation, limit: int, near: str, ef_search: int, condition: sql.Composable) -> bytes:
+    """The limits as text: with parameters in their place PostgreSQL would plan anew each time."""
+    literal, looked_at = sql.Literal(limit), sql.Literal(scan(generation.space, limit, ef_search))
+    inner = sql.SQL(statement(near, generation).as_string().rstrip("; \n"))
     text = sql.SQL(statement("rank_words", generation).as_string())
-    composed = text.format(limit=sql.Literal(limit), matches=condition, near=nearest)
-    return composed.as_bytes(), {**values, "permitted": array(scope.within)}
+    return text.format(
+        limit=literal, matches=condition, near=inner.format(limit=literal, scan=looked_at)
+    ).as_bytes()

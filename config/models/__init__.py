@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Literal
 
-from config.models.base import ChatModel, EmbeddingModel, FatalModelError
+from config.models.base import ChatModel, EmbeddingModel, FatalModelError, Reranker
 from config.settings import ConfigError
 
 if TYPE_CHECKING:
@@ -82,6 +82,17 @@ def chat_model(settings: Settings) -> ChatModel | None:
     from config.models.openai import CHAT_MODEL, OpenAIChat  # noqa: PLC0415
 
     return OpenAIChat(_client(settings, chat.timeout), chat.model or CHAT_MODEL, chat.max_output_tokens)
+
+
+def reranker(settings: Settings) -> Reranker | None:
+    """The reranker, or None where none is set."""
+    wanted = settings.rerank
+    if not wanted.url:
+        return None
+    from config.models.rerank import HttpReranker  # noqa: PLC0415
+
+    key = wanted.key.get_secret_value() if wanted.key else None
+    return HttpReranker(wanted.url, wanted.model, key, wanted.timeout, wanted.api)
 
 
 def _client(settings: Settings, timeout: float) -> openai.OpenAI:

@@ -100,3 +100,12 @@ class ChatModel(Protocol):
 
     def stream(self, system: str, user: str) -> Iterator[str | Completion]:
         """Pieces of text as they come, the whole Completion last. Closing the iterator ends the request."""
+
+
+class Reranker(Protocol):
+    """Safe to use from several threads."""
+
+    def rank(self, question: str, texts: Sequence[str]) -> list[float]:
+        """A score for each text, in their order; higher is better. Raises a ModelError."""
+
+    def close(self) -> None: ...

@@ -28,6 +28,19 @@ join collections k on k.id = d.collection_id
 left join ledger l on l.source_id = d.source_id and l.path = d.path
 where d.id = :id and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]));
 
+-- name: find_document
+-- A document by its path or id; of several with this path the one that was synced last.
+select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
+       (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
+       d.language::text, d.created_at, d.updated_at, d.synced_at
+from documents d
+join sources s on s.id = d.source_id
+join collections k on k.id = d.collection_id
+left join ledger l on l.source_id = d.source_id and l.path = d.path
+where (d.path = :wanted or d.id::text = :wanted) and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+order by d.synced_at desc
+limit 1;
+
 -- name: get_chunks
 -- A document's chunks in their order.
 select id, ordinal, content, heading, page, start_at, end_at, tokens

@@ -125,10 +125,10 @@ left join documents d
       and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
 order by q.place;
 
--- name: chunks_in_code
--- Chunks before which a Markdown code fence stands open.
-select c.id
-from chunks c join documents d on d.id = c.document_id
-where c.id = any(:ids::bigint[])
-  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
-  and mod((select count(*) from regexp_matches(left(d.text, c.start_at), '^[ \t]*(```|~~~)', 'gn')), 2) = 1;
+-- name: places_in_code
+-- Whether a Markdown code fence stands open before each place of a document's text, in the places' order.
+select coalesce(mod((select count(*) from regexp_matches(left(d.text, p.start_at), '^[ \t]*(```|~~~)', 'gn')), 2) = 1, false)
+from unnest(:document_ids::bigint[], :offsets::integer[]) with ordinality as p (document_id, start_at, place)
+left join documents d on d.id = p.document_id
+  and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+order by p.place;

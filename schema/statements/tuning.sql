@@ -26,6 +26,16 @@ where generation_id = :generation and not sampled and ef_search = coalesce(:ef_s
 order by id desc
 limit 1;
 
+-- name: logged_questions
+-- Questions that were asked, each once, the latest first.
+select q.query
+from (select record ->> 'query' as query, max(asked_at) as asked_at
+      from traces
+      where record ->> 'query' <> ''
+      group by 1) q
+order by q.asked_at desc
+limit :limit;
+
 -- name: sample_into!
 -- Some of the generation's vectors, in a table of their own, to try other parameters on.
 create table tuning_sample as select chunk_id, embedding from {vectors} order by random() limit {{limit}};

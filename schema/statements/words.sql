@@ -12,6 +12,8 @@
 -- than the limit, more are taken. Words are counted without the filter: where it then leaves too few, the caller asks
 -- again with all words.
 --
+-- The vector of each candidate is looked up by itself: joined, PostgreSQL read all of 105,000 vectors, 36 of 40 ms.
+--
 -- Asked for exactly are phrases, looked for in up to 5,000 chunks that have all their words, and names, which are worth
 -- twice as much as the name of the chunk's document.
 with near as materialized (
@@ -90,11 +92,13 @@ with near as materialized (
     select *, row_number() over (order by exact desc, score desc, id) as place
     from scored
 )
-select p.id, coalesce(nullif(1 - (v.embedding <=> :vector::{type}), 'NaN'), 0) as similarity, p.score, p.exact,
+select p.id,
+       coalesce(nullif(1 - (select v.embedding <=> :vector::{type} from {vectors} v where v.chunk_id = p.id limit 1), 'NaN'), 0)
+           as similarity,
+       p.score, p.exact,
        (select coalesce(sum(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end), 0) from weights) as whole,
        p.id in (select chunk_id from near) as near
 from placed p
-left join {vectors} v on v.chunk_id = p.id
 where (p.place <= {{limit}} and (p.score > 0 or p.exact > 0)) or p.id in (select chunk_id from near)
 order by p.place;
 

@@ -76,16 +76,6 @@ def test_a_body_that_is_no_json_is_a_problem(api: httpx.Client, content: bytes) 
     check(api.post("/search", content=content), 400, "invalid-request")
 
 
-@pytest.mark.parametrize("field", [{"rerank": True}, {"neighbors": 1}, {"explain": True}])
-@pytest.mark.parametrize("route", [("/search", "query"), ("/ask", "question")])
-def test_what_is_not_supported_yet_is_never_ignored(
-    api: httpx.Client, route: tuple[str, str], field: dict[str, Any]
-) -> None:
-    path, name = route
-    problem = check(api.post(path, json={name: "task", **field}), 400, "not-supported-yet")
-    assert next(iter(field)) in problem["detail"]
-
-
 @pytest.mark.parametrize(("path", "name"), [("/search", "query"), ("/ask", "question")])
 def test_an_unknown_collection_is_named(api: httpx.Client, path: str, name: str) -> None:
     response = api.post(path, json={name: "task", "collections": ["manual", "atlantis"]})

@@ -13,7 +13,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from schema import search, words
+from schema import search, shown, words
 from schema.connect import connect
 from schema.sql import names, statement
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
@@ -270,8 +270,8 @@ def test_what_is_known_by_its_id_is_not_read_where_it_is_not_permitted(
             nearest = await search.nearest(c, generation, vector, 3, 64, permitted)
             return [
                 len(nearest),
-                list(await search.read_hits(c, generation, vector, [chunk], permitted)),
-                await search.stored_quotes(c, [(document, 0, 2, "##")], permitted),
+                list(await shown.read_hits(c, generation, vector, [chunk], permitted)),
+                await shown.stored_quotes(c, [(document, 0, 2, "##")], permitted),
                 list(await words.rarities(c, "sourdough", permitted)),
                 await words.lexemes(c, [(chunk, "sourdough")], permitted),
                 len(await search.rank(c, generation, vector, 3, 64, permitted)),

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from query_api.retrieve import Query
+from query_api.query import Query
 from query_api.services import open_services
 from schema import words
 from schema.connect import connect
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.settings import Settings
-    from query_api.retrieve import Mode
+    from query_api.answer import Answer
+    from query_api.query import Mode
 
 ENGLISH = (
     "To retry a failed task, set the number of retries on its decorator. The houses stand on the hill.\n"
@@ -211,10 +212,41 @@ def test_stale_counts_lose_nothing(tmp_path: Path, settings: Settings, conninfo:
     assert found(library, "retry task Aufgabe") == fresh
 
 
+PLAIN = "rivers bridges lamps stones windows roads clouds gardens".split()  # noqa: SIM905
+
+
 def test_a_stop_word_of_one_language_is_not_rare_in_the_documents_of_another(
     tmp_path: Path, settings: Settings, conninfo: str
 ) -> None:
     quoting = GERMAN + "Er sagte: the the the.\n"
-    pages = {f"en/{n}.md": f"{ENGLISH} Number {n}.\n" for n in range(8)}
+    pages = {f"en/{n}.md": f"Number {n} of the {word}. {ENGLISH}" for n, word in enumerate(PLAIN)}
     library = stored(tmp_path, settings, conninfo, {**pages, "de/a.md": quoting, "de/b.md": GERMAN})
     assert "de/a.md" not in found(library, "the number of the retries")[:8]
+
+
+@pytest.mark.parametrize(
+    ("question", "path", "quoted"),
+    [
+        ("Wie wird eine fehlgeschlagene Aufgabe wiederholt?", "de/aufgaben.md", "Anzahl der Versuche"),
+        ("How is a failed task retried?", "en/tasks.md", "number of retries"),
+        ("如何重试失败的任务", "zh/tasks.md", "任务可以重试"),
+    ],
+)
+def test_answers_are_quoted_in_the_documents_own_language(
+    tmp_path: Path, settings: Settings, conninfo: str, question: str, path: str, quoted: str
+) -> None:
+    pages = {
+        "de/aufgaben.md": "Eine fehlgeschlagene Aufgabe wird wiederholt, wenn Sie die Anzahl der Versuche setzen. "
+        "Die Häuser stehen auf dem Hügel.\n",
+        "en/tasks.md": "A failed task is retried when you set the number of retries. The houses stand on a hill.\n",
+        "zh/tasks.md": "失败的任务可以重试。请在装饰器中设置重试次数。房子在山上。天气很好。\n",
+    }
+    library = stored(tmp_path, settings, conninfo, pages)
+
+    async def ask() -> Answer:
+        async with open_services(library.settings, conninfo) as services:
+            return await services.answerer.answer(await services.answerer.ask(Query(question), None))
+
+    answer = asyncio.run(ask())
+    assert (answer.answered, answer.citations[0].path, quoted in answer.text) == (True, path, True)
+    assert all(citation.verified for citation in answer.citations)

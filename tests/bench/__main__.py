@@ -83,6 +83,7 @@ def _measured(room: Path, folder: Path | None, files: int, repeat: int) -> list[
             (measures.store, documents),
             (measures.first_sync, documents),
             (measures.search, documents),
+            (measures.hybrid, documents),
         )
         for measure, place in steps:
             with ERR.status(f"measuring: {measure.__name__.replace('_', ' ')}"):

@@ -85,5 +85,27 @@ def bare_search(
     return searched
 
 
+def bare_hybrid(
+    connection: Connection, generation: Generation, candidates: int
+) -> Callable[[str], list[Any]]:
+    """Embed a question, then the nearest chunks, then those that have any of its words, by ts_rank: what two plain
+    statements would do."""
+    model = LocalModel(generation.space.dimensions)
+    near = sql.SQL("select chunk_id from {} order by embedding <=> %(vector)s::halfvec limit {}")
+    nearest = near.format(sql.Identifier(generation.table), sql.Literal(candidates))
+    any_word = "replace(plainto_tsquery('english', %(words)s)::text, '&', '|')::tsquery"
+    ranked = sql.SQL(
+        f"select c.id from (select {any_word} as q offset 0) a join chunks c on c.lexemes @@ a.q "  # noqa: S608
+        "order by ts_rank(c.lexemes, a.q, 1) desc limit {}"
+    ).format(sql.Literal(candidates))
+
+    def searched(question: str) -> list[Any]:
+        vector = HalfVector(model.embed([question]).vectors[0])
+        ids = connection.execute(nearest, {"vector": vector}, binary=True, prepare=True).fetchall()
+        return ids + connection.execute(ranked, {"words": question}, binary=True, prepare=True).fetchall()
+
+    return searched
+
+
 def _copy(table: str, direction: str) -> sql.Composed:
     return sql.SQL("copy {} {} (format binary)").format(sql.Identifier(table), sql.SQL(direction))

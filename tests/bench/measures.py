@@ -109,6 +109,27 @@ def search(place: Place, repeat: int) -> list[Line]:
         return compare(name, lambda: one(ask), same, repeat)
 
 
+def hybrid(place: Place, repeat: int) -> list[Line]:
+    """The same of hybrid search, the default, over what `search` has synced."""
+    candidates = place.settings.search.candidates
+    with (
+        serving(place.conninfo, LIMIT, "hybrid") as ask,
+        connect(place.conninfo, autocommit=True) as connection,
+    ):
+        generation = vectors.active_generation(connection)
+        assert generation is not None
+        bare = floors.bare_hybrid(connection, generation, candidates)
+        numbers = itertools.count()
+
+        def one(work: Callable[[str], object]) -> float:
+            questions = [_question(place, next(numbers)) for _ in range(QUESTIONS)]
+            return median(timed(partial(work, question)) for question in questions)
+
+        plain = {"nearest by SQL, any word by SQL, and embedding": lambda: one(bare)}
+        name = f"hybrid search over HTTP, {len(place.texts):,} chunks"
+        return compare(name, lambda: one(ask), plain, repeat)
+
+
 def _question(place: Place, number: int) -> str:
     """A few words from the middle of some chunk."""
     words = place.texts[number * 37 % len(place.texts)].split()

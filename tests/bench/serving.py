@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def serving(conninfo: str, limit: int) -> Iterator[Callable[[str], object]]:
+def serving(conninfo: str, limit: int, mode: str = "vector") -> Iterator[Callable[[str], object]]:
     """Yields a function that searches over one kept connection. Raises RuntimeError if the server does not start."""
     environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT), "PGFOLIO_DATABASE_URL": conninfo}
     command = [sys.executable, "-m", "query_api", "serve", "--port", "0"]
@@ -31,7 +31,7 @@ def serving(conninfo: str, limit: int) -> Iterator[Callable[[str], object]]:
             with httpx.Client(base_url=said.split()[2].rstrip(",")) as client:
 
                 def ask(question: str) -> object:
-                    asked = {"query": question, "mode": "vector", "limit": limit}
+                    asked = {"query": question, "mode": mode, "limit": limit}
                     return client.post("/search", json=asked).raise_for_status().content
 
                 yield ask

@@ -33,5 +33,6 @@ def test_every_measurement_has_a_ratio_to_each_of_its_floors(tmp_path: Path) -> 
         ("first sync", "LocalModel on the same chunks"),
         ("first sync", "WordLlama.embed on the same chunks"),
         ("vector search over HTTP", "the same SQL by psycopg"),
+        ("hybrid search over HTTP", "nearest by SQL"),
     ]
     assert min(line["ratio"] for line in lines) > 0

@@ -255,15 +255,21 @@ MUTANTS: Final = (
         "a question is embedded in the snapshot that it is answered from",
         "transaction",
         "query_api/retrieve.py",
-        '            with stage("embed"):\n'
-        "                vector = await active.vector(query.text)\n"
-        "            find = partial(self._find, active=active, vector=vector, query=query, permitted=permitted)\n",
-        "            async def find(connection: AsyncConnection) -> Retrieved:\n"
+        '            with stages.stage("embed"):\n'
+        "                vector = await active.vector(question(query.text).text)\n"
+        "            trace.generation = generation = active.generation\n"
+        "            search = Search("
+        "self.settings, generation, vector, query, permitted, self._depth(query), trace)\n",
+        "            trace.generation = generation = active.generation\n"
+        "            made = partial(Search, self.settings, generation, query=query, permitted=permitted,\n"
+        "                           depth=self._depth(query), trace=trace)\n"
+        "            search = made(vector=None)\n\n"
+        "            async def run(connection: AsyncConnection, self: Search = search) -> Ranking:\n"
         '                await connection.execute("select 1")\n'
-        "                vector = await active.vector(query.text)\n"
-        "                return await self._find(\n"
-        "                    connection, active=active, vector=vector, query=query, permitted=permitted\n"
-        "                )\n\n",
+        "                vector = await active.vector(question(query.text).text)\n"
+        "                return await made(vector=vector).run(connection)\n\n"
+        '            search = type("Late", (), {"run": staticmethod(run), "query": query, "trace": trace,\n'
+        '                                       "generation": generation, "permitted": permitted})()\n',
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[question]",),
     ),
     Mutant(
@@ -323,7 +329,7 @@ MUTANTS: Final = (
     Mutant(
         "a request's ef_search is not passed on",
         "unused",
-        "query_api/retrieve.py",
+        "query_api/ranking.py",
         "return self.query.ef_search or self.generation.ef_search",
         "return self.generation.ef_search",
         (
@@ -478,7 +484,8 @@ MUTANTS: Final = (
         "filter",
         "query_api/within.py",
         "    if len(found) < wanted:\n"
-        "        return await stored.rank_exact(connection, generation, vector, wanted, scope)\n",
+        "        exact = await stored.rank_exact(connection, generation, vector, wanted, scope)\n"
+        '        return exact, f"{EXACT}: {how} only"\n',
         "",
         (ELSEWHERE + "fifty_of_a_small_collection_are_found_where_the_index_gives_up_early",),
     ),

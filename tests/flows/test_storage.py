@@ -14,7 +14,7 @@ from flows.pipeline import run_sync
 from flows.reembedding import run_reembed
 from flows.run import FailedError, Options, Run
 from flows.verify import run_verify
-from query_api.retrieve import Query
+from query_api.query import Query
 from query_api.services import open_services
 from schema import recall, sources, vectors
 from schema.connect import connect

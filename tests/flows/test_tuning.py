@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 from pgvector import HalfVector
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from flows.run import FailedError, Options, Run
+from flows.tuning import _asked as logged
 from flows.tuning import cheapest, check, run_tuning
 from schema import index, segments, tuning, vectors
 from schema.connect import connect
 from schema.overview import overview
+from schema.recall import Questions
 from schema.search import active_generation, open_pool, reading
 from schema.tuning import Measured, Parameters
-from tests.flows.test_segments import active, grow, recall
+from tests.flows.test_segments import WORDS, active, grow, recall
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +142,26 @@ def test_searches_and_the_status_know_what_was_tuned(grown: Library) -> None:
         (shown,) = overview(connection, None)["generations"]
     assert shown["recall"]["ef_search"] == found.ef_search
     assert shown["recall"]["grown"] == 1.0
+
+
+def test_questions_that_were_asked_are_measured_too(grown: Library) -> None:
+    with connect(grown.conninfo) as connection:
+        for n in range(30):
+            record = Jsonb({"query": f"where is the {WORDS[n % len(WORDS)]} of {n}"})
+            connection.execute(
+                "insert into traces (id, asked_at, kind, record) values (%s, now(), 'search', %s)",
+                [n, record],
+            )
+        assert len(tuning.logged_questions(connection, 20)) == 20
+    run = Run(grown.settings, grown.conninfo, Options())
+    with connect(grown.conninfo) as connection:
+        generation = active(connection)
+        asked = logged(run, connection, generation)
+        assert len(asked) == 30
+        questions = Questions(connection, generation, 100, asked=asked)
+        assert len(questions.asked) == 100
+        assert questions.measure(400)[0] == pytest.approx(1.0, abs=0.02)
+    assert run_tuning(grown.settings, grown.conninfo, 0.9, tune=True).met
 
 
 def test_too_few_vectors_are_not_tuned(library: Library) -> None:

@@ -1,0 +1,52 @@
+"""Decides: which results' passages become one, when each is widened by the chunks beside it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from schema.search import Hit
+    from schema.shown import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Widened:
+    """Results with their passages, the best first, and the chunks that went into a better one's passage."""
+
+    hits: Sequence[Hit]
+    joined: Mapping[int, int]
+
+
+def widened(hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int) -> Widened:
+    """As many of the hits as the limit says, each with its passage; what overlaps a better one's passage is joined
+    to it and takes no place."""
+    made: list[Hit] = []
+    joined: dict[int, int] = {}
+    for hit in hits:
+        passage = passages.get(hit.chunk_id)
+        wide = replace(hit, content=passage.text, start=passage.start, end=passage.end) if passage else hit
+        at = next((place for place, other in enumerate(made) if _touch(wide, other)), None)
+        if at is not None:
+            joined[hit.chunk_id] = made[at].chunk_id
+            made[at] = _joined(made[at], wide)
+        elif len(made) < limit:
+            made.append(wide)
+    return Widened(made, joined)
+
+
+def _touch(one: Hit, other: Hit) -> bool:
+    return one.document_id == other.document_id and one.start <= other.end and other.start <= one.end
+
+
+def _joined(best: Hit, other: Hit) -> Hit:
+    """Both are slices of the same text."""
+    first, second = (best, other) if best.start <= other.start else (other, best)
+    content = (
+        first.content + second.content[first.end - second.start :]
+        if second.end > first.end
+        else first.content
+    )
+    return replace(best, content=content, start=first.start, end=max(first.end, second.end))

@@ -1,0 +1,57 @@
+"""A question to the documents, and what is found: the values that retrieval passes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from query_api.fuse import Fusion
+    from query_api.trace import Trace
+    from schema.filter import Condition
+    from schema.search import Hit
+
+Mode = Literal["hybrid", "vector", "lexical"]
+
+
+class UnknownCollectionError(Exception):
+    """A question within a collection that is not there; the message names it and those that are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for, checked already. None leaves a choice to the settings. `neighbors`: so many chunks before
+    and after each result belong to its passage."""
+
+    text: str
+    limit: int = 5
+    mode: Mode = "hybrid"
+    collections: tuple[str, ...] | None = None
+    condition: Condition | None = None
+    min_similarity: float | None = None
+    exact: bool = False
+    ef_search: int | None = None
+    fusion: Fusion | None = None
+    rerank: bool = False
+    neighbors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chunk, what it is ranked by, and the better result that it repeats, if it does."""
+
+    hit: Hit
+    score: float
+    repeats: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The best chunks first. `complete` is false when fewer than the limit came back although more may match."""
+
+    trace: Trace
+    found: Sequence[Found] = ()
+    complete: bool = True
+    space: str | None = None

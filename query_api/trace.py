@@ -1,0 +1,131 @@
+"""What is remembered of how an answer was found, from the candidates of each arm to what was dropped and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from query_api.explained import Explanation, Ranked, TracedCandidate
+from schema.words import Scored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from query_api.query import Query
+    from schema.records import Generation
+    from schema.search import Candidate
+    from schema.shown import Place
+
+KEPT = 50
+"""Candidates of a trace that is kept; `explain` shows all of them."""
+
+
+@dataclass(slots=True)
+class Trace:
+    """Filled while a question is answered. It refers to what is there in any case: to remember costs next to
+    nothing."""
+
+    query: Query
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    generation: Generation | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    searched: str = ""
+    """How the vectors were searched."""
+    candidates: Sequence[Scored] | Sequence[Candidate] = ()
+    ranking: Sequence[Candidate] = ()
+    reranked: Mapping[int, float] = field(default_factory=dict)
+    dropped: dict[int, str] = field(default_factory=dict)
+    """Why, by chunk; what is simply beyond the limit is not here."""
+    results: Sequence[int] = ()
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    answer: dict[str, Any] | None = None
+    """Of a question that was answered: by whom, from which chunks."""
+
+
+def explanation(trace: Trace, kind: str, *, most: int | None = None, with_query: bool = True) -> Explanation:
+    """The trace as it is shown and kept, of at most so many candidates, the results among them. Pure."""
+    query, generation = trace.query, trace.generation
+    return Explanation(
+        kind,
+        trace.began,
+        query.text if with_query else None,
+        query.mode,
+        query.limit,
+        list(query.collections) if query.collections else None,
+        generation.space.name if generation else None,
+        generation.id if generation else None,
+        trace.settings,
+        trace.searched,
+        {name: round(seconds * 1000, 3) for name, seconds in trace.seconds.items()},
+        _candidates(trace, most),
+        len(trace.ranking),
+        list(trace.notes),
+        trace.answer,
+    )
+
+
+def located(explained: Explanation, places: Mapping[int, Place]) -> list[TracedCandidate]:
+    """The candidates that whoever asks may see, with where they stand. One that is not there any more, or not for
+    them, is left out."""
+    return [
+        TracedCandidate(
+            one.chunk_id,
+            found.document_id,
+            found.source,
+            found.path,
+            found.heading,
+            one.vector,
+            one.words,
+            one.exact,
+            one.fused,
+            one.reranked,
+            one.place,
+            one.dropped,
+        )
+        for one in explained.candidates
+        if (found := places.get(one.chunk_id)) is not None
+    ]
+
+
+def _candidates(trace: Trace, most: int | None) -> list[TracedCandidate]:
+    vector, words, exact = _arms(trace.candidates)
+    places = {chunk: place for place, chunk in enumerate(trace.results, 1)}
+    reranked = _ranked(trace.reranked.items())
+    made = [
+        TracedCandidate(
+            one.chunk_id,
+            None,
+            None,
+            None,
+            None,
+            vector.get(one.chunk_id),
+            words.get(one.chunk_id),
+            round(exact.get(one.chunk_id, 0.0), 6),
+            Ranked(rank, round(one.score, 6)),
+            reranked.get(one.chunk_id),
+            places.get(one.chunk_id),
+            None if one.chunk_id in places else trace.dropped.get(one.chunk_id, "beyond the limit"),
+        )
+        for rank, one in enumerate(trace.ranking, 1)
+    ]
+    if most is None or len(made) <= most:
+        return made
+    return [one for at, one in enumerate(made) if at < most or one.place is not None]
+
+
+def _arms(
+    candidates: Sequence[Scored] | Sequence[Candidate],
+) -> tuple[dict[int, Ranked], dict[int, Ranked], dict[int, float]]:
+    scored = [c for c in candidates if isinstance(c, Scored)]
+    if not scored:
+        return _ranked((c.chunk_id, c.score) for c in candidates if not isinstance(c, Scored)), {}, {}
+    vector = _ranked((c.chunk_id, c.similarity) for c in scored if c.near)
+    words = _ranked((c.chunk_id, c.words) for c in scored if c.words > 0)
+    return vector, words, {c.chunk_id: c.exact for c in scored}
+
+
+def _ranked(scores: Iterable[tuple[int, float]]) -> dict[int, Ranked]:
+    ordered = sorted(scores, key=lambda pair: (-pair[1], pair[0]))
+    return {chunk: Ranked(rank, round(score, 6)) for rank, (chunk, score) in enumerate(ordered, 1)}

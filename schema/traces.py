@@ -1,0 +1,74 @@
+"""Traces: how answers were found, written by the API and kept for a time."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from schema.search import array
+from schema.sql import statement
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
+
+    from schema.search import AsyncConnection, Permitted
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A trace as it is stored; `permitted`: what whoever asked may see."""
+
+    id: str
+    asked_at: datetime
+    kind: str
+    key_id: int | None
+    permitted: Permitted
+    record: dict[str, Any]
+
+
+@asynccontextmanager
+async def traces_connection(conninfo: str, patience: float) -> AsyncIterator[AsyncConnection]:
+    """One of its own, since those that answer questions are read-only. It is waited for so many
+    seconds. Raises OSError."""
+    try:
+        connection = await psycopg.AsyncConnection.connect(
+            conninfo, autocommit=True, connect_timeout=int(patience), application_name="pgfolio-traces"
+        )
+    except psycopg.OperationalError as error:
+        raise OSError(str(error)) from error
+    async with connection:
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise OSError(str(error)) from error
+
+
+async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:
+    rows = [
+        {
+            "id": trace.id,
+            "asked_at": trace.asked_at,
+            "kind": trace.kind,
+            "key_id": trace.key_id,
+            "permitted": array(trace.permitted),
+            "record": Jsonb(trace.record),
+        }
+        for trace in traces
+    ]
+    await connection.cursor().executemany(statement("add_trace"), rows)
+
+
+async def expire(connection: AsyncConnection, days: int) -> None:
+    await connection.execute(statement("expire_traces"), {"days": days})
+
+
+async def get(connection: AsyncConnection, trace_id: str, permitted: Permitted) -> dict[str, Any] | None:
+    """None: there is none, or not for whoever asks."""
+    values = {"id": trace_id, "permitted": array(permitted)}
+    row = await (await connection.execute(statement("get_trace"), values)).fetchone()
+    return None if row is None else row[0]

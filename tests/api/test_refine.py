@@ -1,0 +1,172 @@
+"""After ranking: a second pass by a reranker, repetitions behind what is new, passages with their neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from query_api.neighbors import widened
+from query_api.repeats import repeats
+from schema.search import Hit
+from schema.shown import Passage
+from tests.api.library import PAGES, Page, running_api, stock
+from tests.fakes.rerank_server import FakeReranker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import httpx
+
+    from config.settings import Settings
+
+QUESTION = "how is a failed task retried"
+LONG = "The river runs through the old town and under three bridges until it meets the sea far in the west "
+
+
+def hit(number: int, content: str, similarity: float = 0.5, document: int = 1, start: int = 0) -> Hit:
+    end = start + len(content)
+    return Hit(
+        number, document, "c", "s", f"{document}.md", None, content, "", None, start, end, {}, similarity
+    )
+
+
+def search(client: httpx.Client, **fields: Any) -> dict[str, Any]:
+    response = client.post("/search", json={"query": QUESTION, **fields})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+@pytest.fixture
+def reranker() -> Iterator[FakeReranker]:
+    with FakeReranker() as fake:
+        yield fake
+
+
+@pytest.fixture
+def reranked(
+    library: str, new_settings: Callable[..., Settings], reranker: FakeReranker
+) -> Iterator[httpx.Client]:
+    wanted = {"url": reranker.url, "model": "tiny-reranker", "key": "rr-secret", "timeout": 1.0}
+    with running_api(new_settings(database_url=library, rerank=wanted), library) as client:
+        yield client
+
+
+def test_a_reranker_orders_the_best_once_more(reranked: httpx.Client, reranker: FakeReranker) -> None:
+    plain, found = search(reranked, limit=3), search(reranked, limit=3, rerank=True, explain=True)
+    (asked,) = reranker.asked
+    assert (asked["path"], asked["model"], asked["query"]) == ("/rerank", "tiny-reranker", QUESTION)
+    assert reranker.keys == ["Bearer rr-secret"]
+    scores = [result["score"] for result in found["results"]]
+    assert scores == sorted(scores, reverse=True) != [result["score"] for result in plain["results"]]
+    shown = [one["reranked"]["rank"] for one in found["explain"]["candidates"] if one["place"]]
+    assert sorted(shown) == [1, 2, 3]
+    assert found["notes"] == []
+
+
+def test_text_embeddings_inference_is_asked_in_its_own_way(
+    library: str, new_settings: Callable[..., Settings], reranker: FakeReranker
+) -> None:
+    wanted = {"url": f"{reranker.url}/rerank", "api": "tei"}
+    with running_api(new_settings(database_url=library, rerank=wanted), library) as client:
+        assert search(client, rerank=True)["notes"] == []
+    (asked,) = reranker.asked
+    assert set(asked) == {"path", "query", "texts", "truncate"}
+
+
+@pytest.mark.parametrize(
+    ("mood", "said"),
+    [
+        ("slow", "longer than 1 s"),
+        ("down", "failed (503)"),
+        ("garbage", "cannot be read"),
+        ("short", "scores to"),
+        ("nan", "no number"),
+        ("refused", "key was refused"),
+    ],
+)
+def test_a_reranker_that_fails_is_left_out_and_the_answer_says_so(
+    reranked: httpx.Client, reranker: FakeReranker, mood: str, said: str
+) -> None:
+    plain = search(reranked)
+    reranker.mood = mood
+    found = search(reranked, rerank=True)
+    assert found["results"] == plain["results"]
+    (note,) = found["notes"]
+    assert said in note
+    assert "ranked without it" in note
+    answered = reranked.post("/ask", json={"question": QUESTION, "rerank": True}).json()
+    assert answered["answered"]
+    assert said in answered["notes"][0]
+
+
+def test_without_a_reranker_the_answer_says_so(api: httpx.Client) -> None:
+    (note,) = search(api, rerank=True)["notes"]
+    assert "PGFOLIO_RERANK__URL" in note
+
+
+def test_what_says_the_same_again_comes_after_what_is_new(
+    settings: Settings, conninfo: str, new_settings: Callable[..., Settings]
+) -> None:
+    text = (
+        "A failed task is retried when you set the number of retries on its decorator, and not before. " * 2
+    )
+    copies = tuple(Page(f"copy{n}.md", None, {"Retry": f"{text} Copy."}) for n in range(6))
+    stock(conninfo, settings, (*PAGES, *copies))
+    with running_api(new_settings(database_url=conninfo), conninfo) as client:
+        few, all_of_them = search(client, limit=4), search(client, limit=50)
+        asked = client.post("/ask", json={"question": QUESTION, "limit": 20}).json()
+    assert [result["repeats"] for result in few["results"]] == [None] * 4
+    assert sum(result["path"].startswith("copy") for result in few["results"]) == 1
+    repeated = [result for result in all_of_them["results"] if result["repeats"]]
+    assert len(repeated) == 5, "nothing is lost where there is room"
+    assert len({result["repeats"] for result in repeated}) == 1
+    assert sum(source["path"].startswith("copy") for source in asked["sources"]) == 1
+
+
+def test_texts_that_differ_in_a_word_that_counts_are_no_repetitions() -> None:
+    first, other = (hit(n, f"Document {n} is about databases and tells of their backup.") for n in (1, 2))
+    assert repeats([first, other], 5) == {}
+
+
+def test_a_text_with_a_changed_word_in_a_hundred_is_a_repetition() -> None:
+    again = hit(2, LONG * 5 + "soon.", similarity=0.51)
+    assert repeats([hit(1, LONG * 5 + "late."), again, hit(3, "Nothing of this is about rivers.")], 5) == {
+        2: 1
+    }
+
+
+def test_neighbours_widen_a_passage_to_a_slice_of_the_text(api: httpx.Client) -> None:
+    texts = {page.path: page.text for page in PAGES}
+    narrow, wide = search(api, limit=2), search(api, limit=2, neighbors=1)
+    for result in wide["results"]:
+        assert texts[result["path"]][result["start"] : result["end"]] == result["content"]
+    chunk = narrow["results"][0]["chunk_id"]
+    (same,) = [result for result in wide["results"] if result["chunk_id"] == chunk]
+    assert len(same["content"]) > len(narrow["results"][0]["content"])
+    answer = api.post("/ask", json={"question": QUESTION, "neighbors": 1}).json()
+    assert all(citation["verified"] for citation in answer["citations"])
+
+
+def test_passages_that_overlap_are_one_and_another_takes_the_place() -> None:
+    text = "".join(f"{n:04} " for n in range(200))
+    hits = [
+        hit(1, text[100:200], start=100),
+        hit(2, text[200:300], start=200),
+        hit(3, text[600:700], start=600),
+    ]
+    passages = {
+        one.chunk_id: Passage(one.start - 100, one.end + 100, text[one.start - 100 : one.end + 100])
+        for one in hits
+    }
+    made = widened(hits, passages, limit=2)
+    assert made.joined == {2: 1}
+    assert [(one.chunk_id, one.start, one.end) for one in made.hits] == [(1, 0, 400), (3, 500, 800)]
+    assert all(one.content == text[one.start : one.end] for one in made.hits)
+
+
+def test_a_chunk_that_is_gone_by_then_stays_as_it_was_found() -> None:
+    only = hit(1, "text")
+    assert widened([only, replace(only, chunk_id=2, document_id=2)], {}, limit=5).hits[0] == only

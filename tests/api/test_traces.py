@@ -1,0 +1,192 @@
+"""How an answer was found: told at once, kept for a time, and for nobody who may not see it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from config.settings import child_environment
+from schema.connect import connect
+from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import httpx
+
+    from config.settings import Settings
+
+QUESTION = "how is a failed task retried"
+
+
+def search(client: httpx.Client, **fields: Any) -> dict[str, Any]:
+    response = client.post("/search", json={"query": QUESTION, **fields})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "lexical"])
+def test_an_explanation_has_every_candidate_with_its_ranks(api: httpx.Client, mode: str) -> None:
+    found = search(api, mode=mode, limit=3, explain=True)
+    explained = found["explain"]
+    assert (explained["mode"], explained["limit"], explained["query"]) == (mode, 3, QUESTION)
+    assert explained["space"] == found["space"]
+    assert explained["settings"]["ef_search"] > 0
+    assert set(explained["milliseconds"]) >= {"embed", "retrieve"}
+    placed = {one["chunk_id"]: one["place"] for one in explained["candidates"] if one["place"]}
+    assert placed == {result["chunk_id"]: place for place, result in enumerate(found["results"], 1)}
+    for one in explained["candidates"]:
+        assert one["path"]
+        assert (one["place"] is None) == (one["dropped"] is not None)
+        assert (one["vector"] is not None) or (one["words"] is not None)
+    for arm in ("vector", "words"):
+        ranked = sorted(
+            (one[arm]["rank"], -one[arm]["score"]) for one in explained["candidates"] if one[arm] is not None
+        )
+        assert [score for _, score in ranked] == sorted(score for _, score in ranked)
+        assert bool(ranked) == (mode == "hybrid" or (mode == "vector") == (arm == "vector"))
+
+
+def test_without_explain_an_answer_has_none(api: httpx.Client) -> None:
+    assert search(api)["explain"] is None
+
+
+def test_every_answer_can_be_explained_afterwards(api: httpx.Client) -> None:
+    for route, name in (("/search", "query"), ("/ask", "question")):
+        answer = api.post(route, json={name: QUESTION, "limit": 3}).json()
+        trace = api.get(f"/traces/{answer['trace_id']}").json()
+        assert trace["id"] == answer["trace_id"] != trace["trace_id"]
+        assert trace["explain"]["kind"] == route.removeprefix("/")
+        assert trace["explain"]["query"] == QUESTION
+        assert any(one["path"] == RETRIES.path and one["place"] for one in trace["explain"]["candidates"])
+    assert trace["explain"]["answer"]["cited"] == [citation["chunk_id"] for citation in answer["citations"]]
+
+
+def test_a_streamed_answer_is_traced_too(api: httpx.Client) -> None:
+    with api.stream("POST", "/ask", json={"question": QUESTION, "stream": True}) as response:
+        response.read()
+    trace = api.get(f"/traces/{response.headers['x-trace-id']}")
+    assert trace.json()["explain"]["answer"]["answered"] is True
+
+
+def test_an_unknown_trace_is_a_problem(api: httpx.Client) -> None:
+    answer = api.get("/traces/0123456789abcdef")
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:pgfolio:problem:unknown-trace")
+
+
+@pytest.fixture
+def own(settings: Settings, conninfo: str) -> str:
+    stock(conninfo, settings)
+    return conninfo
+
+
+def test_texts_of_questions_are_not_kept_where_they_must_not_be(
+    own: str, new_settings: Callable[..., Settings]
+) -> None:
+    settings = new_settings(database_url=own, traces={"keep_queries": False})
+    with running_api(settings, own) as client:
+        trace = client.get(f"/traces/{search(client)['trace_id']}").json()
+    assert trace["explain"]["query"] is None
+    assert trace["explain"]["candidates"]
+    with connect(own) as connection:
+        rows = connection.execute("select record::text from traces").fetchall()
+    assert rows
+    assert all("failed task" not in text for (text,) in rows)
+
+
+def test_no_trace_is_kept_where_none_is_wanted(own: str, new_settings: Callable[..., Settings]) -> None:
+    settings = new_settings(database_url=own, traces={"keep_days": 0})
+    with running_api(settings, own) as client:
+        answer = search(client, explain=True)
+        assert answer["explain"]["candidates"]
+        assert client.get(f"/traces/{answer['trace_id']}").status_code == 404
+
+
+def test_traces_are_forgotten_after_their_time(own: str, new_settings: Callable[..., Settings]) -> None:
+    settings = new_settings(database_url=own)
+    with running_api(settings, own) as client:
+        old = search(client)["trace_id"]
+        assert client.get(f"/traces/{old}").status_code == 200
+        with connect(own) as connection:
+            connection.execute("update traces set asked_at = now() - interval '8 days'")
+    with running_api(settings, own) as client:  # looks when it starts
+        deadline = time.monotonic() + 5
+        while client.get(f"/traces/{old}").status_code == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def limited(own: str, new_settings: Callable[..., Settings]) -> Iterator[tuple[httpx.Client, str, str]]:
+    """A client with nobody's key, a key for everything, and one for the manual alone."""
+    everything, manual = make_key(own), make_key(own, collections=["manual"])
+    with running_api(new_settings(database_url=own), own) as client:
+        yield client, everything, manual
+
+
+def test_a_trace_is_for_whoever_may_see_all_that_the_asker_could(
+    limited: tuple[httpx.Client, str, str],
+) -> None:
+    client, everything, manual = limited
+    client.headers["X-API-Key"] = everything
+    of_all = client.post("/search", json={"query": "bread", "explain": True}).json()
+    assert any(one["path"] == BREAD.path for one in of_all["explain"]["candidates"])
+    client.headers["X-API-Key"] = manual
+    assert client.get(f"/traces/{of_all['trace_id']}").status_code == 404
+    own = client.post("/search", json={"query": "bread", "explain": True, "why": BREAD.path}).json()
+    assert BREAD.path not in json.dumps(own["explain"])
+    assert own["why"]["document_id"] is None
+    assert "no such document" in own["why"]["reason"]
+    for key in (manual, everything):
+        client.headers["X-API-Key"] = key
+        kept = client.get(f"/traces/{own['trace_id']}")
+        assert kept.status_code == 200
+        assert BREAD.path not in kept.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "document", "said"),
+    [
+        ({}, RETRIES.path, "it is there, at place 1"),
+        ({"limit": 1}, "guides/pools.md", "beyond the limit"),
+        ({"filter": {"category": "guide"}}, "guides/pools.md", "does not match the filter"),
+        ({"collections": ["manual"]}, BREAD.path, "collection 'kitchen', which was not asked for"),
+        ({"min_similarity": 0.9}, "guides/pools.md", "below 0.9"),
+        ({}, "nowhere.md", "no such document is stored"),
+    ],
+)
+def test_why_a_document_is_not_among_the_results(
+    api: httpx.Client, fields: dict[str, Any], document: str, said: str
+) -> None:
+    why = search(api, why=document, **fields)["why"]
+    assert (why["document"], said in why["reason"]) == (document, True), why
+
+
+def test_why_a_document_did_not_even_come_into_question(
+    settings: Settings, conninfo: str, new_settings: Callable[..., Settings]
+) -> None:
+    stock(conninfo, settings)
+    with running_api(new_settings(database_url=conninfo, search={"candidates": 10}), conninfo) as client:
+        why = search(client, limit=1, mode="vector", why=BREAD.path)["why"]
+    assert "no arm" in why["reason"]
+    assert why["similarity"] < why["least_similarity"]
+
+
+def test_the_terminal_shows_it_as_a_table(library: str, tmp_path: Any) -> None:
+    environment = child_environment(
+        PGFOLIO_DATABASE_URL=library, PGFOLIO_HOME=str(tmp_path), COLUMNS="200", TERM="dumb"
+    )
+    command = [sys.executable, "-m", "query_api", "search", QUESTION, "--explain", "--why", BREAD.path]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert "vectors: through the index" in shown.stdout or "every vector" in shown.stdout
+    for heading in ("place", "chunk", "vector", "words", "fused", "where"):
+        assert heading in shown.stdout
+    assert RETRIES.path in shown.stdout
+    assert f"{BREAD.path}: " in shown.stdout
+    assert len(PAGES) == 4

@@ -1,0 +1,114 @@
+"""What a text is found by, as the database says."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+import yoyo as untyped
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from schema.connect import connect, prepare
+from schema.migrate import FOLDER
+
+yoyo: Any = untyped
+
+
+def lexemes(conninfo: str, text: str, language: str = "english") -> set[str]:
+    with connect(conninfo) as connection:
+        row = connection.execute(
+            "select tsvector_to_array(lexemes_of(%s::regconfig, %s))", [language, text]
+        ).fetchone()
+        assert row is not None
+        return set(row[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("The houses", "english", {"hous"}),
+        ("Die Häuser", "german", {"haus"}),
+        ("die Häuser", "simple", {"die", "häuser"}),
+        ("PREFECT_API_URL", "english", {"prefect", "api", "url", "prefect_api_url"}),
+        ("flow.serve()", "english", {"flow", "serv", "flow.serve"}),
+        ("ERR-1042.", "english", {"err", "1042", "err-1042"}),
+        ("/etc/pg_hba.conf", "english", {"etc", "pg", "hba", "conf", "pg_hba.conf", "etc/pg_hba.conf"}),
+        ("重试策略", "simple", {"重试", "试策", "策略"}),
+        ("水", "simple", {"水"}),
+        ("使用API_KEY设置", "simple", {"使用", "设置", "api", "key", "api_key"}),
+        ("작업을", "simple", {"작업", "업을"}),
+        ("ｱｲｳ", "simple", {"アイ", "イウ"}),
+        ("ﬁle re\u00adtry cafe\u0301", "simple", {"file", "retry", "café"}),
+        ("e.g. and/or", "simple", {"e", "g", "and", "or", "and/or"}),
+        ("", "english", set()),
+    ],
+)
+def test_a_text_is_found_by(conninfo: str, text: str, language: str, expected: set[str]) -> None:
+    assert lexemes(conninfo, text, language) == expected
+
+
+def test_lexemes_are_made_whatever_the_search_path_is(conninfo: str) -> None:
+    with connect(conninfo) as connection:
+        connection.execute("set search_path = ''")
+        row = connection.execute("select public.lexemes_of('english', '重试 a_b.c')").fetchone()
+        assert row is not None
+        assert "重试" in row[0]
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 7, 40])
+def test_the_rank_tells_how_often_a_word_stands_in_a_chunk(conninfo: str, times: int) -> None:
+    with connect(conninfo) as connection:
+        row = connection.execute(
+            "select bm25(ts_rank(array[1, 1, 1, 1]::real[], to_tsvector('simple', %s), 'oak'), 100, 100),"
+            " bm25(ts_rank(array[1, 1, 1, 1]::real[], to_tsvector('simple', %s), 'elm'), 100, 100)",
+            ["oak " * times] * 2,
+        ).fetchone()
+    assert row is not None
+    assert row[0] == pytest.approx(times * 2.2 / (times + 1.2), rel=0.05)
+    assert row[1] is None
+
+
+def test_a_database_of_before_gets_its_lexemes(postgres: str) -> None:
+    """One with documents, in all the versions before."""
+    parts = conninfo_to_dict(postgres) | {"dbname": "test_before_words"}
+    conninfo = psycopg.conninfo.make_conninfo(**parts)  # type: ignore[arg-type]
+    name = sql.Identifier("test_before_words")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(name))
+        try:
+            _migrated_before(conninfo, "0007")
+            with psycopg.connect(conninfo) as old:
+                _store_chunk(old, "The houses of PREFECT_API_URL")
+            prepare(conninfo)
+            with connect(conninfo) as new:
+                row = new.execute("select tsvector_to_array(lexemes) from chunks").fetchone()
+                assert row == (["api", "hous", "prefect", "prefect_api_url", "url"],)
+        finally:
+            connection.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
+def _migrated_before(conninfo: str, first: str) -> None:
+    parameters = {key: value for key, value in conninfo_to_dict(conninfo).items() if value is not None}
+    backend = yoyo.get_backend("postgresql+psycopg:///?" + urlencode(parameters))
+    try:
+        every = yoyo.read_migrations(str(FOLDER))
+        backend.apply_migrations(every.filter(lambda migration: migration.id < first))
+    finally:
+        backend.connection.close()
+
+
+def _store_chunk(connection: psycopg.Connection[Any], content: str) -> None:
+    connection.execute("insert into collections (name) values ('c')")
+    connection.execute("insert into sources (name, root, collection_id) values ('s', '/s', 1)")
+    connection.execute(
+        "insert into documents (source_id, collection_id, path, mime, language, content_hash, text, updated_at)"
+        " values (1, 1, 'a/b.md', 'text/plain', 'english', '', '', now())"
+    )
+    connection.execute(
+        "insert into chunks (document_id, collection_id, ordinal, content, heading, start_at, end_at, tokens, hash,"
+        " language) values (1, 1, 0, %s, '', 0, 1, 1, '', 'english')",
+        [content],
+    )
