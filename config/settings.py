@@ -135,6 +135,8 @@ class Api(Section):
     timeout: Seconds
     statement_timeout: Seconds
     max_body_kb: Count
+    max_push_mb: Annotated[float, Field(gt=0, le=200)]
+    max_wait: Annotated[float, Field(ge=0)]
     requests_per_minute: Size | None = None
     allowed_hosts: tuple[str, ...]
     cors_origins: tuple[str, ...]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from config.settings import ConfigError
 from schema import sources
+from schema.pushes import COLLECTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,16 @@ def chosen_sources(connection: Connection, settings: Settings, names: Sequence[s
     known = sources.list_sources(connection)
     if not names:
         return known
-    chosen = {source.id: source for source in (_one(connection, known, name) for name in names)}
+    chosen = {source.id: source for name in names for source in _named(connection, known, name)}
     return list(chosen.values())
+
+
+def _named(connection: Connection, known: Sequence[Source], name: str) -> list[Source]:
+    """`pushed` means every source of pushed documents: each collection has its own."""
+    pushed = [source for source in known if source.kind == "pushed"] if name == COLLECTION else []
+    if pushed:
+        return pushed + [source for source in known if source.name == name and source not in pushed]
+    return [_one(connection, known, name)]
 
 
 def _one(connection: Connection, known: Sequence[Source], name: str) -> Source:

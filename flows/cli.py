@@ -16,7 +16,7 @@ import click
 
 from config import command
 from config.models.base import ModelError
-from config.settings import ConfigError, child_environment, environment, load_settings, prefect_api_url
+from config.settings import ConfigError, child_environment, environment, load_settings
 from flows import console
 from flows import up as up_side
 from flows.choose import chosen_sources
@@ -25,6 +25,7 @@ from flows.pipeline import run_sync
 from flows.reembedding import run_reembed, with_model
 from flows.repair import run_repair
 from flows.run import FailedError, Options
+from flows.start import started_sync
 from flows.tuning import run_tuning
 from flows.verify import run_verify
 from schema.connect import DatabaseError, connect, database
@@ -34,11 +35,8 @@ from schema.overview import generations, overview
 from schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from config.settings import Settings
     from flows.report import Report
-    from schema.records import Source
 
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, up_side.ChildError)
 WRONG = (ConfigError, NoKeyError, WrongKeyError)
@@ -88,7 +86,7 @@ def sync(
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio sync ~/Documents`")
         try:
             with console.Display(shown=not as_json) as display:
-                report = _run_sync(settings, conninfo, chosen, options, display)
+                report = started_sync(settings, conninfo, chosen, options, display)
         except FailedError as error:
             if as_json:
                 console.show_json(error.report.as_json())
@@ -203,6 +201,7 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
         console.show_report(report)
         console.say(f"\nThe API answers at {address}; its description is at {address}/schema")
         console.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
+        started.start("pushes", "flows.listen")
         try:
             if every:
                 _schedule(started, settings, every)
@@ -316,28 +315,6 @@ _passed_on("eval", "Measure retrieval on labelled queries: nDCG@10, MRR@10, reca
 _passed_on("serve", "Run the HTTP API alone.")
 
 
-def _run_sync(
-    settings: Settings, conninfo: str, chosen: Sequence[Source], options: Options, display: console.Display
-) -> Report:
-    """As a Prefect flow run where a Prefect API answers, else in this process at once."""
-    url = None if options.plan_only else up_side.running_prefect(settings.home)
-    if url is None:
-        if not options.plan_only and (configured := prefect_api_url()):
-            console.show_note(f"the Prefect API {configured} does not answer: running without it")
-        return run_sync(settings, conninfo, chosen, options, progress=display)
-    with environment(PREFECT_API_URL=url, **up_side.QUIET):
-        from flows.sync import run_watched  # noqa: PLC0415
-        from flows.sync import sync as flow  # noqa: PLC0415
-
-        names = [source.name for source in chosen]
-        arguments = {
-            "full": options.full,
-            "approve_deletes": options.approve_deletes,
-            "max_cost": options.max_cost,
-        }
-        return run_watched(flow, display, sources=names, **arguments)
-
-
 def _schedule(started: up_side.Children, settings: Settings, every: int) -> None:
     """Search is worth more than a schedule: without one `up` goes on."""
     try:
@@ -353,7 +330,8 @@ def _attend(started: up_side.Children) -> None:
     for name, sentence in started.ended().items():
         if name == "api":
             raise up_side.ChildError(sentence)
-        console.show_note(f"{sentence}; the schedule is over: run `pgfolio sync` yourself, or start again")
+        lost = "pushed documents wait for the next sync" if name == "pushes" else "the schedule is over"
+        console.show_note(f"{sentence}; {lost}: run `pgfolio sync` yourself, or start again")
 
 
 def _show(report: Report, *, as_json: bool) -> None:

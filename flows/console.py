@@ -194,7 +194,7 @@ def show_status(status: dict[str, Any]) -> None:
     _show_rows(
         "source",
         status["sources"],
-        ("name", "root", "collection", "documents", "chunks", "failed", "synced_at"),
+        ("name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at"),
     )
     _show_generations(status["generations"])
     for generation in status["generations"]:

@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
@@ -134,6 +134,20 @@ def extract(path: str, data: bytes) -> Extracted:
         raise
     except BaseException as error:  # a panic of the Rust library is not an Exception
         raise Unextractable(_reason(error, mime)) from error
+
+
+def told(extracted: Extracted, title: str | None, name: str | None, metadata: dict[str, Any]) -> Extracted:
+    """With what is said of the document beside its bytes, which counts more than what they say: as front matter."""
+    if not (title or name or metadata):
+        return extracted
+    owner = metadata.get("owner") or metadata.get("author")
+    return replace(
+        extracted,
+        title=title or extracted.title or name,
+        metadata={**extracted.metadata, **metadata},
+        created_at=_when(metadata.get("date") or metadata.get("created")) or extracted.created_at,
+        owner=owner if isinstance(owner, str) else extracted.owner,
+    )
 
 
 def is_text(path: str, data: bytes) -> bool:

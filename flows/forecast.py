@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from flows.prepare import prepared
+from flows.reading import reader
 from schema import runs, vectors
 
 if TYPE_CHECKING:
@@ -59,11 +60,13 @@ class Forecaster:
     def __init__(
         self,
         settings: Settings,
+        conninfo: str,
         recipe: Recipe,
         count: Callable[[Sequence[str]], list[int]],
         report: Report,
     ) -> None:
         self._timeout = settings.crawl.extract_timeout
+        self._conninfo = conninfo
         self._recipe = recipe
         self._count = count
         self._report = report
@@ -83,8 +86,10 @@ class Forecaster:
         step = -(-len(todos) // READ_AT_MOST) or 1
         sample = todos[::step]
         found.sampled = step > 1
-        reading = prepared(source.root, sample, self._recipe, self._count, self._report, self._timeout)
-        with reading as parcels:
+        with (
+            reader(self._conninfo, source) as read,
+            prepared(read, sample, self._recipe, self._count, self._report, self._timeout) as parcels,
+        ):
             for parcel in parcels:
                 self._add(connection, generation, source, parcel, found)
                 advance(parcel.files, 0)

@@ -11,22 +11,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flows import plan as planning
-from flows import steward, store, tally, tuning
+from flows import pushed, steward, store, tally, tuning
 from flows.crawl import Rules, SourceUnreachable, garbage_kept
 from flows.forecast import Forecaster, by_size
 from flows.forecast import seconds as forecast_seconds
 from flows.overlap import ahead, workers
 from flows.prepare import Recipe, Todo, prepared
+from flows.reading import reader
 from flows.reuse import Supply
 from flows.run import Options, Progress, Run, Step, at_once
 from flows.survey import Survey, settle, survey
 from schema import index, segments, sources, vectors, words
 from schema.connect import connect
 from schema.records import Problem
+from schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from config.settings import Settings
     from flows.embed import Embedder
@@ -73,23 +74,15 @@ class SyncRun(Run):
     def all(self, connection: Connection, chosen: Sequence[Source], step: Step) -> None:
         reached = 0
         for source in chosen:
-            with sources.owned(connection, source):
-                problems = len(self.report.problems)
-                try:
-                    found = step(f"crawl and plan {source.name}", self.survey, connection, source)
-                except SourceUnreachable as error:
-                    self.report.problem(Problem(source.name, "crawl", str(error)))
-                    continue
-                reached += 1
-                tally.surveyed(self.report, source, found)
-                if self.options.plan_only:
-                    self.forecast(connection, source, found)
-                else:
-                    found = step(f"apply {source.name}", self.apply, connection, source, found)
-                    if len(self.report.problems) == problems:
-                        sources.synced(connection, source)
-                self.report.chunks.total += found.chunks
-                connection.commit()
+            try:
+                with sources.owned(connection, source):
+                    reached += self._one(connection, source, step)
+            except SourceBusyError:
+                if source.kind == "folder" or len(chosen) == 1:
+                    raise
+                reached += (
+                    1  # pushes come at any time: the sync that has them does them, and this one its folders
+                )
         if not self.options.plan_only:
             vectors.expire(connection, self.settings.sync.keep_vectors_days)
             vectors.drop_expired(connection, self.settings.index.keep_generations_days)
@@ -99,22 +92,40 @@ class SyncRun(Run):
         if chosen and not reached:
             raise SourceUnreachable("; ".join(problem.reason for problem in self.report.problems))
 
+    def _one(self, connection: Connection, source: Source, step: Step) -> bool:
+        """One source from its survey to the end; whether it could be reached."""
+        problems = len(self.report.problems)
+        try:
+            found = step(f"crawl and plan {source.name}", self.survey, connection, source)
+        except SourceUnreachable as error:
+            self.report.problem(Problem(source.name, "crawl", str(error)))
+            return False
+        tally.surveyed(self.report, source, found)
+        if self.options.plan_only:
+            self.forecast(connection, source, found)
+        else:
+            found = step(f"apply {source.name}", self.apply, connection, source, found)
+            if len(self.report.problems) == problems:
+                sources.synced(connection, source)
+        self.report.chunks.total += found.chunks
+        connection.commit()
+        return True
+
     def survey(self, connection: Connection, source: Source) -> Survey:
         """Gather and decide; changes nothing."""
         self.progress.stage(f"looking at {source.name}")
         with self.report.timed("crawl"), garbage_kept():
-            found = survey(
-                connection,
-                source,
-                self._rules(source),
-                self.recipe.name,
-                self._limits(),
-                full=self.options.full,
-            )
+            found = self._look(connection, source)
         removed = planning.documents(found.plan.removed)
         if removed > self.settings.sync.delete_max_documents:
             self._approved -= removed
         return found
+
+    def _look(self, connection: Connection, source: Source) -> Survey:
+        recipe, full = self.recipe.name, self.options.full
+        if source.kind == "pushed":
+            return pushed.survey(connection, source, recipe, full=full)
+        return survey(connection, source, self._rules(source), recipe, self._limits(), full=full)
 
     def apply(self, connection: Connection, source: Source, found: Survey) -> Survey:
         """Make it so: moves first, then what is new or changed, removals last."""
@@ -126,6 +137,8 @@ class SyncRun(Run):
             self._pass_through(connection, source, todos)
         self._remove(connection, source, found)
         with self.report.timed("store"):
+            if source.kind == "pushed":
+                return pushed.counted(connection, source, found)
             return settle(connection, source, found)
 
     def forecast(self, connection: Connection, source: Source, found: Survey) -> None:
@@ -144,7 +157,7 @@ class SyncRun(Run):
 
     @cached_property
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self.settings, self.recipe, self.tokenizer.count, self.report)
+        return Forecaster(self.settings, self.conninfo, self.recipe, self.tokenizer.count, self.report)
 
     def _estimate(self, connection: Connection, space: Space, tokens: int, *, sampled: bool) -> Estimate:
         took = forecast_seconds(connection, self.settings, space, tokens)
@@ -212,9 +225,14 @@ class SyncRun(Run):
         steward.loaded(self, connection, load)
         tally.postponed(self.report, source, postponed, self.options.max_cost)
 
-    def _prepared(self, source: Source, todos: Sequence[Todo]) -> AbstractContextManager[Iterator[Parcel]]:
+    @contextmanager
+    def _prepared(self, source: Source, todos: Sequence[Todo]) -> Iterator[Iterator[Parcel]]:
         timeout = self.settings.crawl.extract_timeout
-        return prepared(source.root, todos, self.recipe, self.tokenizer.count, self.report, timeout)
+        with (
+            reader(self.conninfo, source) as read,
+            prepared(read, todos, self.recipe, self.tokenizer.count, self.report, timeout) as parcels,
+        ):
+            yield parcels
 
     @contextmanager
     def _stopping(self, embedder: Embedder) -> Iterator[None]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,16 +16,16 @@ from typing import TYPE_CHECKING
 from flows import chunk as chunking
 from flows import extract as extraction
 from flows import language as languages
-from flows.crawl import signature_of
 from flows.isolate import isolated
 from flows.overlap import ahead, workers
-from flows.plan import distrusted, racy
+from flows.reading import ChangedError
 from schema.records import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from flows.crawl import Entry
+    from flows.reading import Read
     from flows.report import Report
     from schema.records import Chunk, LedgerEntry, Signature
 
@@ -122,7 +121,7 @@ def parcels(todos: Sequence[Todo]) -> Iterator[list[Todo]]:
 
 @contextmanager
 def prepared(
-    root: str,
+    read: Read,
     todos: Sequence[Todo],
     recipe: Recipe,
     count: Callable[[Sequence[str]], list[int]],
@@ -132,12 +131,12 @@ def prepared(
     """Parcels of all the files in their order, made by a few threads that keep a little ahead; a parser gets
     `timeout` seconds for a file."""
     with isolated(timeout) as extract, workers(PREPARERS, "prepare") as pool:
-        work = partial(prepare, root, recipe=recipe, count=count, report=report, extract=extract)
+        work = partial(prepare, read, recipe=recipe, count=count, report=report, extract=extract)
         yield ahead(pool, work, parcels(todos), PREPARERS + 1)
 
 
 def prepare(
-    root: str,
+    read: Read,
     todos: Sequence[Todo],
     recipe: Recipe,
     count: Callable[[Sequence[str]], list[int]],
@@ -146,7 +145,7 @@ def prepare(
 ) -> Parcel:
     """Read, extract and chunk. Raises nothing for what one file holds."""
     with report.timed("extract"):
-        outcomes = [_document(root, todo, recipe, extract) for todo in todos]
+        outcomes = [_document(read, todo, recipe, extract) for todo in todos]
     with report.timed("chunk"):
         chunkables = [o.chunkable for o in outcomes if isinstance(o, _Extracted)]
         chunked = iter(
@@ -180,23 +179,24 @@ class _Extracted:
 
 
 def _document(
-    root: str, todo: Todo, recipe: Recipe, extract: Callable[[str, bytes], extraction.Extracted]
+    read: Read, todo: Todo, recipe: Recipe, extract: Callable[[str, bytes], extraction.Extracted]
 ) -> _Extracted | Touched | Failed | Left:
     try:
-        data, signature = _read(os.path.join(root, todo.entry.path))  # noqa: PTH118
+        given = read(todo.entry.path)
     except FileNotFoundError:
         return Left(todo, "it vanished after it was listed")
-    except _ChangedError:
+    except ChangedError:
         return Left(todo, "it changed while it was read; the next sync takes it")
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
         return Failed(todo, todo.entry.signature, None, "crawl", reason, transient=True)
+    data, signature = given.data, given.signature
     content_hash = hashlib.sha256(data).digest()
     known = todo.known
     if known and known.state == "ok" and known.content_hash == content_hash and known.recipe == recipe.name:
         return Touched(todo, signature)
     try:
-        extracted = extract(todo.entry.path, data)
+        extracted = extraction.told(extract(todo.entry.path, data), given.title, given.name, given.metadata)
     except extraction.Unextractable as error:
         return Failed(todo, signature, content_hash, "extract", str(error), error.transient)
     document = Document(
@@ -216,22 +216,3 @@ def _document(
         document,
         chunking.Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
     )
-
-
-class _ChangedError(Exception):
-    """The file's stat was another after reading than before."""
-
-
-def _read(path: str) -> tuple[bytes, Signature]:
-    """The file's bytes and the stat that belongs to them; a file that changes meanwhile is read once more, and one
-    that may change unseen is read again at the next sync."""
-    for _ in range(2):
-        began = time.time_ns()
-        with open(path, "rb") as file:  # noqa: PTH123
-            before = os.fstat(file.fileno())
-            data = file.read()
-            after = os.fstat(file.fileno())
-        signature = signature_of(after)
-        if signature_of(before) == signature and len(data) == after.st_size:
-            return data, distrusted(signature) if racy(signature, began) else signature
-    raise _ChangedError

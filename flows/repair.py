@@ -18,7 +18,7 @@ from flows.fill import fill
 from flows.pipeline import run_sync
 from flows.run import FailedError, Options, Quiet, Run
 from flows.verify import Verification, WrongChunk, examine, hash_known, run_verify
-from schema import index, segments, sources, vectors
+from schema import index, pushes, segments, sources, vectors
 from schema import repair as mending
 from schema import verify as stored
 from schema.connect import connect
@@ -200,13 +200,18 @@ class Repair:
         source = self.sources.get(finding.source_id or 0)
         path = finding.expected if finding.kind == "ledger_path" else finding.path
         try:
-            there = source is not None and Path(source.root, path or "").is_file()
+            there = source is not None and self._is_there(source, path or "")
         except OSError:
             there = False
         if source is not None and there:
             self._to_sync[source.id] = source
             self._anew.add(path or "")
         return there
+
+    def _is_there(self, source: Source, path: str) -> bool:
+        if source.kind == "pushed":
+            return pushes.is_there(self._connection, source, path)
+        return Path(source.root, path).is_file()
 
     def _mend_tables(self) -> None:
         """A generation's table that is gone, or an active generation that there must be: empty at first."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from flows.plan import distrusted, racy
-from schema import documents, ledger, vectors
+from schema import documents, ledger, pushes, vectors
 from schema.records import Embedded
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from flows.plan import Move
-    from flows.prepare import Failed, Left, Parcel, Prepared
+    from flows.prepare import Failed, Left, Parcel, Prepared, Todo
     from schema.connect import Connection
     from schema.records import Generation, Source
 
@@ -47,6 +47,8 @@ def store_parcel(
     """One transaction: documents, chunks, vectors, ledger; then what was touched and what failed."""
     written = documents.Written()
     with connection.transaction():
+        if source.kind == "pushed":
+            _drop_deleted(connection, source, ready)
         if ready.storables:
             written = documents.store(connection, source, generation, ready.storables, recipe)
         if ready.parcel.touched:
@@ -69,6 +71,27 @@ def store_parcel(
         if ready.release:
             vectors.release(connection, generation, ready.release)
     return written
+
+
+def _drop_deleted(connection: Connection, source: Source, ready: Ready) -> None:
+    """Takes out pushes that were deleted on the way; each of the others gets the id that it was promised."""
+    parcel = ready.parcel
+    ids = pushes.hold(connection, source, [todo.entry.path for todo in _todos(parcel)])
+    if len(ids) < parcel.files:
+        ready.release = ()  # what they are of may not be stored
+    failed = [item for item in parcel.failed if item.todo.entry.path in ids]
+    ready.parcel = replace(parcel, failed=failed, left=())  # what could not be read was deleted, too
+    ready.failed = [f for f in ready.failed if f.todo.entry.path in ids]
+    ready.storables = [
+        replace(item, reserved=ids[item.document.path])
+        for item in ready.storables
+        if item.document.path in ids
+    ]
+
+
+def _todos(parcel: Parcel) -> list[Todo]:
+    items = (parcel.prepared, parcel.touched, parcel.failed, parcel.left)
+    return [item.todo for group in items for item in group]
 
 
 def move(connection: Connection, source: Source, moves: Sequence[Move], looked_at_ns: int) -> None:

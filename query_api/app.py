@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
+from litestar.datastructures.headers import MutableScopeHeaders
+from litestar.enums import HttpMethod
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme
+from litestar.routes import HTTPRoute
 
 from query_api import metrics
+from query_api.documents import document_routes
 from query_api.errors import add_headers, answer_problem
 from query_api.guard import READ, Guard
 from query_api.keyring import open_keys
@@ -26,6 +30,8 @@ from query_api.tracelog import open_traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from litestar.types import Message, Scope
 
     from config.settings import Api, Settings
 
@@ -59,12 +65,12 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
 
     log = RequestLog(settings.api.log)
     app = Litestar(
-        ROUTES,
+        [*ROUTES, document_routes(settings.api)],
         lifespan=[lifespan],
         guards=[Guard(settings.api)],
         cors_config=_cors(settings.api),
         before_request=strictly,
-        before_send=[add_headers],
+        before_send=[add_headers, _allow],
         exception_handlers={Exception: answer_problem},
         logging_config=None,  # whose program this is decides on logging
         request_max_body_size=settings.api.max_body_kb * 1024,
@@ -83,6 +89,17 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
         app.asgi_handler, log, settings.api.timeout
     )  # around the router, which answers 404
     return app
+
+
+async def _allow(message: Message, scope: Scope) -> None:
+    """Litestar's own answer to OPTIONS knows only the method of a path that was registered first."""
+    if message["type"] != "http.response.start" or scope.get("method") != HttpMethod.OPTIONS:
+        return
+    headers = MutableScopeHeaders.from_message(message)
+    routes = (route for route in scope["litestar_app"].routes if isinstance(route, HTTPRoute))
+    for route in routes:
+        if "allow" in headers and route.path_format == scope.get("path_template"):
+            headers["allow"] = ", ".join(sorted(route.methods))
 
 
 def _cors(api: Api) -> CORSConfig | None:

@@ -17,10 +17,9 @@ Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Mode = Literal["hybrid", "vector", "lexical"]
 Similarity = Annotated[float, Meta(ge=-1, le=1)]
-Names = Annotated[
-    list[Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]],
-    Meta(min_length=1, max_length=100),
-]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Names = Annotated[list[Name], Meta(min_length=1, max_length=100)]
+Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
 
 
 class Retrieval(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -149,7 +148,7 @@ class DocumentItem(Struct, frozen=True):
     language: str
     created_at: datetime | None
     updated_at: datetime
-    synced_at: datetime
+    synced_at: datetime | None
 
 
 class DocumentPage(Struct, frozen=True):
@@ -172,10 +171,38 @@ class ChunkItem(Struct, frozen=True):
 
 
 class DocumentAnswer(DocumentItem, frozen=True, kw_only=True):
-    """A document with its stored text, which the offsets of chunks and quotes count in."""
+    """A document with its stored text, which the offsets of chunks and quotes count in. What was pushed and is no
+    document yet has none: its `state` is "pending", or "failed" and `reason` says why."""
 
+    reason: str
     text: str
     chunks: list[ChunkItem]
+    trace_id: str
+
+
+class PushRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A text to be made a document of; Markdown counts as such. `collection` is made where it is new."""
+
+    title: Title
+    content: Annotated[str, Meta(min_length=1)]
+    metadata: dict[str, Any] | None = None
+    collection: Name | None = None
+
+
+class PushForm(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The fields beside the file. `metadata` is a JSON object."""
+
+    title: Title | None = None
+    metadata: str | None = None
+    collection: Name | None = None
+
+
+class PushAnswer(Struct, frozen=True):
+    """What was pushed is kept, and will be made a document of; `url` tells how that went."""
+
+    id: int
+    url: str
+    state: Literal["pending"]
     trace_id: str
 
 

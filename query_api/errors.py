@@ -23,6 +23,7 @@ from query_api.retrieve import SwitchingError
 from query_api.stages import faulted
 from query_api.strict import WrongTypeError
 from schema.connect import DatabaseError
+from schema.inbox import NoSuchCollectionError, WhichCollectionError
 from schema.search import BusyError
 
 if TYPE_CHECKING:
@@ -46,6 +47,25 @@ PREFIX = "urn:pgfolio:problem:"
 
 class UnknownDocumentError(Exception):
     """No document has this id."""
+
+    def __init__(self, document_id: int) -> None:
+        super().__init__(f"there is no document {document_id}: GET /documents lists those that there are")
+
+
+class FromFolderError(Exception):
+    """A document that is not ours to delete."""
+
+
+class PushFailedError(Exception):
+    """What was pushed could not be made a document of; `url` goes on telling why."""
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class WrongPushError(Exception):
+    """A push that cannot be read."""
 
 
 class UnknownTraceError(Exception):
@@ -71,6 +91,11 @@ OURS: dict[type[Exception], tuple[str, int, str]] = {
     UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
     UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
+    NoSuchCollectionError: ("unknown-collection", 404, "Unknown collection"),
+    WhichCollectionError: ("which-collection", 400, "Which collection"),
+    FromFolderError: ("from-folder", 409, "It comes from a folder"),
+    PushFailedError: ("push-failed", 422, "The document could not be made"),
+    WrongPushError: ("invalid-request", 400, "Invalid request"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
     WrongTypeError: ("invalid-request", 400, "Invalid request"),
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
@@ -153,7 +178,8 @@ def _of_http(error: HTTPException, scope: Scope, trace: str) -> Problem:
     elif isinstance(error, MethodNotAllowedException):
         detail = f"{where} is not served: /schema lists the routes and their methods"
     elif error.status_code == 413:
-        detail = "the request's body is too large: PGFOLIO_API__MAX_BODY_KB is the most that is taken"
+        most = "PUSH_MB" if scope.get("path") == "/documents" else "BODY_KB"
+        detail = f"the request's body is too large: PGFOLIO_API__MAX_{most} is the most that is taken"
     elif isinstance(error.extra, list) and error.extra:
         errors = [_field(item) for item in error.extra]
         detail = f"correct the request: {'; '.join(errors)}"
@@ -177,6 +203,8 @@ def _unquoted(detail: str) -> str:
 def _headers(error: Exception, status: int) -> dict[str, str]:
     if status == 401:
         return {"WWW-Authenticate": 'Bearer realm="pgfolio"'}
+    if isinstance(error, PushFailedError):
+        return {"Location": error.url}
     if status not in {429, 503} or isinstance(error, (ConfigError, FatalModelError)):
         return {}
     seconds = getattr(error, "retry_after", None)

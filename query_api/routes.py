@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import re
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +12,7 @@ from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, Operation
-from litestar.params import Body, FromPath, FromQuery, QueryParameter
+from litestar.params import Body, FromPath
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 from msgspec import structs
 
@@ -24,14 +21,12 @@ from query_api import metrics
 from query_api.answer import Answer
 from query_api.errors import (
     NotReadyError,
-    UnknownDocumentError,
     UnknownTraceError,
-    WrongCursorError,
     problem,
     trace_id,
 )
 from query_api.explained import Explanation
-from query_api.filter import parse, parse_json
+from query_api.filter import parse
 from query_api.guard import PUBLIC, READ, caller_of
 from query_api.query import Query
 from query_api.trace import explanation, located
@@ -76,9 +71,6 @@ class Streaming(Operation):
         shown["responses"]["200"]["content"][STREAM] = {"schema": {}}
         return shown
 
-
-Stored = Annotated[str | None, QueryParameter(pattern=r"^[^\x00]*$")]
-"""PostgreSQL's texts have no NUL."""
 
 HINT = "sync a folder first: `pgfolio sync FOLDER`"
 
@@ -138,55 +130,6 @@ async def ask(
     answer = await answerer.answer(asked)
     explained, why = await _explained(request, data, query, asked.retrieved, "ask")
     return Response(_answer(answer, asked, began, request.scope, explained, why))
-
-
-@get("/documents", opt=READ, responses=PROBLEMS, summary="List documents")
-async def documents(
-    request: Anyone,
-    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
-    cursor: Stored = None,
-    collection: Stored = None,
-    source: Stored = None,
-    path: Stored = None,
-    filter: FromQuery[str | None] = None,  # noqa: A002 -- the parameter's name
-) -> c.DocumentPage:
-    read = partial(
-        catalog.list_documents,
-        limit=limit + 1,
-        permitted=permitted(request),
-        after=0 if cursor is None else _after(cursor),
-        collection=collection,
-        source=source,
-        path=path,
-        condition=None if filter is None else parse_json(filter),
-    )
-    found = await reading(services(request).retriever.pool, read)
-    following = _cursor(found[limit - 1].id) if len(found) > limit else None
-    return c.DocumentPage([c.document_item(d) for d in found[:limit]], following, trace_id(request.scope))
-
-
-@get(
-    "/documents/{document_id:int}",
-    opt=READ,
-    responses={**PROBLEMS, 404: PROBLEM},
-    summary="One document with its chunks",
-)
-async def document(request: Anyone, document_id: FromPath[int]) -> c.DocumentAnswer:
-    found = await reading(
-        services(request).retriever.pool,
-        partial(catalog.get_document, document_id=min(document_id, 2**63 - 1), permitted=permitted(request)),
-    )
-    if found is None:
-        raise UnknownDocumentError(
-            f"there is no document {document_id}: GET /documents lists those that there are"
-        )
-    stored, text, chunks = found
-    return c.DocumentAnswer(
-        **c.document_fields(stored),
-        text=text,
-        chunks=[c.chunk_item(chunk) for chunk in chunks],
-        trace_id=trace_id(request.scope),
-    )
 
 
 @get("/collections", opt=READ, responses=PROBLEMS, summary="Collections with their counts")
@@ -271,7 +214,7 @@ async def trace(request: Anyone, wanted: FromPath[str]) -> c.TraceAnswer:
     return c.TraceAnswer(wanted, explained, trace_id(request.scope))
 
 
-ROUTES = [search, ask, trace, documents, document, collections, status, live, ready, prometheus]
+ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
 
 
 def services(request: Anyone) -> Services:
@@ -368,18 +311,6 @@ async def _events(request: Anyone, asked: Asked, began: float) -> AsyncIterator[
 
 def _event(name: str, data: Any) -> ServerSentEventMessage:
     return ServerSentEventMessage(data=msgspec.json.encode(data).decode(), event=name)
-
-
-def _cursor(last: int) -> str:
-    return base64.urlsafe_b64encode(f"d{last}".encode()).decode().rstrip("=")
-
-
-def _after(cursor: str) -> int:
-    with suppress(ValueError):
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        if re.fullmatch(r"d[0-9]{1,18}", text):
-            return int(text[1:])
-    raise WrongCursorError("take the cursor from `next` of the page before, or leave it out")
 
 
 def _took(began: float) -> float:

@@ -81,14 +81,14 @@ async def list_documents(
 
 async def get_document(
     connection: AsyncConnection, document_id: int, permitted: Permitted
-) -> tuple[StoredDocument, str, list[StoredChunk]] | None:
-    """A document with its stored text and its chunks, or None."""
+) -> tuple[StoredDocument, str, str, list[StoredChunk]] | None:
+    """A document with why its newest version could not be read, its stored text and its chunks; or None."""
     values = {"id": document_id, "permitted": _array(permitted)}
     row = await (await connection.execute(statement("get_document"), values)).fetchone()
     if row is None:
         return None
     chunks = await connection.execute(statement("get_chunks"), {**values, "document_id": document_id})
-    return StoredDocument(*row[:-1]), row[-1], [StoredChunk(*chunk) for chunk in await chunks.fetchall()]
+    return StoredDocument(*row[:-2]), *row[-2:], [StoredChunk(*chunk) for chunk in await chunks.fetchall()]
 
 
 async def find_document(

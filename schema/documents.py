@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Storable:
-    """A document that is ready to be stored; `document_id` is that of its earlier version."""
+    """A document that is ready to be stored; `document_id` is that of its earlier version, `reserved` the one that a
+    new document was promised."""
 
     document: Document
     chunks: Sequence[Embedded]
     document_id: int | None = None
+    reserved: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,9 @@ def _write_documents(
     connection: Connection, source: Source, batch: Sequence[Storable], languages: dict[str, int]
 ) -> list[int]:
     """Ids of the batch's documents, in its order."""
-    fresh = iter(_reserve(connection, "documents_id_seq", sum(item.document_id is None for item in batch)))
-    ids = [next(fresh) if item.document_id is None else item.document_id for item in batch]
+    given = [item.reserved if item.document_id is None else item.document_id for item in batch]
+    fresh = iter(_reserve(connection, "documents_id_seq", given.count(None)))
+    ids = [next(fresh) if known is None else known for known in given]
     changed = [(i, item.document) for i, item in zip(ids, batch, strict=True) if item.document_id is not None]
     if changed:
         connection.cursor().executemany(

@@ -26,7 +26,7 @@ def overview(
 ) -> dict[str, Any]:
     """Plain values, ready for JSON; at most so many problems. Of the permitted collections only: what counts over all
     of them is left out for who may not see all."""
-    names = ("name", "root", "collection", "documents", "chunks", "failed", "synced_at")
+    names = ("name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at")
     seen = {"permitted": None if permitted is None else list(permitted)}
     rows = connection.execute(statement("source_counts"), seen).fetchall()
     return {

@@ -29,7 +29,8 @@ class Signature(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A named root with its rules. `root` is an absolute folder; paths of documents are relative to it."""
+    """A named root with its rules. `root` is an absolute folder; paths of documents are relative to it. The root of
+    what was pushed is no folder: its bytes are in the database."""
 
     id: int
     name: str
@@ -38,6 +39,7 @@ class Source:
     collection: str
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    kind: Literal["folder", "pushed"] = "folder"
 
 
 class LedgerEntry(NamedTuple):

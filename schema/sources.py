@@ -106,4 +106,4 @@ def _updated(
 
 
 def _source(row: tuple[Any, ...]) -> Source:
-    return Source(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), tuple(row[6]))
+    return Source(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), tuple(row[6]), row[7])

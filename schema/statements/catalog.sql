@@ -21,7 +21,7 @@ limit :limit;
 select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
        (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
        d.language::text, d.created_at, d.updated_at, d.synced_at,
-       d.text
+       coalesce(l.reason, ''), d.text
 from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
@@ -72,10 +72,13 @@ order by s.name, l.path
 limit :limit;
 
 -- name: source_counts
--- Per source: documents, chunks, files in quarantine, freshness.
+-- Per source: documents, chunks, files in quarantine, pushes that wait, freshness.
 select s.name, s.root, k.name, count(l.path) filter (where l.document_id is not null),
        coalesce(sum(l.chunk_count) filter (where l.document_id is not null), 0)::bigint,
-       count(l.path) filter (where l.state = 'failed'), max(l.synced_at)
+       count(l.path) filter (where l.state = 'failed'),
+       (select count(*) from pushes p where p.source_id = s.id and not exists (
+            select from ledger w where w.source_id = p.source_id and w.path = p.path)),
+       max(l.synced_at)
 from sources s
 join collections k on k.id = s.collection_id
 left join ledger l on l.source_id = s.id

@@ -6,13 +6,13 @@ returning id;
 
 -- name: find_source_by_root
 -- The source of a folder.
-select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude
+select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude, s.kind
 from sources s join collections c on c.id = s.collection_id
 where s.root = :root;
 
 -- name: list_sources
 -- Every source by name.
-select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude
+select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude, s.kind
 from sources s join collections c on c.id = s.collection_id
 order by s.name;
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from config.models.local import BundledTokenizer, LocalModel
@@ -12,6 +12,7 @@ from flows.chunk import embedded_text
 from flows.crawl import Rules, crawl
 from flows.pipeline import run_sync
 from flows.prepare import Parcel, Recipe, Todo, parcels, prepare
+from flows.reading import read_file
 from flows.report import Report
 from flows.run import Options
 from flows.store import Ready, storable
@@ -74,7 +75,8 @@ class Place:
         model = LocalModel(tokenizer=tokenizer)
         todos = [Todo(entry) for entry in crawl(self.folder, Rules(max_bytes=2**40)).entries]
         made = (
-            prepare(str(self.folder), group, self.recipe, tokenizer.count, report) for group in parcels(todos)
+            prepare(partial(read_file, str(self.folder)), group, self.recipe, tokenizer.count, report)
+            for group in parcels(todos)
         )
         return [_embedded(parcel, model) for parcel in made]
 

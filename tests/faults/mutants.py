@@ -300,17 +300,31 @@ MUTANTS: Final = (
         (MOOD + "[quota spent]",),
     ),
     Mutant(
-        "a client names the file that is written",
+        "a client names the path of its document",
         "outside",
-        "query_api/app.py",
-        "    app = Litestar(\n        ROUTES,\n",
-        "    from pathlib import Path\n\n"
-        "    from litestar import post\n\n"
-        '    @post("/documents")\n'
-        "    async def push(data: dict[str, str]) -> None:\n"
-        '        (Path("pushed") / data["title"]).write_text(data["content"])\n\n'
-        "    app = Litestar(\n        [*ROUTES, push],\n",
-        (ELSEWHERE + "no_route_takes_a_file_name",),
+        "schema/statements/pushes.sql",
+        "select r.id, s.id, r.id::text || :suffix, :title",
+        "select r.id, s.id, r.id::text || '/' || :name || :suffix, :title",
+        (ELSEWHERE + "a_name_that_a_client_gives_is_a_label_and_never_a_path[../../outside.md]",),
+    ),
+    Mutant(
+        "what is pushed is read from a file of its name",
+        "outside",
+        "flows/reading.py",
+        "return Content(given.content, given.signature",
+        "from pathlib import Path\n\n"
+        "    file = Path('../..', given.name)\n"
+        "    data = file.read_bytes() if file.is_file() else given.content\n"
+        "    return Content(data, given.signature",
+        (ELSEWHERE + "a_name_that_a_client_gives_is_a_label_and_never_a_path[../../outside.md]",),
+    ),
+    Mutant(
+        "what is pushed is kept as a file of its name as well",
+        "outside",
+        "query_api/pushes.py",
+        "    kept = inbox.Push(\n",
+        "    from pathlib import Path\n\n    Path(name).write_bytes(content)\n    kept = inbox.Push(\n",
+        (ELSEWHERE + "a_name_that_a_client_gives_is_a_label_and_never_a_path[../../outside.md]",),
     ),
     Mutant(
         "a request's ef_search is not passed on",
@@ -383,8 +397,9 @@ MUTANTS: Final = (
         "each statement of a document's change is committed by itself",
         "too early",
         "flows/store.py",
-        "    with connection.transaction():\n        if ready.storables:\n",
-        "    connection.commit()\n    connection.set_autocommit(True)\n    if True:\n        if ready.storables:\n",
+        '    with connection.transaction():\n        if source.kind == "pushed":\n',
+        "    connection.commit()\n    connection.set_autocommit(True)\n    if True:\n"
+        '        if source.kind == "pushed":\n',
         (ELSEWHERE + "a_change_that_cannot_be_stored_leaves_the_last_version_whole",),
     ),
     Mutant(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -307,16 +308,42 @@ def test_no_transaction_is_open_while_the_model_server_is_waited_for(
     assert locks == []
 
 
-def test_no_route_takes_a_file_name(settings: Settings, conninfo: str) -> None:
-    """What is sent to the routes that are there names no file, and nothing else is accepted."""
+@pytest.mark.parametrize(
+    "name", ["../../outside.md", "/outside.md", "..\\..\\outside.md", "C:\\outside.md", "a\x00/../outside.md",
+             "..", ".", "~/outside.md", "%2e%2e/outside.md", "outside.md/" + "x" * 3000 + ".md", "\u202emd.edistuo"],
+)  # fmt: skip
+def test_a_name_that_a_client_gives_is_a_label_and_never_a_path(
+    settings: Settings, conninfo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What is pushed stands in the database under a number; its text is its own, whatever file has the name; no file
+    comes to be, and none is read."""
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    (tmp_path / "outside.md").write_text("A secret of this machine.")
+    before = files_of(tmp_path)
     with running_api(settings, conninfo) as client:
-        paths = client.get("/schema/openapi.json").json()["paths"]
-        accepting = {(method, path) for path, routes in paths.items() for method in routes if method != "get"}
-        assert accepting == {("post", "/search"), ("post", "/ask")}
-        for name in ("../../outside.md", "/outside.md"):
-            pushed = client.post("/documents", json={"title": name, "content": "x"})
-            uploaded = client.post("/documents", files={"file": (name, b"x")})
-            assert (pushed.status_code, uploaded.status_code) == (405, 405)
+        answers = [client.post("/documents", files={"file": (name, b"Of the client.")})]
+        if "\x00" not in name and len(name) <= 500:
+            answers.append(client.post("/documents", json={"title": name, "content": "Of the client."}))
+        sync_pushed(settings, conninfo)
+        for answer in answers:
+            assert answer.status_code == 202
+            stored = client.get(answer.json()["url"]).json()
+            assert re.fullmatch(rf"{answer.json()['id']}(\.[a-z]+)?", stored["path"])
+            assert (stored["state"], stored["text"]) == ("ok", "Of the client.")
+            assert not set(stored["title"]) & set("\x00\u202e\n")
+    assert files_of(tmp_path) == before
+
+
+def files_of(root: Path) -> dict[str, str]:
+    return {str(file.relative_to(root)): file.read_text() for file in root.rglob("*") if file.is_file()}
+
+
+def sync_pushed(settings: Settings, conninfo: str) -> None:
+    with connect(conninfo) as connection:
+        chosen = [source for source in sources.list_sources(connection) if source.kind == "pushed"]
+    run_sync(settings, conninfo, chosen, Options())
 
 
 def sentences(count: int, seed: int) -> dict[str, str]:

@@ -234,7 +234,7 @@ def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
     assert (report["status"], report["documents"]["added"]) == ("complete", 302 - stored)
 
 
-def test_up_syncs_serves_and_stops_at_ctrl_c(
+def test_up_syncs_serves_takes_what_is_pushed_and_stops_at_ctrl_c(
     environment: dict[str, str], folder: Path, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -243,6 +243,13 @@ def test_up_syncs_serves_and_stops_at_ctrl_c(
         assert process.stderr is not None
         assert any(b"Ctrl-C stops everything" in line for line in process.stderr)
         assert found(address, "oak tree") == ["trees.md", "bread.md"]
+        text = {"title": "Tides", "content": "The moon makes the tides of the sea."}
+        pushed = httpx.post(f"{address}/documents?wait=25", json=text, timeout=30)
+        assert (pushed.status_code, pushed.json()["state"]) == (201, "ok")
+        assert found(address, "tides of the sea")[0] == pushed.json()["path"]
+        again = time.monotonic()
+        assert httpx.post(f"{address}/documents?wait=25", json=text, timeout=30).status_code == 201
+        assert time.monotonic() - again < 5.0  # woken, not found by chance
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     with pytest.raises(httpx.ConnectError):
@@ -259,10 +266,13 @@ def test_up_takes_new_files_on_its_schedule_as_prefect_runs(
         wait_until(lambda: "bread.md" in found(address, "sourdough bread"), 60)
         (folder / "late.md").write_text("# Late\n\nThe hedgehog came later than all the others.\n")
         wait_until(lambda: found(address, "hedgehog")[:1] == ["late.md"], 100)
-        assert {row["started_by"] for row in last_json(run("status", "--json"))["runs"]} == {
-            "up",
-            "prefect sync all sources",
-        }
+        pushed = httpx.post(
+            f"{address}/documents?wait=50", json={"title": "Tides", "content": "x"}, timeout=60
+        )
+        assert pushed.status_code == 201
+        started_by = {row["started_by"] for row in last_json(run("status", "--json"))["runs"]}
+        assert started_by >= {"up", "prefect sync all sources"}
+        assert started_by <= {"up", "prefect sync all sources", "prefect sync pushed"}
 
 
 def test_up_goes_on_answering_without_a_schedule(environment: dict[str, str], folder: Path) -> None:

@@ -40,7 +40,9 @@ def queries() -> list[str]:
     """Statements that PostgreSQL can prepare; running a sync covers the others."""
     text = "".join(file.read_text() for file in STATEMENTS.glob("*.sql"))
     other = set(
-        re.findall(r"-- name: (\w+)!?\n(?:--.*\n)+(?:copy|create|alter|drop|analyze|truncate|lock)\b", text)
+        re.findall(
+            r"-- name: (\w+)!?\n(?:--.*\n)+(?:copy|create|alter|drop|analyze|truncate|lock|listen)\b", text
+        )
     )
     return [name for name in names() if name not in other]
 

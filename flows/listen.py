@@ -1,0 +1,90 @@
+"""Makes documents of what is pushed, as it comes: waits for the database to say so, then syncs those sources.
+
+A process of its own: `python -m flows.listen`, which `pgfolio up` starts. Several may run; one does the work.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from config import command
+from config.settings import load_settings
+from flows.run import Options
+from flows.start import started_sync
+from schema import pushes, sources
+from schema.connect import DatabaseError, database
+from schema.embedded import EmbeddedError
+from schema.sources import SourceBusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+    from schema.connect import Connection
+    from schema.records import Source
+
+    Sync = Callable[[list[Source]], object]
+
+LOG = logging.getLogger("flows.listen")
+POLL: Final = 5.0
+"""Seconds between two looks when nobody calls: a call is lost while the connection is."""
+
+BUSY: Final = 0.5
+"""Seconds until another look while another sync has the source."""
+
+PAUSES: Final = (2.0, 60.0)
+"""Seconds after a run that could not go on, or that left what it should have taken: at first, and at most."""
+
+
+def listen(conninfo: str, sync: Sync) -> None:
+    """For ever. A database that goes away is waited for."""
+    while True:
+        try:
+            with pushes.listening(conninfo) as connection:
+                pause = PAUSES[0]
+                while True:
+                    pause = _attend(connection, sync, pause)
+        except DatabaseError as error:
+            LOG.warning("%s", error)
+            time.sleep(POLL)
+
+
+def _attend(connection: Connection, sync: Sync, pause: float) -> float:
+    """One look, and the wait after it; returns the pause after the next failure."""
+    due = pushes.due(connection)
+    if not due:
+        pushes.woken(connection, POLL)
+        return PAUSES[0]
+    try:
+        sync([source for source in sources.list_sources(connection) if source.id in due])
+    except Exception as error:  # noqa: BLE001 -- its run says so; what waits is tried again
+        if isinstance(error.__cause__ or error, SourceBusyError):
+            time.sleep(BUSY)
+            return pause
+        LOG.warning("%s: %s", type(error).__name__, error)
+    if due.items() & pushes.due(connection).items():  # the oldest of a source is still waiting
+        pushes.woken(connection, pause)
+        return min(pause * 2, PAUSES[1])
+    return PAUSES[0]
+
+
+def _sync(settings: Settings, conninfo: str, chosen: list[Source]) -> None:
+    started_sync(settings, conninfo, chosen, Options(started_by="push"))
+
+
+@click.command()
+def main() -> None:
+    """Make documents of what is pushed, as it comes."""
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    settings = load_settings()
+    with database(settings) as conninfo:
+        listen(conninfo, partial(_sync, settings, conninfo))
+
+
+if __name__ == "__main__":
+    command.run(main, expected=(DatabaseError, EmbeddedError))

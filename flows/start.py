@@ -1,0 +1,46 @@
+"""Starts a sync: as a Prefect flow run where a Prefect API answers, else in this process at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from config.settings import environment, prefect_api_url
+from flows import console
+from flows.pipeline import run_sync
+from flows.up import QUIET, running_prefect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config.settings import Settings
+    from flows.report import Report
+    from flows.run import Options, Progress
+    from schema.records import Source
+
+
+def started_sync(
+    settings: Settings,
+    conninfo: str,
+    chosen: Sequence[Source],
+    options: Options,
+    progress: Progress | None = None,
+) -> Report:
+    """Raises FailedError, or what the flow raises."""
+    url = None if options.plan_only else running_prefect(settings.home)
+    if url is None:
+        if not options.plan_only and (configured := prefect_api_url()):
+            console.show_note(f"the Prefect API {configured} does not answer: running without it")
+        return run_sync(settings, conninfo, chosen, options, progress=progress)
+    with environment(PREFECT_API_URL=url, **QUIET):
+        from flows.run import Quiet  # noqa: PLC0415
+        from flows.sync import run_watched  # noqa: PLC0415 -- it loads prefect
+        from flows.sync import sync as flow  # noqa: PLC0415
+
+        return run_watched(
+            flow,
+            progress or Quiet(),
+            sources=[source.name for source in chosen],
+            full=options.full,
+            approve_deletes=options.approve_deletes,
+            max_cost=options.max_cost,
+        )

@@ -1,0 +1,132 @@
+-- name: permitted_collections
+-- Those that a limited key may see; two are enough to know whether there is but one.
+select id, name from collections where id = any(:permitted::integer[]) order by name limit 2;
+
+-- name: make_collection
+-- A collection that is new, for who may see all; none for anybody else.
+insert into collections (name)
+select :name where :permitted::integer[] is null
+on conflict (name) do update set name = excluded.name
+returning id;
+
+-- name: find_pushed_source
+-- The source of what is pushed into a collection.
+select id from sources
+where kind = 'pushed' and collection_id = :collection_id
+  and (:permitted::integer[] is null or collection_id = any(:permitted::integer[]));
+
+-- name: make_pushed_source!
+-- That source, where it is new. No folder's name has a slash; a folder may be called "pushed" already.
+insert into sources (name, root, collection_id, kind)
+select case when c.name = 'pushed' and not exists (select from sources where name = 'pushed') then 'pushed'
+            else 'pushed/' || c.name end,
+       'pushed:' || c.name, c.id, 'pushed'
+from collections c
+where c.id = :collection_id and (:permitted::integer[] is null or c.id = any(:permitted::integer[]))
+on conflict do nothing;
+
+-- name: insert_push
+-- What was pushed, under a path that is made of its id: nothing of the client's name is in it but a plain suffix.
+with reserved as (select nextval('documents_id_seq') as id)
+insert into pushes (id, source_id, path, title, name, metadata, content, content_hash)
+select r.id, s.id, r.id::text || :suffix, :title, :name, :metadata::jsonb, :content, sha256(:content)
+from reserved r, sources s
+where s.id = :source_id and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]))
+returning id;
+
+-- name: notify_pushed
+-- Wakes who listens, when the transaction ends.
+select pg_notify('pgfolio_pushed', '');
+
+-- name: listen_pushed!
+-- To be woken.
+listen pgfolio_pushed;
+
+-- name: get_push
+-- A push that is no document yet, and why not.
+select p.id, s.name, p.path, coalesce(nullif(p.title, ''), p.name), k.name, encode(p.content_hash, 'hex'),
+       coalesce(l.state, 'pending'), p.metadata, p.pushed_at, coalesce(l.reason, '')
+from pushes p
+join sources s on s.id = p.source_id
+join collections k on k.id = s.collection_id
+left join ledger l on l.source_id = p.source_id and l.path = p.path
+where p.id = :id and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]));
+
+-- name: push_state
+-- What became of a push: "pending", "ok" or "failed", and why.
+select case when l.state = 'ok' and d.id is null then 'pending' else coalesce(l.state, 'pending') end,
+       coalesce(l.reason, '')
+from pushes p
+join sources s on s.id = p.source_id
+left join ledger l on l.source_id = p.source_id and l.path = p.path
+left join documents d on d.id = p.id
+where p.id = :id and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]));
+
+-- name: delete_push
+-- Waits for a flow that is storing it; one that comes later finds nothing to store.
+delete from pushes p
+using sources s
+where p.id = :id and s.id = p.source_id
+  and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]))
+returning p.source_id, p.path;
+
+-- name: origin_of_document
+-- The source and path of a document that nobody pushed.
+select s.name, d.path
+from documents d join sources s on s.id = d.source_id
+where d.id = :id and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]));
+
+-- name: keep_vectors_of_push!
+-- The vectors of a pushed document that is about to go: pushed again, it costs nothing.
+insert into kept_vectors (space_id, hash, {kept})
+select distinct on (c.hash) g.space_id, c.hash, v.embedding
+from chunks c
+join {vectors} v on v.chunk_id = c.id
+join generations g on g.id = :generation
+where c.document_id = :id
+  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
+on conflict (space_id, hash) do update set kept_at = now();
+
+-- name: delete_pushed_document!
+-- The document, with its chunks and vectors.
+delete from documents
+where id = :id and (:permitted::integer[] is null or collection_id = any(:permitted::integer[]));
+
+-- name: forget_push!
+-- What the ledger knows of it.
+delete from ledger l
+using sources s
+where l.source_id = :source_id and l.path = :path and s.id = l.source_id
+  and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]));
+
+-- name: pushes_to_do
+-- Those that are no document yet, or one of another recipe; of those that failed the ones whose time has come. All,
+-- when all are wanted.
+select octet_length(p.content), (extract(epoch from p.pushed_at) * 1e9)::bigint, p.id, p.path, l.path is not null
+from pushes p
+left join ledger l on l.source_id = p.source_id and l.path = p.path
+where p.source_id = :source_id
+  and (:full or l.path is null or l.recipe <> :recipe or (l.state = 'failed' and l.retry_at <= now()))
+order by p.id;
+
+-- name: oldest_pushes_due
+-- By source the oldest push that was never looked at, or is to be tried again.
+select p.source_id, min(p.id)
+from pushes p
+left join ledger l on l.source_id = p.source_id and l.path = p.path
+where l.path is null or (l.state = 'failed' and l.retry_at <= now())
+group by p.source_id;
+
+-- name: read_push
+-- What was pushed, as the flow reads it.
+select octet_length(content), (extract(epoch from pushed_at) * 1e9)::bigint, id, content, title, name, metadata
+from pushes
+where source_id = :source_id and path = :path;
+
+-- name: hold_pushes
+-- Those that nobody deleted; nobody can until the transaction ends.
+select path, id from pushes where source_id = :source_id and path = any(:paths) order by id for key share;
+
+-- name: push_is_there
+-- Whether its bytes are there to make the document of.
+select exists (select from pushes where source_id = :source_id and path = :path);
