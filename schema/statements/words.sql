@@ -9,8 +9,8 @@
 -- is not rare because German documents seldom quote it.
 --
 -- Only chunks with the rarest words are ranked, as many words as make up to 3,000 chunks together; while they make less
--- than the limit, more are taken. Words are counted without the filter: where it then leaves too few, the caller asks
--- again with all words.
+-- than the limit, more are taken. Words are counted without the filter, the common ones in all collections: where too
+-- few are left then, and the last column says that there are other words, the caller asks again with all of them.
 --
 -- Asked for exactly are phrases, looked for in up to 5,000 chunks that have all their words, and names, which are worth
 -- twice as much as the name of the chunk's document.
@@ -92,7 +92,7 @@ with near as materialized (
 )
 select p.id, coalesce(nullif(1 - (v.embedding <=> :vector::{type}), 'NaN'), 0) as similarity, p.score, p.exact,
        (select coalesce(sum(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end), 0) from weights) as whole,
-       p.id in (select chunk_id from near) as near
+       p.id in (select chunk_id from near) as near, exists (select from weights where n > 0 and not chosen) as cut
 from placed p
 left join {vectors} v on v.chunk_id = p.id
 where (p.place <= {{limit}} and (p.score > 0 or p.exact > 0)) or p.id in (select chunk_id from near)
