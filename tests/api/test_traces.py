@@ -12,7 +12,7 @@ import pytest
 
 from config.settings import child_environment
 from schema.connect import connect
-from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
+from tests.api.library import BREAD, PAGES, RETRIES, Page, make_key, running_api, stock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,6 +166,20 @@ def test_why_a_document_is_not_among_the_results(
 ) -> None:
     why = search(api, why=document, **fields)["why"]
     assert (why["document"], said in why["reason"]) == (document, True), why
+
+
+def test_why_tells_of_a_chunk_that_is_there_before_a_better_one_that_is_not(
+    settings: Settings, conninfo: str, new_settings: Callable[..., Settings]
+) -> None:
+    """The document's best chunk says again what another document says, and its second is there."""
+    again = dict([next(iter(RETRIES.sections.items()))])
+    other = {"More": "How a task is tried again after it failed: the scheduler gives it another attempt."}
+    stock(conninfo, settings, (*PAGES, Page("both.md", RETRIES.title, again | other)))
+    with running_api(new_settings(database_url=conninfo), conninfo) as client:
+        found = search(client, limit=3, why="both.md", explain=True)
+    (place,) = [at for at, result in enumerate(found["results"], 1) if result["path"] == "both.md"]
+    assert any("says again" in (one["dropped"] or "") for one in found["explain"]["candidates"])
+    assert found["why"]["reason"] == f"it is there, at place {place}"
 
 
 def test_why_a_document_did_not_even_come_into_question(
