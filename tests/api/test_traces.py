@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from config.settings import child_environment
+from query_api.guard import OPEN
+from query_api.query import Query
+from query_api.trace import Trace
+from query_api.tracelog import open_traces
 from schema.connect import connect
 from tests.api.library import BREAD, PAGES, RETRIES, Page, make_key, running_api, stock
 
@@ -120,6 +127,46 @@ def test_traces_are_forgotten_after_their_time(own: str, new_settings: Callable[
         while client.get(f"/traces/{old}").status_code == 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+@contextmanager
+def locked(conninfo: str, seconds: float) -> Iterator[None]:
+    """For so long from now on nothing can be written to the traces."""
+    with connect(conninfo) as connection:
+        connection.execute("lock table traces in share mode")
+        ending = threading.Timer(seconds, connection.rollback)
+        ending.start()
+        yield
+        ending.join()
+
+
+def stored_ids(conninfo: str) -> list[str]:
+    with connect(conninfo) as connection:
+        return [row[0] for row in connection.execute("select id from traces order by asked_at")]
+
+
+async def write_while_locked(own: str, settings: Settings, *more: str) -> list[str]:
+    """Ids that are stored when the log has ended, or, without `more`, when its one trace is settled, which both begin
+    while that one is being written."""
+    async with AsyncExitStack() as log_open:
+        log = await log_open.enter_async_context(open_traces(own, settings.traces))
+        log.add("first", "search", OPEN, Trace(Query("a question")))
+        await asyncio.sleep(0.6)
+        for each in more:
+            log.add(each, "search", OPEN, Trace(Query("another")))
+        if not more:
+            await log.settled()
+            return stored_ids(own)
+    return stored_ids(own)
+
+
+@pytest.mark.parametrize("more", [(), ("second",)])
+def test_a_trace_that_is_being_written_is_neither_lost_nor_settled(
+    own: str, new_settings: Callable[..., Settings], more: tuple[str, ...]
+) -> None:
+    with locked(own, 1.2):
+        found = asyncio.run(write_while_locked(own, new_settings(database_url=own), *more))
+    assert found == ["first", *more]
 
 
 @pytest.fixture
