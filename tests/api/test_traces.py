@@ -19,6 +19,7 @@ from query_api.query import Query
 from query_api.trace import Trace
 from query_api.tracelog import open_traces
 from schema.connect import connect
+from schema.traces import expire, traces_connection
 from tests.api.library import BREAD, PAGES, RETRIES, Page, make_key, running_api, stock
 
 if TYPE_CHECKING:
@@ -127,6 +128,22 @@ def test_traces_are_forgotten_after_their_time(own: str, new_settings: Callable[
         while client.get(f"/traces/{old}").status_code == 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+def test_many_traces_are_forgotten_some_at_a_time(own: str, new_settings: Callable[..., Settings]) -> None:
+    with connect(own) as connection:
+        connection.execute(
+            "insert into traces (id, asked_at, kind, record) "
+            "select n, now() - interval '8 days', 'search', '{}' from generate_series(1, 5000) n"
+        )
+
+    async def steps() -> list[bool]:
+        async with traces_connection(own, 5.0) as connection:
+            return [await expire(connection, 7) for _ in range(3)]
+
+    assert asyncio.run(steps()) == [False, False, True]
+    with running_api(new_settings(database_url=own), own):
+        assert stored_ids(own) == []
 
 
 @contextmanager
