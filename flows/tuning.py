@@ -149,22 +149,23 @@ def _tune(run: Run, connection: Connection, found: Tuning, *, tune: bool, rebuil
     run.progress.stage(f"measuring the index over {rows:,} vectors")
     found.parameters = _parameters(run, connection, generation)
     asked = _asked(run, connection, generation)
-    found.measured = _measured(run, connection, generation, EF_SEARCH, QUESTIONS, asked)
-    best = cheapest(found.measured, found.target)
+    in_use = _measured(run, connection, generation, EF_SEARCH, QUESTIONS, asked)
+    found.measured += in_use
+    best = cheapest(in_use, found.target)
     if not tune and not rebuild:
         _, ef_search = tuning.tuned(connection, generation)
-        in_use = ef_search or run.settings.index.ef_search
-        _choose(found, min(found.measured, key=lambda one: abs(one.ef_search - in_use)))
+        wanted_ef = ef_search or run.settings.index.ef_search
+        _choose(found, min(in_use, key=lambda one: abs(one.ef_search - wanted_ef)))
         return
     wanted = found.parameters
     if tune and (best is None or best.ef_search > REASONABLE):
         wanted = _better(run, connection, generation, found, rows, asked)
     if (rebuild or wanted != found.parameters) and _rebuild(run, connection, generation, wanted):
         found.rebuilt, found.parameters = True, wanted
-        again = _measured(run, connection, generation, EF_SEARCH, QUESTIONS, asked)
-        found.measured += again
-        best = cheapest(again, found.target)
-    chosen = best or max(found.measured, key=lambda one: (not one.sampled, one.recall))
+        in_use = _measured(run, connection, generation, EF_SEARCH, QUESTIONS, asked)
+        found.measured += in_use
+        best = cheapest(in_use, found.target)
+    chosen = best or max(in_use, key=lambda one: one.recall)
     _choose(found, chosen)
     tuning.save(connection, generation, found.parameters, chosen.ef_search)
     connection.commit()

@@ -161,10 +161,19 @@ def _query(
     """The bounds are the API's."""
     if not text.strip() or len(text) > 4000:
         raise click.UsageError("a question has 1 to 4,000 characters")
+    if any(map(_is_half, text)):
+        raise click.UsageError(
+            "the question is not in the terminal's encoding: set LC_ALL, to C.UTF-8 for one"
+        )
     condition = None if wanted is None else parse_json(wanted)
     return Query(
         text.replace("\x00", " "), collections=collections or None, condition=condition, exact=exact, **asked
     )
+
+
+def _is_half(character: str) -> bool:
+    """Half of a surrogate pair, which is what Python makes of bytes that it cannot decode."""
+    return "\ud800" <= character <= "\udfff"
 
 
 def main() -> None:

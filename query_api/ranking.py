@@ -122,7 +122,12 @@ class _Run:
         search.trace.candidates = candidates = await self._by_both(scope, wanted)
         fused = fuse(candidates, search.query.fusion or search.settings.search.fusion)
         near, with_words = sum(c.near for c in candidates), sum(c.words > 0 for c in candidates)
-        return fused, near < wanted and with_words < wanted
+        return fused, (near < wanted and with_words < wanted) or self._beyond(candidates)
+
+    def _beyond(self, candidates: Sequence[Scored]) -> bool:
+        """Whether the nearest go on to where similarity is too little: what was not found has even less."""
+        least = self.search.least
+        return least is not None and any(c.near and c.similarity < least for c in candidates)
 
     async def _by_both(self, scope: Scope, wanted: int) -> list[Scored]:
         """In one round trip where every chunk may be found and the index gives enough."""

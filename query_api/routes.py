@@ -152,7 +152,7 @@ async def status(request: Anyone) -> c.Status:
     found = await asyncio.to_thread(read)
     prompts = services(request).answerer.prompts
     prompts.current()
-    if prompts.problem:
+    if prompts.problem and permitted(request) is None:  # it names a file of this machine
         found["problems"].append({"source": "", "path": "", "stage": "prompts", "reason": prompts.problem})
     return c.Status(**found, trace_id=trace_id(request.scope))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from query_api.explained import Why
@@ -38,10 +39,16 @@ async def why(
     of_it = explanation((await retriever.retrieve(alone, permitted)).trace, "search")
     best = next(iter(of_it.candidates), None)
     seen = {one.chunk_id: one for one in explained.candidates}
-    among = next((seen[one.chunk_id] for one in of_it.candidates if one.chunk_id in seen), None)
+    candidates = [seen[one.chunk_id] for one in of_it.candidates if one.chunk_id in seen]
+    among = min(candidates, key=_standing, default=None)
     if among is None and (outside := await _outside(retriever, query, permitted, stored, only)):
         return Why(stored.path, outside, stored.id)
     return _told(stored, explained, among, best)
+
+
+def _standing(one: TracedCandidate) -> tuple[float, float]:
+    """By its place, else by its rank: the document's chunks alone are ranked otherwise than among all."""
+    return one.place or inf, one.fused.rank if one.fused else inf
 
 
 async def _outside(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias, TypeVar
 
 import msgspec
@@ -341,7 +341,7 @@ def _is_meant(generation: Generation, active: int | None) -> bool:
     return generation.state != "active" or generation.id == active
 
 
-@cache
+@lru_cache(1000)
 def _limited(name: str, generation: Generation, limit: int, ef_search: int) -> bytes:
     """The limits as text: with parameters in their place PostgreSQL would plan anew each time (0.3 ms)."""
     looked_at = scan(generation.space, limit, ef_search)
@@ -366,7 +366,7 @@ def _within(
     return text.as_bytes(), {**values, "permitted": array(scope.within)}
 
 
-@cache
+@lru_cache(100)
 def _read(name: str, generation: Generation | None) -> LiteralString:
     text: LiteralString = statement(name, generation).as_string()
     return text

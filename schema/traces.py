@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from schema.search import AsyncConnection, Permitted
 
+EXPIRED = 2000
+"""Traces that are forgotten at once: a million that were kept too long take no statement's time limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -63,8 +66,10 @@ async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:
     await connection.cursor().executemany(statement("add_trace"), rows)
 
 
-async def expire(connection: AsyncConnection, days: int) -> None:
-    await connection.execute(statement("expire_traces"), {"days": days})
+async def expire(connection: AsyncConnection, days: int, most: int = EXPIRED) -> bool:
+    """Forget those that were kept so many days. False: there are more."""
+    gone = await connection.execute(statement("expire_traces"), {"days": days, "most": most})
+    return gone.rowcount < most
 
 
 async def get(connection: AsyncConnection, trace_id: str, permitted: Permitted) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from schema.filter import OF_CHUNK, matches
-from schema.search import EF_SEARCH_MAXIMUM, array, parameter, ranked
+from schema.search import EF_SEARCH_MAXIMUM, EVERYTHING, array, parameter, ranked
 from schema.sql import fetch_one, statement
 from schema.storage import scan
 
@@ -75,9 +75,11 @@ async def rank_words(
         "all_words": False,
     }
     rows = await ranked(connection, generation, text, values, looks)
-    if scope.condition is not None and sum(row[2] > 0 for row in rows) < limit:
+    left_out = not rows or rows[0][-1]
+    alone = near is not None or scope != EVERYTHING  # else the nearest of all chunks make up for it
+    if alone and left_out and sum(row[2] > 0 for row in rows) < limit:
         rows = await ranked(connection, generation, text, {**values, "all_words": True}, looks)
-    return [Scored(*row) for row in rows]
+    return [Scored(*row[:-1]) for row in rows]
 
 
 async def lexemes(

@@ -60,7 +60,7 @@ def _scores(what: str, answer: httpx.Response, count: int) -> list[float]:
         body = answer.json()
         rows = body if isinstance(body, list) else body.get("results", body.get("data"))
         found = {int(row["index"]): float(row.get("relevance_score", row.get("score"))) for row in rows}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadAnswerError(f"{what}: an answer that cannot be read") from error
     if sorted(found) != list(range(count)) or len(rows) != count:
         raise BadAnswerError(f"{what} gave {len(rows)} scores to {count} texts")

@@ -11,8 +11,13 @@ from traces
 where id = :id and (:permitted::integer[] is null or permitted <@ :permitted::integer[]);
 
 -- name: expire_traces!
--- Those that were kept long enough.
-delete from traces where asked_at < now() - make_interval(days => :days);
+-- The first of those that were kept long enough, as many as a moment is enough for.
+delete from traces
+where id in (select id from traces
+             where asked_at < now() - make_interval(days => :days)
+             order by asked_at
+             limit :most
+             for update skip locked);
 
 -- name: locate_chunks
 -- Where chunks stand.

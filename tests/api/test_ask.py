@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from schema.records import Space
-from tests.api.library import BREAD, PAGES, RETRIES, WORK_POOLS, running_api, stock
+from tests.api.library import BREAD, PAGES, RETRIES, WORK_POOLS, make_key, running_api, stock
 from tests.fakes.openai_server import CUT, KEY, NO_QUOTA, RATE_LIMIT, REFUSAL, SERVER_ERROR, FakeOpenAI, Mood
 
 if TYPE_CHECKING:
@@ -317,6 +317,22 @@ def test_a_prompt_is_edited_while_the_service_runs(
     assert "pirate" in after
     assert kept == after
     assert (problem["stage"], str(file) in problem["reason"]) == ("prompts", True)
+
+
+def test_a_key_for_some_collections_sees_no_path_of_a_broken_edit(
+    settings: Settings, conninfo: str, new_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    from config.prompts import FILE
+
+    stock(conninfo, settings)
+    file = tmp_path / "prompts.yaml"
+    file.write_text(FILE.read_text())
+    headers = {"X-API-Key": make_key(conninfo, collections=["manual"])}
+    with running_api(new_settings(database_url=conninfo, chat={"prompts": str(file)}), conninfo) as client:
+        file.write_text("answer: {")
+        seen = client.get("/status", headers=headers)
+    assert seen.status_code == 200
+    assert str(tmp_path) not in seen.text
 
 
 def test_what_the_model_is_shown_keeps_to_its_budget(

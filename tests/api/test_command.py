@@ -176,3 +176,9 @@ def test_the_terminal_does_not_load_the_server() -> None:
         timeout=60,
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_a_question_that_the_terminal_garbled_is_wrong_usage(library: str) -> None:
+    done = run("search", "a\udcffb", "--explain", "--json", PGFOLIO_DATABASE_URL=library)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "encoding" in done.stderr

@@ -86,6 +86,8 @@ def test_text_embeddings_inference_is_asked_in_its_own_way(
         ("slow", "longer than 1 s"),
         ("down", "failed (503)"),
         ("garbage", "cannot be read"),
+        ("endless", "cannot be read"),
+        ("deep", "cannot be read"),
         ("short", "scores to"),
         ("nan", "no number"),
         ("refused", "key was refused"),

@@ -230,3 +230,15 @@ def test_switches_of_spaces_under_load_fail_no_request(settings: Settings, conni
         for future in asking:
             future.result()
     assert seen == {LOCAL.name, SMALLER.name}
+
+
+def test_nothing_more_can_match_where_the_nearest_are_not_similar_enough(
+    settings: Settings, conninfo: str, new_settings: Callable[..., Settings]
+) -> None:
+    others = tuple(Page(f"other{n}.md", None, {"Other": f"Number {n} is about a task."}) for n in range(30))
+    stock(conninfo, settings, (*PAGES, *others))
+    with running_api(new_settings(database_url=conninfo, search={"candidates": 10}), conninfo) as client:
+        found = [search(client, "sourdough", limit=2, min_similarity=least) for least in (0.99, -0.99)]
+        none = search(client, "sourdough bread", limit=20, min_similarity=0.99, mode="lexical")
+    assert [(one["total_returned"], one["complete"]) for one in found] == [(0, True), (2, True)]
+    assert (none["total_returned"], none["complete"]) == (0, True)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from config.settings import child_environment
+from query_api.guard import OPEN
+from query_api.query import Query
+from query_api.trace import Trace
+from query_api.tracelog import open_traces
 from schema.connect import connect
-from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
+from schema.traces import expire, traces_connection
+from tests.api.library import BREAD, PAGES, RETRIES, Page, make_key, running_api, stock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +130,62 @@ def test_traces_are_forgotten_after_their_time(own: str, new_settings: Callable[
             time.sleep(0.1)
 
 
+def test_many_traces_are_forgotten_some_at_a_time(own: str, new_settings: Callable[..., Settings]) -> None:
+    with connect(own) as connection:
+        connection.execute(
+            "insert into traces (id, asked_at, kind, record) "
+            "select n, now() - interval '8 days', 'search', '{}' from generate_series(1, 5000) n"
+        )
+
+    async def steps() -> list[bool]:
+        async with traces_connection(own, 5.0) as connection:
+            return [await expire(connection, 7) for _ in range(3)]
+
+    assert asyncio.run(steps()) == [False, False, True]
+    with running_api(new_settings(database_url=own), own):
+        assert stored_ids(own) == []
+
+
+@contextmanager
+def locked(conninfo: str, seconds: float) -> Iterator[None]:
+    """For so long from now on nothing can be written to the traces."""
+    with connect(conninfo) as connection:
+        connection.execute("lock table traces in share mode")
+        ending = threading.Timer(seconds, connection.rollback)
+        ending.start()
+        yield
+        ending.join()
+
+
+def stored_ids(conninfo: str) -> list[str]:
+    with connect(conninfo) as connection:
+        return [row[0] for row in connection.execute("select id from traces order by asked_at")]
+
+
+async def write_while_locked(own: str, settings: Settings, *more: str) -> list[str]:
+    """Ids that are stored when the log has ended, or, without `more`, when its one trace is settled, which both begin
+    while that one is being written."""
+    async with AsyncExitStack() as log_open:
+        log = await log_open.enter_async_context(open_traces(own, settings.traces))
+        log.add("first", "search", OPEN, Trace(Query("a question")))
+        await asyncio.sleep(0.6)
+        for each in more:
+            log.add(each, "search", OPEN, Trace(Query("another")))
+        if not more:
+            await log.settled()
+            return stored_ids(own)
+    return stored_ids(own)
+
+
+@pytest.mark.parametrize("more", [(), ("second",)])
+def test_a_trace_that_is_being_written_is_neither_lost_nor_settled(
+    own: str, new_settings: Callable[..., Settings], more: tuple[str, ...]
+) -> None:
+    with locked(own, 1.2):
+        found = asyncio.run(write_while_locked(own, new_settings(database_url=own), *more))
+    assert found == ["first", *more]
+
+
 @pytest.fixture
 def limited(own: str, new_settings: Callable[..., Settings]) -> Iterator[tuple[httpx.Client, str, str]]:
     """A client with nobody's key, a key for everything, and one for the manual alone."""
@@ -166,6 +230,20 @@ def test_why_a_document_is_not_among_the_results(
 ) -> None:
     why = search(api, why=document, **fields)["why"]
     assert (why["document"], said in why["reason"]) == (document, True), why
+
+
+def test_why_tells_of_a_chunk_that_is_there_before_a_better_one_that_is_not(
+    settings: Settings, conninfo: str, new_settings: Callable[..., Settings]
+) -> None:
+    """The document's best chunk says again what another document says, and its second is there."""
+    again = dict([next(iter(RETRIES.sections.items()))])
+    other = {"More": "How a task is tried again after it failed: the scheduler gives it another attempt."}
+    stock(conninfo, settings, (*PAGES, Page("both.md", RETRIES.title, again | other)))
+    with running_api(new_settings(database_url=conninfo), conninfo) as client:
+        found = search(client, limit=3, why="both.md", explain=True)
+    (place,) = [at for at, result in enumerate(found["results"], 1) if result["path"] == "both.md"]
+    assert any("says again" in (one["dropped"] or "") for one in found["explain"]["candidates"])
+    assert found["why"]["reason"] == f"it is there, at place {place}"
 
 
 def test_why_a_document_did_not_even_come_into_question(

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
+GARBAGE = {"garbage": b"<html>", "endless": b'[{"index": 1e999, "score": 1}]', "deep": b"[" * 100_000}
+"""Answers that are none."""
+
 
 class FakeReranker:
-    """`mood` makes it misbehave: "" | slow | down | garbage | short | nan | refused."""
+    """`mood` makes it misbehave: "" | slow | down | garbage | short | nan | endless | deep | refused."""
 
     def __init__(self) -> None:
         self.mood = ""
@@ -48,8 +51,8 @@ class FakeReranker:
             rows.pop()
         if self.mood == "nan":
             rows[0][name] = float("nan")
-        if self.mood == "garbage":
-            return 200, b"<html>"
+        if self.mood in GARBAGE:
+            return 200, GARBAGE[self.mood]
         if self.mood in {"down", "refused"}:
             return (503 if self.mood == "down" else 401), b"{}"
         return 200, json.dumps({"results": rows} if "documents" in body else rows).encode()

@@ -79,7 +79,7 @@ def test_a_database_of_before_gets_its_lexemes(postgres: str) -> None:
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {}").format(name))
         try:
-            _migrated_before(conninfo, "0007")
+            migrated_before(conninfo, "0007")
             with psycopg.connect(conninfo) as old:
                 _store_chunk(old, "The houses of PREFECT_API_URL")
             prepare(conninfo)
@@ -90,7 +90,7 @@ def test_a_database_of_before_gets_its_lexemes(postgres: str) -> None:
             connection.execute(sql.SQL("drop database {} with (force)").format(name))
 
 
-def _migrated_before(conninfo: str, first: str) -> None:
+def migrated_before(conninfo: str, first: str) -> None:
     parameters = {key: value for key, value in conninfo_to_dict(conninfo).items() if value is not None}
     backend = yoyo.get_backend("postgresql+psycopg:///?" + urlencode(parameters))
     try:
