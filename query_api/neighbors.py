@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,10 +29,18 @@ def widened(hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int) ->
     for hit in hits:
         passage = passages.get(hit.chunk_id)
         wide = replace(hit, content=passage.text, start=passage.start, end=passage.end) if passage else hit
-        at = next((place for place, other in enumerate(made) if _touch(wide, other)), None)
-        if at is not None:
-            joined[hit.chunk_id] = made[at].chunk_id
-            made[at] = _joined(made[at], wide)
+        beside = [
+            other
+            for other in made
+            if (other.chunk_id in passages) == (passage is not None)  # else not of the same text any more
+            and _touch(wide, other)
+        ]
+        if beside:
+            best = beside[0]
+            place = made.index(best)
+            joined |= {other.chunk_id: best.chunk_id for other in (*beside[1:], hit)}
+            made = [other for other in made if other not in beside[1:]]
+            made[place] = reduce(_joined, (wide, *beside[1:]), best)
         elif len(made) < limit:
             made.append(wide)
     return Widened(made, joined)

@@ -27,10 +27,10 @@ order by id desc
 limit 1;
 
 -- name: logged_questions
--- Questions that were asked, each once, the latest first.
+-- Questions that were asked, each once, the latest first; of the latest traces only, for there may be millions.
 select q.query
 from (select record ->> 'query' as query, max(asked_at) as asked_at
-      from traces
+      from (select record, asked_at from traces order by asked_at desc limit 10000) t
       where record ->> 'query' <> ''
       group by 1) q
 order by q.asked_at desc

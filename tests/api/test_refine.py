@@ -173,6 +173,22 @@ def test_passages_that_overlap_are_one_and_another_takes_the_place() -> None:
     assert all(one.content == text[one.start : one.end] for one in made.hits)
 
 
+def test_passages_that_a_third_one_brings_together_are_one() -> None:
+    text = "".join(f"{n:04} " for n in range(200))
+    hits = [hit(n, text[at : at + 100], start=at) for n, at in ((1, 100), (2, 400), (3, 250))]
+    passages = {one.chunk_id: Passage(one.start, one.end, one.content) for one in hits}
+    passages[3] = Passage(150, 450, text[150:450])
+    made = widened(hits, passages, limit=3)
+    assert made.joined == {2: 1, 3: 1}
+    assert [(one.chunk_id, one.content) for one in made.hits] == [(1, text[100:500])]
+
+
+def test_a_chunk_that_is_gone_is_not_joined_with_the_text_as_it_is_now() -> None:
+    old, new = hit(1, "of before", start=0), hit(2, "of now", start=5)
+    made = widened([old, new], {2: Passage(0, 11, "text of now")}, limit=5)
+    assert [one.content for one in made.hits] == ["of before", "text of now"]
+
+
 def test_a_chunk_that_is_gone_by_then_stays_as_it_was_found() -> None:
     only = hit(1, "text")
     assert widened([only, replace(only, chunk_id=2, document_id=2)], {}, limit=5).hits[0] == only
