@@ -123,6 +123,7 @@ class Rerank(Section):
 
 class Traces(Section):
     keep_days: Size
+    keep_most: Count
     keep_queries: bool
 
 

@@ -73,6 +73,7 @@ def search(*, query: str, exact: bool, explain: bool, why: str | None, as_json: 
     from query_api import terminal  # noqa: PLC0415
 
     wanted = _query(query, exact=exact, **asked)
+    _decoded(why or "")
     terminal.search(load_settings(), wanted, explain=explain, document=why, as_json=as_json)
 
 
@@ -161,14 +162,18 @@ def _query(
     """The bounds are the API's."""
     if not text.strip() or len(text) > 4000:
         raise click.UsageError("a question has 1 to 4,000 characters")
-    if any(map(_is_half, text)):
-        raise click.UsageError(
-            "the question is not in the terminal's encoding: set LC_ALL, to C.UTF-8 for one"
-        )
+    _decoded(text)
     condition = None if wanted is None else parse_json(wanted)
     return Query(
         text.replace("\x00", " "), collections=collections or None, condition=condition, exact=exact, **asked
     )
+
+
+def _decoded(text: str) -> None:
+    if any(map(_is_half, text)):
+        raise click.UsageError(
+            "the question is not in the terminal's encoding: set LC_ALL, to C.UTF-8 for one"
+        )
 
 
 def _is_half(character: str) -> bool:

@@ -3,6 +3,7 @@ repetitions, widened by their neighbours, as far as it is asked for. Used by the
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from schema.search import Permitted, Pool
 
 ATTEMPTS = 5
+MANY = 40
 SPARE = 10
 """Candidates that are read beyond twice the limit."""
 
@@ -97,7 +99,9 @@ class Retriever:
         if query.rerank:
             found = await self._reranked(query, found, trace)
         if query.mode != "vector":  # whose results are the nearest, whatever they say
-            found = _folded(found, query.limit, trace)
+            fold = partial(_folded, found, query.limit, trace)
+            # Long texts take half a millisecond each: many of them must not hold up the others' requests.
+            found = await asyncio.to_thread(fold) if len(found) > MANY else fold()
         if query.neighbors:
             found = await self._widened(search, found)
             complete = complete and not ranking.more

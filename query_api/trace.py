@@ -93,7 +93,7 @@ def _candidates(trace: Trace, most: int | None) -> list[TracedCandidate]:
     vector, words, exact = _arms(trace.candidates)
     places = {chunk: place for place, chunk in enumerate(trace.results, 1)}
     reranked = _ranked(trace.reranked.items())
-    made = [
+    return [
         TracedCandidate(
             one.chunk_id,
             None,
@@ -109,10 +109,8 @@ def _candidates(trace: Trace, most: int | None) -> list[TracedCandidate]:
             None if one.chunk_id in places else trace.dropped.get(one.chunk_id, "beyond the limit"),
         )
         for rank, one in enumerate(trace.ranking, 1)
+        if most is None or rank <= most or one.chunk_id in places
     ]
-    if most is None or len(made) <= most:
-        return made
-    return [one for at, one in enumerate(made) if at < most or one.place is not None]
 
 
 def _arms(

@@ -74,7 +74,7 @@ class TraceLog:
                 await self._write_some(connection)
             if time.monotonic() - self._expired_at > EXPIRY:
                 self._expired_at = time.monotonic()
-                if not await stored.expire(connection, self._settings.keep_days):
+                if not await stored.expire(connection, self._settings.keep_days, self._settings.keep_most):
                     self._expired_at = 0.0
         async with self._written:
             self._written.notify_all()

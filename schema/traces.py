@@ -66,9 +66,10 @@ async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:
     await connection.cursor().executemany(statement("add_trace"), rows)
 
 
-async def expire(connection: AsyncConnection, days: int, most: int = EXPIRED) -> bool:
-    """Forget those that were kept so many days. False: there are more."""
-    gone = await connection.execute(statement("expire_traces"), {"days": days, "most": most})
+async def expire(connection: AsyncConnection, days: int, kept: int, most: int = EXPIRED) -> bool:
+    """Forget those that were kept so many days, and all but the latest `kept`. False: there are more."""
+    values = {"days": days, "kept": kept, "most": most}
+    gone = await connection.execute(statement("expire_traces"), values)
     return gone.rowcount < most
 
 

@@ -11,10 +11,12 @@ from traces
 where id = :id and (:permitted::integer[] is null or permitted <@ :permitted::integer[]);
 
 -- name: expire_traces!
--- The first of those that were kept long enough, as many as a moment is enough for.
+-- The first of those that were kept long enough, or are more than are kept, as many as a moment is enough for.
 delete from traces
 where id in (select id from traces
-             where asked_at < now() - make_interval(days => :days)
+             where asked_at < greatest(
+                 now() - make_interval(days => :days),
+                 (select asked_at from traces order by asked_at desc offset :kept - 1 limit 1))
              order by asked_at
              limit :most
              for update skip locked);

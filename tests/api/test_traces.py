@@ -139,7 +139,7 @@ def test_many_traces_are_forgotten_some_at_a_time(own: str, new_settings: Callab
 
     async def steps() -> list[bool]:
         async with traces_connection(own, 5.0) as connection:
-            return [await expire(connection, 7) for _ in range(3)]
+            return [await expire(connection, 7, 100_000) for _ in range(3)]
 
     assert asyncio.run(steps()) == [False, False, True]
     with running_api(new_settings(database_url=own), own):
@@ -184,6 +184,22 @@ def test_a_trace_that_is_being_written_is_neither_lost_nor_settled(
     with locked(own, 1.2):
         found = asyncio.run(write_while_locked(own, new_settings(database_url=own), *more))
     assert found == ["first", *more]
+
+
+def test_no_more_traces_are_kept_than_are_wanted(own: str, new_settings: Callable[..., Settings]) -> None:
+    settings = new_settings(database_url=own)
+    with running_api(settings, own) as client:
+        asked = [search(client)["trace_id"] for _ in range(5)]
+        client.get(f"/traces/{asked[-1]}")
+
+    async def left() -> bool:
+        async with traces_connection(own, 5.0) as connection:
+            return await expire(connection, 7, 2)
+
+    assert asyncio.run(left())
+    with connect(own) as connection:
+        rows = connection.execute("select id from traces order by asked_at").fetchall()
+    assert [row[0] for row in rows] == asked[-2:]
 
 
 @pytest.fixture
