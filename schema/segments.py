@@ -104,10 +104,12 @@ def merge(
 def _swap(connection: Connection, joined: Sequence[Generation], made: Generation) -> bool:
     """False: one of them has a vector that the new one lacks, and nothing is changed. Only a reembed's way back,
     which waits for no sync, writes while segments are merged."""
-    for member in joined:
-        connection.execute(statement("lock_segment", member))
+    for member in joined:  # compared while readers go on
+        connection.execute(statement("hold_segment", member))
         if connection.execute(_into("lack_of_segment", member, made)).fetchone() != (0,):
             return False
+    for member in joined:
+        connection.execute(statement("lock_segment", member))
     for member in joined:
         name = "drop_segment" if member.segment else "empty_segment"
         connection.execute(statement(name, member))

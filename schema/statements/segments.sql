@@ -65,6 +65,10 @@ insert into {{into}} select * from only {segment};
 -- Vectors that one segment has and another has not.
 select count(*) from only {segment} a where not exists (select from only {{into}} b where b.chunk_id = a.chunk_id);
 
+-- name: hold_segment!
+-- Nobody writes it until the end of the transaction; readers go on.
+lock table only {segment} in share row exclusive mode;
+
 -- name: lock_segment!
 -- Nobody reads or writes it until the end of the transaction.
 lock table only {segment} in access exclusive mode;
