@@ -133,13 +133,17 @@ def show_move(report: Report, generations: list[dict[str, Any]]) -> None:
 
 def _show_generations(generations: list[dict[str, Any]]) -> None:
     columns = ["space", "state", "vectors", "index", "index_mb"]
-    rows = [
-        {**row, **{name: round(value, 3) for name, value in row.get("measured", {}).items()}}
-        for row in generations
-    ]
+    rows = [{**row, **_measured(row)} for row in generations]
     extra = ("recall", "ndcg_before", "ndcg", "kept_until")
     columns += [name for name in extra if any(name in row for row in rows)]
     _show_rows("space", rows, tuple(columns))
+
+
+def _measured(generation: dict[str, Any]) -> dict[str, float]:
+    """What was measured last: of the index in use, or before the switch."""
+    latest = generation.get("recall", {})
+    found = {**generation.get("measured", {}), **({"recall": latest["recall"]} if latest else {})}
+    return {name: round(value, 3) for name, value in found.items() if isinstance(value, float)}
 
 
 def _show_done(report: Report) -> None:

@@ -16,6 +16,7 @@ from pgvector import HalfVector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from flows.console import show_status
 from flows.run import FailedError, Options, Run
 from flows.tuning import _asked as logged
 from flows.tuning import cheapest, check, run_tuning
@@ -162,6 +163,15 @@ def test_questions_that_were_asked_are_measured_too(grown: Library) -> None:
         assert len(questions.asked) == 100
         assert questions.measure(400)[0] == pytest.approx(1.0, abs=0.02)
     assert run_tuning(grown.settings, grown.conninfo, 0.9, tune=True).met
+
+
+def test_the_status_shows_recall_as_a_number(grown: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    run_tuning(grown.settings, grown.conninfo, 0.9, tune=True)
+    with connect(grown.conninfo) as connection:
+        found = overview(connection, None)
+    show_status(found)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "active" in line]
+    assert float(line.split()[-1]) == pytest.approx(found["generations"][0]["recall"]["recall"], abs=0.001)
 
 
 def test_too_few_vectors_are_not_tuned(library: Library) -> None:
