@@ -16,16 +16,16 @@ import click
 
 from config import command
 from config.models.base import ModelError
-from config.settings import ConfigError, child_environment, environment, load_settings
+from config.settings import ConfigError, child_environment, load_settings
 from flows import console
 from flows import up as up_side
 from flows.choose import chosen_sources
 from flows.keys import keys
 from flows.pipeline import run_sync
-from flows.reembedding import run_reembed, with_model
+from flows.reembedding import with_model
 from flows.repair import run_repair
 from flows.run import FailedError, Options
-from flows.start import started_sync
+from flows.start import started_reembed, started_sync
 from flows.tuning import run_tuning
 from flows.verify import run_verify
 from schema.connect import DatabaseError, connect, database
@@ -131,38 +131,22 @@ def reembed(
     The space is the settings' one, or that of the options; a later sync goes on in the space that is active. The new
     vectors are measured before searches use them; the old ones stay for a time, for --rollback.
     """
+    space = {"provider": provider, "model": model, "dimensions": dimensions}
     settings = with_model(load_settings(), provider, model, dimensions)
     options = Options(plan_only=plan, max_cost=max_cost)
     with database(settings) as conninfo:
         try:
             with console.Display(shown=not as_json) as display:
-                url = None if plan else up_side.running_prefect(settings.home)
-                if url is None:
-                    report = run_reembed(
-                        settings,
-                        conninfo,
-                        options,
-                        rollback=rollback,
-                        force=force,
-                        labelled=labelled,
-                        progress=display,
-                    )
-                else:
-                    with environment(PREFECT_API_URL=url, **up_side.QUIET):
-                        from flows.reembed import reembed as flow  # noqa: PLC0415
-                        from flows.sync import run_watched  # noqa: PLC0415
-
-                        report = run_watched(
-                            flow,
-                            display,
-                            provider=provider,
-                            model=model,
-                            dimensions=dimensions,
-                            rollback=rollback,
-                            force=force,
-                            eval_file=str(labelled.resolve()) if labelled else None,
-                            max_cost=max_cost,
-                        )
+                report = started_reembed(
+                    settings,
+                    conninfo,
+                    options,
+                    display,
+                    space=space,
+                    rollback=rollback,
+                    force=force,
+                    labelled=labelled,
+                )
         except FailedError as error:
             if as_json:
                 console.show_json(error.report.as_json())

@@ -1,16 +1,18 @@
-"""Starts a sync: as a Prefect flow run where a Prefect API answers, else in this process at once."""
+"""Starts a sync or a reembed: as a Prefect flow run where a Prefect API answers, else in this process at once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from config.settings import environment, prefect_api_url
 from flows import console
 from flows.pipeline import run_sync
+from flows.reembedding import run_reembed
 from flows.up import QUIET, running_prefect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from config.settings import Settings
     from flows.report import Report
@@ -42,5 +44,38 @@ def started_sync(
             sources=[source.name for source in chosen],
             full=options.full,
             approve_deletes=options.approve_deletes,
+            max_cost=options.max_cost,
+        )
+
+
+def started_reembed(
+    settings: Settings,
+    conninfo: str,
+    options: Options,
+    progress: Progress,
+    *,
+    space: Mapping[str, Any],
+    rollback: bool,
+    force: bool,
+    labelled: Path | None,
+) -> Report:
+    """`space`: what of the settings' space the command line asks for, which a flow run is told. Raises FailedError,
+    or what the flow raises."""
+    url = None if options.plan_only else running_prefect(settings.home)
+    if url is None:
+        return run_reembed(
+            settings, conninfo, options, rollback=rollback, force=force, labelled=labelled, progress=progress
+        )
+    with environment(PREFECT_API_URL=url, **QUIET):
+        from flows.reembed import reembed as flow  # noqa: PLC0415
+        from flows.sync import run_watched  # noqa: PLC0415 -- it loads prefect
+
+        return run_watched(
+            flow,
+            progress,
+            **space,
+            rollback=rollback,
+            force=force,
+            eval_file=str(labelled.resolve()) if labelled else None,
             max_cost=options.max_cost,
         )
