@@ -80,9 +80,8 @@ class SyncRun(Run):
             except SourceBusyError:
                 if source.kind == "folder" or len(chosen) == 1:
                     raise
-                reached += (
-                    1  # pushes come at any time: the sync that has them does them, and this one its folders
-                )
+                # Pushes come at any time: the sync that has them does them, and this one its folders.
+                reached += 1
         if not self.options.plan_only:
             vectors.expire(connection, self.settings.sync.keep_vectors_days)
             vectors.drop_expired(connection, self.settings.index.keep_generations_days)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import structs
+
 from query_api import stages
 from query_api.neighbors import widened
 from query_api.phrases import question
@@ -15,13 +17,14 @@ from query_api.query import Retrieved
 from query_api.ranking import Search, collections
 from query_api.repeats import repeats
 from query_api.rerank import UNSET
-from query_api.trace import Trace
+from query_api.trace import Trace, located
 from schema.search import GenerationChangedError, reading
-from schema.shown import read_passages
+from schema.shown import locate, read_passages
 
 if TYPE_CHECKING:
     from config.settings import Settings
     from query_api.active import ActiveSpace
+    from query_api.explained import Explanation
     from query_api.query import Found, Query
     from query_api.ranking import Ranking
     from query_api.rerank import Reranking
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 5
 MANY = 40
+"""Results from which repetitions are looked for in a thread."""
+
 SPARE = 10
 """Candidates that are read beyond twice the limit."""
 
@@ -83,6 +88,12 @@ class Retriever:
             else:
                 return await self._refined(search, ranking)
         raise SwitchingError("the active space is changing: try again in a moment")
+
+    async def located(self, explained: Explanation, permitted: Permitted) -> Explanation:
+        """With where its candidates stand: those that whoever asks may see."""
+        ids = [one.chunk_id for one in explained.candidates]
+        places = await reading(self.pool, partial(locate, ids=ids, permitted=permitted))
+        return structs.replace(explained, candidates=located(explained, places))
 
     def _depth(self, query: Query) -> int:
         """Candidates that are read: some may repeat others, or be joined with them."""

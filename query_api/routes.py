@@ -14,7 +14,6 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, Operation
 from litestar.params import Body, FromPath
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
-from msgspec import structs
 
 from query_api import contracts as c
 from query_api import metrics
@@ -29,13 +28,12 @@ from query_api.explained import Explanation
 from query_api.filter import parse
 from query_api.guard import PUBLIC, READ, caller_of
 from query_api.query import Query
-from query_api.trace import explanation, located
+from query_api.trace import explanation
 from query_api.why import why
 from schema import catalog, gauges, traces
 from schema.connect import connect
 from schema.overview import overview
 from schema.search import reading
-from schema.shown import locate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -210,7 +208,9 @@ async def trace(request: Anyone, wanted: FromPath[str]) -> c.TraceAnswer:
     record = await reading(services(request).retriever.pool, read)
     if record is None:
         raise UnknownTraceError("there is no trace with this id: it may have been kept long enough")
-    explained = await _located(request, msgspec.convert(record, Explanation))
+    explained = await services(request).retriever.located(
+        msgspec.convert(record, Explanation), permitted(request)
+    )
     return c.TraceAnswer(wanted, explained, trace_id(request.scope))
 
 
@@ -239,16 +239,7 @@ async def _explained(
     reason = None
     if data.why is not None:
         reason = await why(retriever, query, caller.permitted, retrieved, data.why)
-    return await _located(request, explained), reason
-
-
-async def _located(request: Anyone, explained: Explanation) -> Explanation:
-    """With where its candidates stand: those that whoever asks may see."""
-    ids = [one.chunk_id for one in explained.candidates]
-    places = await reading(
-        services(request).retriever.pool, partial(locate, ids=ids, permitted=permitted(request))
-    )
-    return structs.replace(explained, candidates=located(explained, places))
+    return await retriever.located(explained, caller.permitted), reason
 
 
 def _query(text: str, data: c.Retrieval) -> Query:

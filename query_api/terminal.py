@@ -6,11 +6,9 @@ import asyncio
 import sys
 import time
 import uuid
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import structs
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -21,11 +19,9 @@ from query_api import stages
 from query_api.contracts import AskAnswer, SearchAnswer, result
 from query_api.explaining import show_explanation, show_why
 from query_api.services import open_services
-from query_api.trace import explanation, located
+from query_api.trace import explanation
 from query_api.why import why
 from schema.connect import database
-from schema.search import reading
-from schema.shown import locate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,9 +88,7 @@ async def _search(
         results = [result(found) for found in retrieved.found]
         explained = explanation(retrieved.trace, "search") if explain else None
         if explained is not None:
-            ids = [one.chunk_id for one in explained.candidates]
-            places = await reading(services.retriever.pool, partial(locate, ids=ids, permitted=None))
-            explained = structs.replace(explained, candidates=located(explained, places))
+            explained = await services.retriever.located(explained, None)
         reason = await why(services.retriever, query, None, retrieved, document) if document else None
         return SearchAnswer(
             results,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from schema import search as stored
-from schema.search import EF_SEARCH_MAXIMUM, EVERYTHING
+from schema.search import EVERYTHING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ async def nearest_within(
     if scope == EVERYTHING:
         found = await stored.rank(connection, generation, vector, wanted, ef_search, scope.permitted)
     else:
-        looked_at = min(max(ef_search, wanted), EF_SEARCH_MAXIMUM)
+        looked_at = stored.looks(wanted, ef_search)
         found = await stored.rank_near(connection, generation, vector, looked_at, scope)
         how = f"through the index, {len(found)} of the nearest {looked_at} match"
         if len(found) < wanted and reliable(len(found), looked_at, limit, ef_search):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from schema.filter import OF_DOCUMENT, matches
-from schema.sql import statement
+from schema.sql import array, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,7 +72,7 @@ async def list_documents(
 ) -> list[StoredDocument]:
     """Documents with ids above `after`, in the order of their ids."""
     values = {"after": after, "limit": limit, "collection": collection, "source": source, "path": path,
-              "permitted": _array(permitted)}  # fmt: skip
+              "permitted": array(permitted)}  # fmt: skip
     matching, parameters = matches(condition, OF_DOCUMENT)
     text = sql.SQL(statement("list_documents").as_string()).format(matches=matching)
     found = await connection.execute(text, {**values, **parameters})
@@ -83,7 +83,7 @@ async def get_document(
     connection: AsyncConnection, document_id: int, permitted: Permitted
 ) -> tuple[StoredDocument, str, str, list[StoredChunk]] | None:
     """A document with why its newest version could not be read, its stored text and its chunks; or None."""
-    values = {"id": document_id, "permitted": _array(permitted)}
+    values = {"id": document_id, "permitted": array(permitted)}
     row = await (await connection.execute(statement("get_document"), values)).fetchone()
     if row is None:
         return None
@@ -95,16 +95,12 @@ async def find_document(
     connection: AsyncConnection, wanted: str, permitted: Permitted
 ) -> StoredDocument | None:
     """A document by its path or its id."""
-    values = {"wanted": wanted.replace("\x00", ""), "permitted": _array(permitted)}
+    values = {"wanted": wanted.replace("\x00", ""), "permitted": array(permitted)}
     row = await (await connection.execute(statement("find_document"), values)).fetchone()
     return None if row is None else StoredDocument(*row)
 
 
 async def list_collections(connection: AsyncConnection, permitted: Permitted) -> list[StoredCollection]:
     """Every collection that may be seen, by name."""
-    found = await connection.execute(statement("list_collections"), {"permitted": _array(permitted)})
+    found = await connection.execute(statement("list_collections"), {"permitted": array(permitted)})
     return [StoredCollection(*row) for row in await found.fetchall()]
-
-
-def _array(permitted: Permitted) -> list[int] | None:
-    return None if permitted is None else list(permitted)

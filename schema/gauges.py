@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from schema.sql import statement
+from schema.sql import array, statement
 
 if TYPE_CHECKING:
     from schema.search import AsyncConnection, Permitted
@@ -27,13 +27,13 @@ class IndexGauge:
 
 
 async def source_gauges(connection: AsyncConnection, permitted: Permitted) -> list[SourceGauge]:
-    values = {"permitted": None if permitted is None else list(permitted)}
+    values = {"permitted": array(permitted)}
     found = await connection.execute(statement("source_gauges"), values)
     return [SourceGauge(*row) for row in await found.fetchall()]
 
 
 async def index_gauge(connection: AsyncConnection, permitted: Permitted) -> IndexGauge | None:
     """None where nothing was measured, and for who may not see every collection."""
-    values = {"permitted": None if permitted is None else list(permitted)}
+    values = {"permitted": array(permitted)}
     row = await (await connection.execute(statement("index_gauge"), values)).fetchone()
     return None if row is None else IndexGauge(*row)

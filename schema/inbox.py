@@ -11,8 +11,8 @@ import psycopg
 
 from schema.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
 from schema.pushes import COLLECTION
-from schema.search import active_generation, array
-from schema.sql import statement
+from schema.search import active_generation
+from schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

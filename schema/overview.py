@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from schema import index, runs, segments, tuning, vectors
-from schema.sql import statement
+from schema.sql import array, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,7 +27,7 @@ def overview(
     """Plain values, ready for JSON; at most so many problems. Of the permitted collections only: what counts over all
     of them is left out for who may not see all."""
     names = ("name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at")
-    seen = {"permitted": None if permitted is None else list(permitted)}
+    seen = {"permitted": array(permitted)}
     rows = connection.execute(statement("source_counts"), seen).fetchall()
     return {
         "sources": [dict(zip(names, row, strict=True)) for row in rows],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from schema.sql import fetch_one, statement
+from schema.sql import array, fetch_one, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,7 +45,7 @@ def finish(
 
 def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int = 10) -> list[Run]:
     """The newest runs first; without what they did for who may not see every collection."""
-    values = {"limit": limit, "permitted": None if permitted is None else list(permitted)}
+    values = {"limit": limit, "permitted": array(permitted)}
     return [Run(*row) for row in connection.execute(statement("last_runs"), values)]
 
 

@@ -23,7 +23,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from schema.connect import TOO_LONG, DatabaseError, described
 from schema.filter import OF_DOCUMENT, OF_VECTOR, matches
 from schema.records import Generation, Space
-from schema.sql import statement
+from schema.sql import array, statement
 from schema.storage import scan, value
 
 if TYPE_CHECKING:
@@ -168,6 +168,11 @@ async def find_generation(connection: AsyncConnection, generation_id: int) -> Ge
     return None if row is None else Generation(row[0], Space(*row[2:9]), row[1], ef_search=row[9])
 
 
+def looks(limit: int, ef_search: int) -> int:
+    """How far HNSW looks for so many: at least as far as that, at most as far as it can."""
+    return min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
+
+
 async def nearest(
     connection: AsyncConnection,
     generation: Generation,
@@ -183,7 +188,7 @@ async def nearest(
     session's own settings can be relied on; where they are not the wanted ones (another ef_search is asked for,
     or a pooler between us and the server mixes sessions) it is asked again with SET LOCAL, which costs 0.3 ms.
     """
-    far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
+    far = looks(limit, ef_search)
     statement_ = _limited("search_vectors", generation, limit, far)
     values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
     wanted = str(far)
@@ -209,7 +214,7 @@ async def rank(
     permitted: Permitted,
 ) -> list[Candidate]:
     """Chunks by their similarity, through the index. Finds nothing for who may not see every collection."""
-    far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
+    far = looks(limit, ef_search)
     values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
     return await _ranked(
         connection, generation, _limited("rank_vectors", generation, limit, far), values, far
@@ -238,7 +243,7 @@ async def rank_within(
     scope: Scope,
 ) -> list[Candidate]:
     """The nearest within the scope, through the index. May be short: see rank_exact."""
-    far = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
+    far = looks(limit, ef_search)
     text, values = _within("rank_vectors_within", generation, limit, scope, OF_VECTOR, far)
     values["vector"] = parameter(generation, vector)
     return await _ranked(connection, generation, text, values, far)
@@ -370,10 +375,6 @@ def _within(
 def _read(name: str, generation: Generation | None) -> LiteralString:
     text: LiteralString = statement(name, generation).as_string()
     return text
-
-
-def array(permitted: Permitted) -> list[int] | None:
-    return None if permitted is None else list(permitted)
 
 
 def parameter(generation: Generation, vector: np.ndarray) -> HalfVector | Vector:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from schema.search import Hit, array, parameter
-from schema.sql import statement
+from schema.search import Hit, parameter
+from schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from psycopg import sql
 from schema.storage import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from schema.connect import Connection
     from schema.records import Generation
@@ -38,6 +38,11 @@ def statement(name: str, generation: Generation | None = None) -> sql.Composed:
         index=sql.Identifier(generation.index),
         **parts(generation.space),
     )
+
+
+def array(ids: Sequence[int] | None) -> list[int] | None:
+    """Ids as a statement takes them: null is no bound."""
+    return None if ids is None else list(ids)
 
 
 def fetch_one(

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from schema.search import array
-from schema.sql import statement
+from schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

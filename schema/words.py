@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from schema.filter import OF_CHUNK, matches
-from schema.search import EF_SEARCH_MAXIMUM, EVERYTHING, array, parameter, ranked
-from schema.sql import fetch_one, statement
+from schema.search import EF_SEARCH_MAXIMUM, EVERYTHING, looks, parameter, ranked
+from schema.sql import array, fetch_one, statement
 from schema.storage import scan
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ async def rank_words(
     """The best chunks by words, those with what was asked for exactly first, and with them those `near`, which need
     not have any of the words. None: the nearest, through the index, which is one round trip for both. By words it is
     never short while more match."""
-    looks = min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
-    text, values = _composed(generation, limit, scope, "nearest_ids" if near is None else "given_ids", looks)
+    far = looks(limit, ef_search)
+    text, values = _composed(generation, limit, scope, "nearest_ids" if near is None else "given_ids", far)
     values |= {
         "query": question.text,
         "phrases": list(question.phrases),
@@ -74,11 +74,11 @@ async def rank_words(
         "near": list(near or ()),
         "all_words": False,
     }
-    rows = await ranked(connection, generation, text, values, looks)
+    rows = await ranked(connection, generation, text, values, far)
     left_out = not rows or rows[0][-1]
     alone = near is not None or scope != EVERYTHING  # else the nearest of all chunks make up for it
     if alone and left_out and sum(row[2] > 0 for row in rows) < limit:
-        rows = await ranked(connection, generation, text, {**values, "all_words": True}, looks)
+        rows = await ranked(connection, generation, text, {**values, "all_words": True}, far)
     return [Scored(*row[:-1]) for row in rows]
 
 

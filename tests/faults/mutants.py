@@ -349,7 +349,7 @@ MUTANTS: Final = (
         "a filtered search looks no farther than its limit",
         "unused",
         "query_api/within.py",
-        "looked_at = min(max(ef_search, wanted), EF_SEARCH_MAXIMUM)",
+        "looked_at = stored.looks(wanted, ef_search)",
         "ef_search = looked_at = wanted",
         (ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[collections1]",),
     ),
