@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from litestar import Litestar
-    from litestar.types import Receive, Scope, Send
+    from litestar.types import Message, Receive, Scope, Send
 
     from config.settings import Settings
 
@@ -71,11 +72,19 @@ class Worker:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._app is None:
             self._app = create_app(self._settings, self._database.__enter__())
-        try:
+        if str(scope["type"]) != "lifespan":
             await self._app(scope, receive, send)
+            return
+
+        async def sent(message: Message) -> None:
+            if str(message["type"]) == "lifespan.startup.complete":
+                _keep_loaded()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
         finally:
-            if str(scope["type"]) == "lifespan":
-                self._database.__exit__(None, None, None)
+            self._database.__exit__(None, None, None)
 
 
 class _Server(uvicorn.Server):
@@ -88,7 +97,14 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
+            _keep_loaded()
             self._listening()
+
+
+def _keep_loaded() -> None:
+    """Leave out of garbage collection what stays anyway: going through it held up all requests for 40 ms a time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _run(app: Litestar, listener: socket.socket, listening: Callable[[], None]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from schema.connect import connect
 from schema.records import Space
 from tests.api.library import make_key, running_api, stock
 from tests.api.test_errors import check
-from tests.api.test_keys import served
+from tests.api.test_keys import environment, served
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
 
 if TYPE_CHECKING:
@@ -216,3 +218,23 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.02)
+
+
+def test_what_is_loaded_is_left_out_of_garbage_collection(conninfo: str) -> None:
+    """Going through it held up all requests for 40 ms."""
+    code = (
+        "import gc, os, signal\n"
+        "from config.settings import load_settings\n"
+        "from query_api.server import serve\n"
+        "def listening(url):\n"
+        "    print(gc.get_freeze_count(), len(gc.get_objects()))\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "serve(load_settings(), '127.0.0.1', 0, 1, listening)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=environment(conninfo), capture_output=True, text=True, timeout=60, check=True
+    )
+    kept, collected = map(int, done.stdout.split())
+    assert kept > 50_000
+    assert collected < kept / 20
