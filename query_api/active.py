@@ -12,11 +12,11 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from config.models import embedding_model
 from config.models.base import ModelError
-from config.models.local import DIMENSIONS, LocalModel
+from config.models.local import DIMENSIONS, LocalModel, familiarity
 from config.settings import ConfigError
 from query_api.quote import local_model
 from query_api.stages import counted
@@ -53,6 +53,13 @@ SHORT = 400
 """Characters of a question that the local model embeds at once."""
 
 
+class Embedded(NamedTuple):
+    """A question's vector, shape (dimensions,), and how well its model knows the question's language, 0 to 1."""
+
+    vector: np.ndarray
+    familiar: float
+
+
 class ActiveSpace:
     """One generation with its model."""
 
@@ -61,12 +68,12 @@ class ActiveSpace:
         self._model = model
         self._local = generation.space.provider == "local"
         self._threads = threads
-        self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._waiting: dict[str, asyncio.Task[np.ndarray]] = {}
+        self._kept: OrderedDict[str, Embedded] = OrderedDict()
+        self._waiting: dict[str, asyncio.Task[Embedded]] = {}
         self._answered_at = float("-inf")
 
-    async def vector(self, question: str) -> np.ndarray:
-        """The question's vector, shape (dimensions,). Raises a ModelError."""
+    async def embed(self, question: str) -> Embedded:
+        """Raises a ModelError."""
         if (kept := self._kept.get(question)) is not None:
             self._kept.move_to_end(question)
             counted("embedding_kept")
@@ -86,20 +93,21 @@ class ActiveSpace:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._threads, self._embed, "ready")
 
-    async def _embed_in_thread(self, question: str) -> np.ndarray:
+    async def _embed_in_thread(self, question: str) -> Embedded:
         loop = asyncio.get_running_loop()
         return self._keep(question, await loop.run_in_executor(self._threads, self._embed, question))
 
-    def _embed(self, question: str) -> np.ndarray:
-        vector: np.ndarray = self._model.embed([self.generation.space.query_prefix + question]).vectors[0]
+    def _embed(self, question: str) -> Embedded:
+        text = self.generation.space.query_prefix + question
+        made = self._model.embed([text])
         self._answered_at = time.monotonic()
-        return vector
+        return Embedded(made.vectors[0], familiarity(text, made.tokens) if self._local else 1.0)
 
-    def _keep(self, question: str, vector: np.ndarray) -> np.ndarray:
-        self._kept[question] = vector
+    def _keep(self, question: str, embedded: Embedded) -> Embedded:
+        self._kept[question] = embedded
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return vector
+        return embedded
 
 
 class ActiveSpaces:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from query_api.fuse import by_words, fuse
+from query_api.fuse import by_rank, by_scores, by_words, vector_share
 from query_api.phrases import question
 from query_api.query import Found, UnknownCollectionError
 from query_api.within import EXACT, nearest_within
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from config.settings import Settings
+    from query_api.active import Embedded
+    from query_api.fuse import Fusion
     from query_api.query import Query
     from query_api.trace import Trace
     from schema.records import Generation
@@ -43,7 +45,7 @@ class Search:
 
     settings: Settings
     generation: Generation
-    vector: np.ndarray
+    embedded: Embedded
     query: Query
     permitted: Permitted
     depth: int
@@ -52,6 +54,10 @@ class Search:
     async def run(self, connection: AsyncConnection) -> Ranking:
         """Raises UnknownCollectionError, GenerationChangedError, DatabaseError."""
         return await _Run(self, connection).ranking()
+
+    @property
+    def vector(self) -> np.ndarray:
+        return self.embedded.vector
 
     @property
     def plain(self) -> bool:
@@ -73,6 +79,10 @@ class Search:
         if self.query.min_similarity is not None:
             return self.query.min_similarity
         return self.settings.search.min_similarity or None
+
+    @property
+    def fusion(self) -> Fusion:
+        return self.query.fusion or self.settings.search.fusion
 
     @property
     def ef_search(self) -> int:
@@ -120,9 +130,16 @@ class _Run:
             found = by_words(candidates)
             return found, len(found) < wanted
         search.trace.candidates = candidates = await self._by_both(scope, wanted)
-        fused = fuse(candidates, search.query.fusion or search.settings.search.fusion)
+        fused = self._fused(candidates)
         near, with_words = sum(c.near for c in candidates), sum(c.words > 0 for c in candidates)
         return fused, (near < wanted and with_words < wanted) or self._beyond(candidates)
+
+    def _fused(self, candidates: Sequence[Scored]) -> list[Candidate]:
+        if self.search.fusion == "rrf":
+            return by_rank(candidates)
+        share = vector_share(candidates, self.search.embedded.familiar)
+        self.search.trace.settings["vector_share"] = round(share, 3)
+        return by_scores(candidates, share)
 
     def _beyond(self, candidates: Sequence[Scored]) -> bool:
         """Whether the nearest go on to where similarity is too little: what was not found has even less."""
@@ -206,7 +223,7 @@ def _note(search: Search) -> None:
         "exact": query.exact,
         "filter": query.condition is not None,
         "min_similarity": search.least,
-        "fusion": (query.fusion or search.settings.search.fusion) if query.mode == "hybrid" else None,
+        "fusion": search.fusion if query.mode == "hybrid" else None,
         "rerank": query.rerank,
         "neighbors": query.neighbors,
     }

@@ -77,9 +77,9 @@ class Retriever:
                 await reading(self.pool, partial(collections, query=query, permitted=permitted))
                 return Retrieved(trace)
             with stages.stage("embed"):
-                vector = await active.vector(question(query.text).text)
+                embedded = await active.embed(question(query.text).text)
             trace.generation = generation = active.generation
-            search = Search(self.settings, generation, vector, query, permitted, self._depth(query), trace)
+            search = Search(self.settings, generation, embedded, query, permitted, self._depth(query), trace)
             try:
                 with stages.stage("retrieve"):
                     ranking = await reading(self.pool, search.run)

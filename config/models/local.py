@@ -7,6 +7,7 @@ batch to its longest text: on 6,111 chunks of the Prefect documentation 1.2 s in
 from __future__ import annotations
 
 import importlib.util
+import re
 import threading
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 MODEL: Final = "wordllama-256"
 DIMENSIONS: Final = (256, 128, 64)
 """The model was trained so that a prefix of a vector is a vector too (Matryoshka)."""
+
+WORD: Final = re.compile(r"\w+")
+
+FERTILITY: Final = 1.2
+"""Tokens that an English word has in the mean."""
+
+LEAST_FAMILIAR: Final = 0.2
+"""Even of a language that falls apart into letters, some words are the same in English."""
 
 CACHE_TOKENS: Final = 4_000_000
 """Token ids kept between counting a text and embedding it: two bytes each."""
@@ -110,6 +119,15 @@ class LocalModel:
         blocks = (ids[i : i + len(self._ones)] for i in range(0, len(ids), len(self._ones)))
         total: np.ndarray = sum(self._ones[: len(b)] @ self._table.take(b, axis=0) for b in blocks)
         return total
+
+
+def familiarity(text: str, tokens: int) -> float:
+    """How well the bundled model knows the language of a text of so many tokens: 1 for English, less the more tokens
+    it makes of a word, its fertility (Rust and others, "How Good is Your Tokenizer?", 2021)."""
+    words = len(WORD.findall(text))
+    if not words or not tokens:
+        return 1.0
+    return max(min(1.0, FERTILITY * words / tokens) ** 2, LEAST_FAMILIAR)
 
 
 def _package() -> Path:

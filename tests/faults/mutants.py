@@ -256,18 +256,18 @@ MUTANTS: Final = (
         "transaction",
         "query_api/retrieve.py",
         '            with stages.stage("embed"):\n'
-        "                vector = await active.vector(question(query.text).text)\n"
+        "                embedded = await active.embed(question(query.text).text)\n"
         "            trace.generation = generation = active.generation\n"
         "            search = Search("
-        "self.settings, generation, vector, query, permitted, self._depth(query), trace)\n",
+        "self.settings, generation, embedded, query, permitted, self._depth(query), trace)\n",
         "            trace.generation = generation = active.generation\n"
         "            made = partial(Search, self.settings, generation, query=query, permitted=permitted,\n"
         "                           depth=self._depth(query), trace=trace)\n"
-        "            search = made(vector=None)\n\n"
+        "            search = made(embedded=None)\n\n"
         "            async def run(connection: AsyncConnection, self: Search = search) -> Ranking:\n"
         '                await connection.execute("select 1")\n'
-        "                vector = await active.vector(question(query.text).text)\n"
-        "                return await made(vector=vector).run(connection)\n\n"
+        "                embedded = await active.embed(question(query.text).text)\n"
+        "                return await made(embedded=embedded).run(connection)\n\n"
         '            search = type("Late", (), {"run": staticmethod(run), "query": query, "trace": trace,\n'
         '                                       "generation": generation, "permitted": permitted})()\n',
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[question]",),

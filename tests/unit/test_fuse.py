@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.fuse import Fusion, by_words, fuse
+from config.models.local import BundledTokenizer, familiarity
+from query_api.fuse import by_rank, by_scores, by_words, vector_share
 from schema.words import Scored
+
+if TYPE_CHECKING:
+    from query_api.fuse import Fusion
+    from schema.search import Candidate
 
 candidates = st.lists(
     st.builds(
@@ -32,8 +38,12 @@ def arms(similarities: list[float], words: list[float], whole: float = 10.0) -> 
     return [Scored(n, s, w, 0.0, whole, near=True) for n, (s, w) in enumerate(pairs, 1)]
 
 
-def order(found: list[Scored], fusion: Fusion = "scores") -> list[int]:
-    return [c.chunk_id for c in fuse(found, fusion)]
+def fuse(found: list[Scored], fusion: Fusion = "scores", familiar: float = 1.0) -> list[Candidate]:
+    return by_rank(found) if fusion == "rrf" else by_scores(found, vector_share(found, familiar))
+
+
+def order(found: list[Scored], fusion: Fusion = "scores", familiar: float = 1.0) -> list[int]:
+    return [c.chunk_id for c in fuse(found, fusion, familiar)]
 
 
 FLAT = [0.81 - 0.001 * n for n in range(30)]
@@ -47,9 +57,28 @@ def test_an_arm_whose_first_are_all_the_same_does_not_drown_one_that_knows() -> 
 
 
 def test_words_that_cover_little_of_the_question_count_little() -> None:
+    similarities = [0.8, *(0.5 - 0.001 * n for n in range(29))]
     words = [*(0.0 for _ in range(29)), 2.0]
-    assert order(arms(PEAKED, words, whole=2.0))[0] == 30
-    assert order(arms(PEAKED, words, whole=20.0))[0] == 1
+    assert order(arms(similarities, words, whole=2.0))[0] == 30
+    assert order(arms(similarities, words, whole=20.0))[0] == 1
+
+
+def test_vectors_of_a_model_that_does_not_know_the_language_count_little() -> None:
+    words = [*(0.0 for _ in range(29)), 10.0]
+    assert order(arms(PEAKED, words))[0] == 1
+    assert order(arms(PEAKED, words), familiar=0.2)[0] == 30
+
+
+def test_a_model_knows_the_language_whose_words_are_its_tokens() -> None:
+    tokenizer = BundledTokenizer()
+
+    def known(text: str) -> float:
+        return familiarity(text, *tokenizer.count([text]))
+
+    assert known("how do I turn off the wireless network in an airplane") == 1.0
+    assert 0.2 < known("cómo apago la red inalámbrica en un avión") < 0.6
+    assert known("飛行機で無線ネットワークを無効にする方法") == 0.2
+    assert known("...") == known("") == 1.0  # no word, nothing unknown
 
 
 def test_a_chunk_that_is_good_by_both_comes_before_the_best_by_one() -> None:
