@@ -305,8 +305,14 @@ async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Resu
         raise GenerationChangedError from error
 
 
-async def _begin(connection: AsyncConnection, ef_search: int) -> psycopg.AsyncCursor[tuple[Any, ...]]:
-    values = {"ef_search": str(min(ef_search, EF_SEARCH_MAXIMUM)), "iterative": ITERATIVE}
+async def _begin(
+    connection: AsyncConnection, ef_search: int, *, planned_once: bool = False
+) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+    values = {
+        "ef_search": str(min(ef_search, EF_SEARCH_MAXIMUM)),
+        "iterative": ITERATIVE,
+        "planned": "force_generic_plan" if planned_once else "auto",
+    }
     return await connection.execute(statement("begin_search"), values)
 
 
@@ -326,10 +332,13 @@ async def ranked(
     text: bytes,
     values: dict[str, Any],
     ef_search: int = EF_SEARCH_MAXIMUM,
+    *,
+    planned_once: bool = False,
 ) -> list[tuple[Any, ...]]:
-    """The rows of a statement over one generation, in one round trip. Raises GenerationChangedError."""
+    """The rows of a statement over one generation, in one round trip. `planned_once`: its plan is the same whatever
+    its parameters. Raises GenerationChangedError."""
     async with connection.pipeline():
-        begun = await _begin(connection, ef_search)
+        begun = await _begin(connection, ef_search, planned_once=planned_once)
         found = await connection.execute(text, values, binary=True)
     await _check(begun, generation)
     return await found.fetchall()
@@ -337,7 +346,7 @@ async def ranked(
 
 async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation) -> None:
     row = await begun.fetchone()
-    if row is None or not _is_meant(generation, row[2]):
+    if row is None or not _is_meant(generation, row[-1]):
         raise GenerationChangedError
 
 

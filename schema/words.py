@@ -74,9 +74,10 @@ async def rank_words(
         "near": list(near or ()),
         "all_words": False,
     }
-    rows = await ranked(connection, generation, text, values, far)
+    everywhere = scope == EVERYTHING  # where planning anew each time takes 2 of 15 ms, and gives the same
+    rows = await ranked(connection, generation, text, values, far, planned_once=everywhere)
     left_out = not rows or rows[0][-1]
-    alone = near is not None or scope != EVERYTHING  # else the nearest of all chunks make up for it
+    alone = near is not None or not everywhere  # else the nearest of all chunks make up for it
     if alone and left_out and sum(row[2] > 0 for row in rows) < limit:
         rows = await ranked(connection, generation, text, {**values, "all_words": True}, far)
     return [Scored(*row[:-1]) for row in rows]

@@ -22,9 +22,10 @@ select set_config('hnsw.ef_search', :ef_search, false), set_config('hnsw.iterati
 select set_config('statement_timeout', :timeout, false);
 
 -- name: begin_search
--- The same until the end of the transaction. Answers the active generation's id, to be compared with the one that
--- the question was embedded for.
+-- The same until the end of the transaction, and whether a statement is planned for its parameters or once for all.
+-- Answers the active generation's id, to be compared with the one that the question was embedded for.
 select set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterative_scan', :iterative, true),
+       set_config('plan_cache_mode', :planned, true),
        (select id from generations where state = 'active');
 
 -- name: search_vectors

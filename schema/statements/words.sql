@@ -11,6 +11,8 @@
 -- Only chunks with the rarest words are ranked, as many words as make up to 3,000 chunks together; while they make less
 -- than the limit, more are taken. Words are counted without the filter, the common ones in all collections: where too
 -- few are left then, and the last column says that there are other words, the caller asks again with all of them.
+-- Of a word that stands nearly everywhere 10,000 chunks are ranked: over 94,000 chunks that gave 99% of the same first
+-- ten, and "what is a flow" took 57 ms without it.
 --
 -- The vector of each candidate is looked up by itself: joined, PostgreSQL read all of 105,000 vectors, 36 of 40 ms.
 --
@@ -61,9 +63,14 @@ with near as materialized (
           from matches c join weights w using (lexeme) where w.chosen and {{matches}}
           union all
           select c.id, bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, w.word), c.tokens, corpus.tokens) * w.idf
-          from corpus cross join weights w join chunks c on c.lexemes @@ w.word
-          where w.chosen and w.share is not null
-            and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}) c
+          from corpus cross join weights w
+          cross join lateral (
+              select c.id, c.lexemes, c.tokens
+              from chunks c
+              where c.lexemes @@ w.word
+                and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
+              limit 10000) c
+          where w.chosen and w.share is not null) c
     group by id
     order by sum(worth) desc, id
     limit 5 * {{limit}}

@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from config.models import reranker as reranker_of
 from config.settings import ConfigError
 from query_api.neighbors import widened
-from query_api.repeats import repeats
+from query_api.repeats import ALIKE, APART, repeats, runs
 from schema.search import Hit
 from schema.shown import Passage
 from tests.api.library import PAGES, Page, running_api, stock
@@ -142,6 +144,40 @@ def test_a_text_with_a_changed_word_in_a_hundred_is_a_repetition() -> None:
     assert repeats([hit(1, LONG * 5 + "late."), again, hit(3, "Nothing of this is about rivers.")], 5) == {
         2: 1
     }
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("abcdef"), min_size=20, max_size=60), min_size=1, max_size=3),
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 60), st.sampled_from("xyz"), st.floats(0.4, 0.5)),
+        max_size=20,
+    ),
+    st.integers(1, 8),
+)
+def test_every_repetition_is_found_that_comparing_each_with_each_finds(
+    texts: list[list[str]], edits: list[tuple[int, int, str, float]], enough: int
+) -> None:
+    """Texts that differ from one of a few in a word here or there."""
+    hits = []
+    for number, (which, at, word, similarity) in enumerate(edits, 1):
+        words = list(texts[which % len(texts)])
+        words.insert(at, word)
+        hits.append(hit(number, " ".join(words), similarity))
+    expected: dict[int, int] = {}
+    kept: list[Hit] = []
+    for one in hits:
+        if len(kept) == enough:
+            break
+        said = runs(one.content)
+        for other in kept:
+            both = runs(other.content)
+            near = abs(one.similarity - other.similarity) <= APART
+            if near and len(said & both) >= ALIKE * len(said | both):
+                expected[one.chunk_id] = other.chunk_id
+                break
+        else:
+            kept.append(one)
+    assert repeats(hits, enough) == expected
 
 
 def test_neighbours_widen_a_passage_to_a_slice_of_the_text(api: httpx.Client) -> None:
