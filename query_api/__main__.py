@@ -121,22 +121,38 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
     type=click.Choice(get_args(Fusion)),
     help="How hybrid is fused.  [default: both beside each other]",
 )
+@click.option(
+    "--ef-search",
+    "ef_searches",
+    type=click.IntRange(1, 1000),
+    multiple=True,
+    help="How far HNSW looks; several are set side by side.  [default: as tuned]",
+)
+@click.option("--rerank", is_flag=True, help="Each without and with the reranker.")
 @click.option("--all", "every", is_flag=True, help="With --json: all, as an object by name.")
 @click.option(
     "--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Documents to rank."
 )
-@click.option("--generation", type=int, help="Evaluate this generation's vectors, not the active one's.")
+@click.option(
+    "--generation",
+    "generations",
+    type=int,
+    multiple=True,
+    help="Evaluate this generation's vectors; several are set side by side.  [default: the active one]",
+)
 def evaluate(
     *,
     file: Path,
     as_json: bool,
     mode: Mode | None,
     fusion: Fusion | None,
+    ef_searches: tuple[int, ...],
+    rerank: bool,
     every: bool,
     limit: int,
-    generation: int | None,
+    generations: tuple[int, ...],
 ) -> None:
-    """Measure retrieval on labelled queries, one mode beside the other: nDCG@10, MRR@10, recall@10 and latency.
+    """Measure retrieval on labelled queries, modes and settings side by side: nDCG@10, MRR@10, recall@10, latency.
 
     FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}.
     """
@@ -150,7 +166,8 @@ def evaluate(
         ways = [evaluation.Way(mode or "hybrid", fusion)]
     try:
         labelled = evaluation.read_labelled(file)
-        found = evaluation.evaluate(load_settings(), labelled, ways, limit, generation)
+        ways = evaluation.compared(ways, ef_searches, generations, rerank=rerank)
+        found = evaluation.evaluate(load_settings(), labelled, ways, limit)
     except evaluation.EvaluationError as error:
         raise click.UsageError(str(error)) from error
     terminal.show_quality(found, as_json=as_json)

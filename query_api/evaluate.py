@@ -11,7 +11,8 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Annotated
 
 import ir_measures
@@ -43,18 +44,43 @@ MOST_CHUNKS = 100
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to retrieve that is measured; None: fused as the settings say."""
+    """One way to retrieve that is measured; None: as the settings say, of the active generation."""
 
     mode: Mode
     fusion: Fusion | None = None
+    ef_search: int | None = None
+    rerank: bool = False
+    generation: int | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.mode} ({self.fusion})" if self.fusion else self.mode
+        said = [
+            f"{self.mode} ({self.fusion})" if self.fusion else self.mode,
+            f"ef_search {self.ef_search}" if self.ef_search else "",
+            "reranked" if self.rerank else "",
+            f"generation {self.generation}" if self.generation else "",
+        ]
+        return ", ".join(filter(None, said))
 
 
 WAYS = (Way("vector"), Way("lexical"), Way("hybrid", "scores"), Way("hybrid", "rrf"))
 """What stands side by side unless one is asked for."""
+
+
+def compared(
+    ways: Sequence[Way], ef_searches: Sequence[int], generations: Sequence[int], *, rerank: bool
+) -> list[Way]:
+    """Each way with each of the settings, in that order; without vectors there is no ef_search and one generation is
+    as good as another."""
+    found = []
+    for way in ways:
+        far: list[int | None] = [*ef_searches] or [None]
+        spaces: list[int | None] = [*generations] or [None]
+        if way.mode == "lexical":
+            far, spaces = [None], spaces[:1]
+        for generation, ef_search, reranked in product(spaces, far, [False, True] if rerank else [False]):
+            found.append(replace(way, generation=generation, ef_search=ef_search, rerank=reranked))
+    return found
 
 
 class EvaluationError(Exception):
@@ -113,11 +139,10 @@ def evaluate(
     labelled: Sequence[Labelled],
     ways: Sequence[Way],
     limit: int,
-    generation: int | None,
 ) -> dict[str, Quality]:
     """The quality of each way, by its name. Raises EvaluationError and what retrieving raises."""
     with database(settings) as conninfo:
-        return asyncio.run(_evaluated(settings, conninfo, labelled, ways, limit, generation))
+        return asyncio.run(_evaluated(settings, conninfo, labelled, ways, limit))
 
 
 async def _evaluated(
@@ -126,10 +151,13 @@ async def _evaluated(
     labelled: Sequence[Labelled],
     ways: Sequence[Way],
     limit: int,
-    generation: int | None,
 ) -> dict[str, Quality]:
-    async with open_services(settings, conninfo) as services, _retriever(services, generation) as retriever:
-        return {way.name: await _quality(retriever, labelled, way, limit) for way in ways}
+    found = {}
+    async with open_services(settings, conninfo) as services:
+        for way in ways:
+            async with _retriever(services, way.generation) as retriever:
+                found[way.name] = await _quality(retriever, labelled, way, limit)
+    return found
 
 
 @asynccontextmanager
@@ -151,14 +179,15 @@ async def _retriever(services: Services, generation_id: int | None) -> AsyncIter
     )
     with ThreadPoolExecutor(1) as thread:
         chosen = _OneSpace(ActiveSpace(generation, model, thread))
-        yield Retriever(retriever.settings, retriever.pool, chosen)
+        yield Retriever(retriever.settings, retriever.pool, chosen, retriever.reranking)
 
 
 async def _quality(retriever: Retriever, labelled: Sequence[Labelled], way: Way, limit: int) -> Quality:
     chunks = min(limit * CHUNKS_PER_DOCUMENT, MOST_CHUNKS)
 
     def query(each: Labelled) -> Query:
-        return Query(each.query.replace("\x00", " "), chunks, way.mode, fusion=way.fusion)
+        text = each.query.replace("\x00", " ")
+        return Query(text, chunks, way.mode, fusion=way.fusion, ef_search=way.ef_search, rerank=way.rerank)
 
     await retriever.retrieve(query(labelled[0]), None)  # a first query plans and warms up
     run, times = {}, []
@@ -166,6 +195,8 @@ async def _quality(retriever: Retriever, labelled: Sequence[Labelled], way: Way,
         began = time.perf_counter()
         retrieved = await retriever.retrieve(query(each), None)
         times.append((time.perf_counter() - began) * 1000)
+        if retrieved.trace.notes:  # what was left out was not measured
+            raise EvaluationError(f"{way.name}: {'; '.join(retrieved.trace.notes)}")
         ranked = list(dict.fromkeys(found.hit.path for found in retrieved.found))[:limit]
         run[str(number)] = {path: float(-rank) for rank, path in enumerate(ranked)}
     truth = {str(number): dict(each.relevant) for number, each in enumerate(labelled)}

@@ -61,7 +61,7 @@ class Retriever:
         self.settings = settings
         self.pool = pool
         self.spaces = spaces
-        self._reranking = reranking
+        self.reranking = reranking
 
     async def retrieve(self, query: Query, permitted: Permitted) -> Retrieved:
         """Of the permitted collections only. Raises UnknownCollectionError, a ModelError, DatabaseError,
@@ -100,8 +100,8 @@ class Retriever:
         depth = query.limit if query.mode == "vector" else 2 * query.limit + SPARE
         if query.neighbors:
             depth = 3 * query.limit + SPARE
-        if query.rerank and self._reranking is not None:
-            depth = max(depth, self._reranking.candidates)
+        if query.rerank and self.reranking is not None:
+            depth = max(depth, self.reranking.candidates)
         return depth
 
     async def _refined(self, search: Search, ranking: Ranking) -> Retrieved:
@@ -121,11 +121,11 @@ class Retriever:
         return Retrieved(trace, found, complete or len(found) == query.limit, search.generation.space.name)
 
     async def _reranked(self, query: Query, found: list[Found], trace: Trace) -> list[Found]:
-        if self._reranking is None:
+        if self.reranking is None:
             trace.notes.append(UNSET)
             return found
-        first, rest = found[: self._reranking.candidates], found[self._reranking.candidates :]
-        scores, note = await self._reranking.scores(query.text, [one.hit for one in first])
+        first, rest = found[: self.reranking.candidates], found[self.reranking.candidates :]
+        scores, note = await self.reranking.scores(query.text, [one.hit for one in first])
         if note:
             trace.notes.append(note)
         if not scores:

@@ -12,6 +12,7 @@ from schema.connect import connect
 from schema.records import Space
 from tests.api.library import BREAD, RETRIES, UNTITLED, stock
 from tests.api.test_command import run
+from tests.fakes.rerank_server import FakeReranker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +78,40 @@ def test_another_generation_is_evaluated_by_its_own_vectors(
     active = measured(labelled, "--mode", "vector", database=conninfo)
     empty = measured(labelled, "--mode", "vector", "--generation", str(other.id), database=conninfo)
     assert (active["recall@10"] > 0, empty["recall@10"]) == (True, 0)
+
+
+def test_settings_are_set_side_by_side(conninfo: str, settings: Settings, labelled: str) -> None:
+    stock(conninfo, settings)
+    with connect(conninfo) as connection:
+        other = vectors.create_generation(connection, Space("local", "wordllama-256", 128), "building").id
+    arguments = ("--ef-search", "16", "--ef-search", "200", "--generation", "1", "--generation", str(other))
+    found = measured(labelled, "--all", *arguments, database=conninfo)
+    both = [f"ef_search {n}, generation {g}" for g in (1, other) for n in (16, 200)]
+    modes = ("vector", "lexical", "hybrid (scores)", "hybrid (rrf)")
+    assert list(found) == [
+        name
+        for mode in modes
+        for name in ([f"{mode}, generation 1"] if mode == "lexical" else [f"{mode}, {each}" for each in both])
+    ]
+    assert found["vector, ef_search 16, generation 1"]["recall@10"] > 0
+    assert found[f"vector, ef_search 16, generation {other}"]["recall@10"] == 0
+
+
+def test_reranked_and_not_stand_beside_each_other(library: str, labelled: str) -> None:
+    with FakeReranker() as fake:
+        setting = {"PGFOLIO_RERANK__URL": fake.url, "PGFOLIO_RERANK__MODEL": "tiny"}
+        done = run("eval", labelled, "--json", "--rerank", PGFOLIO_DATABASE_URL=library, **setting)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert list(found) == ["hybrid", "hybrid, reranked"]
+        assert found["hybrid"] != found["hybrid, reranked"]
+        assert len(fake.asked) >= len(QUESTIONS)
+
+
+def test_a_reranker_that_is_left_out_is_not_measured(library: str, labelled: str) -> None:
+    done = run("eval", labelled, "--rerank", PGFOLIO_DATABASE_URL=library)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "PGFOLIO_RERANK" in done.stderr
 
 
 @pytest.mark.parametrize(
