@@ -1,6 +1,6 @@
 """The text search configurations of PostgreSQL by the names that languages go by: ISO 639 codes and their own names.
 
-A language that is not here has no stemmer: its words are compared as they are written ("simple").
+The words of a language that is not here are compared as they are written ("simple").
 """
 
 from __future__ import annotations
@@ -40,8 +40,33 @@ CODES: Final = {
     "turkish": "tr tur türkçe",
     "yiddish": "yi yid",
 }
+ENDINGS: Final = {
+    "albanian": "sq sqi alb shqip",
+    "azerbaijani": "az aze azj azb",
+    "belarusian": "be bel",
+    "bosnian": "bs bos bosanski",
+    "bulgarian": "bg bul",
+    "croatian": "hr hrv hrvatski",
+    "czech": "cs ces cze čeština",
+    "galician": "gl glg galego",
+    "georgian": "ka kat geo",
+    "icelandic": "is isl ice íslenska",
+    "kazakh": "kk kaz",
+    "latvian": "lv lav lvs latviešu",
+    "macedonian": "mk mkd mac",
+    "polish": "pl pol polski",
+    "slovak": "sk slk slo slovenčina",
+    "slovenian": "sl slv slovenščina",
+    "turkmen": "tk tuk",
+    "ukrainian": "uk ukr українська",
+    "uzbek": "uz uzb uzn",
+}
+"""Those that PostgreSQL has no stemmer for: their configurations are ours (migrations/0012_endings.sql)."""
+
 CONFIGURATIONS: Final = {
-    name: configuration for configuration, names in CODES.items() for name in (configuration, *names.split())
+    name: configuration
+    for configuration, names in (CODES | ENDINGS).items()
+    for name in (configuration, *names.split())
 }
 
 

@@ -127,7 +127,7 @@ def familiarity(text: str, tokens: int) -> float:
     words = len(WORD.findall(text))
     if not words or not tokens:
         return 1.0
-    return max(min(1.0, FERTILITY * words / tokens) ** 2, LEAST_FAMILIAR)
+    return max(min(1.0, FERTILITY * words / tokens) ** 3, LEAST_FAMILIAR)
 
 
 def _package() -> Path:

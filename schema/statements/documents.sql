@@ -53,4 +53,4 @@ delete from documents where source_id = :source_id and path = any(:paths);
 
 -- name: text_search_configuration
 -- The oid of a text search configuration, as a binary COPY wants it.
-select oid from pg_ts_config where cfgname = :language;
+select oid from pg_ts_config where cfgname = :language and pg_ts_config_is_visible(oid);

@@ -31,12 +31,17 @@ GERMAN = (
     "Um eine fehlgeschlagene Aufgabe zu wiederholen, setzen Sie die Anzahl der Versuche im Dekorator. "
     "Die Häuser stehen auf dem Hügel. Der Ansprechpartner heißt 王小明.\n"
 )
+POLISH = (
+    "Jeśli drukarka nie odpowiada, sprawdź połączenie sieciowe i uruchom ponownie usługę drukowania. "
+    "Następnie wydrukuj stronę próbną.\n"
+)
 CHINESE = "要重试失败的任务 请在装饰器中设置重试次数。地址由环境变量PREFECT_API_URL设置。水\n"
 JAPANESE = "失敗したタスクを再試行するには、デコレータで再試行回数を設定します。\n"
 THAI = "หากต้องการลองงานที่ล้มเหลวอีกครั้ง ให้ตั้งค่าจำนวนครั้งที่ลองใหม่ในตัวตกแต่ง\n"
 PAGES = {
     "en/retries.md": ENGLISH,
     "de/wiederholung.md": GERMAN,
+    "pl/drukarka.md": POLISH,
     "zh/retry.md": CHINESE,
     "ja/retry.md": JAPANESE,
     "th/retry.md": THAI,
@@ -92,6 +97,7 @@ def test_each_document_is_stored_in_its_own_language(synced: Library) -> None:
         ("Haus auf Hügeln", "de/wiederholung.md"),
         ("wiederholte Aufgaben", "de/wiederholung.md"),
         ("wer ist 王小明", "de/wiederholung.md"),
+        ("brak odpowiedzi po połączeniu przez sieć", "pl/drukarka.md"),
         ("任务失败了怎么重试", "zh/retry.md"),
         ("タスクの再試行", "ja/retry.md"),
         ("ลองใหม่", "th/retry.md"),
@@ -177,6 +183,20 @@ def test_another_fallback_language_reads_all_anew(
     library.settings = new_settings(database_url=conninfo, search={"language": "german"})
     library.sync()
     assert library.rows("select language::text, lexemes::text from chunks") == [("german", "'12':2 'haus':1")]
+
+
+def test_documents_of_a_version_that_knew_no_polish_are_read_anew(
+    tmp_path: Path, settings: Settings, conninfo: str
+) -> None:
+    library = stored(tmp_path, settings, conninfo, {"a.md": POLISH})
+    with connect(conninfo) as connection:
+        connection.execute("update documents set language = 'simple'")
+        connection.execute("update chunks set language = 'simple'")
+        connection.execute("update ledger set recipe = replace(recipe, 'language-2', 'language-1')")
+    assert found(library, "drukarki") == []
+    report = library.sync()
+    assert (report.chunks.embedded, report.documents.changed) == (0, 1)
+    assert found(library, "drukarki") == ["a.md"]
 
 
 def test_words_are_counted_by_the_sync_and_after_removals(

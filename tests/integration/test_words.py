@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import psycopg
@@ -12,7 +13,11 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from schema.connect import connect, prepare
+from schema.languages import CONFIGURATIONS, SIMPLE
 from schema.migrate import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 yoyo: Any = untyped
 
@@ -36,6 +41,9 @@ def lexemes(conninfo: str, text: str, language: str = "english") -> set[str]:
         ("flow.serve()", "english", {"flow", "serv", "flow.serve"}),
         ("ERR-1042.", "english", {"err", "1042", "err-1042"}),
         ("/etc/pg_hba.conf", "english", {"etc", "pg", "hba", "conf", "pg_hba.conf", "etc/pg_hba.conf"}),
+        ("Drukarkę i druk", "polish", {"druka", "i", "druk"}),
+        ("принтери", "ukrainian", {"принт"}),
+        ("nastavení_sítě v2024beta", "czech", {"nasta", "sítě", "nastavení_sítě", "v2024beta"}),
         ("重试策略", "simple", {"重试", "试策", "策略"}),
         ("水", "simple", {"水"}),
         ("使用API_KEY设置", "simple", {"使用", "设置", "api", "key", "api_key"}),
@@ -48,6 +56,22 @@ def lexemes(conninfo: str, text: str, language: str = "english") -> set[str]:
 )
 def test_a_text_is_found_by(conninfo: str, text: str, language: str, expected: set[str]) -> None:
     assert lexemes(conninfo, text, language) == expected
+
+
+def test_there_is_a_configuration_for_every_language(conninfo: str) -> None:
+    with connect(conninfo) as connection:
+        known = {name for (name,) in connection.execute("select cfgname from pg_ts_config").fetchall()}
+    assert set(CONFIGURATIONS.values()) | {SIMPLE} == known
+
+
+def test_a_configuration_that_is_there_is_taken_as_it_is(postgres: str) -> None:
+    """As those have who installed a dictionary."""
+    with empty_database(postgres, "test_own_configuration") as conninfo:
+        with psycopg.connect(conninfo) as connection:
+            connection.execute("create text search configuration polish (copy = english)")
+        prepare(conninfo)
+        assert lexemes(conninfo, "houses", "polish") == {"hous"}
+        assert lexemes(conninfo, "houses", "czech") == {"house"}
 
 
 def test_lexemes_are_made_whatever_the_search_path_is(conninfo: str) -> None:
@@ -73,21 +97,25 @@ def test_the_rank_tells_how_often_a_word_stands_in_a_chunk(conninfo: str, times:
 
 def test_a_database_of_before_gets_its_lexemes(postgres: str) -> None:
     """One with documents, in all the versions before."""
-    parts = conninfo_to_dict(postgres) | {"dbname": "test_before_words"}
-    conninfo = psycopg.conninfo.make_conninfo(**parts)  # type: ignore[arg-type]
-    name = sql.Identifier("test_before_words")
+    with empty_database(postgres, "test_before_words") as conninfo:
+        migrated_before(conninfo, "0007")
+        with psycopg.connect(conninfo) as old:
+            _store_chunk(old, "The houses of PREFECT_API_URL")
+        prepare(conninfo)
+        with connect(conninfo) as new:
+            row = new.execute("select tsvector_to_array(lexemes) from chunks").fetchone()
+            assert row == (["api", "hous", "prefect", "prefect_api_url", "url"],)
+
+
+@contextmanager
+def empty_database(postgres: str, name: str) -> Iterator[str]:
+    parts = conninfo_to_dict(postgres) | {"dbname": name}
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(name))
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         try:
-            migrated_before(conninfo, "0007")
-            with psycopg.connect(conninfo) as old:
-                _store_chunk(old, "The houses of PREFECT_API_URL")
-            prepare(conninfo)
-            with connect(conninfo) as new:
-                row = new.execute("select tsvector_to_array(lexemes) from chunks").fetchone()
-                assert row == (["api", "hous", "prefect", "prefect_api_url", "url"],)
+            yield psycopg.conninfo.make_conninfo(**parts)  # type: ignore[arg-type]
         finally:
-            connection.execute(sql.SQL("drop database {} with (force)").format(name))
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 def migrated_before(conninfo: str, first: str) -> None:

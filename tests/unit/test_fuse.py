@@ -64,7 +64,7 @@ def test_words_that_cover_little_of_the_question_count_little() -> None:
 
 
 def test_vectors_of_a_model_that_does_not_know_the_language_count_little() -> None:
-    words = [*(0.0 for _ in range(29)), 10.0]
+    words = [*(2.0 for _ in range(29)), 10.0]
     assert order(arms(PEAKED, words))[0] == 1
     assert order(arms(PEAKED, words), familiar=0.2)[0] == 30
 

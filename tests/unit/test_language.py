@@ -16,6 +16,8 @@ TEXTS = {
     "Pour réessayer une tâche échouée, indiquez le nombre de tentatives dans le décorateur.": "french",
     "To retry a failed task, set the number of retries on its decorator and wait.": "english",
     "Чтобы повторить неудавшуюся задачу, укажите число попыток в декораторе.": "russian",
+    "Aby ponowić nieudane zadanie, ustaw liczbę prób w dekoratorze i poczekaj chwilę między nimi.": "polish",
+    "Щоб повторити невдале завдання, вкажіть кількість спроб та зачекайте між ними трохи.": "ukrainian",
     "要重试失败的任务 请在装饰器中设置重试次数 并在两次尝试之间等待一段时间再继续。": "simple",
     "失敗したタスクを再試行するには、デコレータで再試行回数を設定し、試行の間に待機します。": "simple",
 }
@@ -48,6 +50,7 @@ def test_too_little_prose_leaves_it_to_the_setting(text: str) -> None:
         ({"lang": "pt_BR"}, "portuguese"),
         ({"language": "Deutsch"}, "german"),
         ({"language": "zh"}, "simple"),
+        ({"language": "cs"}, "czech"),
         ({"language": ["en"]}, "german"),
         ({"language": "?"}, "german"),
     ],
