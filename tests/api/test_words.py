@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from flows.verify import run_verify
 from query_api.query import Query
 from query_api.services import open_services
 from schema import words
 from schema.connect import connect
+from tests.databases import empty_database
 from tests.flows.library import Library
 
 if TYPE_CHECKING:
@@ -197,6 +200,21 @@ def test_documents_of_a_version_that_knew_no_polish_are_read_anew(
     report = library.sync()
     assert (report.chunks.embedded, report.documents.changed) == (0, 1)
     assert found(library, "drukarki") == ["a.md"]
+
+
+def test_a_dump_restores_to_a_database_that_answers_the_same(synced: Library, postgres: str) -> None:
+    with connect(synced.conninfo) as connection:
+        (tools,) = connection.execute("select setting from pg_config where name = 'BINDIR'").fetchone() or ()
+    with empty_database(postgres, "test_restored") as conninfo:
+        dump = subprocess.run(
+            [f"{tools}/pg_dump", "-Fc", synced.conninfo], check=True, capture_output=True
+        ).stdout
+        subprocess.run([f"{tools}/pg_restore", "--exit-on-error", "-d", conninfo], input=dump, check=True)
+        restored = Library(synced.root, conninfo, synced.settings)
+        assert run_verify(conninfo).complete
+        for question in ("Haus auf Hügeln", "brak odpowiedzi", "任务失败了怎么重试", "what is ERR-1042"):
+            assert found(restored, question, "hybrid") == found(synced, question, "hybrid")
+        assert restored.sync().documents.unchanged == len(PAGES)
 
 
 def test_words_are_counted_by_the_sync_and_after_removals(

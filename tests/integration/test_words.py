@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import psycopg
 import pytest
 import yoyo as untyped
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from schema.connect import connect, prepare
 from schema.languages import CONFIGURATIONS, SIMPLE
 from schema.migrate import FOLDER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.databases import empty_database
 
 yoyo: Any = untyped
 
@@ -105,17 +101,6 @@ def test_a_database_of_before_gets_its_lexemes(postgres: str) -> None:
         with connect(conninfo) as new:
             row = new.execute("select tsvector_to_array(lexemes) from chunks").fetchone()
             assert row == (["api", "hous", "prefect", "prefect_api_url", "url"],)
-
-
-@contextmanager
-def empty_database(postgres: str, name: str) -> Iterator[str]:
-    parts = conninfo_to_dict(postgres) | {"dbname": name}
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        try:
-            yield psycopg.conninfo.make_conninfo(**parts)  # type: ignore[arg-type]
-        finally:
-            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 def migrated_before(conninfo: str, first: str) -> None:
