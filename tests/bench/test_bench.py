@@ -36,3 +36,23 @@ def test_every_measurement_has_a_ratio_to_each_of_its_floors(tmp_path: Path) -> 
         ("hybrid search over HTTP", "nearest by SQL"),
     ]
     assert min(line["ratio"] for line in lines) > 0
+
+
+def test_fusion_is_measured_on_labelled_sets(tmp_path: Path) -> None:
+    for name, word in (("zebras", "stripes"), ("oaks", "leaves")):
+        (tmp_path / name / "docs").mkdir(parents=True)
+        (tmp_path / name / "docs" / "a.md").write_text(f"The {name} have {word}, as everybody knows.\n")
+        (tmp_path / name / "docs" / "b.md").write_text("Nothing of this is about rivers and the sea.\n")
+        (tmp_path / name / "queries.jsonl").write_text(json.dumps({"query": word, "relevant": {"a.md": 1}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.fusion", tmp_path / "zebras", tmp_path / "oaks"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["zebras", "oaks", "mean"]
+    assert [row[-1] for row in rows] == ["+0.000"] * 3

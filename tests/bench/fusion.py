@@ -1,0 +1,84 @@
+"""`python -m tests.bench.fusion SET [SET ...]` prints nDCG@10 by vectors, by words and by both, of labelled sets.
+
+A set is a folder with `docs/` and `queries.jsonl`, as `pgfolio eval` reads it. Each is synced with the defaults into
+a database of its own. What hybrid is below the better arm is what fusing has cost.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from config.settings import load_settings
+from query_api.evaluate import WAYS, evaluate, read_labelled
+from schema.connect import database, prepare
+from tests.bench.place import Place
+from tests.databases import empty_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OUT = Console(highlight=False)
+LIMIT = 10
+
+
+@click.command()
+@click.argument(
+    "folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+def main(folders: tuple[Path, ...]) -> None:
+    """Prints a row for each set, and their mean."""
+    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
+        del os.environ[name]
+    table = Table(box=None, pad_edge=False)
+    for heading in ("set", "queries", "vectors", "words", "hybrid", "rrf", "hybrid - better arm"):
+        table.add_column(heading, justify="left" if heading == "set" else "right")
+    found = []
+    with bundled() as conninfo:
+        for number, folder in enumerate(folders):
+            queries, quality = measured(folder, conninfo, f"set_{number}")
+            found.append(quality)
+            _add(table, folder.name, str(queries), quality)
+    _add(table, "mean", "", np.mean(found, axis=0))
+    OUT.print(table)
+
+
+@contextmanager
+def bundled() -> Iterator[str]:
+    """A server that is thrown away."""
+    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
+    room.chmod(0o755)
+    try:
+        with database(load_settings(home=room)) as conninfo:
+            yield conninfo
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def measured(folder: Path, server: str, name: str) -> tuple[int, np.ndarray]:
+    """The number of queries, and nDCG@10 of each way."""
+    labelled = read_labelled(folder / "queries.jsonl")
+    with empty_database(server, name) as conninfo:
+        prepare(conninfo)
+        settings = load_settings(database_url=conninfo)
+        Place(settings, conninfo, folder / "docs").sync()
+        return len(labelled), np.array([q.ndcg for q in evaluate(settings, labelled, WAYS, LIMIT).values()])
+
+
+def _add(table: Table, name: str, queries: str, quality: np.ndarray) -> None:
+    vectors, words, hybrid, _ = quality
+    shown = [f"{value:.3f}" for value in quality]
+    table.add_row(name, queries, *shown, f"{hybrid - max(vectors, words):+.3f}")
+
+
+if __name__ == "__main__":
+    main()
