@@ -367,7 +367,7 @@ MUTANTS: Final = (
         "schema/statements/words.sql",
         "cross join terms t join chunks c on c.lexemes @@ t.word",
         "cross join terms t join chunks c on to_tsvector(c.language, c.content) @@ t.word",
-        (ELSEWHERE + "the_search_by_words_goes_through_the_index_of_lexemes[rank_words-2]",),
+        (ELSEWHERE + "the_search_by_words_goes_through_the_index_of_lexemes[rank_words-3]",),
     ),
     Mutant(
         "the index is built for another distance",

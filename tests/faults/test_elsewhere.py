@@ -427,11 +427,11 @@ def test_the_search_by_vectors_goes_through_the_half_precision_index(
         ).fetchone() == ("halfvec_cosine_ops", "halfvec")
 
 
-@pytest.mark.parametrize(("name", "least"), [("rank_words", 2), ("word_rarities", 1)])
+@pytest.mark.parametrize(("name", "least"), [("rank_words", 3), ("word_rarities", 1)])
 def test_the_search_by_words_goes_through_the_index_of_lexemes(
     crowd: Settings, conninfo: str, name: str, least: int
 ) -> None:
-    """`rank_words` finds the chunks with a rare word, and those with a common one."""
+    """`rank_words` finds the chunks with a rare word, those with a common one, and those with a phrase."""
     values: dict[str, Any] = {
         "query": "Where is bal?",
         "phrases": [],
