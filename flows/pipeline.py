@@ -219,6 +219,7 @@ class SyncRun(Run):
                     load.add(store.store_parcel(connection, source, load.place, ready, self.recipe.name))
                 supply.stored(ready)
                 tally.stored(self.report, ready)
+                steward.keep_settled(self, connection, generation, load, ready.embedded + ready.reused)
                 postponed += len(ready.postponed)
                 self.progress.advance(ready.parcel.files, ready.embedded + ready.reused)
         steward.loaded(self, connection, load)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flows import building
 from flows.hold import unless_syncing
-from schema import index, segments, tuning
+from schema import index, segments, tuning, words
 from schema.tuning import Parameters
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ STALE = 0.1
 STALE_AT_LEAST = 1000
 """Part, and number, of deleted rows from which a segment is built anew: before autovacuum begins, at a fifth. Of
 60,000 vectors 20% deleted: built anew in 11 s, vacuumed in 62 s; 5% deleted: 7 s and 16 s."""
+
+SETTLED_AT_LEAST = 5000
+"""Chunks that may come without new statistics, or else twice as many as there were."""
 
 MEASURED_AT_LEAST = 100
 FIXED = 0.25
@@ -81,6 +84,10 @@ class Load:
     choice: Choice | None = None
     vectors: int = 0
     seconds: float = 0.0
+    settled: int = 0
+    """Chunks that there were when statistics were taken last."""
+    unsettled: int = 0
+    """Those that came since."""
 
     def add(self, written: Written) -> None:
         self.vectors += written.vectors
@@ -91,7 +98,7 @@ def prepare(connection: Connection, generation: Generation, vectors: int) -> Loa
     """The place for about so many new vectors: the live table, or a new segment. A table without an index takes
     everything: its index is built afterwards in any case."""
     waiting = segments.unindexed(connection, generation)
-    load = Load(waiting[-1] if waiting else generation)
+    load = Load(waiting[-1] if waiting else generation, settled=words.counted(connection))
     if not waiting and index.is_valid(connection, generation):
         indexed = sum(segments.about(connection, generation).values())
         load.choice = choose(vectors, indexed, costs(connection, generation))
@@ -99,6 +106,18 @@ def prepare(connection: Connection, generation: Generation, vectors: int) -> Loa
             load.place = segments.create(connection, generation)
     connection.commit()
     return load
+
+
+def keep_settled(run: Run, connection: Connection, generation: Generation, load: Load, chunks: int) -> None:
+    """So many chunks more are stored. Statistics that are far behind make searches slow long before the load is done:
+    PostgreSQL keeps the plans that it made for small tables, and no word is known to be common."""
+    load.unsettled += chunks
+    if load.unsettled <= max(SETTLED_AT_LEAST, 2 * load.settled):
+        return
+    with run.report.timed("index"):
+        index.settle(connection, generation)
+        connection.commit()
+    load.settled, load.unsettled = load.settled + load.unsettled, 0
 
 
 def loaded(run: Run, connection: Connection, load: Load) -> None:

@@ -107,6 +107,12 @@ def are_stale(connection: Connection) -> bool:
     return bool(fetch_one(connection, "words_are_stale", {"stale": STALE})[0])
 
 
+def counted(connection: Connection) -> int:
+    """Chunks that there were when their words were counted."""
+    row = connection.execute(statement("counted_chunks")).fetchone()
+    return int(row[0]) if row else 0
+
+
 def count(connection: Connection) -> None:
     """Count, from the sample that `analyze` took, how common the common words are. In the caller's transaction."""
     for name in ("forget_common_words", "count_common_words", "forget_corpus", "count_corpus",

@@ -154,6 +154,10 @@ order by t.place;
 select coalesce(abs(l.chunks - c.chunks) > :stale * c.chunks, true)
 from (select sum(chunk_count) as chunks from ledger where document_id is not null) l left join corpus c on true;
 
+-- name: counted_chunks
+-- How many there were when words were counted, if they were.
+select chunks from corpus;
+
 -- name: forget_common_words!
 -- Before they are counted anew.
 delete from common_words;

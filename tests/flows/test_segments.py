@@ -12,6 +12,7 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from config.models.local import LocalModel
+from flows import steward
 from flows.verify import run_verify
 from schema import index, segments, sources, vectors
 from schema.connect import connect
@@ -268,3 +269,18 @@ def touched(connection: Connection, generation: Generation) -> tuple[object, ...
     ).fetchone()
     assert row is not None
     return row
+
+
+def test_statistics_keep_up_with_a_large_load(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that was planned for a small table took seconds until the end of the sync that made it large."""
+    monkeypatch.setattr(steward, "SETTLED_AT_LEAST", 100)
+    library.sync()
+    before = analyzed(library)
+    grow(library, "large", files=120)  # several parcels
+    library.sync()
+    assert analyzed(library) >= before + 3  # at over 100, at over three times as many, at the end
+
+
+def analyzed(library: Library) -> int:
+    ((times,),) = library.rows("select analyze_count from pg_stat_user_tables where relname = 'chunks'")
+    return int(times)
