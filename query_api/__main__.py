@@ -126,7 +126,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
     "ef_searches",
     type=click.IntRange(1, 1000),
     multiple=True,
-    help="How far HNSW looks; several are set side by side.  [default: as tuned]",
+    help="How far HNSW looks, beyond what is asked for; several are set side by side.  [default: as tuned]",
 )
 @click.option("--rerank", is_flag=True, help="Each without and with the reranker.")
 @click.option("--all", "every", is_flag=True, help="With --json: all, as an object by name.")
@@ -164,6 +164,11 @@ def evaluate(
     ways: Sequence[evaluation.Way] = evaluation.WAYS
     if mode or fusion or (as_json and not every):
         ways = [evaluation.Way(mode or "hybrid", fusion)]
+    asked = evaluation.chunks_for(limit)
+    if any(number <= asked for number in ef_searches):
+        raise click.UsageError(
+            f"--ef-search up to {asked} changes nothing: HNSW looks for the {asked} chunks that --limit {limit} takes"
+        )
     try:
         labelled = evaluation.read_labelled(file)
         ways = evaluation.compared(ways, ef_searches, generations, rerank=rerank)

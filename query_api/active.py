@@ -54,7 +54,7 @@ SHORT = 400
 
 
 class Embedded(NamedTuple):
-    """A question's vector, shape (dimensions,), and how well its model knows the question's language, 0 to 1."""
+    """A question's vector, shape (dimensions,), and how well its model knows the question's words, 0 to 1."""
 
     vector: np.ndarray
     familiar: float

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,7 @@ import numpy as np
 from ir_measures import RR, R, nDCG
 
 from config.models import embedding_model
+from config.models.base import ModelError
 from query_api.active import ActiveSpace
 from query_api.query import Mode, Query
 from query_api.retrieve import Retriever
@@ -52,16 +53,6 @@ class Way:
     rerank: bool = False
     generation: int | None = None
 
-    @property
-    def name(self) -> str:
-        said = [
-            f"{self.mode} ({self.fusion})" if self.fusion else self.mode,
-            f"ef_search {self.ef_search}" if self.ef_search else "",
-            "reranked" if self.rerank else "",
-            f"generation {self.generation}" if self.generation else "",
-        ]
-        return ", ".join(filter(None, said))
-
 
 WAYS = (Way("vector"), Way("lexical"), Way("hybrid", "scores"), Way("hybrid", "rrf"))
 """What stands side by side unless one is asked for."""
@@ -70,17 +61,35 @@ WAYS = (Way("vector"), Way("lexical"), Way("hybrid", "scores"), Way("hybrid", "r
 def compared(
     ways: Sequence[Way], ef_searches: Sequence[int], generations: Sequence[int], *, rerank: bool
 ) -> list[Way]:
-    """Each way with each of the settings, in that order; without vectors there is no ef_search and one generation is
-    as good as another."""
+    """Each way with each of the settings, in that order; by words alone there is no ef_search, and one generation
+    serves for all."""
+    far: list[int | None] = [*dict.fromkeys(ef_searches)] or [None]
+    spaces: list[int | None] = [*dict.fromkeys(generations)] or [None]
     found = []
     for way in ways:
-        far: list[int | None] = [*ef_searches] or [None]
-        spaces: list[int | None] = [*generations] or [None]
-        if way.mode == "lexical":
-            far, spaces = [None], spaces[:1]
-        for generation, ef_search, reranked in product(spaces, far, [False, True] if rerank else [False]):
-            found.append(replace(way, generation=generation, ef_search=ef_search, rerank=reranked))
+        alone = way.mode == "lexical"
+        settings = product(
+            spaces[:1] if alone else spaces, [None] if alone else far, [False, True][: 1 + rerank]
+        )
+        found += [replace(way, generation=g, ef_search=e, rerank=r) for g, e, r in settings]
     return found
+
+
+def named(ways: Sequence[Way]) -> dict[str, Way]:
+    """By what they are; a setting stands in the names where it makes a difference."""
+    far = {way.ef_search for way in ways if way.mode != "lexical"}
+    spaces = {way.generation for way in ways}
+
+    def name(way: Way) -> str:
+        said = [
+            f"{way.mode} ({way.fusion})" if way.fusion else way.mode,
+            f"ef_search {way.ef_search}" if way.ef_search and len(far) > 1 else "",
+            "reranked" if way.rerank else "",
+            f"generation {way.generation}" if len(spaces) > 1 else "",
+        ]
+        return ", ".join(filter(None, said))
+
+    return {name(way): way for way in ways}
 
 
 class EvaluationError(Exception):
@@ -134,13 +143,18 @@ def read_labelled(path: Path) -> list[Labelled]:
     return found
 
 
+def chunks_for(limit: int) -> int:
+    """How many are asked for so that they make `limit` documents."""
+    return min(limit * CHUNKS_PER_DOCUMENT, MOST_CHUNKS)
+
+
 def evaluate(
     settings: Settings,
     labelled: Sequence[Labelled],
     ways: Sequence[Way],
     limit: int,
 ) -> dict[str, Quality]:
-    """The quality of each way, by its name. Raises EvaluationError and what retrieving raises."""
+    """The quality of each way, by its name. Raises EvaluationError, ModelError and what retrieving raises."""
     with database(settings) as conninfo:
         return asyncio.run(_evaluated(settings, conninfo, labelled, ways, limit))
 
@@ -153,10 +167,16 @@ async def _evaluated(
     limit: int,
 ) -> dict[str, Quality]:
     found = {}
-    async with open_services(settings, conninfo) as services:
-        for way in ways:
-            async with _retriever(services, way.generation) as retriever:
-                found[way.name] = await _quality(retriever, labelled, way, limit)
+    async with AsyncExitStack() as opened:
+        services = await opened.enter_async_context(open_services(settings, conninfo))
+        if any(way.rerank for way in ways) and not services.retriever.reranks:
+            raise EvaluationError("no reranker is set: PGFOLIO_RERANK__URL names one")
+        spaces = {
+            number: await opened.enter_async_context(_retriever(services, number))
+            for number in {way.generation for way in ways}
+        }  # each embeds a question once for all ways
+        for name, way in named(ways).items():
+            found[name] = await _quality(spaces[way.generation], labelled, way, limit)
     return found
 
 
@@ -183,7 +203,7 @@ async def _retriever(services: Services, generation_id: int | None) -> AsyncIter
 
 
 async def _quality(retriever: Retriever, labelled: Sequence[Labelled], way: Way, limit: int) -> Quality:
-    chunks = min(limit * CHUNKS_PER_DOCUMENT, MOST_CHUNKS)
+    chunks = chunks_for(limit)
 
     def query(each: Labelled) -> Query:
         text = each.query.replace("\x00", " ")
@@ -195,8 +215,10 @@ async def _quality(retriever: Retriever, labelled: Sequence[Labelled], way: Way,
         began = time.perf_counter()
         retrieved = await retriever.retrieve(query(each), None)
         times.append((time.perf_counter() - began) * 1000)
-        if retrieved.trace.notes:  # what was left out was not measured
-            raise EvaluationError(f"{way.name}: {'; '.join(retrieved.trace.notes)}")
+        if retrieved.trace.notes:
+            raise ModelError(
+                f"not every query was reranked, so nothing was measured: {retrieved.trace.notes[0]}"
+            )
         ranked = list(dict.fromkeys(found.hit.path for found in retrieved.found))[:limit]
         run[str(number)] = {path: float(-rank) for rank, path in enumerate(ranked)}
     truth = {str(number): dict(each.relevant) for number, each in enumerate(labelled)}

@@ -18,7 +18,11 @@ SHOWN = 20
 
 def show_explanation(explained: Explanation) -> None:
     """The settings in force, then each candidate with its rank and score in each arm."""
-    settings = {name: value for name, value in explained.settings.items() if value not in (None, False, 0)}
+    settings = {
+        name: value
+        for name, value in explained.settings.items()
+        if value not in (None, False, 0) or name == "vector_share"
+    }
     OUT.print()
     OUT.print(
         f"[bold]{explained.mode}[/] search in {escape(str(explained.space))}; vectors: {explained.searched}"

@@ -3,7 +3,7 @@
 Every candidate has both scores, also where it was found by one of them only. How much each score counts is told by
 the question itself: an arm whose best candidate stands far out from its twentieth knows what it is talking about, one
 whose first twenty are much the same does not. Vectors count for less where the model does not know the question's
-language, and words where the best chunk by words has only a part of the question's words, by their rarity, which is
+words, and words where the best chunk by words has only a part of the question's words, by their rarity, which is
 for questions in other words than the documents'.
 
 On 112 labelled sets (documentation, manual pages and Cranfield in 27 languages, also paraphrased; two models) nDCG@10
@@ -39,7 +39,7 @@ RRF_K = 60
 
 def vector_share(candidates: Sequence[Scored], familiar: float = 1.0) -> float:
     """How much similarity counts, 0 to 1; words count for the rest. `familiar`: how well the model knows the
-    question's language."""
+    question's words."""
     near = _outstanding([c.similarity for c in candidates if c.near], short=None) * NARROW * familiar
     word = _outstanding([c.words for c in candidates if c.words > 0], short=0.0) * _covered(candidates)
     return near / (near + word) if near + word > 0 else 0.5

@@ -60,5 +60,7 @@ def runs(text: str) -> frozenset[int]:
 def _alike(hit: Hit, runs: frozenset[int], other: Hit, theirs: frozenset[int]) -> bool:
     if abs(hit.similarity - other.similarity) > APART:
         return False
+    if min(len(runs), len(theirs)) < ALIKE * max(len(runs), len(theirs)):
+        return False
     shared = len(runs & theirs)
     return shared >= ALIKE * (len(runs) + len(theirs) - shared)

@@ -30,6 +30,10 @@ class Reranking:
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="rerank")
 
+    @property
+    def is_set(self) -> bool:
+        return self._model is not None
+
     def close(self) -> None:
         """Ends without waiting for requests that are still under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)

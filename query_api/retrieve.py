@@ -89,6 +89,10 @@ class Retriever:
                 return await self._refined(search, ranking)
         raise SwitchingError("the active space is changing: try again in a moment")
 
+    @property
+    def reranks(self) -> bool:
+        return self.reranking is not None and self.reranking.is_set
+
     async def located(self, explained: Explanation, permitted: Permitted) -> Explanation:
         """With where its candidates stand: those that whoever asks may see."""
         ids = [one.chunk_id for one in explained.candidates]

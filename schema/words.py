@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from schema.records import Generation
     from schema.search import AsyncConnection, Permitted, Scope
 
+MOST = 30_000
+"""Chunks that a common word is looked for in where vectors find some too."""
+
 STALE = 0.05
 """Part of all chunks that may come or go before their words are counted anew."""
 
@@ -66,7 +69,7 @@ async def rank_words(
     not have any of the words. None: the nearest, through the index, which is one round trip for both. By words it is
     never short while more match."""
     far = looks(limit, ef_search)
-    text, values = _composed(generation, limit, scope, "nearest_ids" if near is None else "given_ids", far)
+    text, values = _composed(generation, limit, scope, far, nearest=near is None)
     values |= {
         "query": question.text,
         "phrases": list(question.phrases),
@@ -121,25 +124,30 @@ def count(connection: Connection) -> None:
 
 
 def _composed(
-    generation: Generation, limit: int, scope: Scope, near: str, ef_search: int
+    generation: Generation, limit: int, scope: Scope, ef_search: int, *, nearest: bool
 ) -> tuple[bytes, dict[str, Any]]:
     permitted = {"permitted": array(scope.within)}
     if scope.condition is None:
-        return _everywhere(generation, limit, near, ef_search), permitted
+        return _everywhere(generation, limit, ef_search, nearest=nearest), permitted
     condition, values = matches(scope.condition, OF_CHUNK)
-    return _text(generation, limit, near, ef_search, condition), {**values, **permitted}
+    return _text(generation, limit, ef_search, condition, nearest=nearest), {**values, **permitted}
 
 
 @lru_cache(1000)
-def _everywhere(generation: Generation, limit: int, near: str, ef_search: int) -> bytes:
-    return _text(generation, limit, near, ef_search, matches(None, OF_CHUNK)[0])
+def _everywhere(generation: Generation, limit: int, ef_search: int, *, nearest: bool) -> bytes:
+    return _text(generation, limit, ef_search, matches(None, OF_CHUNK)[0], nearest=nearest)
 
 
-def _text(generation: Generation, limit: int, near: str, ef_search: int, condition: sql.Composable) -> bytes:
+def _text(
+    generation: Generation, limit: int, ef_search: int, condition: sql.Composable, *, nearest: bool
+) -> bytes:
     """The limits as text: with parameters in their place PostgreSQL would plan anew each time."""
     literal, looked_at = sql.Literal(limit), sql.Literal(scan(generation.space, limit, ef_search))
-    inner = sql.SQL(statement(near, generation).as_string().rstrip("; \n"))
+    near = statement("nearest_ids" if nearest else "given_ids", generation).as_string().rstrip("; \n")
     text = sql.SQL(statement("rank_words", generation).as_string())
     return text.format(
-        limit=literal, matches=condition, near=inner.format(limit=literal, scan=looked_at)
+        limit=literal,
+        matches=condition,
+        near=sql.SQL(near).format(limit=literal, scan=looked_at),
+        most=sql.Literal(MOST) if nearest else sql.SQL("all"),
     ).as_bytes()

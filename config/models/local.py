@@ -27,12 +27,13 @@ DIMENSIONS: Final = (256, 128, 64)
 """The model was trained so that a prefix of a vector is a vector too (Matryoshka)."""
 
 WORD: Final = re.compile(r"\w+")
+MARK: Final = re.compile(r"[^\w\s]")
 
 FERTILITY: Final = 1.2
 """Tokens that an English word has in the mean."""
 
 LEAST_FAMILIAR: Final = 0.2
-"""Even of a language that falls apart into letters, some words are the same in English."""
+"""Even of a question whose words fall apart into letters, something is known."""
 
 CACHE_TOKENS: Final = 4_000_000
 """Token ids kept between counting a text and embedding it: two bytes each."""
@@ -122,12 +123,13 @@ class LocalModel:
 
 
 def familiarity(text: str, tokens: int) -> float:
-    """How well the bundled model knows the language of a text of so many tokens: 1 for English, less the more tokens
-    it makes of a word, its fertility (Rust and others, "How Good is Your Tokenizer?", 2021)."""
-    words = len(WORD.findall(text))
-    if not words or not tokens:
+    """How well the bundled model knows the words of a text of so many tokens: 1 for everyday English, less the more
+    tokens it makes of a word, its fertility (Rust and others, "How Good is Your Tokenizer?", 2021). Marks are tokens
+    of their own."""
+    words, of_words = len(WORD.findall(text)), tokens - len(MARK.findall(text))
+    if not words or of_words <= 0:
         return 1.0
-    return max(min(1.0, FERTILITY * words / tokens) ** 3, LEAST_FAMILIAR)
+    return max(min(1.0, FERTILITY * words / of_words) ** 3, LEAST_FAMILIAR)
 
 
 def _package() -> Path:

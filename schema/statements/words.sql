@@ -11,8 +11,9 @@
 -- Only chunks with the rarest words are ranked, as many words as make up to 3,000 chunks together; while they make less
 -- than the limit, more are taken. Words are counted without the filter, the common ones in all collections: where too
 -- few are left then, and the last column says that there are other words, the caller asks again with all of them.
--- Of a word that stands nearly everywhere 10,000 chunks are ranked: over 94,000 chunks that gave 99% of the same first
--- ten, and "what is a flow" took 57 ms without it.
+-- A word is all of its stems: taken by themselves, the rare one in Polish would leave no place for the one in English.
+-- Where the nearest chunks are taken too, no word is looked for in more than so many chunks, in which the best may be
+-- missing: a question that has only words that stand nearly everywhere would take half a second over a million chunks.
 --
 -- The vector of each candidate is looked up by itself: joined, PostgreSQL read all of 105,000 vectors, 36 of 40 ms.
 --
@@ -35,10 +36,9 @@ with near as materialized (
     left join (select lexeme, count(*) as n from matches group by lexeme) m using (lexeme)
 ), weights as materialized (
     select lexeme, word, exact, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
-           n > 0 and (before < {{limit}} or before + n <= 3000 or :all_words) as chosen
-    from (select *, least(sum(n) over (partition by token) + stopped * size, size) as known,
-                 sum(n) over (order by n, lexeme) - n as before
-          from counted) w
+           n > 0 and (before < {{limit}} or before + found <= 3000 or :all_words) as chosen
+    from (select *, least(found + stopped * size, size) as known, sum(n) over (order by found, token) - found as before
+          from (select *, sum(n) over (partition by token) as found from counted) f) w
 ), named as materialized (
     select d.id as document_id, 2 * w.idf as worth
     from weights w
@@ -69,7 +69,7 @@ with near as materialized (
               from chunks c
               where c.lexemes @@ w.word
                 and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
-              limit 10000) c
+              limit {{most}}) c
           where w.chosen and w.share is not null) c
     group by id
     order by sum(worth) desc, id

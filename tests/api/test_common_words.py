@@ -58,6 +58,24 @@ def scoped(
                 {"common": COMMON, "less": LESS_COMMON, "many": MANY, "source": source.id},
             )
             connection.execute(
+                """
+                with made as (
+                    insert into documents
+                        (source_id, collection_id, path, mime, content_hash, text, language, updated_at)
+                    select source_id, collection_id, 'new/' || n || '.md', mime, content_hash,
+                           case n when 200 then repeat(%(common)s || ' ', 9) else 'Jest ' || %(common)s end,
+                           case n when 200 then language else 'polish' end, updated_at
+                    from documents d, generate_series(1, 200) n
+                    where path = 'many/1.md'
+                    returning id, collection_id, text, language
+                )
+                insert into chunks (document_id, collection_id, ordinal, content, heading, start_at, end_at, tokens,
+                                    hash, language)
+                select id, collection_id, 0, text, '', 0, length(text), 6, sha256(text::bytea), language from made
+                """,
+                {"common": COMMON},
+            )
+            connection.execute(
                 "update ledger set chunk_count = chunk_count + %s where source_id = %s", (MANY, source.id)
             )
             index.settle(connection, generation)
@@ -78,3 +96,13 @@ def test_a_common_word_finds_all_of_a_small_collection(
     key = whole if within == "the question" else limited
     found = client.post("/search", json=asked, headers={"Authorization": f"Bearer {key}"}).json()
     assert {result["path"] for result in found["results"]} == {page.path for page in HERE}
+
+
+def test_the_best_chunk_for_a_common_word_is_found_wherever_it_stands(
+    scoped: tuple[httpx.Client, list[str]],
+) -> None:
+    """Stored last, and beside a language in which the word's stem is another, rare one."""
+    client, (whole, _) = scoped
+    asked: dict[str, Any] = {"query": COMMON, "mode": "lexical", "limit": 10}
+    found = client.post("/search", json=asked, headers={"Authorization": f"Bearer {whole}"}).json()
+    assert found["results"][0]["path"] == "new/200.md"

@@ -12,12 +12,14 @@ from schema.connect import connect
 from schema.records import Space
 from tests.api.library import BREAD, RETRIES, UNTITLED, stock
 from tests.api.test_command import run
+from tests.fakes.openai_server import KEY
 from tests.fakes.rerank_server import FakeReranker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from config.settings import Settings
+    from tests.fakes.openai_server import FakeOpenAI
 
 QUESTIONS = (
     {"query": "how do I retry a failed task", "relevant": {RETRIES.path: 2}},
@@ -84,17 +86,37 @@ def test_settings_are_set_side_by_side(conninfo: str, settings: Settings, labell
     stock(conninfo, settings)
     with connect(conninfo) as connection:
         other = vectors.create_generation(connection, Space("local", "wordllama-256", 128), "building").id
-    arguments = ("--ef-search", "16", "--ef-search", "200", "--generation", "1", "--generation", str(other))
+    arguments = ("--ef-search", "150", "--ef-search", "200", "--generation", "1", "--generation", str(other))
     found = measured(labelled, "--all", *arguments, database=conninfo)
-    both = [f"ef_search {n}, generation {g}" for g in (1, other) for n in (16, 200)]
+    both = [f"ef_search {n}, generation {g}" for g in (1, other) for n in (150, 200)]
     modes = ("vector", "lexical", "hybrid (scores)", "hybrid (rrf)")
     assert list(found) == [
         name
         for mode in modes
         for name in ([f"{mode}, generation 1"] if mode == "lexical" else [f"{mode}, {each}" for each in both])
     ]
-    assert found["vector, ef_search 16, generation 1"]["recall@10"] > 0
-    assert found[f"vector, ef_search 16, generation {other}"]["recall@10"] == 0
+    assert found["vector, ef_search 150, generation 1"]["recall@10"] > 0
+    assert found[f"vector, ef_search 150, generation {other}"]["recall@10"] == 0
+
+
+def test_an_ef_search_that_changes_nothing_is_wrong_usage(library: str, labelled: str) -> None:
+    done = run("eval", labelled, "--ef-search", "64", PGFOLIO_DATABASE_URL=library)
+    assert (done.returncode, "changes nothing" in done.stderr) == (2, True)
+
+
+def test_a_question_is_embedded_once_for_all_ways(
+    conninfo: str, settings: Settings, labelled: str, openai_server: FakeOpenAI
+) -> None:
+    stock(conninfo, settings)
+    with connect(conninfo) as connection:
+        other = vectors.create_generation(
+            connection, Space("openai", "text-embedding-3-small", 1536), "building"
+        )
+    values = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": openai_server.url, "PGFOLIO_DATABASE_URL": conninfo}
+    done = run("eval", labelled, "--all", "--json", "--generation", str(other.id), **values)
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)) == ["vector", "lexical", "hybrid (scores)", "hybrid (rrf)"]
+    assert sum(len(each.texts) for each in openai_server.requests) == len(QUESTIONS)
 
 
 def test_reranked_and_not_stand_beside_each_other(library: str, labelled: str) -> None:
@@ -112,6 +134,10 @@ def test_a_reranker_that_is_left_out_is_not_measured(library: str, labelled: str
     done = run("eval", labelled, "--rerank", PGFOLIO_DATABASE_URL=library)
     assert (done.returncode, done.stdout) == (2, "")
     assert "PGFOLIO_RERANK" in done.stderr
+    setting = {"PGFOLIO_RERANK__URL": "http://127.0.0.1:9", "PGFOLIO_RERANK__MODEL": "tiny"}
+    done = run("eval", labelled, "--rerank", PGFOLIO_DATABASE_URL=library, **setting)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "not every query was reranked" in done.stderr
 
 
 @pytest.mark.parametrize(

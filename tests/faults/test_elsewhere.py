@@ -452,7 +452,8 @@ def explained(
     text: LiteralString = statement(name, generation).as_string(connection)
     if generation is not None or "{limit}" in text:
         near = sql.SQL("select unnest(%(near)s::bigint[]) as chunk_id")
-        parts = {"limit": sql.Literal(10), "scan": sql.Literal(10), "matches": sql.SQL("true"), "near": near}
+        ten, every = sql.Literal(10), sql.SQL("all")
+        parts = {"limit": ten, "scan": ten, "matches": sql.SQL("true"), "near": near, "most": every}
         text = sql.SQL(text).format(**parts).as_string(connection)
     used = {key: value for key, value in values.items() if f"%({key})s" in text}
     connection.execute("set enable_seqscan = off")
