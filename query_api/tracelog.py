@@ -30,7 +30,7 @@ TIMEOUT: Final = 5.0
 MOST: Final = 2000
 """Traces that wait to be written."""
 
-BATCH: Final = 50
+BATCH: Final = 10
 """Traces that are made ready at once, 0.6 ms each, in which no request is answered."""
 
 EXPIRY: Final = 600.0
