@@ -107,6 +107,7 @@ class Index(Section):
 class Search(Section):
     language: Annotated[str, Field(pattern=r"^[a-z_]+$")]
     fusion: Literal["scores", "rrf"]
+    vector_weight: Annotated[float, Field(ge=0, le=100)]
     candidates: Annotated[int, Field(ge=10, le=1000)]
     min_similarity: Fraction
     answer_threshold: Fraction

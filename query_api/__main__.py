@@ -128,6 +128,13 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
     multiple=True,
     help="How far HNSW looks, beyond what is asked for; several are set side by side.  [default: as tuned]",
 )
+@click.option(
+    "--vector-weight",
+    "weights",
+    type=click.FloatRange(0, 100),
+    multiple=True,
+    help="Of hybrid: vectors count so many times as much; several are set side by side.  [default: 1]",
+)
 @click.option("--rerank", is_flag=True, help="Each without and with the reranker.")
 @click.option("--all", "every", is_flag=True, help="With --json: all, as an object by name.")
 @click.option(
@@ -147,6 +154,7 @@ def evaluate(
     mode: Mode | None,
     fusion: Fusion | None,
     ef_searches: tuple[int, ...],
+    weights: tuple[float, ...],
     rerank: bool,
     every: bool,
     limit: int,
@@ -171,7 +179,7 @@ def evaluate(
         )
     try:
         labelled = evaluation.read_labelled(file)
-        ways = evaluation.compared(ways, ef_searches, generations, rerank=rerank)
+        ways = evaluation.compared(ways, ef_searches, generations, weights, rerank=rerank)
         found = evaluation.evaluate(load_settings(), labelled, ways, limit)
     except evaluation.EvaluationError as error:
         raise click.UsageError(str(error)) from error

@@ -51,6 +51,7 @@ class Way:
     fusion: Fusion | None = None
     ef_search: int | None = None
     rerank: bool = False
+    vector_weight: float | None = None
     generation: int | None = None
 
 
@@ -59,19 +60,31 @@ WAYS = (Way("vector"), Way("lexical"), Way("hybrid", "scores"), Way("hybrid", "r
 
 
 def compared(
-    ways: Sequence[Way], ef_searches: Sequence[int], generations: Sequence[int], *, rerank: bool
+    ways: Sequence[Way],
+    ef_searches: Sequence[int],
+    generations: Sequence[int],
+    weights: Sequence[float],
+    *,
+    rerank: bool,
 ) -> list[Way]:
     """Each way with each of the settings, in that order; by words alone there is no ef_search, and one generation
-    serves for all."""
+    serves for all; weights are of fusing scores."""
     far: list[int | None] = [*dict.fromkeys(ef_searches)] or [None]
     spaces: list[int | None] = [*dict.fromkeys(generations)] or [None]
+    shares: list[float | None] = [*dict.fromkeys(weights)] or [None]
     found = []
     for way in ways:
         alone = way.mode == "lexical"
+        fused = way.mode == "hybrid" and way.fusion != "rrf"
         settings = product(
-            spaces[:1] if alone else spaces, [None] if alone else far, [False, True][: 1 + rerank]
+            spaces[:1] if alone else spaces,
+            [None] if alone else far,
+            shares if fused else [None],
+            [False, True] if rerank else [False],
         )
-        found += [replace(way, generation=g, ef_search=e, rerank=r) for g, e, r in settings]
+        found += [
+            replace(way, generation=g, ef_search=e, vector_weight=w, rerank=r) for g, e, w, r in settings
+        ]
     return found
 
 
@@ -83,6 +96,7 @@ def named(ways: Sequence[Way]) -> dict[str, Way]:
     def name(way: Way) -> str:
         said = [
             f"{way.mode} ({way.fusion})" if way.fusion else way.mode,
+            "" if way.vector_weight is None else f"vector_weight {way.vector_weight:g}",
             f"ef_search {way.ef_search}" if way.ef_search and len(far) > 1 else "",
             "reranked" if way.rerank else "",
             f"generation {way.generation}" if len(spaces) > 1 else "",
@@ -207,7 +221,15 @@ async def _quality(retriever: Retriever, labelled: Sequence[Labelled], way: Way,
 
     def query(each: Labelled) -> Query:
         text = each.query.replace("\x00", " ")
-        return Query(text, chunks, way.mode, fusion=way.fusion, ef_search=way.ef_search, rerank=way.rerank)
+        return Query(
+            text,
+            chunks,
+            way.mode,
+            fusion=way.fusion,
+            vector_weight=way.vector_weight,
+            ef_search=way.ef_search,
+            rerank=way.rerank,
+        )
 
     await retriever.retrieve(query(labelled[0]), None)  # a first query plans and warms up
     run, times = {}, []

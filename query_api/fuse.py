@@ -37,10 +37,9 @@ RRF_K = 60
 """As published (Cormack and others, 2009)."""
 
 
-def vector_share(candidates: Sequence[Scored], familiar: float = 1.0) -> float:
-    """How much similarity counts, 0 to 1; words count for the rest. `familiar`: how well the model knows the
-    question's words."""
-    near = _outstanding([c.similarity for c in candidates if c.near], short=None) * NARROW * familiar
+def vector_share(candidates: Sequence[Scored], weight: float = 1.0) -> float:
+    """How much similarity counts, 0 to 1; words count for the rest. `weight`: so many times as much as it would."""
+    near = _outstanding([c.similarity for c in candidates if c.near], short=None) * NARROW * weight
     word = _outstanding([c.words for c in candidates if c.words > 0], short=0.0) * _covered(candidates)
     return near / (near + word) if near + word > 0 else 0.5
 

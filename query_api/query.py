@@ -34,6 +34,7 @@ class Query:
     exact: bool = False
     ef_search: int | None = None
     fusion: Fusion | None = None
+    vector_weight: float | None = None
     rerank: bool = False
     neighbors: int = 0
 

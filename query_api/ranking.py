@@ -85,6 +85,13 @@ class Search:
         return self.query.fusion or self.settings.search.fusion
 
     @property
+    def vector_weight(self) -> float:
+        """What was asked for, and less where the model does not know the question's words."""
+        asked = self.query.vector_weight
+        weight = self.settings.search.vector_weight if asked is None else asked
+        return weight * self.embedded.familiar
+
+    @property
     def ef_search(self) -> int:
         return self.query.ef_search or self.generation.ef_search or self.settings.index.ef_search
 
@@ -137,7 +144,7 @@ class _Run:
     def _fused(self, candidates: Sequence[Scored]) -> list[Candidate]:
         if self.search.fusion == "rrf":
             return by_rank(candidates)
-        share = vector_share(candidates, self.search.embedded.familiar)
+        share = vector_share(candidates, self.search.vector_weight)
         self.search.trace.settings["vector_share"] = round(share, 3)
         return by_scores(candidates, share)
 

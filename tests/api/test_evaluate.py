@@ -99,6 +99,13 @@ def test_settings_are_set_side_by_side(conninfo: str, settings: Settings, labell
     assert found[f"vector, ef_search 150, generation {other}"]["recall@10"] == 0
 
 
+def test_weights_of_vectors_are_set_side_by_side(library: str, labelled: str) -> None:
+    found = measured(labelled, "--all", "--vector-weight", "0", "--vector-weight", "100", database=library)
+    fused = [f"hybrid (scores), vector_weight {weight}" for weight in (0, 100)]
+    assert list(found) == ["vector", "lexical", *fused, "hybrid (rrf)"]
+    assert found[fused[0]]["mrr@10"] >= found["lexical"]["mrr@10"]
+
+
 def test_an_ef_search_that_changes_nothing_is_wrong_usage(library: str, labelled: str) -> None:
     done = run("eval", labelled, "--ef-search", "64", PGFOLIO_DATABASE_URL=library)
     assert (done.returncode, "changes nothing" in done.stderr) == (2, True)

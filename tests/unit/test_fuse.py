@@ -38,12 +38,12 @@ def arms(similarities: list[float], words: list[float], whole: float = 10.0) -> 
     return [Scored(n, s, w, 0.0, whole, near=True) for n, (s, w) in enumerate(pairs, 1)]
 
 
-def fuse(found: list[Scored], fusion: Fusion = "scores", familiar: float = 1.0) -> list[Candidate]:
-    return by_rank(found) if fusion == "rrf" else by_scores(found, vector_share(found, familiar))
+def fuse(found: list[Scored], fusion: Fusion = "scores", weight: float = 1.0) -> list[Candidate]:
+    return by_rank(found) if fusion == "rrf" else by_scores(found, vector_share(found, weight))
 
 
-def order(found: list[Scored], fusion: Fusion = "scores", familiar: float = 1.0) -> list[int]:
-    return [c.chunk_id for c in fuse(found, fusion, familiar)]
+def order(found: list[Scored], fusion: Fusion = "scores", weight: float = 1.0) -> list[int]:
+    return [c.chunk_id for c in fuse(found, fusion, weight)]
 
 
 FLAT = [0.81 - 0.001 * n for n in range(30)]
@@ -66,7 +66,13 @@ def test_words_that_cover_little_of_the_question_count_little() -> None:
 def test_vectors_of_a_model_that_does_not_know_the_words_count_little() -> None:
     words = [*(2.0 for _ in range(29)), 10.0]
     assert order(arms(PEAKED, words))[0] == 1
-    assert order(arms(PEAKED, words), familiar=0.2)[0] == 30
+    assert order(arms(PEAKED, words), weight=0.2)[0] == 30
+
+
+def test_a_weight_gives_all_to_one_arm() -> None:
+    found = arms(PEAKED, [*(2.0 for _ in range(29)), 10.0])
+    assert vector_share(found, 0.0) == 0.0
+    assert 0.98 < vector_share(found, 100.0) < 1.0
 
 
 def test_a_model_knows_the_words_that_are_its_tokens() -> None:
