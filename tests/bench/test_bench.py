@@ -13,19 +13,18 @@ from tests.bench.corpus import write_markdown
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def printed(module: str, *arguments: str) -> str:
+    """What a bench prints as a process, which must succeed."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_every_measurement_has_a_ratio_to_each_of_its_floors(tmp_path: Path) -> None:
     write_markdown(tmp_path, files=20)
     options = ["--folder", os.fspath(tmp_path), "--files", "50", "--repeat", "1", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench", *options],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = json.loads(done.stdout)["lines"]
+    lines = json.loads(printed("tests.bench", *options))["lines"]
     assert [(line["name"].split(",")[0], line["floor"].split(",")[0]) for line in lines] == [
         ("no-op sync", "bare walk with stat"),
         ("5 of 50 files changed", "no-op sync"),
@@ -44,15 +43,7 @@ def test_fusion_is_measured_on_labelled_sets(tmp_path: Path) -> None:
         (tmp_path / name / "docs" / "a.md").write_text(f"The {name} have {word}, as everybody knows.\n")
         (tmp_path / name / "docs" / "b.md").write_text("Nothing of this is about rivers and the sea.\n")
         (tmp_path / name / "queries.jsonl").write_text(json.dumps({"query": word, "relevant": {"a.md": 1}}))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.fusion", tmp_path / "zebras", tmp_path / "oaks"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    sets = [os.fspath(tmp_path / name) for name in ("zebras", "oaks")]
+    rows = [line.split() for line in printed("tests.bench.fusion", *sets).splitlines()[1:]]
     assert [row[0] for row in rows] == ["zebras", "oaks", "mean"]
     assert [row[-1] for row in rows] == ["+0.000"] * 3
