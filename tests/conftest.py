@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-for _name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-    del os.environ[_name]  # the developer's own settings; also kept from the processes that tests start
+from tests.environment import without_settings
+
+without_settings()  # also kept from the processes that tests start
 
 from config.settings import Settings, load_settings  # noqa: E402
 from schema.connect import prepare  # noqa: E402

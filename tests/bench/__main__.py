@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from config.settings import load_settings
 from schema.connect import database
 from tests.bench import corpus, measures
 from tests.bench.place import Place
+from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,8 +51,7 @@ def main(*, folder: Path | None, files: int, repeat: int, as_json: bool) -> None
     Uses a Postgres of its own and removes everything it made. A run beside other work shows what the machine
     does, not what pgfolio does; ratios suffer less than seconds.
     """
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]  # the developer's own settings
+    without_settings()
     # Not below the user's home: as root, Postgres runs under a system user that must be able to walk there.
     room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
     room.chmod(0o755)

@@ -32,6 +32,7 @@ from schema import vectors
 from schema.connect import connect, database
 from tests.bench import corpus, floors
 from tests.bench.place import Place
+from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,8 +59,7 @@ uvicorn.run(Litestar([echo], logging_config=None), port=int(sys.argv[2]), log_le
               help="The checkout whose API is measured.  [default: this one]")  # fmt: skip
 def main(*, files: int, clients: int, requests: int, code: Path) -> None:
     """Prints one JSON object."""
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]
+    without_settings()
     room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
     room.chmod(0o755)
     atexit.register(shutil.rmtree, room, ignore_errors=True)

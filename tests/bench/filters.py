@@ -14,7 +14,6 @@ import asyncio
 import atexit
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -38,6 +37,7 @@ from schema import index, sources, vectors
 from schema.connect import connect, database
 from schema.records import Space
 from schema.search import EVERYTHING, Scope, nearest, open_pool, rank_exact, reading
+from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -101,8 +101,7 @@ class Taken:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def main(*, chunks: int, m: int, ef_construction: int, as_json: bool) -> None:
     """Measure filters of several selectivities beside a plain search, on a Postgres of its own."""
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]  # the developer's own settings
+    without_settings()
     # Not below the user's home: as root, Postgres runs under a system user that must be able to walk there.
     room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
     room.chmod(0o755)

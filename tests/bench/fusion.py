@@ -6,7 +6,6 @@ a database of its own. What hybrid is below the better arm is what fusing has co
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from query_api.evaluate import WAYS, evaluate, read_labelled
 from schema.connect import database, prepare
 from tests.bench.place import Place
 from tests.databases import empty_database
+from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +37,7 @@ LIMIT = 10
 )
 def main(folders: tuple[Path, ...]) -> None:
     """Prints a row for each set, and their mean."""
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]
+    without_settings()
     table = Table(box=None, pad_edge=False)
     for heading in ("set", "queries", "vectors", "words", "hybrid", "rrf", "hybrid - better arm"):
         table.add_column(heading, justify="left" if heading == "set" else "right")

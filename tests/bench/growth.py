@@ -29,6 +29,7 @@ from schema import index, segments, vectors
 from schema.connect import connect, database
 from tests.bench.corpus import SYLLABLES
 from tests.bench.serving import serving
+from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,8 +138,7 @@ def searched(conninfo: str, settings: Settings) -> tuple[float, float, float]:
 )
 def main(*, sizes: str, room: Path | None) -> None:
     """Sync corpora of growing size from nothing, by the command, and measure each step."""
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]
+    without_settings()
     place = Path(tempfile.mkdtemp(prefix="pgfolio-growth-", dir=room))
     place.chmod(0o755)
     table = Table("chunks", "first sync s", "of it index s", "peak MB", "index MB", box=None)

@@ -3,7 +3,6 @@ and what loading and indexing costs beside its floor."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -22,6 +21,7 @@ from flows import steward
 from schema import index, segments, vectors
 from schema.connect import connect, database
 from schema.records import Space
+from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,8 +190,7 @@ def loading(bench: Bench, rows: int, dimensions: int) -> Table:
 @click.option("--only", type=click.Choice(["choices", "loading"]), help="One of the tables.")
 def main(*, rows: int, dimensions: int, only: str | None) -> None:
     """Measure what looks after the index, on clustered random vectors with a fixed seed."""
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]
+    without_settings()
     room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
     room.chmod(0o755)
     settings = load_settings(home=room)

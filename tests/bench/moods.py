@@ -4,7 +4,6 @@ of it as a Markdown table."""
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from config.settings import load_settings
 from schema.connect import connect, database
+from tests.environment import without_settings
 from tests.fakes.openai_server import FakeOpenAI
 from tests.flows.moods import CHUNKS, FILES, cases, observe
 
@@ -29,8 +29,7 @@ ERR = Console(stderr=True, highlight=False)
 @click.option("--down", type=float, default=30.0, show_default=True, help="Seconds that the server is away.")
 def main(*, down: float) -> None:
     """Uses a Postgres of its own and removes everything it made."""
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]  # the developer's own settings
+    without_settings()
     # Not below the user's home: as root, Postgres runs under a system user that must be able to walk there.
     room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
     room.chmod(0o755)

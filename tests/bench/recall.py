@@ -6,7 +6,6 @@ Of folders that are synced with the defaults and the local model, before and aft
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -30,6 +29,7 @@ from schema.records import Storage
 from schema.sql import statement
 from schema.storage import scan
 from tests.bench.indexing import Bench, clustered
+from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -111,8 +111,7 @@ def searched(
 @click.option("--dimensions", type=click.IntRange(8, 2000), default=1536, show_default=True)
 def main(*, folders: tuple[Path, ...], rows: int, dimensions: int) -> None:
     """Measure recall on folders of your own, and on clustered random vectors with a fixed seed."""
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]
+    without_settings()
     room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
     room.chmod(0o755)
     settings = load_settings(home=room)

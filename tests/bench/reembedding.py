@@ -35,6 +35,7 @@ from config.settings import load_settings
 from schema import vectors
 from schema.connect import connect, database
 from tests.bench import corpus
+from tests.environment import without_settings
 from tests.fakes.openai_server import KEY, vector
 
 if TYPE_CHECKING:
@@ -350,8 +351,7 @@ def _queries(folder: Path) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def main(*, chunks: int, clients: int, pause: float, still: float, as_json: bool) -> None:
     """Move a corpus between embedding spaces under search, roll it back, and kill a move in its middle."""
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]  # the developer's own settings
+    without_settings()
     room = Path(
         tempfile.mkdtemp(prefix="pgfolio-bench-")
     )  # where Postgres's system user can walk, as in __main__

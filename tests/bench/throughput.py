@@ -6,7 +6,6 @@ from __future__ import annotations
 import atexit
 import json
 import multiprocessing
-import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from flows.run import Options
 from schema import sources
 from schema.connect import connect, database
 from tests.bench import corpus
+from tests.environment import without_settings
 from tests.fakes.openai_server import KEY
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def main(
 
     Uses a Postgres of its own and removes everything it made.
     """
-    for name in [name for name in os.environ if name.startswith(("PGFOLIO_", "OPENAI_"))]:
-        del os.environ[name]  # the developer's own settings
+    without_settings()
     # Not below the user's home: as root, Postgres runs under a system user that must be able to walk there.
     room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
     room.chmod(0o755)
