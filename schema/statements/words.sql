@@ -35,10 +35,10 @@ with near as materialized (
     from corpus cross join terms t
     left join (select lexeme, count(*) as n from matches group by lexeme) m using (lexeme)
 ), weights as materialized (
-    select lexeme, word, exact, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
+    select lexeme, token, loose, word, exact, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
            n > 0 and (before < {{limit}} or before + found <= 3000 or :all_words) as chosen
-    from (select *, least(found + stopped * size, size) as known, sum(n) over (order by found, token) - found as before
-          from (select *, sum(n) over (partition by token) as found from counted) f) w
+    from (select *, least(found + stopped * size, size) as known, sum(n) over (order by found, token, loose) - found as before
+          from (select *, sum(n) over (partition by token, loose) as found from counted) f) w
 ), named as materialized (
     select d.id as document_id, 2 * w.idf as worth
     from weights w
@@ -90,11 +90,13 @@ with near as materialized (
     from corpus cross join candidates a
     cross join lateral (select * from chunks c where c.id = a.id offset 0) c
     cross join lateral (
-        select coalesce(sum(w.idf * f.worth), 0) as score, coalesce(sum(w.idf) filter (where w.exact and f.worth is not null), 0) as exact
-        from weights w
-        cross join lateral (
-            select bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, w.word), c.tokens, corpus.tokens) as worth offset 0) f
-        where w.n > 0) s
+        select coalesce(sum(score), 0) as score, coalesce(sum(exact), 0) as exact
+        from (select max(w.idf * f.worth) as score, max(w.idf) filter (where w.exact and f.worth is not null) as exact
+              from weights w
+              cross join lateral (
+                  select bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, w.word), c.tokens, corpus.tokens) as worth offset 0) f
+              where w.n > 0
+              group by w.token) w) s
 ), placed as (
     select *, row_number() over (order by exact desc, score desc, id) as place
     from scored
@@ -103,7 +105,9 @@ select p.id,
        coalesce(nullif(1 - (select v.embedding <=> :vector::{type} from {vectors} v where v.chunk_id = p.id limit 1), 'NaN'), 0)
            as similarity,
        p.score, p.exact,
-       (select coalesce(sum(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end), 0) from weights) as whole,
+       (select coalesce(sum(worth), 0)
+        from (select max(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end) as worth
+              from weights where not loose group by token) w) as whole,
        p.id in (select chunk_id from near) as near, exists (select from weights where n > 0 and not chosen) as cut
 from placed p
 where (p.place <= {{limit}} and (p.score > 0 or p.exact > 0)) or p.id in (select chunk_id from near)
@@ -138,6 +142,7 @@ from (select array_agg(t.lexeme) as lexemes, min(c.size) as size, sum(f.n) as fo
               (select count(*) from chunks c
                where c.lexemes @@ t.word
                  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])))) as n) f
+      where not t.loose
       group by t.token) w
 where found > 0 or spaced(lexemes[1]) <> ' ';
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from flows.language import RECIPE
 from flows.verify import run_verify
 from query_api.query import Query
 from query_api.services import open_services
@@ -99,6 +100,7 @@ def test_each_document_is_stored_in_its_own_language(synced: Library) -> None:
         ("a house on hills", "en/retries.md"),
         ("Haus auf Hügeln", "de/wiederholung.md"),
         ("wiederholte Aufgaben", "de/wiederholung.md"),
+        ("Ansprechperson", "de/wiederholung.md"),
         ("wer ist 王小明", "de/wiederholung.md"),
         ("brak odpowiedzi po połączeniu przez sieć", "pl/drukarka.md"),
         ("任务失败了怎么重试", "zh/retry.md"),
@@ -185,7 +187,27 @@ def test_another_fallback_language_reads_all_anew(
     library = stored(tmp_path, settings, conninfo, {"a.md": "Häuser 12\n"})
     library.settings = new_settings(database_url=conninfo, search={"language": "german"})
     library.sync()
-    assert library.rows("select language::text, lexemes::text from chunks") == [("german", "'12':2 'haus':1")]
+    assert library.rows("select language::text, lexemes::text from chunks") == [
+        ("german", "'12':2 'haus':1 'häuse*':3")
+    ]
+
+
+def test_a_word_counts_once_though_its_beginning_is_looked_for_too(
+    tmp_path: Path, settings: Settings, conninfo: str
+) -> None:
+    """Else a long word would be worth twice as much as a short one, and a German page as an English one."""
+    front = "---\nlanguage: de\n---\n"
+    library = stored(
+        tmp_path,
+        settings,
+        conninfo,
+        {
+            "long.md": front + "Am Ende steht ein Drucker da und sagt weiter nichts.\n",
+            "short.md": front + "Am Ende steht das Boot, ein Boot, da und sagt nichts.\n",
+        },
+    )
+    assert found(library, "Drucker und Boot") == ["short.md", "long.md"]
+    assert found(library, "Druckerei") == ["long.md"]
 
 
 def test_documents_of_a_version_that_knew_no_polish_are_read_anew(
@@ -195,7 +217,7 @@ def test_documents_of_a_version_that_knew_no_polish_are_read_anew(
     with connect(conninfo) as connection:
         connection.execute("update documents set language = 'simple'")
         connection.execute("update chunks set language = 'simple'")
-        connection.execute("update ledger set recipe = replace(recipe, 'language-2', 'language-1')")
+        connection.execute("update ledger set recipe = replace(recipe, %s, 'language-1')", [RECIPE])
     assert found(library, "drukarki") == []
     report = library.sync()
     assert (report.chunks.embedded, report.documents.changed) == (0, 1)

@@ -31,7 +31,10 @@ def lexemes(conninfo: str, text: str, language: str = "english") -> set[str]:
     ("text", "language", "expected"),
     [
         ("The houses", "english", {"hous"}),
-        ("Die Häuser", "german", {"haus"}),
+        ("Die Häuser", "german", {"haus", "häuse*"}),
+        ("Druckerwarteschlange 1.5x", "german", {"druckerwarteschlang", "druck*", "1", "5x", "1.5x"}),
+        ("kirjoittimen ja", "finnish", {"kirjoittim", "kirjo*"}),
+        ("Принтеры и принтер", "russian", {"принтер", "принт*"}),
         ("die Häuser", "simple", {"die", "häuser"}),
         ("PREFECT_API_URL", "english", {"prefect", "api", "url", "prefect_api_url"}),
         ("flow.serve()", "english", {"flow", "serv", "flow.serve"}),
