@@ -1,7 +1,9 @@
 """`python -m tests.bench.concurrency`: the API under many clients at once, in a process of its own.
 
 A vector search is held against the sum of its three floors in the same run: the bare SQL through psycopg, the
-question's embedding, and an HTTP echo of the same size. Meanwhile /health/live is asked all the time.
+question's embedding, and an HTTP echo of the same size; by one client and by as many as there are. Meanwhile
+/health/live is asked all the time, held against the echo, which does nothing else, and against a sleep: what the
+machine itself is late by.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +40,7 @@ from tests.bench.place import Place
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 10
@@ -48,6 +53,26 @@ BODY = open(sys.argv[1], "rb").read()
 async def echo(data: dict[str, object]) -> Response[bytes]:
     return Response(BODY, media_type="application/json")
 uvicorn.run(Litestar([echo], logging_config=None), port=int(sys.argv[2]), log_level="warning", access_log=False)
+"""
+
+MEANWHILE = """
+import json, select, sys, time
+import httpx
+taken = {"live": [], "echo": [], "sleep": []}
+def timed(name, work):
+    began = time.perf_counter()
+    answer = work()
+    taken[name].append(time.perf_counter() - began)
+    return answer
+with httpx.Client() as client:
+    works = {"live": lambda: client.get(sys.argv[1] + "/health/live").raise_for_status(),
+             "echo": lambda: client.post(sys.argv[2] + "/search", json={}).raise_for_status(),
+             "sleep": lambda: time.sleep(0.002)}
+    [work() for work in works.values()]
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0.003)[0]:
+        [timed(name, work) for name, work in works.items()]
+print(json.dumps(taken))
 """
 
 
@@ -87,9 +112,14 @@ def measured(place: Place, room: Path, clients: int, requests: int, code: Path) 
         (room / "answer.json").write_bytes(answer)
         with echoing(room / "answer.json") as echo_url:
             found |= one_client(place, url, echo_url, question)
-        for mode in ("vector", "hybrid"):
-            found[f"{mode}, {clients} clients"] = asyncio.run(many(url, mode, clients, requests, question))
-        found["burst of 200"] = asyncio.run(burst(url, question))
+            for mode in ("vector", "hybrid"):
+                load = partial(many, url, mode, clients, requests, question)
+                found[f"{mode}, {clients} clients"] = beside(url, echo_url, load)
+            echoed = asyncio.run(many(echo_url, "vector", clients, requests, question))
+            floor = {"bare": bare_many(place, clients, requests, question), "echo": echoed["p50_ms"]}
+            busy = found[f"vector, {clients} clients"]
+            busy |= {"floor_ms": floor, "ratio": round(busy["p50_ms"] / sum(floor.values()), 3)}
+            found["burst of 200"] = beside(url, echo_url, partial(burst, url, question))
     return found
 
 
@@ -134,6 +164,29 @@ def one_client(place: Place, url: str, echo_url: str, question: Callable[[], str
     }
 
 
+def bare_many(place: Place, clients: int, requests: int, question: Callable[[], str]) -> float:
+    """The median in milliseconds of as many clients, each embedding its question and asking PostgreSQL by itself."""
+
+    def one(_: int) -> list[float]:
+        with connect(place.conninfo, autocommit=True) as connection:
+            generation = vectors.active_generation(connection)
+            assert generation is not None
+            bare = floors.bare_search(connection, generation, place.settings.index.ef_search, LIMIT)
+            bare(question())
+            ready.wait()
+            taken = []
+            for _ in range(requests // clients):
+                began = time.perf_counter()
+                bare(question())
+                taken.append((time.perf_counter() - began) * 1000)
+            return taken
+
+    ready = threading.Barrier(clients)
+    with ThreadPoolExecutor(clients) as threads:
+        taken = [each for client in threads.map(one, range(clients)) for each in client]
+    return round(float(np.median(taken)), 2)
+
+
 async def many(
     url: str, mode: str, clients: int, requests: int, question: Callable[[], str]
 ) -> dict[str, Any]:
@@ -147,67 +200,40 @@ async def many(
             taken.append(time.perf_counter() - began)
             codes[answer.status_code] += 1
 
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client, alive(url) as live:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
         began = time.perf_counter()
         await asyncio.gather(*(one(client) for _ in range(clients)))
         seconds = time.perf_counter() - began
-    return {
-        "per_second": round(len(taken) / seconds),
-        **quantiles(taken),
-        "codes": codes,
-        "live": await live(),
-    }
+    return {"per_second": round(len(taken) / seconds), **quantiles(taken), "codes": codes}
 
 
 async def burst(url: str, question: Callable[[], str]) -> dict[str, Any]:
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client, alive(url) as live:
+    async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client:
         began = time.perf_counter()
         answers = await asyncio.gather(
             *(client.post("/search", json={"query": question()}) for _ in range(200))
         )
         seconds = time.perf_counter() - began
-    codes = Counter(answer.status_code for answer in answers)
-    return {"seconds": round(seconds, 2), "codes": codes, "live": await live()}
+    return {"seconds": round(seconds, 2), "codes": Counter(answer.status_code for answer in answers)}
 
 
-class alive:  # noqa: N801 -- reads as a context
-    """Asks /health/live from a process of its own: a client that shares its loop with hundreds of others would
-    measure itself."""
-
-    CODE = """
-import sys, time, json, httpx
-taken = []
-with httpx.Client(base_url=sys.argv[1]) as client:
-    client.get("/health/live")
-    print("ready", flush=True)
-    import select
-    while not select.select([sys.stdin], [], [], 0.005)[0]:
-        began = time.perf_counter()
-        assert client.get("/health/live").status_code == 200
-        taken.append(time.perf_counter() - began)
-print(json.dumps(taken))
-"""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    async def __aenter__(self) -> Callable[[], Any]:
-        self._process = subprocess.Popen(  # noqa: ASYNC220 -- at once
-            [sys.executable, "-c", self.CODE, self._url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self._process.stdout.readline()
-        return self._result
-
-    async def __aexit__(self, *_: object) -> None:
-        self._said = self._process.communicate("end\n", timeout=30)[0]
-
-    async def _result(self) -> dict[str, float]:
-        return quantiles(json.loads(self._said))
+def beside(
+    url: str, echo_url: str, load: Callable[[], Coroutine[Any, Any, dict[str, Any]]]
+) -> dict[str, Any]:
+    """What the load found, and how /health/live and its floors answered meanwhile: asked by a process of its own, for
+    a client that shares its loop with hundreds of others would measure itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", MEANWHILE, url, echo_url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found = asyncio.run(load())
+        said = process.communicate("end\n", timeout=30)[0]
+    return found | {name: quantiles(taken) for name, taken in json.loads(said).items()}
 
 
 def quantiles(taken: list[float]) -> dict[str, float]:

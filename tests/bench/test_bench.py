@@ -47,3 +47,12 @@ def test_fusion_is_measured_on_labelled_sets(tmp_path: Path) -> None:
     rows = [line.split() for line in printed("tests.bench.fusion", *sets).splitlines()[1:]]
     assert [row[0] for row in rows] == ["zebras", "oaks", "mean"]
     assert [row[-1] for row in rows] == ["+0.000"] * 3
+
+
+def test_the_api_is_measured_under_many_clients() -> None:
+    options = ["--files", "20", "--clients", "4", "--requests", "40"]
+    found = json.loads(printed("tests.bench.concurrency", *options))
+    busy = found["hybrid, 4 clients"]
+    assert busy["codes"] == {"200": 40}
+    assert min(busy[name]["p50_ms"] for name in ("live", "echo", "sleep")) > 0
+    assert min(found["ratio"], found["vector, 4 clients"]["ratio"]) > 0
