@@ -16,7 +16,7 @@ from schema.languages import SIMPLE, configuration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RECIPE = "language-3"
+RECIPE = "language-2"
 
 LOOKED_AT = 500
 """Characters of prose, out of six times as many of text: 0.3 ms a document. Twice as many told no more of them."""

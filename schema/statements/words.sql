@@ -35,7 +35,7 @@ with near as materialized (
     from corpus cross join terms t
     left join (select lexeme, count(*) as n from matches group by lexeme) m using (lexeme)
 ), weights as materialized (
-    select lexeme, token, loose, word, exact, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
+    select lexeme, token, loose, word, stopped, exact, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
            n > 0 and (before < {{limit}} or before + found <= 3000 or :all_words) as chosen
     from (select *, least(found + stopped * size, size) as known, sum(n) over (order by found, token, loose) - found as before
           from (select *, sum(n) over (partition by token, loose) as found from counted) f) w
@@ -107,7 +107,7 @@ select p.id,
        p.score, p.exact,
        (select coalesce(sum(worth), 0)
         from (select max(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end) as worth
-              from weights where not loose group by token) w) as whole,
+              from weights where not loose and stopped = 0 group by token) w) as whole,
        p.id in (select chunk_id from near) as near, exists (select from weights where n > 0 and not chosen) as cut
 from placed p
 where (p.place <= {{limit}} and (p.score > 0 or p.exact > 0)) or p.id in (select chunk_id from near)

@@ -10,6 +10,7 @@ import pytest
 import yoyo as untyped
 from psycopg.conninfo import conninfo_to_dict
 
+from schema import words
 from schema.connect import connect, prepare
 from schema.languages import CONFIGURATIONS, SIMPLE
 from schema.migrate import FOLDER
@@ -104,6 +105,26 @@ def test_a_database_of_before_gets_its_lexemes(postgres: str) -> None:
         with connect(conninfo) as new:
             row = new.execute("select tsvector_to_array(lexemes) from chunks").fetchone()
             assert row == (["api", "hous", "prefect", "prefect_api_url", "url"],)
+
+
+def test_words_of_before_get_their_beginnings(postgres: str) -> None:
+    """Where the language has them; the rest is not touched."""
+    with empty_database(postgres, "test_before_beginnings") as conninfo:
+        migrated_before(conninfo, "0013")
+        with psycopg.connect(conninfo) as old:
+            _store_chunk(old, "The houses")
+            old.execute(
+                "insert into chunks (document_id, collection_id, ordinal, content, heading, start_at, end_at, tokens,"
+                " hash, language) values (1, 1, 1, 'Die Häuser', '', 0, 1, 1, '', 'german')"
+            )
+            old.execute("insert into corpus (chunks, tokens) values (2, 1)")
+            before = old.execute("select xmin::text from chunks order by ordinal").fetchall()
+        prepare(conninfo)
+        with connect(conninfo) as new:
+            rows = new.execute("select xmin::text, tsvector_to_array(lexemes) from chunks order by ordinal")
+            (untouched, english), (_, german) = rows.fetchall()
+            assert (untouched, english, german) == (before[0][0], ["hous"], ["haus", "häuse*"])
+            assert words.are_stale(new)
 
 
 def migrated_before(conninfo: str, first: str) -> None:
