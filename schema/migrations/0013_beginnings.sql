@@ -77,6 +77,12 @@ as $$
     from asked a left join common_words k on k.lexeme = a.lexeme
 $$;
 
+-- As before, without numbers that are counted in decimal on the way: a third of its time.
+create or replace function bm25(rank real, tokens integer, mean double precision) returns double precision
+language sql immutable parallel safe
+return 2.2 / (1 + 1.2 * (0.25 + 0.75 * (tokens / mean))
+    / (1 / (1.644934 * (1.0001 - nullif(rank, 0)::double precision)) - 0.5));
+
 -- Those that there are already: a millisecond each. The next sync counts their words anew.
 with made as (
     update chunks set content = content where beginnings(language, 'beginnings') <> '' returning 1
