@@ -12,6 +12,8 @@
 -- than the limit, more are taken. Words are counted without the filter, the common ones in all collections: where too
 -- few are left then, and the last column says that there are other words, the caller asks again with all of them.
 -- A word is all of its stems: taken by themselves, the rare one in Polish would leave no place for the one in English.
+-- A chunk that has a word and its beginning has it once, for what is worth more. A beginning is no rarer than its word,
+-- though it is looked for in some languages only.
 -- Where the nearest chunks are taken too, no word is looked for in more than so many chunks, in which the best may be
 -- missing: a question that has only words that stand nearly everywhere would take half a second over a million chunks.
 --
@@ -35,9 +37,10 @@ with near as materialized (
     from corpus cross join terms t
     left join (select lexeme, count(*) as n from matches group by lexeme) m using (lexeme)
 ), weights as materialized (
-    select lexeme, token, loose, word, stopped, exact, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
+    select lexeme, token, loose, word, exact, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
            n > 0 and (before < {{limit}} or before + found <= 3000 or :all_words) as chosen
-    from (select *, least(found + stopped * size, size) as known, sum(n) over (order by found, token, loose) - found as before
+    from (select *, sum(n) over (order by found, token, loose) - found as before,
+                 least(case when loose then max(found) over (partition by token) else found end + stopped * size, size) as known
           from (select *, sum(n) over (partition by token, loose) as found from counted) f) w
 ), named as materialized (
     select d.id as document_id, 2 * w.idf as worth
@@ -107,7 +110,7 @@ select p.id,
        p.score, p.exact,
        (select coalesce(sum(worth), 0)
         from (select max(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end) as worth
-              from weights where not loose and stopped = 0 group by token) w) as whole,
+              from weights where not loose group by token) w) as whole,
        p.id in (select chunk_id from near) as near, exists (select from weights where n > 0 and not chosen) as cut
 from placed p
 where (p.place <= {{limit}} and (p.score > 0 or p.exact > 0)) or p.id in (select chunk_id from near)

@@ -284,6 +284,14 @@ def test_a_stop_word_of_one_language_is_not_rare_in_the_documents_of_another(
     assert "de/a.md" not in found(library, "the number of the retries")[:8]
 
 
+def test_a_beginning_is_no_rarer_than_its_word(tmp_path: Path, settings: Settings, conninfo: str) -> None:
+    """It is looked for in some languages only: in their few documents it is not rare because of that."""
+    pages = {f"en/{n}.md": f"The administration of the {word}. {ENGLISH}" for n, word in enumerate(PLAIN)}
+    pages["en/best.md"] = f"Administration is administration. {ENGLISH}"
+    library = stored(tmp_path, settings, conninfo, {**pages, "de.md": "Die Administratoren. " + GERMAN})
+    assert found(library, "administration")[0] == "en/best.md"
+
+
 @pytest.mark.parametrize(
     ("question", "path", "quoted"),
     [
