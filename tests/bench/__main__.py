@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +15,7 @@ from config.settings import load_settings
 from schema.connect import database
 from tests.bench import corpus, measures
 from tests.bench.place import Place
+from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
@@ -52,12 +50,7 @@ def main(*, folder: Path | None, files: int, repeat: int, as_json: bool) -> None
     does, not what pgfolio does; ratios suffer less than seconds.
     """
     without_settings()
-    # Not below the user's home: as root, Postgres runs under a system user that must be able to walk there.
-    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
-    room.chmod(0o755)
-    # At the very end, for pgserver makes its lock file once more when the process ends; what is registered first
-    # is done last.
-    atexit.register(shutil.rmtree, room, ignore_errors=True)
+    room = new_room()
     lines = _measured(room, folder, files, repeat)
     if as_json:
         print(json.dumps({"repeat": repeat, "lines": [asdict(line) for line in lines]}))

@@ -9,15 +9,12 @@ machine itself is late by.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import itertools
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -37,6 +34,7 @@ from schema import vectors
 from schema.connect import connect, database
 from tests.bench import corpus, floors
 from tests.bench.place import Place
+from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
@@ -85,9 +83,7 @@ print(json.dumps(taken))
 def main(*, files: int, clients: int, requests: int, code: Path) -> None:
     """Prints one JSON object."""
     without_settings()
-    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
-    room.chmod(0o755)
-    atexit.register(shutil.rmtree, room, ignore_errors=True)
+    room = new_room()
     corpus.write_markdown(room / "documents", files)
     settings = load_settings(home=room / "home")
     settings.home.mkdir()

@@ -11,16 +11,12 @@ or far (those that are farthest from it).
 from __future__ import annotations
 
 import asyncio
-import atexit
 import hashlib
 import json
-import shutil
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +33,7 @@ from schema import index, sources, vectors
 from schema.connect import connect, database
 from schema.records import Space
 from schema.search import EVERYTHING, Scope, nearest, open_pool, rank_exact, reading
+from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
@@ -102,10 +99,7 @@ class Taken:
 def main(*, chunks: int, m: int, ef_construction: int, as_json: bool) -> None:
     """Measure filters of several selectivities beside a plain search, on a Postgres of its own."""
     without_settings()
-    # Not below the user's home: as root, Postgres runs under a system user that must be able to walk there.
-    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
-    room.chmod(0o755)
-    atexit.register(shutil.rmtree, room, ignore_errors=True)
+    room = new_room()
     settings = load_settings(home=room / "home", index={"m": m, "ef_construction": ef_construction})
     settings.home.mkdir()
     with database(settings) as conninfo:

@@ -6,11 +6,7 @@ a database of its own. What hybrid is below the better arm is what fusing has co
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -21,11 +17,9 @@ from config.settings import load_settings
 from query_api.evaluate import WAYS, evaluate, read_labelled
 from schema.connect import database, prepare
 from tests.bench.place import Place
+from tests.bench.room import new_room
 from tests.databases import empty_database
 from tests.environment import without_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 OUT = Console(highlight=False)
 LIMIT = 10
@@ -42,25 +36,13 @@ def main(folders: tuple[Path, ...]) -> None:
     for heading in ("set", "queries", "vectors", "words", "hybrid", "rrf", "hybrid - better arm"):
         table.add_column(heading, justify="left" if heading == "set" else "right")
     found = []
-    with bundled() as conninfo:
+    with database(load_settings(home=new_room())) as conninfo:
         for number, folder in enumerate(folders):
             queries, quality = measured(folder, conninfo, f"set_{number}")
             found.append(quality)
             _add(table, folder.name, str(queries), quality)
     _add(table, "mean", "", np.mean(found, axis=0))
     OUT.print(table)
-
-
-@contextmanager
-def bundled() -> Iterator[str]:
-    """A server that is thrown away."""
-    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
-    room.chmod(0o755)
-    try:
-        with database(load_settings(home=room)) as conninfo:
-            yield conninfo
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
 
 
 def measured(folder: Path, server: str, name: str) -> tuple[int, np.ndarray]:

@@ -10,7 +10,6 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -28,6 +27,7 @@ from config.settings import load_settings
 from schema import index, segments, vectors
 from schema.connect import connect, database
 from tests.bench.corpus import SYLLABLES
+from tests.bench.room import new_room
 from tests.bench.serving import serving
 from tests.environment import without_settings
 
@@ -139,17 +139,13 @@ def searched(conninfo: str, settings: Settings) -> tuple[float, float, float]:
 def main(*, sizes: str, room: Path | None) -> None:
     """Sync corpora of growing size from nothing, by the command, and measure each step."""
     without_settings()
-    place = Path(tempfile.mkdtemp(prefix="pgfolio-growth-", dir=room))
-    place.chmod(0o755)
+    place = new_room(room)
     table = Table("chunks", "first sync s", "of it index s", "peak MB", "index MB", box=None)
     for heading in ("no-op s", "its peak MB", "search p50 ms", "p95 ms", "recall@10"):
         table.add_column(heading, justify="right")
-    try:
-        for size in map(int, sizes.split(",")):
-            _measure(place / str(size), size, table)
-            OUT.print(table)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    for size in map(int, sizes.split(",")):
+        _measure(place / str(size), size, table)
+        OUT.print(table)
 
 
 def _measure(place: Path, size: int, table: Table) -> None:

@@ -3,10 +3,7 @@ and what loading and indexing costs beside its floor."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +18,7 @@ from flows import steward
 from schema import index, segments, vectors
 from schema.connect import connect, database
 from schema.records import Space
+from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
@@ -191,18 +189,13 @@ def loading(bench: Bench, rows: int, dimensions: int) -> Table:
 def main(*, rows: int, dimensions: int, only: str | None) -> None:
     """Measure what looks after the index, on clustered random vectors with a fixed seed."""
     without_settings()
-    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
-    room.chmod(0o755)
-    settings = load_settings(home=room)
-    try:
-        with database(settings) as conninfo, connect(conninfo) as connection:
-            bench = Bench(connection, settings.index.m, settings.index.ef_construction)
-            if only in (None, "choices"):
-                OUT.print(choices(bench, rows, dimensions))
-            if only in (None, "loading"):
-                OUT.print(loading(bench, rows, dimensions))
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
+    settings = load_settings(home=new_room())
+    with database(settings) as conninfo, connect(conninfo) as connection:
+        bench = Bench(connection, settings.index.m, settings.index.ef_construction)
+        if only in (None, "choices"):
+            OUT.print(choices(bench, rows, dimensions))
+        if only in (None, "loading"):
+            OUT.print(loading(bench, rows, dimensions))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,6 @@ of it as a Markdown table."""
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +11,7 @@ from rich.console import Console
 
 from config.settings import load_settings
 from schema.connect import connect, database
+from tests.bench.room import new_room
 from tests.environment import without_settings
 from tests.fakes.openai_server import FakeOpenAI
 from tests.flows.moods import CHUNKS, FILES, cases, observe
@@ -30,10 +27,7 @@ ERR = Console(stderr=True, highlight=False)
 def main(*, down: float) -> None:
     """Uses a Postgres of its own and removes everything it made."""
     without_settings()
-    # Not below the user's home: as root, Postgres runs under a system user that must be able to walk there.
-    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
-    room.chmod(0o755)
-    atexit.register(shutil.rmtree, room, ignore_errors=True)
+    room = new_room()
     settings = load_settings(home=room / "home")
     settings.home.mkdir()
     print(f"A first sync of {FILES} documents, {CHUNKS} chunks in one batch.\n")

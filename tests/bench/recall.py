@@ -6,8 +6,6 @@ Of folders that are synced with the defaults and the local model, before and aft
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -29,6 +27,7 @@ from schema.records import Storage
 from schema.sql import statement
 from schema.storage import scan
 from tests.bench.indexing import Bench, clustered
+from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
@@ -112,24 +111,19 @@ def searched(
 def main(*, folders: tuple[Path, ...], rows: int, dimensions: int) -> None:
     """Measure recall on folders of your own, and on clustered random vectors with a fixed seed."""
     without_settings()
-    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
-    room.chmod(0o755)
-    settings = load_settings(home=room)
-    try:
-        with database(settings) as conninfo:
-            with connect(conninfo) as connection:
-                bench = Bench(connection, settings.index.m, settings.index.ef_construction)
-                made = Table("storage", "ef_search", "recall@10", "p50 ms", "index MB", "build s", box=None)
-                for storage in get_args(Storage):
-                    of_storage(bench, rows, dimensions, storage, made)
-                OUT.print(made)
-            real = Table("text", "chunks", "m, ef_construction", "ef_search", "recall@10", "p50 ms", box=None)
-            for folder in folders:
-                of_folder(settings, conninfo, folder, real)
-            if folders:
-                OUT.print(real)
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
+    settings = load_settings(home=new_room())
+    with database(settings) as conninfo:
+        with connect(conninfo) as connection:
+            bench = Bench(connection, settings.index.m, settings.index.ef_construction)
+            made = Table("storage", "ef_search", "recall@10", "p50 ms", "index MB", "build s", box=None)
+            for storage in get_args(Storage):
+                of_storage(bench, rows, dimensions, storage, made)
+            OUT.print(made)
+        real = Table("text", "chunks", "m, ef_construction", "ef_search", "recall@10", "p50 ms", box=None)
+        for folder in folders:
+            of_folder(settings, conninfo, folder, real)
+        if folders:
+            OUT.print(real)
 
 
 if __name__ == "__main__":

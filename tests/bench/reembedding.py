@@ -4,16 +4,13 @@ and on to a third one whose move is killed in its middle. Every answer is checke
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -35,6 +32,7 @@ from config.settings import load_settings
 from schema import vectors
 from schema.connect import connect, database
 from tests.bench import corpus
+from tests.bench.room import new_room
 from tests.environment import without_settings
 from tests.fakes.openai_server import KEY, vector
 
@@ -352,11 +350,7 @@ def _queries(folder: Path) -> list[str]:
 def main(*, chunks: int, clients: int, pause: float, still: float, as_json: bool) -> None:
     """Move a corpus between embedding spaces under search, roll it back, and kill a move in its middle."""
     without_settings()
-    room = Path(
-        tempfile.mkdtemp(prefix="pgfolio-bench-")
-    )  # where Postgres's system user can walk, as in __main__
-    room.chmod(0o755)
-    atexit.register(shutil.rmtree, room, ignore_errors=True)
+    room = new_room()
     with opened(room, -(-chunks // CHUNKS_A_FILE), clients, pause) as bench:
         with ERR.status("moving the corpus"):
             run(bench, still)

@@ -3,13 +3,10 @@ uses more: against a model server that counts over every window and answers 429 
 
 from __future__ import annotations
 
-import atexit
 import json
 import multiprocessing
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +25,7 @@ from flows.run import Options
 from schema import sources
 from schema.connect import connect, database
 from tests.bench import corpus
+from tests.bench.room import new_room
 from tests.environment import without_settings
 from tests.fakes.openai_server import KEY
 
@@ -70,10 +68,7 @@ def main(
     Uses a Postgres of its own and removes everything it made.
     """
     without_settings()
-    # Not below the user's home: as root, Postgres runs under a system user that must be able to walk there.
-    room = Path(tempfile.mkdtemp(prefix="pgfolio-bench-"))
-    room.chmod(0o755)
-    atexit.register(shutil.rmtree, room, ignore_errors=True)
+    room = new_room()
     server = Server(tokens_per_minute, latency, workers, tells)
     rounds = _measured(room, server, minutes)
     if as_json:
