@@ -190,12 +190,14 @@ class SyncRun(Run):
                 connection.commit()
 
     def _index_is_due(self, connection: Connection) -> bool:
-        """After a load, and when a run was killed between its load and its index. An empty table gets none: the
-        first load would have to go through it."""
+        """After a load, when a run was killed between its load and its index, and when an upgrade left words to be
+        counted. An empty table gets none: the first load would have to go through it."""
         if self.report.chunks.embedded or self.report.chunks.reused or self.report.documents.removed:
             return True
         generation = vectors.active_generation(connection)
-        return generation is not None and bool(segments.unindexed(connection, generation))
+        if generation is None:
+            return False
+        return bool(segments.unindexed(connection, generation)) or words.are_stale(connection)
 
     def _pass_through(self, connection: Connection, source: Source, todos: Sequence[Todo]) -> None:
         """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few parcels."""

@@ -19,8 +19,8 @@ begin
     execute format(
         'create function beginnings(language regconfig, body text) returns tsvector language sql immutable strict parallel safe '
         'return case when language in (%s) then ('
-        'select coalesce(string_agg(lower(m[1]) || ''*:'' || least(place, 16383), '' ''), '''')::tsvector '
-        'from regexp_matches(body, ''([a-zA-Z\u00c0-\u1fff]{5})[a-zA-Z\u00c0-\u1fff]+'', ''g'') with ordinality as r (m, place)) '
+        'select coalesce(string_agg(m[1] || ''*:'' || least(place, 16383), '' ''), '''')::tsvector '
+        'from regexp_matches(lower(body), ''([a-zA-Z\u00c0-\u1fff]{5})[a-zA-Z\u00c0-\u1fff]+'', ''g'') with ordinality as r (m, place)) '
         'else '''' end', chosen);
 end
 $$;
@@ -43,10 +43,12 @@ begin
 end
 $$;
 
--- As before, and the beginnings of words as those that are `loose`: a stop word has none.
+-- As before, and the beginnings of words as those that are `loose`: a stop word has none. `family`: what has several of
+-- one has what is worth more, its words together or one of their beginnings.
 drop function question_words;
 create function question_words(question text)
-returns table (lexeme text, token text, loose boolean, word tsquery, stopped double precision, exact boolean, share double precision)
+returns table (lexeme text, token text, loose boolean, family text, word tsquery, stopped double precision, exact boolean,
+               share double precision)
 language sql stable parallel safe rows 20
 as $$
     with plain as materialized (
@@ -59,21 +61,27 @@ as $$
         cross join spoken() s (language)
         left join lateral unnest(to_tsvector(s.language, shortened(s.language, t.token))) l on true
         left join languages k on k.language = s.language
-    ), asked as (
-        select s.lexeme, min(s.token) as token, false as loose, min(s.stopped) as stopped, false as exact
-        from stems s where s.lexeme is not null group by s.lexeme
-        union all
-        select b.lexeme, min(s.token), true, min(s.stopped), false
+    ), begun as materialized (
+        select s.lexeme, b.lexeme as beginning, s.stopped
         from stems s cross join lateral unnest(beginnings(s.language, s.token)) b
-        where s.lexeme is not null group by b.lexeme
+        where s.lexeme is not null
+    ), families as materialized (
+        select lexeme, min(beginning) as family from begun group by lexeme
+    ), asked as (
+        select s.lexeme, min(s.token) as token, false as loose, min(f.family) as family, min(s.stopped) as stopped, false as exact
+        from stems s left join families f on f.lexeme = s.lexeme
+        where s.lexeme is not null group by s.lexeme
         union all
-        select p.lexeme, p.lexeme, false, 0, false
+        select b.beginning, b.beginning, true, min(f.family), min(b.stopped), false
+        from begun b join families f on f.lexeme = b.lexeme group by b.beginning
+        union all
+        select p.lexeme, p.lexeme, false, null, 0, false
         from plain cross join lateral unnest(pairs(plain.whole)) p where plain.whole <> plain.words
         union all
-        select distinct n, n, false, 0::double precision, n ~ '[a-z]' and n ~ '[_.:@#0-9]|/.*/'
+        select distinct n, n, false, null, 0::double precision, n ~ '[a-z]' and n ~ '[_.:@#0-9]|/.*/'
         from plain cross join lateral unnest(names(plain.words)) n
     )
-    select a.lexeme, a.token, a.loose, word_query(a.lexeme), a.stopped, a.exact, k.share
+    select a.lexeme, a.token, a.loose, a.family, word_query(a.lexeme), a.stopped, a.exact, k.share
     from asked a left join common_words k on k.lexeme = a.lexeme
 $$;
 
@@ -87,4 +95,4 @@ return 2.2 / (1 + 1.2 * (0.25 + 0.75 * (tokens / mean))
 with made as (
     update chunks set content = content where beginnings(language, 'beginnings') <> '' returning 1
 )
-delete from corpus where exists (select from made);
+update corpus set measured_at = '-infinity' where exists (select from made);

@@ -74,12 +74,12 @@ def stored(root: Path, settings: Settings, conninfo: str, pages: dict[str, str])
     return library
 
 
-def found(library: Library, text: str, mode: Mode = "lexical", **asked: Any) -> list[str]:
+def found(library: Library, text: str, mode: Mode = "lexical", limit: int = 50, **asked: Any) -> list[str]:
     """Paths, the best first."""
 
     async def search() -> Sequence[str]:
         async with open_services(library.settings, library.conninfo) as services:
-            retrieved = await services.retriever.retrieve(Query(text, 50, mode, **asked), None)
+            retrieved = await services.retriever.retrieve(Query(text, limit, mode, **asked), None)
             return [one.hit.path for one in retrieved.found]
 
     return list(dict.fromkeys(asyncio.run(search())))
@@ -192,22 +192,71 @@ def test_another_fallback_language_reads_all_anew(
     ]
 
 
+DE = "---\nlanguage: de\n---\n"
+EN = "---\nlanguage: en\n---\n"
+
+
 def test_a_word_counts_once_though_its_beginning_is_looked_for_too(
     tmp_path: Path, settings: Settings, conninfo: str
 ) -> None:
     """Else a long word would be worth twice as much as a short one, and a German page as an English one."""
-    front = "---\nlanguage: de\n---\n"
-    library = stored(
-        tmp_path,
-        settings,
-        conninfo,
-        {
-            "long.md": front + "Am Ende steht ein Drucker da und sagt weiter nichts.\n",
-            "short.md": front + "Am Ende steht das Boot, ein Boot, da und sagt nichts.\n",
-        },
+    long, short = (
+        "Am Ende steht ein Drucker da und sagt weiter nichts.\n",
+        "Am Ende das Boot, ein Boot, und nichts.\n",
     )
+    library = stored(tmp_path, settings, conninfo, {"long.md": DE + long, "short.md": DE + short})
     assert found(library, "Drucker und Boot") == ["short.md", "long.md"]
     assert found(library, "Druckerei") == ["long.md"]
+
+
+def test_a_word_counts_once_where_candidates_are_chosen(
+    tmp_path: Path, new_settings: Any, conninfo: str
+) -> None:
+    """More pages have the long word than are ranked."""
+    settings = new_settings(database_url=conninfo, search={"candidates": 10})
+    pages = {f"long/{n}.md": DE + f"Da ist ein Drucker mit Nummer {n}.\n" for n in range(80)}
+    pages |= {f"short/{n}.md": DE + f"Da ist ein Boot mit Nummer {n}.\n" for n in range(80)}
+    pages["best.md"] = DE + "Da ist ein Boot am Boot im Boot mit Boot.\n"
+    library = stored(tmp_path, settings, conninfo, pages)
+    assert found(library, "Boot Drucker", limit=1) == ["best.md"]
+
+
+def test_words_that_share_a_stem_in_some_language_are_several_words(
+    tmp_path: Path, settings: Settings, conninfo: str
+) -> None:
+    """They are listed under one of them, which a capital letter decides."""
+    pages = {f"de/{n}.md": DE + f"Am See Nummer {n} steht ein Haus.\n" for n in range(4)}
+    pages |= {
+        "both.md": EN + "A server can be told what it is to serve by hand, and when.\n",
+        "server.md": EN + "The server is cold and the server is old, and by the hand.\n",
+        "serve.md": EN + "They serve dinner here and they serve it cold, and by hand.\n",
+    }
+    library = stored(tmp_path, settings, conninfo, pages)
+    assert found(library, "Server serve")[0] == found(library, "server serve")[0] == "both.md"
+
+
+def test_a_beginning_is_no_rarer_than_its_word_in_another_form(
+    tmp_path: Path, settings: Settings, conninfo: str
+) -> None:
+    pages = {f"haus/{n}.md": DE + f"Da steht ein Haus am Ufer, rot und alt, Nummer {n}.\n" for n in range(20)}
+    pages |= {f"see/{n}.md": DE + f"Da liegt ein See am Ufer, rot und alt, Nummer {n}.\n" for n in range(20)}
+    pages["haeuser.md"] = DE + "Da stehen zwei Häuser am Ufer, rot und alt, und mehr.\n"
+    pages["umbau.md"] = DE + "Da steht ein Umbau an, und ein Haus am Ufer, rot und alt.\n"
+    library = stored(tmp_path, settings, conninfo, pages)
+    assert found(library, "Umbau: Haus, Häuser")[0] == "umbau.md"
+
+
+def test_an_upgrade_has_words_counted_though_no_document_changed(
+    tmp_path: Path, settings: Settings, conninfo: str
+) -> None:
+    """As the migration leaves them."""
+    library = stored(tmp_path, settings, conninfo, {"a.md": GERMAN, "b.md": ENGLISH})
+    with connect(conninfo) as connection:
+        connection.execute("delete from common_words")
+        connection.execute("update corpus set measured_at = '-infinity'")
+    assert library.sync().documents.unchanged == 2
+    assert library.rows("select measured_at > '-infinity' from corpus") == [(True,)]
+    assert library.rows("select count(*) > 0 from common_words") == [(True,)]
 
 
 def test_documents_of_a_version_that_knew_no_polish_are_read_anew(

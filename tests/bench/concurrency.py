@@ -15,12 +15,10 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +36,9 @@ from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
+
+    from schema.connect import Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 10
@@ -56,16 +56,16 @@ uvicorn.run(Litestar([echo], logging_config=None), port=int(sys.argv[2]), log_le
 MEANWHILE = """
 import json, select, sys, time
 import httpx
-taken = {"live": [], "echo": [], "sleep": []}
+SLEEP = 0.002
+taken = {"live": [], "echo": [], "late": []}
 def timed(name, work):
     began = time.perf_counter()
-    answer = work()
-    taken[name].append(time.perf_counter() - began)
-    return answer
+    work()
+    taken[name].append(time.perf_counter() - began - SLEEP * (name == "late"))
 with httpx.Client() as client:
     works = {"live": lambda: client.get(sys.argv[1] + "/health/live").raise_for_status(),
              "echo": lambda: client.post(sys.argv[2] + "/search", json={}).raise_for_status(),
-             "sleep": lambda: time.sleep(0.002)}
+             "late": lambda: time.sleep(SLEEP)}
     [work() for work in works.values()]
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], 0.003)[0]:
@@ -108,14 +108,20 @@ def measured(place: Place, room: Path, clients: int, requests: int, code: Path) 
         (room / "answer.json").write_bytes(answer)
         with echoing(room / "answer.json") as echo_url:
             found |= one_client(place, url, echo_url, question)
+
+            def loaded(load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+                return beside(url, echo_url, load)
+
+            def clients_of(url: str, mode: str) -> Callable[[], dict[str, Any]]:
+                return lambda: asyncio.run(many(url, mode, clients, requests, question))
+
             for mode in ("vector", "hybrid"):
-                load = partial(many, url, mode, clients, requests, question)
-                found[f"{mode}, {clients} clients"] = beside(url, echo_url, load)
-            echoed = asyncio.run(many(echo_url, "vector", clients, requests, question))
-            floor = {"bare": bare_many(place, clients, requests, question), "echo": echoed["p50_ms"]}
+                found[f"{mode}, {clients} clients"] = loaded(clients_of(url, mode))
+            bare = loaded(lambda: bare_many(place, clients, requests, question))
+            floor = bare["p50_ms"] + loaded(clients_of(echo_url, "vector"))["p50_ms"]
             busy = found[f"vector, {clients} clients"]
-            busy |= {"floor_ms": floor, "ratio": round(busy["p50_ms"] / sum(floor.values()), 3)}
-            found["burst of 200"] = beside(url, echo_url, partial(burst, url, question))
+            busy |= {"floor_ms": round(floor, 2), "ratio": round(busy["p50_ms"] / floor, 3)}
+            found["burst of 200"] = loaded(lambda: asyncio.run(burst(url, question)))
     return found
 
 
@@ -160,27 +166,27 @@ def one_client(place: Place, url: str, echo_url: str, question: Callable[[], str
     }
 
 
-def bare_many(place: Place, clients: int, requests: int, question: Callable[[], str]) -> float:
-    """The median in milliseconds of as many clients, each embedding its question and asking PostgreSQL by itself."""
+def bare_many(place: Place, clients: int, requests: int, question: Callable[[], str]) -> dict[str, float]:
+    """As many clients, each embedding its question and asking PostgreSQL by itself."""
 
-    def one(_: int) -> list[float]:
-        with connect(place.conninfo, autocommit=True) as connection:
-            generation = vectors.active_generation(connection)
-            assert generation is not None
-            bare = floors.bare_search(connection, generation, place.settings.index.ef_search, LIMIT)
+    def one(bare: Callable[[str], object]) -> list[float]:
+        taken = []
+        for _ in range(-(-requests // clients)):
+            began = time.perf_counter()
             bare(question())
-            ready.wait()
-            taken = []
-            for _ in range(requests // clients):
-                began = time.perf_counter()
-                bare(question())
-                taken.append((time.perf_counter() - began) * 1000)
-            return taken
+            taken.append(time.perf_counter() - began)
+        return taken
 
-    ready = threading.Barrier(clients)
-    with ThreadPoolExecutor(clients) as threads:
-        taken = [each for client in threads.map(one, range(clients)) for each in client]
-    return round(float(np.median(taken)), 2)
+    def ready(connection: Connection) -> Callable[[str], object]:
+        generation = vectors.active_generation(connection)
+        assert generation is not None
+        bare = floors.bare_search(connection, generation, place.settings.index.ef_search, LIMIT)
+        bare(question())
+        return bare
+
+    with ExitStack() as stack, ThreadPoolExecutor(clients) as threads:
+        each = [ready(stack.enter_context(connect(place.conninfo, autocommit=True))) for _ in range(clients)]
+        return quantiles([seconds for taken in threads.map(one, each) for seconds in taken])
 
 
 async def many(
@@ -190,7 +196,7 @@ async def many(
     codes: Counter[int] = Counter()
 
     async def one(client: httpx.AsyncClient) -> None:
-        for _ in range(requests // clients):
+        for _ in range(-(-requests // clients)):
             began = time.perf_counter()
             answer = await client.post("/search", json={"query": question(), "mode": mode, "limit": LIMIT})
             taken.append(time.perf_counter() - began)
@@ -214,20 +220,14 @@ async def burst(url: str, question: Callable[[], str]) -> dict[str, Any]:
     return {"seconds": round(seconds, 2), "codes": Counter(answer.status_code for answer in answers)}
 
 
-def beside(
-    url: str, echo_url: str, load: Callable[[], Coroutine[Any, Any, dict[str, Any]]]
-) -> dict[str, Any]:
+def beside(url: str, echo_url: str, load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What the load found, and how /health/live and its floors answered meanwhile: asked by a process of its own, for
     a client that shares its loop with hundreds of others would measure itself."""
-    with subprocess.Popen(
-        [sys.executable, "-c", MEANWHILE, url, echo_url],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    command = [sys.executable, "-c", MEANWHILE, url, echo_url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        found = asyncio.run(load())
+        found = load()
         said = process.communicate("end\n", timeout=30)[0]
     return found | {name: quantiles(taken) for name, taken in json.loads(said).items()}
 
