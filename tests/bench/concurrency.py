@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 10
-TURNS = 1000
 ECHO = """
 import sys, uvicorn
 from litestar import Litestar, Response, post
@@ -107,7 +106,7 @@ def measured(place: Place, room: Path, clients: int, requests: int, code: Path) 
         answer = httpx.post(f"{url}/search", json=body).raise_for_status().content
         (room / "answer.json").write_bytes(answer)
         with echoing(room / "answer.json") as echo_url:
-            found |= one_client(place, url, echo_url, question)
+            found |= one_client(place, url, echo_url, requests, question)
 
             def loaded(load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
                 return beside(url, echo_url, load)
@@ -125,7 +124,9 @@ def measured(place: Place, room: Path, clients: int, requests: int, code: Path) 
     return found
 
 
-def one_client(place: Place, url: str, echo_url: str, question: Callable[[], str]) -> dict[str, float]:
+def one_client(
+    place: Place, url: str, echo_url: str, requests: int, question: Callable[[], str]
+) -> dict[str, float]:
     """Medians in milliseconds; all take turns, so that each has the machine as the others have it."""
     model = LocalModel()
     taken: dict[str, list[float]] = {"sql and embedding": [], "embedding": [], "echo": [], "vector": []}
@@ -148,7 +149,7 @@ def one_client(place: Place, url: str, echo_url: str, question: Callable[[], str
             "echo": lambda text: over(echo, text),
             "vector": lambda text: over(client, text),
         }
-        for _ in range(TURNS):
+        for _ in range(requests // 2):
             for name, work in works.items():
                 text = question()
                 began = time.perf_counter()
