@@ -197,7 +197,7 @@ class SyncRun(Run):
         generation = vectors.active_generation(connection)
         if generation is None:
             return False
-        return bool(segments.unindexed(connection, generation)) or words.are_stale(connection)
+        return bool(segments.unindexed(connection, generation)) or not words.are_counted(connection)
 
     def _pass_through(self, connection: Connection, source: Source, todos: Sequence[Todo]) -> None:
         """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few parcels."""

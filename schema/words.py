@@ -110,6 +110,11 @@ def are_stale(connection: Connection) -> bool:
     return bool(fetch_one(connection, "words_are_stale", {"stale": STALE})[0])
 
 
+def are_counted(connection: Connection) -> bool:
+    """Whether they were since an upgrade changed them: known at once, where `are_stale` reads the whole ledger."""
+    return bool(fetch_one(connection, "words_are_counted")[0])
+
+
 def counted(connection: Connection) -> int:
     """Chunks that there were when their words were counted."""
     row = connection.execute(statement("counted_chunks")).fetchone()

@@ -167,6 +167,10 @@ order by t.place;
 select coalesce(abs(l.chunks - c.chunks) > :stale * c.chunks or c.measured_at = '-infinity', true)
 from (select coalesce(sum(chunk_count), 0) as chunks from ledger where document_id is not null) l left join corpus c on true;
 
+-- name: words_are_counted
+-- Whether they were at all, and are the same.
+select exists (select from corpus where measured_at > '-infinity');
+
 -- name: counted_chunks
 -- How many there were when words were counted, if they were.
 select chunks from corpus;

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def printed(module: str, *arguments: str) -> str:
     """What a bench prints as a process, which must succeed."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
