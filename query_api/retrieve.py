@@ -4,11 +4,10 @@ repetitions, widened by their neighbours, as far as it is asked for. Used by the
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from query_api import stages
 from query_api.neighbors import widened
@@ -97,7 +96,7 @@ class Retriever:
         """With where its candidates stand: those that whoever asks may see."""
         ids = [one.chunk_id for one in explained.candidates]
         places = await reading(self.pool, partial(locate, ids=ids, permitted=permitted))
-        return structs.replace(explained, candidates=located(explained, places))
+        return replace(explained, candidates=located(explained, places))
 
     def _depth(self, query: Query) -> int:
         """Candidates that are read: some may repeat others, or be joined with them."""

@@ -10,7 +10,7 @@ from query_api.explained import Explanation, Ranked, TracedCandidate
 from schema.words import Scored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from query_api.query import Query
     from schema.records import Generation
@@ -90,9 +90,14 @@ def located(explained: Explanation, places: Mapping[int, Place]) -> list[TracedC
 
 
 def _candidates(trace: Trace, most: int | None) -> list[TracedCandidate]:
-    vector, words, exact = _arms(trace.candidates)
     places = {chunk: place for place, chunk in enumerate(trace.results, 1)}
-    reranked = _ranked(trace.reranked.items())
+    shown = {
+        one.chunk_id: rank
+        for rank, one in enumerate(trace.ranking, 1)
+        if most is None or rank <= most or one.chunk_id in places
+    }
+    vector, words, exact = _arms(trace.candidates, shown)
+    reranked = _ranked(trace.reranked.items(), shown)
     return [
         TracedCandidate(
             one.chunk_id,
@@ -103,27 +108,33 @@ def _candidates(trace: Trace, most: int | None) -> list[TracedCandidate]:
             vector.get(one.chunk_id),
             words.get(one.chunk_id),
             round(exact.get(one.chunk_id, 0.0), 6),
-            Ranked(rank, round(one.score, 6)),
+            Ranked(shown[one.chunk_id], round(one.score, 6)),
             reranked.get(one.chunk_id),
             places.get(one.chunk_id),
             None if one.chunk_id in places else trace.dropped.get(one.chunk_id, "beyond the limit"),
         )
-        for rank, one in enumerate(trace.ranking, 1)
-        if most is None or rank <= most or one.chunk_id in places
+        for one in trace.ranking
+        if one.chunk_id in shown
     ]
 
 
 def _arms(
-    candidates: Sequence[Scored] | Sequence[Candidate],
+    candidates: Sequence[Scored] | Sequence[Candidate], shown: Container[int]
 ) -> tuple[dict[int, Ranked], dict[int, Ranked], dict[int, float]]:
     scored = [c for c in candidates if isinstance(c, Scored)]
     if not scored:
-        return _ranked((c.chunk_id, c.score) for c in candidates if not isinstance(c, Scored)), {}, {}
-    vector = _ranked((c.chunk_id, c.similarity) for c in scored if c.near)
-    words = _ranked((c.chunk_id, c.words) for c in scored if c.words > 0)
-    return vector, words, {c.chunk_id: c.exact for c in scored}
+        only = ((c.chunk_id, c.score) for c in candidates if not isinstance(c, Scored))
+        return _ranked(only, shown), {}, {}
+    vector = _ranked(((c.chunk_id, c.similarity) for c in scored if c.near), shown)
+    words = _ranked(((c.chunk_id, c.words) for c in scored if c.words > 0), shown)
+    return vector, words, {c.chunk_id: c.exact for c in scored if c.exact}
 
 
-def _ranked(scores: Iterable[tuple[int, float]]) -> dict[int, Ranked]:
-    ordered = sorted(scores, key=lambda pair: (-pair[1], pair[0]))
-    return {chunk: Ranked(rank, round(score, 6)) for rank, (chunk, score) in enumerate(ordered, 1)}
+def _ranked(scores: Iterable[tuple[int, float]], shown: Container[int]) -> dict[int, Ranked]:
+    """Each one's place among all of them: of those that are shown."""
+    ordered = sorted((-score, chunk) for chunk, score in scores)
+    return {
+        chunk: Ranked(rank, round(-negative, 6))
+        for rank, (negative, chunk) in enumerate(ordered, 1)
+        if chunk in shown
+    }

@@ -33,6 +33,9 @@ MOST: Final = 2000
 BATCH: Final = 10
 """Traces that are made ready at once, 0.6 ms each, in which no request is answered."""
 
+LOST: Final = (OSError, TimeoutError, UnicodeError)
+"""What a write fails with: the database is away, or a model server sent what is no text."""
+
 EXPIRY: Final = 600.0
 """Seconds between two looks for traces that were kept long enough."""
 
@@ -61,7 +64,7 @@ class TraceLog:
     async def watch(self) -> None:
         """Goes on writing, over a connection that is opened anew when it is lost."""
         while True:
-            with suppress(OSError, TimeoutError):
+            with suppress(*LOST):
                 async with stored.traces_connection(self._conninfo, TIMEOUT) as connection:
                     while True:
                         await self.write(connection)
@@ -92,7 +95,7 @@ class TraceLog:
 
     def _kept(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> stored.Kept:
         made = explanation(trace, kind, most=KEPT, with_query=self._settings.keep_queries)
-        record = msgspec.to_builtins(made)
+        record = msgspec.json.encode(made).decode()
         return stored.Kept(trace_id, trace.began, kind, caller.key, caller.permitted, record)
 
 
@@ -107,6 +110,6 @@ async def open_traces(conninfo: str, settings: Traces) -> AsyncIterator[TraceLog
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        with suppress(OSError, TimeoutError):
+        with suppress(*LOST):
             async with stored.traces_connection(conninfo, TIMEOUT) as connection:
                 await log.write(connection)

@@ -10,6 +10,7 @@ import hashlib
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -129,6 +130,7 @@ def require_key(connection: Connection, host: str) -> None:
         )
 
 
+@lru_cache(100)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address to listen on. A name is not looked up."""
     try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 from schema.sql import array, statement
 
@@ -23,14 +22,14 @@ EXPIRED = 2000
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A trace as it is stored; `permitted`: what whoever asked may see."""
+    """A trace as it is stored; `permitted`: what whoever asked may see; `record`: JSON."""
 
     id: str
     asked_at: datetime
     kind: str
     key_id: int | None
     permitted: Permitted
-    record: dict[str, Any]
+    record: str
 
 
 @asynccontextmanager
@@ -58,7 +57,7 @@ async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:
             "kind": trace.kind,
             "key_id": trace.key_id,
             "permitted": array(trace.permitted),
-            "record": Jsonb(trace.record),
+            "record": trace.record,
         }
         for trace in traces
     ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from psycopg import sql
 
 from schema.filter import OF_CHUNK, matches
@@ -41,8 +42,7 @@ class Question:
     phrases: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Struct, frozen=True):
     """A candidate with both scores. `exact`: how much it has of what was asked for exactly. `whole`: what all words
     of the question together would be worth, the same for all candidates. `near`: it is one of the nearest."""
 

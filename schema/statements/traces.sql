@@ -1,7 +1,7 @@
 -- name: add_trace!
 -- How an answer was found.
 insert into traces (id, asked_at, kind, key_id, permitted, record)
-values (:id, :asked_at, :kind, :key_id, :permitted, :record)
+values (:id, :asked_at, :kind, :key_id, :permitted, :record::jsonb)
 on conflict (id) do nothing;
 
 -- name: get_trace

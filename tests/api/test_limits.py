@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import Settings
+    from schema.search import AsyncConnection
 
 
 def test_each_key_has_its_own_allowance_and_is_told_when_to_come_again(
@@ -123,7 +124,7 @@ def test_no_request_runs_for_ever_and_the_next_is_answered(
         assert client.post("/search", json={**body, "ef_search": 7}).json()["results"] == whole
 
 
-def test_a_search_that_is_ended_leaves_its_connection_as_it_was(conninfo: str, settings: Settings) -> None:
+def test_a_search_that_is_ended_leaves_the_next_one_a_snapshot(conninfo: str, settings: Settings) -> None:
     stock(conninfo, settings)
 
     async def ended() -> bool:
@@ -138,8 +139,11 @@ def test_a_search_that_is_ended_leaves_its_connection_as_it_was(conninfo: str, s
                 other.execute("lock table documents in access exclusive mode")
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(reading(pool, search), 0.3)
-            async with pool.connection() as connection:
+
+            async def is_left_so(connection: AsyncConnection) -> bool:
                 return connection.autocommit
+
+            return await reading(pool, is_left_so)
 
     assert asyncio.run(ended()) is False
 

@@ -186,6 +186,22 @@ def test_a_trace_that_is_being_written_is_neither_lost_nor_settled(
     assert found == ["first", *more]
 
 
+def test_a_trace_that_is_no_text_takes_no_other_with_it(
+    own: str, new_settings: Callable[..., Settings]
+) -> None:
+    """Python reads half of a surrogate pair in what a model server sends; nothing can store it."""
+
+    async def found() -> list[str]:
+        async with open_traces(own, new_settings(database_url=own).traces) as log:
+            log.add("first", "search", OPEN, Trace(Query("a question"), notes=["\ud800"]))
+            await asyncio.sleep(0.6)
+            log.add("second", "search", OPEN, Trace(Query("another")))
+            await log.settled()
+            return stored_ids(own)
+
+    assert asyncio.run(found()) == ["second"]
+
+
 def test_no_more_traces_are_kept_than_are_wanted(own: str, new_settings: Callable[..., Settings]) -> None:
     settings = new_settings(database_url=own)
     with running_api(settings, own) as client:

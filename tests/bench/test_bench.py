@@ -55,4 +55,4 @@ def test_the_api_is_measured_under_many_clients() -> None:
     busy = found["hybrid, 4 clients"]
     assert busy["codes"] == {"200": 40}
     assert min(busy[name]["p50_ms"] for name in ("live", "echo", "late")) > 0
-    assert min(found["ratio"], found["vector, 4 clients"]["ratio"]) > 0
+    assert min(found["ratio"], found["floors, 4 clients"]["ratio"]) > 0
