@@ -180,6 +180,12 @@ def test_every_repetition_is_found_that_comparing_each_with_each_finds(
     assert repeats(hits, enough) == expected
 
 
+@given(st.text(st.characters(max_codepoint=127), min_size=20))
+def test_a_text_has_the_same_runs_whether_or_not_all_of_it_is_ascii(text: str) -> None:
+    words = "one two three four "
+    assert runs(words + text) <= runs(f"{words}{text} \u00e9")
+
+
 def test_neighbours_widen_a_passage_to_a_slice_of_the_text(api: httpx.Client) -> None:
     texts = {page.path: page.text for page in PAGES}
     narrow, wide = search(api, limit=2), search(api, limit=2, neighbors=1)
