@@ -129,6 +129,7 @@ async def open_pool(
         max_waiting=waiting,
         timeout=POOL_TIMEOUT,
         configure=partial(_configure, ef_search=ef_search, longest=longest),
+        reset=_reset,
         open=False,
     )
     try:
@@ -281,13 +282,18 @@ async def _configure(connection: AsyncConnection, *, ef_search: int, longest: fl
     await connection.set_read_only(True)
 
 
+async def _reset(connection: AsyncConnection) -> None:
+    """A request that was ended in the middle of `nearest` left it so.
+
+    A pool that has a `reset` takes connections back in a task of its own. Without one, a request that is ended just
+    then keeps its connection for ever, until there are none (psycopg_pool 3.3)."""
+    if connection.autocommit:
+        await connection.set_autocommit(False)
+
+
 async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
     try:
         async with pool.connection() as connection:
-            # A request that was ended in the middle of `nearest` left it so. A pool's `reset` would be told in time
-            # too, but has a worker return every connection: a twentieth of what the API takes for a question.
-            if connection.autocommit:
-                await connection.set_autocommit(False)
             return await work(connection)
     except TooManyRequests as error:
         raise BusyError("more questions wait for the database than it can answer soon: ask again") from error

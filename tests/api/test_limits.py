@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 
 from query_api.limit import Limit
+from schema.connect import DatabaseError
 from schema.records import Space
 from schema.search import active_generation, nearest, open_pool, reading
 from tests.api.library import make_key, running_api, stock
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import Settings
-    from schema.search import AsyncConnection
+    from schema.search import AsyncConnection, Pool
 
 
 def test_each_key_has_its_own_allowance_and_is_told_when_to_come_again(
@@ -124,7 +126,7 @@ def test_no_request_runs_for_ever_and_the_next_is_answered(
         assert client.post("/search", json={**body, "ef_search": 7}).json()["results"] == whole
 
 
-def test_a_search_that_is_ended_leaves_the_next_one_a_snapshot(conninfo: str, settings: Settings) -> None:
+def test_a_search_that_is_ended_leaves_its_connection_as_it_was(conninfo: str, settings: Settings) -> None:
     stock(conninfo, settings)
 
     async def ended() -> bool:
@@ -139,13 +141,33 @@ def test_a_search_that_is_ended_leaves_the_next_one_a_snapshot(conninfo: str, se
                 other.execute("lock table documents in access exclusive mode")
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(reading(pool, search), 0.3)
-
-            async def is_left_so(connection: AsyncConnection) -> bool:
+            async with pool.connection() as connection:
                 return connection.autocommit
 
-            return await reading(pool, is_left_so)
-
     assert asyncio.run(ended()) is False
+
+
+def test_requests_that_are_ended_at_any_moment_leave_every_connection_in_the_pool(conninfo: str) -> None:
+    chance = random.Random(1)
+
+    async def ended(pool: Pool) -> None:
+        for _ in range(300):
+            with suppress(TimeoutError, DatabaseError):
+                async with asyncio.timeout(chance.expovariate(1 / 0.002)):
+                    await reading(pool, active_generation)
+
+    async def all_are_left() -> bool:
+        barrier = asyncio.Barrier(4)
+
+        async def at_once(_: AsyncConnection) -> int:
+            return await barrier.wait()
+
+        async with open_pool(conninfo, 4, 64) as pool:
+            await asyncio.gather(*(ended(pool) for _ in range(16)))
+            async with asyncio.timeout(10):
+                return len(await asyncio.gather(*(reading(pool, at_once) for _ in range(4)))) == 4
+
+    assert asyncio.run(all_are_left())
 
 
 def test_a_body_that_trickles_in_is_given_up(library: str, new_settings: Callable[..., Settings]) -> None:
