@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psycopg
 import uvicorn
 
 from config.models import embedding_model
@@ -20,13 +21,15 @@ from schema import index, keys, sources, vectors
 from schema.connect import connect
 from schema.documents import Storable, store
 from schema.records import Chunk, Document, Embedded, Signature, Space
+from tests.fakes.openai_server import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from litestar import Litestar
 
     from config.settings import Settings
+    from tests.fakes.openai_server import FakeOpenAI
 
 LOCAL = Space("local", "wordllama-256", 256)
 
@@ -104,6 +107,31 @@ def stock(
             store(connection, source, generation, batch, "test")
         if hnsw:
             index.build(connection, generation, settings.index.m, settings.index.ef_construction)
+
+
+def stock_hosted(conninfo: str, new_settings: Callable[..., Settings], server: FakeOpenAI) -> Settings:
+    """The same, embedded by the server, and the settings that this takes."""
+    settings = new_settings(
+        database_url=conninfo, openai_api_key=KEY, openai_base_url=server.url,
+        embedding={"provider": "openai", "model": "tiny-embedding"},
+    )  # fmt: skip
+    stock(conninfo, settings, space=Space("openai", "tiny-embedding", 64))
+    return settings
+
+
+@contextmanager
+def unreachable(conninfo: str, postgres: str) -> Iterator[None]:
+    """Inside, nobody is let into the database, and who was is thrown out."""
+    name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'alter database "{name}" with allow_connections false')
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+        )
+        try:
+            yield
+        finally:
+            connection.execute(f'alter database "{name}" with allow_connections true')
 
 
 def make_key(

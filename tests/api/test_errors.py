@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.api.library import running_api, stock
+from tests.api.library import running_api, stock, unreachable
 
 if TYPE_CHECKING:
     import httpx
@@ -138,16 +138,10 @@ def test_a_fault_of_the_server_shows_nothing_of_the_inside(settings: Settings, c
 
 def test_a_database_that_went_away_is_unavailable(settings: Settings, conninfo: str, postgres: str) -> None:
     stock(conninfo, settings)
-    name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
     with running_api(settings, conninfo) as client:
-        with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute(f'alter database "{name}" with allow_connections false')
-            connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
-            )
+        with unreachable(conninfo, postgres):
             response = client.post("/search", json={"query": "task"})
             live = client.get("/health/live")
-            connection.execute(f'alter database "{name}" with allow_connections true')
         check(response, 503, "database-unavailable")
         assert response.headers["Retry-After"]
         assert live.status_code == 200

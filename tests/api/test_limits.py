@@ -19,9 +19,8 @@ import pytest
 
 from query_api.limit import Limit
 from schema.connect import DatabaseError
-from schema.records import Space
 from schema.search import active_generation, nearest, open_pool, reading
-from tests.api.library import make_key, running_api, stock
+from tests.api.library import make_key, running_api, stock, stock_hosted
 from tests.api.test_errors import check
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
 
@@ -232,11 +231,7 @@ def test_a_chat_server_that_stalls_ends_with_a_problem_and_the_server_goes_on(
 def test_the_same_question_asked_by_many_at_once_is_embedded_once(
     conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
 ) -> None:
-    settings = new_settings(
-        database_url=conninfo, openai_api_key=KEY, openai_base_url=openai_server.url,
-        embedding={"provider": "openai", "model": "tiny-embedding"},
-    )  # fmt: skip
-    stock(conninfo, settings, space=Space("openai", "tiny-embedding", 64))
+    settings = stock_hosted(conninfo, new_settings, openai_server)
     openai_server.mood = Mood(delay=0.3, only="embeddings")
     with running_api(settings, conninfo) as client, ThreadPoolExecutor(16) as threads:
         body = {"query": "what many ask"}

@@ -12,13 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from schema.connect import connect
-from schema.records import Space
-from tests.api.library import make_key, running_api, stock
+from tests.api.library import make_key, running_api, stock, stock_hosted, unreachable
 from tests.api.test_errors import check
 from tests.api.test_keys import environment, served
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
@@ -174,11 +172,7 @@ def test_a_server_that_is_told_to_stop_ends_what_is_under_way(
 def test_ready_fails_without_the_model_and_live_does_not(
     conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
 ) -> None:
-    settings = new_settings(
-        database_url=conninfo, openai_api_key=KEY, openai_base_url=openai_server.url,
-        embedding={"provider": "openai", "model": "tiny-embedding"},
-    )  # fmt: skip
-    stock(conninfo, settings, space=Space("openai", "tiny-embedding", 64))
+    settings = stock_hosted(conninfo, new_settings, openai_server)
     with running_api(settings, conninfo) as client:
         openai_server.mood = Mood(status=500, only="embeddings", times=1)
         check(client.get("/health/ready"), 503, "model-unavailable")
@@ -191,18 +185,12 @@ def test_ready_fails_without_the_model_and_live_does_not(
 
 def test_live_needs_no_database_and_ready_does(settings: Settings, conninfo: str, postgres: str) -> None:
     stock(conninfo, settings)
-    name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
     with running_api(settings, conninfo) as client:
-        with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute(f'alter database "{name}" with allow_connections false')
-            connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
-            )
+        with unreachable(conninfo, postgres):
             assert client.get("/health/live").status_code == 200
             check(client.get("/health/ready"), 503, "database-unavailable")
             time.sleep(5.5)  # by then it is not known any more who has which key: nobody is let in
             check(client.get("/schema"), 503, "database-unavailable")
-            connection.execute(f'alter database "{name}" with allow_connections true')
         until(lambda: client.get("/documents").status_code == 200)
 
 

@@ -106,21 +106,25 @@ def test_a_plain_sync_takes_pushes_too_and_one_of_pushes_takes_only_them(
     assert counts == {"notes": 2, "pushed": 1, "pushed/other": 1, "pushed/notes": 1}
 
 
+def with_model(environment: dict[str, str], server: FakeOpenAI, **embedding: str) -> dict[str, str]:
+    """The same, with the server's model, which is paid for."""
+    return {
+        **environment,
+        "OPENAI_API_KEY": str(server.key),
+        "OPENAI_BASE_URL": server.url,
+        "PGFOLIO_EMBEDDING__PROVIDER": "openai",
+        "PGFOLIO_EMBEDDING__MODEL": "tiny-embedding",
+        **{f"PGFOLIO_EMBEDDING__{name.upper()}": value for name, value in embedding.items()},
+    }
+
+
 @pytest.mark.timeout(120)
 def test_a_flow_killed_while_it_makes_pushes_leaves_nothing_half_and_loses_none(
     client: httpx.Client, environment: dict[str, str], conninfo: str
 ) -> None:
     in_flight = 4
     with FakeOpenAI() as server, connect(conninfo, autocommit=True) as connection:
-        metered = {
-            **environment,
-            "OPENAI_API_KEY": str(server.key),
-            "OPENAI_BASE_URL": server.url,
-            "PGFOLIO_EMBEDDING__PROVIDER": "openai",
-            "PGFOLIO_EMBEDDING__MODEL": "tiny-embedding",
-            "PGFOLIO_EMBEDDING__BATCH_INPUTS": "8",
-            "PGFOLIO_EMBEDDING__IN_FLIGHT": str(in_flight),
-        }
+        metered = with_model(environment, server, batch_inputs="8", in_flight=str(in_flight))
         server.mood = Mood(delay=0.05)
         urls = [pushed(client, title=f"T{n}", content=long_document(30) + f"\n{n}\n") for n in range(40)]
         kills, states = 0, set()
@@ -162,14 +166,7 @@ def test_who_listens_makes_documents_as_they_come(client: httpx.Client, environm
 def test_who_listens_goes_on_when_the_model_server_does(
     client: httpx.Client, environment: dict[str, str], openai_server: FakeOpenAI
 ) -> None:
-    metered = {
-        **environment,
-        "OPENAI_API_KEY": str(openai_server.key),
-        "OPENAI_BASE_URL": openai_server.url,
-        "PGFOLIO_EMBEDDING__PROVIDER": "openai",
-        "PGFOLIO_EMBEDDING__MODEL": "tiny-embedding",
-        "PGFOLIO_EMBEDDING__DEADLINE": "1",
-    }
+    metered = with_model(environment, openai_server, deadline="1")
     openai_server.mood = SERVER_ERROR
     url = pushed(client)
     with started(metered, "flows.listen"):
@@ -234,13 +231,7 @@ def test_a_folder_called_pushed_is_another_source(
 def test_what_is_deleted_during_a_run_is_not_counted_as_made(
     client: httpx.Client, environment: dict[str, str], openai_server: FakeOpenAI
 ) -> None:
-    metered = {
-        **environment,
-        "OPENAI_API_KEY": str(openai_server.key),
-        "OPENAI_BASE_URL": openai_server.url,
-        "PGFOLIO_EMBEDDING__PROVIDER": "openai",
-        "PGFOLIO_EMBEDDING__MODEL": "tiny-embedding",
-    }
+    metered = with_model(environment, openai_server)
     openai_server.mood = Mood(delay=1.5)
     kept, gone = pushed(client), pushed(client, content="Another text.")
     with started(metered, "flows", "sync", "pushed", "--json") as process:
