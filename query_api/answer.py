@@ -219,17 +219,21 @@ async def _read(
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
     rarities = await words.rarities(connection, asked.question, asked.permitted)
     in_code = await stored.in_code(connection, _places(asked.hits), asked.permitted)
-    found = [
-        (place, passage)
-        for place, hit in enumerate(asked.hits)
-        for passage in passages(hit.content, in_code=in_code[place])
-    ]
+    found = await asyncio.to_thread(_passages, asked.hits, in_code)
     chunks = [f"{shown_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in asked.hits]
     ids = [hit.chunk_id for hit in asked.hits]
     texts = [(ids[i], p.text) for i, p in found] + list(zip(ids, chunks, strict=True))
     having = await words.lexemes(connection, texts, asked.permitted)
     candidates = [quote.Candidate(i, p, w) for (i, p), w in zip(found, having, strict=False)]
     return rarities, candidates, list(zip(chunks, having[len(found) :], strict=True))
+
+
+def _passages(hits: Sequence[Hit], in_code: Sequence[bool]) -> list[tuple[int, Passage]]:
+    return [
+        (place, passage)
+        for place, hit in enumerate(hits)
+        for passage in passages(hit.content, in_code=in_code[place])
+    ]
 
 
 def _extracted(

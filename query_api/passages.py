@@ -1,7 +1,8 @@
 """Decides: which passages of a chunk are sentences that can be quoted. Pure; offsets are into the chunk.
 
 Headings, code, tables, rules, lines of links or markup alone are no sentences, and neither is what the chunk's
-edges cut off.
+edges cut off. The time is linear in the text's length, whatever it says: a passage with its neighbours may be one
+line of a million characters.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ _NOT_PROSE = re.compile(
     r"[ \t]*(?:#{1,6}(?:\s|$)|\||<[^>]*>[ \t]*$|</?[A-Za-z!][^>]*$|(?:import|export)\s.*(?:from\s|=)|!\[|\{)"
 )
 _RULE = re.compile(r"[ \t]*(?:[-=_*]\s*){3,}$")
-_LINK = re.compile(r"!?\[[^\]]*\]\([^)]*\)|<?https?://\S+>?")
+_LINK = re.compile(r"!?\[[^\]]{0,300}\]\([^)]{0,1000}\)|<?https?://\S+>?")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _STOP = re.compile(
-    r"[.!?\u0964\u061f]+[\"'\u201d\u2019)\]*_`]*(?=\s|$)|[\u3002\uff01\uff1f]+[\u201d\u300d\u300f]?"
+    r"(?<![.!?\u0964\u061f])[.!?\u0964\u061f]++[\"'\u201d\u2019)\]*_`]*+(?=\s|$)|[\u3002\uff01\uff1f]+[\u201d\u300d\u300f]?"
 )
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|approx|Mr|Mrs|Ms|Dr|Prof|No|Fig|Eq|St|[A-Z])\.$"
 )
+_LONGEST_ABBREVIATION = len(" approx")
+_NOT_SPACE = re.compile(r"\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,11 @@ class Passage:
 
 def passages(content: str, *, in_code: bool = False) -> list[Passage]:
     """In reading order. `in_code`: the chunk begins inside a fenced code block."""
+    lower = not any(c.isupper() for c in content)
     return [
-        p for start, end in _paragraphs(content, in_code=in_code) for p in _sentences(content, start, end)
+        p
+        for start, end in _paragraphs(content, in_code=in_code)
+        for p in _sentences(content, start, end, lower=lower)
     ]
 
 
@@ -99,9 +105,8 @@ def _no_prose(line: str) -> bool:
     return left != line and len(_WORD.findall(left)) < FEWEST_WORDS and not _STOP.search(left)
 
 
-def _sentences(content: str, start: int, end: int) -> Iterator[Passage]:
+def _sentences(content: str, start: int, end: int, *, lower: bool) -> Iterator[Passage]:
     at = start
-    lower = not any(c.isupper() for c in content)
     while at < end:
         stop = _stop(content, at, end, lower=lower)
         text = content[at : stop or end]
@@ -116,13 +121,14 @@ def _sentences(content: str, start: int, end: int) -> Iterator[Passage]:
 def _stop(content: str, at: int, end: int, *, lower: bool) -> int | None:
     """Where the sentence that begins at `at` ends, or None if it does not end before `end`."""
     for match in _STOP.finditer(content, at, end):
-        following = content[match.end() : end].lstrip()
-        if following and following[0].islower() and not lower:
+        following = _NOT_SPACE.search(content, match.end(), end)
+        if following and following.group().islower() and not lower:
             continue
+        before = max(at, match.start() - _LONGEST_ABBREVIATION)
         if (
             following
             and match.group().startswith(".")
-            and _ABBREVIATION.search(content, at, match.start() + 1)
+            and _ABBREVIATION.search(content, before, match.start() + 1)
         ):
             continue
         return match.end()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,3 +77,14 @@ def test_a_passage_is_always_the_contents_own_text(content: str, in_code: bool) 
 def test_an_excerpt_is_always_the_contents_own_text(content: str) -> None:
     quoted = excerpt(content)
     assert content[quoted.start : quoted.end] == quoted.text
+
+
+@pytest.mark.parametrize(
+    "again", ["A. ", "[", "[a](", "...", "Smith, J. A., Doe, B. C., ", "a\n\n", "- ", "<a "]
+)
+def test_a_text_of_any_kind_takes_no_longer_than_its_length_asks_for(again: str) -> None:
+    """It took 195 s for the first."""
+    text = (again * 200_000)[:200_000] + " x"
+    began = time.process_time()
+    passages(text)
+    assert time.process_time() - began < 3.0
