@@ -1,23 +1,72 @@
-"""How both programs' commands end: their exit codes, and one readable line for an error."""
+"""What both programs' commands share: a terminal that texts cannot control, exit codes, one line for an error."""
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.segment import Segment
+from rich.text import Text
 
 from config.settings import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType
 
 FAILED, WRONG_USAGE, PARTIAL, INTERRUPTED = 1, 2, 3, 130
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+CONTROLS = re.compile(r"(?![\n\t]|\r\n)[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Unicode's category Cc, and the marks that turn the direction of what follows."""
+
+
+def shown(text: str) -> str:
+    """The text as people may see it: U+FFFD for each character that a terminal obeys instead of printing it, so that
+    no document sets a title or the clipboard. Line feeds, with a carriage return or without, and tabs are kept."""
+    return CONTROLS.sub("\ufffd", text)
+
+
+class Terminal(Console):
+    """Prints nothing that a terminal obeys but what rich itself makes, whatever stands in the texts.
+
+    Replaced before anything is laid out, for a control character has no width and U+FFFD has one. A `Text` is without
+    BEL, BS, VT, FF and CR as soon as it is made: give it `shown(...)` where these are to be seen too.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(shown(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        if isinstance(renderable, Text):
+            renderable = _cleaned(renderable)
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(shown(segment.text), segment.style)
+
+
+def _cleaned(text: Text) -> Text:
+    cleaned = text.copy()
+    cleaned.plain = shown(text.plain)  # as long as before: the styles stay where they are
+    return cleaned
+
+
+class Number(click.FloatRange):
+    """A range that nan, which is neither below nor above anything, is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail("nan is not a number", param, ctx)
+        return number
+
+
+ERR = Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 
 def run(
@@ -51,7 +100,8 @@ def _guarded(
 ) -> int:
     try:
         return int(cli.main(list(arguments), prog_name="pgfolio", standalone_mode=False) or 0)
-    except (click.Abort, KeyboardInterrupt, EOFError):
+    except (click.Abort, KeyboardInterrupt, EOFError) as error:
+        failure: BaseException = error
         code, message = INTERRUPTED, "interrupted; what was done until then is stored"
     except click.ClickException as error:
         error.show()
@@ -61,10 +111,13 @@ def _guarded(
         return 0
     except (*expected, *wrong) as error:
         code = WRONG_USAGE if isinstance(error, wrong) or isinstance(error.__cause__, wrong) else FAILED
-        message = str(error)
+        failure, message = error, str(error)
     except Exception as error:  # noqa: BLE001 -- the last line of defence
+        failure = error
         code, message = FAILED, f"{type(error).__name__}: {error} (--verbose shows where)"
     if verbose:
-        ERR.print_exception()
+        from rich.traceback import Traceback  # noqa: PLC0415 -- slow to load, and hardly ever wanted
+
+        ERR.print(Traceback.from_exception(type(failure), failure, failure.__traceback__))
     show_error(message)
     return code

@@ -7,7 +7,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -19,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from config.command import ERR
+from config.command import ERR, Terminal
 from flows.verify import REMEDIES
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from flows.tuning import Tuning
     from flows.verify import Verification
 
-OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+OUT = Terminal(highlight=False, width=None if sys.stdout.isatty() else 160)
 SHOWN = 20
 GRAVEST = ("remove", "hold", "fail", "change", "add", "move")
 """What a plan shows first."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 IGNORE_FILES = (".gitignore", ".pgfolioignore")  # the later one has the last word
 MEGABYTE = 1024 * 1024
+LONGEST_PATH = 2500
+"""Bytes. Paths stand in indexes, and an entry of an index holds at most 2,704."""
+LONGEST_NAME = 255
 FLAT = 1 + len(Signature._fields)
 """Values of one file in a folder's listing."""
 
@@ -208,7 +211,8 @@ class _Walk:
     def look(self, found: list[os.DirEntry[str]], prefix: str, specs: _Specs, files: list[Any]) -> None:
         """The hot loop: for a plain file in a folder without rules, one stat and nothing else that costs. Name
         and signature of each file go flat into one list: objects for files that nobody asks for cost half a walk."""
-        plain = prefix.isascii() and not specs and self.exclude is None and self.include is None
+        short = len(prefix) + LONGEST_NAME <= LONGEST_PATH
+        plain = short and prefix.isascii() and not specs and self.exclude is None and self.include is None
         extend, limit = files.extend, self.rules.max_bytes
         for entry in found:
             name = entry.name
@@ -261,6 +265,8 @@ class _Walk:
             return
         if not stat.S_ISREG(status.st_mode) or (self.include and not self.include.match_file(path)):
             return
+        if self.overlong(path):
+            return
         if status.st_size > self.rules.max_bytes:
             self.oversize(path, status.st_size)
             return
@@ -307,6 +313,17 @@ class _Walk:
             reason = "the name is not valid UTF-8: rename it"
             self.unreadable.append(Problem(printable(path), "crawl", reason))
             return False
+        return True
+
+    def overlong(self, path: str) -> bool:
+        """An earlier release, or a path that compresses well, may have been stored: what is stored is kept."""
+        length = len(path.encode())
+        if length <= LONGEST_PATH:
+            return False
+        reason = (
+            f"its path has {length:,} bytes, more than {LONGEST_PATH:,}: shorten its name or its folders'"
+        )
+        self.lost_file(path, reason)
         return True
 
     def oversize(self, path: str, size: int) -> None:

@@ -83,6 +83,8 @@ TYPES.add_type("text/typescript", ".tsx")
 NO_TYPE = ("text/plain", "application/octet-stream")
 CONTROLS = bytes(set(range(1, 32)) - set(b"\a\b\t\n\v\f\r\x1b"))
 PAGE_MARK = "pgfoliopagebreak"
+MOST_BITS = 1000
+"""Of an integer in metadata: 301 digits."""
 
 _H1 = re.compile(r"^# +(.+?)[ #]*$|^(?=\S)([^\n]+)\n=+[ \t]*$", re.MULTILINE)
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
@@ -227,13 +229,17 @@ def _front_matter(text: str) -> tuple[dict[str, Any], str]:
 
 
 def _jsonable(value: Any, budget: list[int]) -> Any:
-    """Dates become ISO strings. A budget of nodes: aliases in YAML can unfold without end."""
+    """Dates become ISO strings. A budget of nodes: aliases in YAML can unfold without end. A very long integer (YAML
+    bounds no hexadecimal one) becomes text, in hexadecimal: Python writes no more than 4,300 digits, JSON is read
+    back by it."""
     budget[0] -= 1
     if budget[0] < 0:
         raise ValueError("too much metadata")
     match value:
-        case None | bool() | int():
+        case None | bool():
             return value
+        case int():
+            return value if value.bit_length() <= MOST_BITS else hex(value)
         case float():
             return value if math.isfinite(value) else str(value)
         case str():

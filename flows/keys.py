@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from config.settings import load_settings
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from schema.keys import Listed, Made, Scope
+
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+"""Python has no later day, whatever time zone a moment is read in."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
@@ -36,11 +40,25 @@ class Moment(click.ParamType[datetime]):
         try:
             found = datetime.fromisoformat(value)
         except ValueError:
-            found = datetime.now(UTC) + timedelta(seconds=Interval().convert(value, param, ctx))
+            found = self._from_now(value, param, ctx)
         found = found if found.tzinfo else found.replace(tzinfo=UTC)
         if found <= datetime.now(UTC):
             self.fail(f"{value!r} is past already", param, ctx)
+        if found > LATEST:
+            self._too_far(value, param, ctx)
         return found
+
+    def _from_now(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            return datetime.now(UTC) + timedelta(seconds=Interval().convert(value, param, ctx))
+        except (OverflowError, ValueError):  # ValueError: thousands of digits
+            self._too_far(value, param, ctx)
+
+    def _too_far(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:
+        self.fail(
+            f"{value[:40]!r} is too far away: write a date up to {LATEST:%Y-%m-%d}, or leave --expires out "
+            "for a key that never ends", param, ctx,
+        )  # fmt: skip
 
 
 @click.group()
@@ -118,8 +136,8 @@ def _table(found: Sequence[Listed]) -> Table:
     for key in found:
         ends = f"revoked {_day(key.revoked_at)}" if key.revoked_at else _day(key.expires_at)
         table.add_row(
-            str(key.id), key.name, f"{key.prefix}...", key.scope, _where(key.collections), _day(key.created_at),
-            _day(key.last_used_at), ends,
+            str(key.id), escape(key.name), f"{key.prefix}...", key.scope, escape(_where(key.collections)),
+            _day(key.created_at), _day(key.last_used_at), ends,
         )  # fmt: skip
     return table
 

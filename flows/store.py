@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from flows.plan import distrusted, racy
+from flows.prepare import Failed
 from schema import documents, ledger, pushes, vectors
 from schema.records import Embedded
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from flows.plan import Move
-    from flows.prepare import Failed, Left, Parcel, Prepared, Todo
+    from flows.prepare import Left, Parcel, Prepared, Todo
     from schema.connect import Connection
     from schema.records import Generation, Source
 
@@ -44,7 +45,18 @@ class Ready:
 def store_parcel(
     connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
 ) -> documents.Written:
-    """One transaction: documents, chunks, vectors, ledger; then what was touched and what failed."""
+    """One transaction: documents, chunks, vectors, ledger; then what was touched and what failed. A document that
+    the database refuses has failed, too, and stops no other."""
+    try:
+        return _store(connection, source, generation, ready, recipe)
+    except documents.UnstorableError:
+        _set_aside(connection, source, generation, ready, recipe)
+        return _store(connection, source, generation, ready, recipe)
+
+
+def _store(
+    connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
+) -> documents.Written:
     written = documents.Written()
     with connection.transaction():
         if source.kind == "pushed":
@@ -71,6 +83,27 @@ def store_parcel(
         if ready.release:
             vectors.release(connection, generation, ready.release)
     return written
+
+
+def _set_aside(
+    connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
+) -> None:
+    """Tries each document by itself, and takes that back: one that is refused moves from `storables` to `failed`. As
+    transient: where it is not the document's fault after all, time may help."""
+    todos = {item.todo.entry.path: item.todo for item in ready.parcel.prepared}
+    storables, failed = [], []
+    for item in ready.storables:
+        try:
+            with connection.transaction(force_rollback=True):
+                documents.store(connection, source, generation, [item], recipe)
+            storables.append(item)
+        except documents.UnstorableError as error:
+            document = item.document
+            reason = f"cannot be stored: {error}"
+            known = todos[document.path], document.signature, document.content_hash
+            failed.append(Failed(*known, "store", reason, transient=True))
+    ready.storables, ready.failed = storables, [*ready.failed, *failed]
+    ready.release = ()  # vectors of what has failed are among them
 
 
 def _drop_deleted(connection: Connection, source: Source, ready: Ready) -> None:

@@ -28,13 +28,11 @@ WRONG = (ConfigError, NoKeyError, UnknownCollectionError, UnknownPromptError, Wr
 """Errors whose message is made for the user."""
 
 
-def retrieval(command: Callable[..., Any]) -> Callable[..., Any]:
+def retrieval(asking: Callable[..., Any]) -> Callable[..., Any]:
     """The options of both `search` and `ask`."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
-        click.option(
-            "--min-similarity", type=click.FloatRange(-1, 1), help="Leave out what is less similar."
-        ),
+        click.option("--min-similarity", type=command.Number(-1, 1), help="Leave out what is less similar."),
         click.option(
             "--collection", "collections", multiple=True, help="Only within this one; may be repeated."
         ),
@@ -53,8 +51,8 @@ def retrieval(command: Callable[..., Any]) -> Callable[..., Any]:
             "--limit", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to find."
         ),
     ):
-        command = option(command)
-    return command
+        asking = option(asking)
+    return asking
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -131,7 +129,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
 @click.option(
     "--vector-weight",
     "weights",
-    type=click.FloatRange(0, 100),
+    type=command.Number(0, 100),
     multiple=True,
     help="Of hybrid: vectors count so many times as much; several are set side by side.  [default: 1]",
 )
@@ -162,7 +160,7 @@ def evaluate(
 ) -> None:
     """Measure retrieval on labelled queries, modes and settings side by side: nDCG@10, MRR@10, recall@10, latency.
 
-    FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}.
+    FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}, grades from 0 to 1000.
     """
     from query_api import evaluate as evaluation  # noqa: PLC0415
     from query_api import terminal  # noqa: PLC0415
@@ -182,7 +180,7 @@ def evaluate(
         ways = evaluation.compared(ways, ef_searches, generations, weights, rerank=rerank)
         found = evaluation.evaluate(load_settings(), labelled, ways, limit)
     except evaluation.EvaluationError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(command.shown(str(error))) from error
     terminal.show_quality(found, as_json=as_json)
 
 

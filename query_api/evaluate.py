@@ -111,10 +111,11 @@ class EvaluationError(Exception):
 
 
 class Labelled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A query with the grades of its relevant documents by path; what is not named counts 0."""
+    """A query with the grades of its relevant documents by path; what is not named counts 0. A measure's time grows
+    with the grade: 70 s for 3e9."""
 
     query: Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=r"\S")]
-    relevant: dict[str, int]
+    relevant: dict[str, Annotated[int, msgspec.Meta(ge=0, le=1000)]]
 
 
 class Quality(msgspec.Struct, frozen=True):
@@ -150,7 +151,9 @@ def read_labelled(path: Path) -> list[Labelled]:
                 try:
                     found.append(msgspec.json.decode(line, type=Labelled))
                 except msgspec.DecodeError as error:
-                    wanted = '{"query": "...", "relevant": {"path": grade}}'
+                    wanted = (
+                        '{"query": "...", "relevant": {"path": grade}}, a grade a whole number from 0 to 1000'
+                    )
                     raise EvaluationError(f"{path}, line {number}: {error}; a line is {wanted}") from error
     if not any(grade > 0 for each in found for grade in each.relevant.values()):
         raise EvaluationError(f"{path} has no query with a relevant document")

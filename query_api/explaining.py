@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from config.command import Terminal
 
 if TYPE_CHECKING:
     from query_api.explained import Explanation, Ranked, TracedCandidate, Why
 
-OUT = Console(highlight=False)
+OUT = Terminal(highlight=False)
 SHOWN = 20
 """Candidates in the table; `--json` has them all."""
 

@@ -43,9 +43,18 @@ def widened(hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int) ->
             joined |= {other.chunk_id: best.chunk_id for other in (*beside[1:], hit)}
             made = [other for other in made if other not in beside[1:]]
             made[place] = reduce(_joined, (wide, *beside[1:]), best)
-        elif len(made) < limit:
+        else:
             made.append(wide)
-    return Widened(made, joined)
+    shown = made[:limit]
+    kept = {hit.chunk_id for hit in shown}
+    return Widened(shown, {chunk: best for chunk, best in joined.items() if _last(best, joined) in kept})
+
+
+def _last(best: int, joined: Mapping[int, int]) -> int:
+    """Whose passage it became in the end."""
+    while best in joined:
+        best = joined[best]
+    return best
 
 
 def _touch(one: Hit, other: Hit) -> bool:

@@ -15,7 +15,7 @@ from query_api import metrics, stages
 from query_api.errors import MEDIA_TYPE, TookTooLongError, problem, trace_id
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+    from litestar.types import ASGIApp, HTTPScope, Message, Receive, ReceiveMessage, Scope, Send
 
     from query_api.log import RequestLog
 
@@ -39,9 +39,15 @@ class Observed:
             await self._app(scope, receive, send)
             return
         began, record, answer = time.perf_counter(), stages.begin(), _Answer(send)
+
+        async def heard() -> ReceiveMessage:
+            message = await receive()
+            answer.gone |= message["type"] == "http.disconnect"
+            return message
+
         try:
             async with asyncio.timeout(self._timeout):
-                await self._app(scope, receive, answer)
+                await self._app(scope, heard, answer)
         except TimeoutError:
             await answer.end(TookTooLongError(self._timeout), scope)
         finally:
@@ -65,7 +71,7 @@ class Observed:
             line["key"] = caller.key
         if parent := _parent(scope):
             line["parent"] = parent
-        if record.fault:
+        if record.fault and status != 499:
             line["fault"] = record.fault
         self._log.add(**line)
 
@@ -75,11 +81,12 @@ class _Answer:
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self.gone = False
         self.status = 499
         """As long as nothing is sent: the client was gone before."""
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.start" and not self.gone:
             self.status = message["status"]
         await self._send(message)
 

@@ -118,7 +118,8 @@ class _Run:
         search.trace.ranking = ranking
         # With a least similarity, any of the candidates may turn out to be among the first few that pass it.
         read = ranking if search.least is not None else ranking[: search.depth]
-        return Ranking(self._similar(await self._read(read)), complete, len(ranking) > len(read))
+        more = len(ranking) > len(read) or len(ranking) >= search.wanted
+        return Ranking(self._similar(await self._read(read)), complete, more)
 
     async def _read(self, candidates: Sequence[Candidate]) -> list[Found]:
         ids = [candidate.chunk_id for candidate in candidates]

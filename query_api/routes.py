@@ -29,6 +29,7 @@ from query_api.filter import parse
 from query_api.guard import PUBLIC, READ, caller_of
 from query_api.query import Query
 from query_api.trace import explanation
+from query_api.tracelog import PERIOD
 from query_api.why import why
 from schema import catalog, gauges, traces
 from schema.connect import connect
@@ -59,6 +60,8 @@ ANSWER = ResponseSpec(
     "is asked for",
 )
 STREAM = "text/event-stream"
+LOOKS = 2
+"""How often a trace that is not there is looked for again, while another process may be about to write it."""
 
 
 class Streaming(Operation):
@@ -124,7 +127,7 @@ async def ask(
     query = _query(data.question, data)
     asked = await answerer.ask(query, permitted(request), data.prompt)
     if data.stream or STREAM in request.headers.get("accept", ""):
-        return ServerSentEvent(_events(request, asked, began))
+        return ServerSentEvent(_events(request, data, query, asked, began))
     answer = await answerer.answer(asked)
     explained, why = await _explained(request, data, query, asked.retrieved, "ask")
     return Response(_answer(answer, asked, began, request.scope, explained, why))
@@ -206,6 +209,10 @@ async def trace(request: Anyone, wanted: FromPath[str]) -> c.TraceAnswer:
     await log.settled()
     read = partial(traces.get, trace_id=wanted.replace("\x00", ""), permitted=permitted(request))
     record = await reading(services(request).retriever.pool, read)
+    for _ in range(LOOKS):
+        if record is None:  # another process may just be writing it
+            await asyncio.sleep(PERIOD)
+            record = await reading(services(request).retriever.pool, read)
     if record is None:
         raise UnknownTraceError("there is no trace with this id: it may have been kept long enough")
     explained = await services(request).retriever.located(
@@ -231,8 +238,14 @@ async def _explained(
     request: Anyone, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
 ) -> tuple[Explanation | None, Why | None]:
     """How it was found, kept for GET /traces, and told at once where that is asked for."""
+    request.app.state.traces.add(trace_id(request.scope), kind, caller_of(request.scope), retrieved.trace)
+    return await _told(request, data, query, retrieved, kind)
+
+
+async def _told(
+    request: Anyone, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
+) -> tuple[Explanation | None, Why | None]:
     caller, retriever = caller_of(request.scope), services(request).retriever
-    request.app.state.traces.add(trace_id(request.scope), kind, caller, retrieved.trace)
     if not data.explain and data.why is None:
         return None, None
     explained = explanation(retrieved.trace, kind)
@@ -281,7 +294,9 @@ def _answer(
     )
 
 
-async def _events(request: Anyone, asked: Asked, began: float) -> AsyncIterator[ServerSentEventMessage]:
+async def _events(
+    request: Anyone, data: c.Retrieval, query: Query, asked: Asked, began: float
+) -> AsyncIterator[ServerSentEventMessage]:
     """What comes when: `sources`, then `token`s, then `citation`s, `done` with the whole answer; or `error`."""
     scope, retrieved = request.scope, asked.retrieved
     yield _event("sources", asked.sources)
@@ -290,7 +305,8 @@ async def _events(request: Anyone, asked: Asked, began: float) -> AsyncIterator[
             if isinstance(event, str):
                 yield _event("token", {"text": event})
             elif isinstance(event, Answer):
-                yield _event("done", _answer(event, asked, began, scope))
+                told = await _told(request, data, query, retrieved, "ask")
+                yield _event("done", _answer(event, asked, began, scope, *told))
             else:
                 yield _event("citation", event)
     except Exception as error:  # noqa: BLE001 -- the status line is sent already

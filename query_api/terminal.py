@@ -9,12 +9,12 @@ import uuid
 from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from config.command import Terminal, shown
 from query_api import stages
 from query_api.contracts import AskAnswer, SearchAnswer, result
 from query_api.explaining import show_explanation, show_why
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from query_api.evaluate import Quality
     from query_api.query import Query
 
-OUT = Console(highlight=False)
+OUT = Terminal(highlight=False)
 SHOWN = 400
 """Characters of a chunk's text that a result shows."""
 
@@ -131,20 +131,20 @@ def _show_results(found: SearchAnswer) -> None:
     for place, one in enumerate(found.results, 1):
         OUT.print(f"[bold]{place}. {escape(one.title)}[/]  [dim]{one.score:.2f}[/]")
         OUT.print(f"   [cyan]{escape(_where(one))}[/]", soft_wrap=True)
-        OUT.print(Padding(Text(_short(one.content)), (0, 0, 1, 3)))
+        OUT.print(Padding(Text(shown(_short(one.content))), (0, 0, 1, 3)))
     _show_notes(found.notes)
     OUT.print(f"[dim]{found.total_returned} results in {found.took_ms:.0f} ms, {escape(found.space)}[/]")
 
 
 def _show_answer(answered: AskAnswer) -> None:
-    OUT.print(Text(answered.answer))
+    OUT.print(Text(shown(answered.answer)))
     if answered.citations:
         OUT.print()
     for citation in _per_marker(answered.citations):
         mark = "" if citation.verified else "  [red]not found in the text[/]"
         OUT.print(f"[bold]\\[{citation.marker}][/] [cyan]{escape(citation.path)}[/]{mark}", soft_wrap=True)
         if answered.mode == "generated":
-            OUT.print(Padding(Text(citation.quote, style="dim"), (0, 0, 0, 4)))
+            OUT.print(Padding(Text(shown(citation.quote), style="dim"), (0, 0, 0, 4)))
     _show_notes(answered.notes)
     how = (
         "sentences quoted from the documents, no chat model"

@@ -33,9 +33,6 @@ MOST: Final = 2000
 BATCH: Final = 10
 """Traces that are made ready at once, 0.6 ms each, in which no request is answered."""
 
-LOST: Final = (OSError, TimeoutError, UnicodeError)
-"""What a write fails with: the database is away, or a model server sent what is no text."""
-
 EXPIRY: Final = 600.0
 """Seconds between two looks for traces that were kept long enough."""
 
@@ -64,7 +61,7 @@ class TraceLog:
     async def watch(self) -> None:
         """Goes on writing, over a connection that is opened anew when it is lost."""
         while True:
-            with suppress(*LOST):
+            with suppress(OSError, TimeoutError):
                 async with stored.traces_connection(self._conninfo, TIMEOUT) as connection:
                     while True:
                         await self.write(connection)
@@ -86,16 +83,21 @@ class TraceLog:
         """The oldest. They wait on where this is ended in the middle; to write one twice does no harm."""
         self._writing = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         try:
-            await stored.add(connection, [self._kept(*each) for each in self._writing])
+            kept = [self._kept(*each) for each in self._writing]
+            await stored.add(connection, [each for each in kept if each is not None])
         except asyncio.CancelledError:
             self._waiting.extendleft(reversed(self._writing))
             raise
         finally:
             self._writing = []
 
-    def _kept(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> stored.Kept:
+    def _kept(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> stored.Kept | None:
+        """None: a model server sent what is no text, such as half of a surrogate pair, and it stands in the trace."""
         made = explanation(trace, kind, most=KEPT, with_query=self._settings.keep_queries)
-        record = msgspec.json.encode(made).decode()
+        try:
+            record = msgspec.json.encode(made).decode()
+        except UnicodeEncodeError:
+            return None
         return stored.Kept(trace_id, trace.began, kind, caller.key, caller.permitted, record)
 
 
@@ -110,6 +112,6 @@ async def open_traces(conninfo: str, settings: Traces) -> AsyncIterator[TraceLog
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        with suppress(*LOST):
+        with suppress(OSError, TimeoutError):
             async with stored.traces_connection(conninfo, TIMEOUT) as connection:
                 await log.write(connection)

@@ -63,7 +63,10 @@ async def _outside(
         return f"it is in the collection {stored.collection!r}, which was not asked for"
     if query.condition is None:
         return ""
-    both = replace(query, condition=Every((query.condition, *only)), min_similarity=-1.0, rerank=False)
+    both = replace(
+        query, condition=Every((query.condition, *only)), min_similarity=-1.0, rerank=False,
+        mode="vector", exact=True,
+    )  # fmt: skip
     matching = await retriever.retrieve(both, permitted)
     return "" if matching.found else "it does not match the filter"
 

@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from schema import ledger, vectors
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from schema.connect import Connection
     from schema.records import Chunk, Document, Embedded, Generation, Source
+
+
+class UnstorableError(Exception):
+    """What a document of the batch holds cannot be written, now or later: the message says why, not which one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,24 @@ def store(
 ) -> Written:
     """Write a batch: documents, chunks, vectors, and the ledger last.
 
-    A new chunk must bring its vector; one that its document already has need not.
+    A new chunk must bring its vector; one that its document already has need not. Raises UnstorableError; the
+    transaction is then to be rolled back.
     """
     languages = {name: _oid(connection, name) for name in {item.document.language for item in batch}}
+    try:
+        return _store(connection, source, generation, batch, recipe, languages)
+    except (ValueError, psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
+        raise UnstorableError(str(error).partition("\n")[0]) from error
+
+
+def _store(
+    connection: Connection,
+    source: Source,
+    generation: Generation,
+    batch: Sequence[Storable],
+    recipe: str,
+    languages: dict[str, int],
+) -> Written:
     ids = _write_documents(connection, source, batch, languages)
     rows = _place_chunks(connection, generation, batch, ids, languages)
     new = [row for row in rows if not row.stored]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ async def traces_connection(conninfo: str, patience: float) -> AsyncIterator[Asy
 
 
 async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:
+    """What PostgreSQL cannot store, such as a NUL that a model server sent, is left out."""
     rows = [
         {
             "id": trace.id,
@@ -61,7 +62,12 @@ async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:
         }
         for trace in traces
     ]
-    await connection.cursor().executemany(statement("add_trace"), rows)
+    try:
+        await connection.cursor().executemany(statement("add_trace"), rows)
+    except psycopg.DataError:
+        for row in rows:
+            with suppress(psycopg.DataError):
+                await connection.execute(statement("add_trace"), row)
 
 
 async def expire(connection: AsyncConnection, days: int, kept: int, most: int = EXPIRED) -> bool:

@@ -237,6 +237,12 @@ def test_an_extractive_stream_has_the_same_shape(api: httpx.Client) -> None:
     assert found[-1][1]["answer"] == found[1][1]["text"]
 
 
+def test_a_stream_explains_where_that_is_asked_for(api: httpx.Client) -> None:
+    done = dict(events(api, QUESTION, explain=True, why="nowhere.md"))["done"]
+    assert done["explain"]["candidates"]
+    assert "no such document" in done["why"]["reason"]
+
+
 def test_accepting_an_event_stream_gives_one(api: httpx.Client) -> None:
     response = api.post("/ask", json={"question": QUESTION}, headers={"Accept": "text/event-stream"})
     assert response.headers["content-type"].startswith("text/event-stream")

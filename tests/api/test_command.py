@@ -9,18 +9,26 @@ import socket
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from tests.api.library import LOCAL, RETRIES, UNTITLED
+from tests.api.library import LOCAL, PAGES, RETRIES, UNTITLED, Page, stock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from config.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
+EVIL = "evil\x1b]0;pwned\x07\u202e"
+HOSTILE = Page(
+    f"{EVIL}.md", EVIL, {EVIL: "Seven gnomes live \x1b]52;c;cHduZWQ=\x07 in the garden\x9b2J by the pond."}
+)
+"""Sets the title of a terminal, its clipboard, and clears it."""
 
 
 def environment(**values: str) -> dict[str, str]:
@@ -86,9 +94,36 @@ def test_ask_shows_the_quote_and_where_it_stands(library: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments", [["search"], ["search", "--explain", "--why", HOSTILE.path], ["ask"]], ids=" ".join
+)
+def test_escape_sequences_in_documents_do_not_reach_the_terminal(
+    conninfo: str, settings: Settings, arguments: list[str]
+) -> None:
+    stock(conninfo, settings, (*PAGES, HOSTILE))
+    command, *options = arguments
+    done = run(command, "how many gnomes live in the garden", *options, PGFOLIO_DATABASE_URL=conninfo)
+    assert done.returncode == 0, done.stderr
+    assert "gnomes live \ufffd]52;c;cHduZWQ=\ufffd" in done.stdout
+    assert "evil\ufffd]0;pwned\ufffd\ufffd.md" in done.stdout
+    assert [c for c in done.stdout + done.stderr if unicodedata.category(c) == "Cc" and c != "\n"] == []
+    assert "\u202e" not in done.stdout
+
+
+def test_a_question_that_names_nothing_shows_where_with_verbose(library: str) -> None:
+    done = run("search", "x", "--collection", "nope", "--verbose", PGFOLIO_DATABASE_URL=library)
+    assert done.returncode == 2
+    shown, message = done.stderr.rsplit("error:", 1)
+    assert "UnknownCollectionError" in shown
+    assert "'nope'" in message
+
+
+@pytest.mark.parametrize(
     ("arguments", "values", "code", "said"),
     [
         (["search"], {}, 2, "Missing argument"),
+        (["search", "x", "--min-similarity", "nan"], {}, 2, "nan is not a number"),
+        (["ask", "x", "--min-similarity", "NaN"], {}, 2, "nan is not a number"),
+        (["eval", __file__, "--vector-weight", "nan"], {}, 2, "nan is not a number"),
         (["search", "  "], {}, 2, "1 to 4,000 characters"),
         (["search", "x", "--limit", "0"], {}, 2, "--limit"),
         (["search", "x", "--mode", "magic"], {}, 2, "--mode"),

@@ -154,6 +154,14 @@ def test_a_reranker_that_is_left_out_is_not_measured(library: str, labelled: str
         ("{", "line 1"),
         ('{"query": "x", "relevant": {"a": 1}}\n{"query": "x"}', "line 2"),
         ('{"query": "x", "relevant": {}}', "no query"),
+        *(
+            (
+                f'{{"query": "x", "relevant": {{"a": 1000}}}}\n{{"query": "x", "relevant": {{"a": {grade}}}}}',
+                "line 2",
+            )
+            for grade in (1001, 3000000000, 2**63 - 1, 10**20, -1)
+        ),
+        ('{"query": "x", "relevant": {"a": 1001}}', "a whole number from 0 to 1000"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_wrong_usage(

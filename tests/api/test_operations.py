@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -181,6 +182,21 @@ def test_ready_fails_without_the_model_and_live_does_not(
         asked = len(openai_server.embedded())
         assert client.get("/health/ready").status_code == 200
         assert len(openai_server.embedded()) == asked
+
+
+def test_a_client_that_leaves_while_it_sends_is_no_fault_of_the_server(
+    conninfo: str, settings: Settings
+) -> None:
+    stock(conninfo, settings)
+    with served(conninfo) as (process, url):
+        address = "127.0.0.1", int(url.rpartition(":")[2])
+        with socket.create_connection(address) as connection:
+            connection.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        until(lambda: 'route="/search",status="499"' in httpx.get(f"{url}/metrics").text)
+        assert 'status="500"' not in httpx.get(f"{url}/metrics").text
+        process.terminate()
+        assert process.stderr is not None
+        assert "fault" not in process.stderr.read()
 
 
 def test_live_needs_no_database_and_ready_does(settings: Settings, conninfo: str, postgres: str) -> None:

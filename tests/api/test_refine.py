@@ -225,6 +225,32 @@ def test_passages_that_a_third_one_brings_together_are_one() -> None:
     assert [(one.chunk_id, one.content) for one in made.hits] == [(1, text[100:500])]
 
 
+def test_a_place_that_becomes_free_is_taken_by_the_next() -> None:
+    """Two passages that a third one joins were two of the limit's places; the other document came between."""
+    text = "".join(f"{n:04} " for n in range(200))
+    hits = [hit(n, text[at : at + 100], start=at) for n, at in ((1, 100), (2, 400), (4, 700), (3, 250))]
+    hits[2] = replace(hits[2], document_id=2)
+    passages = {one.chunk_id: Passage(one.start, one.end, one.content) for one in hits}
+    passages[3] = Passage(150, 450, text[150:450])
+    made = widened(hits, passages, limit=2)
+    assert [one.chunk_id for one in made.hits] == [1, 4]
+    assert made.joined == {2: 1, 3: 1}
+
+
+@pytest.mark.parametrize("mode", ["vector", "hybrid", "lexical"])
+def test_fewer_passages_than_asked_for_are_not_complete_where_there_are_more(
+    settings: Settings, conninfo: str, new_settings: Callable[..., Settings], mode: str
+) -> None:
+    """Every candidate is of one document, and what they are joined to is less than was asked for."""
+    sections = {f"Part {n}": f"How is a failed task retried: time {n} of a failed task." for n in range(90)}
+    stock(conninfo, settings, (Page("long.md", "Long", sections), *PAGES))
+    with running_api(new_settings(database_url=conninfo, search={"candidates": 10}), conninfo) as client:
+        few = search(client, mode=mode, limit=8, neighbors=10, exact=True)
+        many = search(client, mode=mode, limit=50, neighbors=10)
+    assert few["total_returned"] < min(8, many["total_returned"])
+    assert few["complete"] is False
+
+
 def test_a_chunk_that_is_gone_is_not_joined_with_the_text_as_it_is_now() -> None:
     old, new = hit(1, "of before", start=0), hit(2, "of now", start=5)
     made = widened([old, new], {2: Passage(0, 11, "text of now")}, limit=5)

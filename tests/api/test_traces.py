@@ -186,20 +186,21 @@ def test_a_trace_that_is_being_written_is_neither_lost_nor_settled(
     assert found == ["first", *more]
 
 
-def test_a_trace_that_is_no_text_takes_no_other_with_it(
-    own: str, new_settings: Callable[..., Settings]
+@pytest.mark.parametrize("sent", ["\ud800", "a\x00b"])
+def test_a_trace_that_cannot_be_stored_takes_no_other_with_it(
+    own: str, new_settings: Callable[..., Settings], sent: str
 ) -> None:
-    """Python reads half of a surrogate pair in what a model server sends; nothing can store it."""
+    """A model server sends half of a surrogate pair, or a NUL."""
 
     async def found() -> list[str]:
         async with open_traces(own, new_settings(database_url=own).traces) as log:
-            log.add("first", "search", OPEN, Trace(Query("a question"), notes=["\ud800"]))
-            await asyncio.sleep(0.6)
-            log.add("second", "search", OPEN, Trace(Query("another")))
+            log.add("first", "search", OPEN, Trace(Query("a question")))
+            log.add("odd", "search", OPEN, Trace(Query("another"), notes=[sent]))
+            log.add("last", "search", OPEN, Trace(Query("one more")))
             await log.settled()
             return stored_ids(own)
 
-    assert asyncio.run(found()) == ["second"]
+    assert asyncio.run(found()) == ["first", "last"]
 
 
 def test_no_more_traces_are_kept_than_are_wanted(own: str, new_settings: Callable[..., Settings]) -> None:
@@ -224,6 +225,14 @@ def limited(own: str, new_settings: Callable[..., Settings]) -> Iterator[tuple[h
     everything, manual = make_key(own), make_key(own, collections=["manual"])
     with running_api(new_settings(database_url=own), own) as client:
         yield client, everything, manual
+
+
+def test_a_trace_is_found_through_every_process(own: str, new_settings: Callable[..., Settings]) -> None:
+    settings = new_settings(database_url=own)
+    with running_api(settings, own) as one, running_api(settings, own) as other:
+        for _ in range(5):
+            asked = search(one)["trace_id"]
+            assert other.get(f"/traces/{asked}").status_code == 200
 
 
 def test_a_trace_is_for_whoever_may_see_all_that_the_asker_could(
@@ -252,6 +261,11 @@ def test_a_trace_is_for_whoever_may_see_all_that_the_asker_could(
         ({}, RETRIES.path, "it is there, at place 1"),
         ({"limit": 1}, "guides/pools.md", "beyond the limit"),
         ({"filter": {"category": "guide"}}, "guides/pools.md", "does not match the filter"),
+        (
+            {"mode": "lexical", "query": "zebra", "filter": {"category": "guide"}},
+            RETRIES.path,
+            "could be compared",
+        ),
         ({"collections": ["manual"]}, BREAD.path, "collection 'kitchen', which was not asked for"),
         ({"min_similarity": 0.9}, "guides/pools.md", "below 0.9"),
         ({}, "nowhere.md", "no such document is stored"),

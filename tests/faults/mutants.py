@@ -440,7 +440,6 @@ MUTANTS: Final = (
         r'_UNWANTED = re.compile(r"[\x00\ud800-\udfff]")',
         r'_UNWANTED = re.compile(r"[\ud800-\udfff]")',
         (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),
-        fails_by="FailedError",
     ),
     Mutant(
         "NUL stays in metadata",
@@ -449,7 +448,6 @@ MUTANTS: Final = (
         "case str():\n            return clean(value)",
         "case str():\n            return value",
         (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),
-        fails_by="FailedError",
     ),
     Mutant(
         "nobody counts the vectors of an answer",

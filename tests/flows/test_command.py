@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -156,6 +157,7 @@ def test_every_command_has_help(run: Run, command: str) -> None:
         (["sync"], {}, 2, "there is no source yet"),
         (["sync", "--approve-deletes", "some"], {}, 2, "--approve-deletes"),
         (["nonsense"], {}, 2, "No such command"),
+        (["keys", "add", "--expires", "99999999d"], {}, 2, "write a date up to 9999-12-31"),
         (["status"], {"PGFOLIO_CONFIG": "/no/such.toml"}, 2, "cannot read /no/such.toml"),
         (["status"], {"PGFOLIO_API__PORT": "many"}, 2, "PGFOLIO_API__PORT"),
         (["search", "x"], {"PGFOLIO_API__PORT": "many"}, 2, "PGFOLIO_API__PORT"),
@@ -186,7 +188,26 @@ def test_a_wrong_key_is_one_clear_line(run: Run, folder: Path, openai_server: Fa
 
 def test_verbose_shows_where_an_error_came_from(run: Run) -> None:
     done = run("--verbose", "status", PGFOLIO_DATABASE_URL="postgresql://127.0.0.1:1/x")
-    assert "Traceback" in done.stderr
+    assert done.returncode == 1
+    shown, message = done.stderr.rsplit("error:", 1)
+    assert "Traceback (most recent call last)" in shown
+    assert "DatabaseError: cannot reach the database" in shown
+    assert "cannot reach the database" in message
+
+
+def test_escape_sequences_in_file_names_do_not_reach_the_terminal(run: Run, folder: Path) -> None:
+    (folder / "a\x1b]0;pwned\x07\x9b2J.bin").write_bytes(bytes(range(256)))
+    (folder / "b\x1b]0;pwned\x07\x9b2J.md").write_text("# B\n\nA page of its own.\n")
+    for arguments in (("sync", str(folder), "--plan"), ("sync", str(folder)), ("status",)):
+        done = run(*arguments)
+        assert "\ufffd]0;pwned\ufffd\ufffd2J" in done.stdout
+        assert [c for c in done.stdout + done.stderr if unicodedata.category(c) == "Cc" and c != "\n"] == []
+
+
+def test_a_key_is_listed_by_the_name_it_has(run: Run) -> None:
+    run("keys", "add", "--name", "[/bold] of mine")
+    done = run("keys", "list")
+    assert (done.returncode, "[/bold] of mine" in done.stdout) == (0, True)
 
 
 def test_a_port_in_use_is_one_clear_line(run: Run, folder: Path) -> None:

@@ -84,6 +84,15 @@ def state(client: httpx.Client, url: str) -> str:
     return str(client.get(url).json()["state"])
 
 
+def test_a_push_with_a_number_without_end_stops_no_other(
+    client: httpx.Client, environment: dict[str, str]
+) -> None:
+    odd = pushed(client, title="Odd", content="---\nb: 0x" + "f" * 4000 + "\n---\nA page.\n")
+    tides = pushed(client)
+    assert report_of(environment, "pushed")["status"] == "complete"
+    assert (state(client, odd), state(client, tides)) == ("ok", "ok")
+
+
 def test_a_plain_sync_takes_pushes_too_and_one_of_pushes_takes_only_them(
     client: httpx.Client, environment: dict[str, str], tmp_path: Path
 ) -> None:

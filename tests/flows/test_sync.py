@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from psycopg import sql
 
+from flows.crawl import LONGEST_PATH
 from flows.run import FailedError
 from schema import sources, vectors
 from schema.connect import connect
@@ -160,6 +163,49 @@ def test_a_file_that_cannot_be_read_is_listed_and_stops_no_other(library: Librar
     assert (report.status, counts(report)) == ("partial", {"added": 2, "failed": 1})
     assert [(p.path, p.stage) for p in report.problems] == [("a.bin", "extract")]
     assert counts(library.sync()) == {"unchanged": 2, "failed": 1}
+
+
+def deep_file(library: Library, length: int) -> str:
+    """A file whose path has so many bytes, which compress badly."""
+    letters = "".join(random.Random(1).choices(ascii_lowercase, k=length - 3))
+    path = "/".join(letters[at : at + 200] for at in range(0, length, 201))[: length - 3] + ".md"
+    library.write(path, "# Deep\n\nA page.\n")
+    return path
+
+
+def test_a_number_without_end_in_front_matter_stops_no_file(library: Library) -> None:
+    library.write("a.md", "---\nb: 0x" + "f" * 4000 + "\n---\nA page.\n")
+    report = library.sync()
+    assert (report.status, counts(report)) == ("complete", {"added": 3})
+    assert library.rows("select metadata->>'b' from documents where path = 'a.md'") == [("0x" + "f" * 4000,)]
+    library.check()
+
+
+def test_a_path_that_no_index_can_hold_is_listed_and_stops_no_other(library: Library) -> None:
+    just, path = deep_file(library, LONGEST_PATH), deep_file(library, 3400)
+    report = library.sync()
+    assert (report.status, counts(report)) == ("partial", {"added": 3})
+    assert set(library.stored()) == {"animals.md", "garden/plants.md", just}
+    assert [(p.path, p.stage) for p in report.problems] == [(path, "crawl")]
+    assert "shorten" in report.problems[0].reason
+    again = library.sync()
+    assert (counts(again), [p.path for p in again.problems]) == ({"unchanged": 3}, [path])
+
+
+def test_what_is_stored_under_a_path_that_is_too_long_now_is_kept_until_it_is_gone(library: Library) -> None:
+    """Such as compress well fitted into the index."""
+    library.sync()
+    path = deep_file(library, 2600)
+    with connect(library.conninfo) as connection:
+        for table in ("documents", "ledger"):
+            query = sql.SQL("update {} set path = %s where path = 'animals.md'")
+            connection.execute(query.format(sql.Identifier(table)), [path])
+    (library.root / "animals.md").unlink()
+    report = library.sync(approve_deletes=100)
+    assert (report.status, counts(report)) == ("partial", {"unchanged": 1, "held": 1})
+    assert set(library.stored()) == {path, "garden/plants.md"}
+    (library.root / path).unlink()
+    assert counts(library.sync()) == {"removed": 1, "unchanged": 1}
 
 
 def test_the_last_good_version_stays_when_a_file_turns_bad(library: Library) -> None:

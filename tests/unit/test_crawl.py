@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.crawl import Crawl, Rules, SourceUnreachable, crawl
+from flows.crawl import LONGEST_PATH, Crawl, Rules, SourceUnreachable, crawl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +131,39 @@ def test_a_file_over_the_limit_is_named_with_its_size_and_the_setting(tmp_path: 
     assert paths(found) == ["small.md"]
     assert [problem.path for problem in found.too_large] == ["big.md"]
     assert found.too_large[0].reason == "3 MB is more than crawl.max_file_mb = 2"
+
+
+def nested(root: Path, length: int, letter: str = "d") -> str:
+    """A file whose path below `root` has so many bytes."""
+    folder = letter * (200 // len(letter.encode())) + "/"
+    folders = folder * ((length - 20) // 201)
+    path = folders + "f" * (length - len(folders.encode()) - 3) + ".md"
+    write(root, path)
+    return path
+
+
+@pytest.mark.parametrize("letter", ["d", "ü"])
+@pytest.mark.parametrize("include", [(), ("*.md",)], ids=["all", "by rule"])
+def test_a_path_that_is_too_long_to_be_stored_is_named_and_unknown(
+    tmp_path: Path, letter: str, include: tuple[str, ...]
+) -> None:
+    write(tmp_path, "a.md")
+    just, over, far = (nested(tmp_path, length, letter) for length in (LONGEST_PATH, LONGEST_PATH + 1, 3400))
+    found = crawl(tmp_path, Rules(1000, include=include))
+    assert paths(found) == ["a.md", just]
+    assert found.unknown == {over, far}
+    assert [(problem.path, problem.stage) for problem in found.unreadable] == [
+        (path, "crawl") for path in sorted([over, far])
+    ]
+    reasons = {problem.path: problem.reason for problem in found.unreadable}
+    assert reasons[far] == "its path has 3,400 bytes, more than 2,500: shorten its name or its folders'"
+
+
+def test_a_long_path_that_a_rule_leaves_out_is_no_problem(tmp_path: Path) -> None:
+    write(tmp_path, "a.md")
+    nested(tmp_path, 3400)
+    found = crawl(tmp_path, Rules(1000, exclude=("f*",)))
+    assert (paths(found), found.unreadable) == (["a.md"], ())
 
 
 def test_symlinks_are_not_followed_unless_asked(tmp_path: Path) -> None:

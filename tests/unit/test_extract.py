@@ -201,6 +201,31 @@ def test_front_matter_becomes_metadata_and_the_body_the_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("9" * 301, int("9" * 301)),
+        ("0x" + "f" * 250, (1 << 1000) - 1),
+        ("0x1" + "0" * 250, "0x1" + "0" * 250),
+        ("-0x" + "f" * 4000, "-0x" + "f" * 4000),
+        ("0b" + "1" * 20_000, "0x" + "f" * 5000),
+        ("[1:" + ":".join(["30"] * 3000) + "]", None),
+    ],
+    ids=["decimal", "hexadecimal", "a bit longer", "negative", "binary", "of base 60"],
+)
+def test_an_integer_in_front_matter_that_is_too_long_for_json_becomes_text(
+    written: str, kept: int | str | None
+) -> None:
+    found = extract("a.md", f"---\nb: {written}\n---\nBody.\n".encode())
+    assert found.text == "Body.\n"
+    assert json.loads(json.dumps(found.metadata)) == found.metadata
+    assert kept is None or found.metadata == {"b": kept}
+
+
+def test_a_title_that_is_a_number_without_end_is_text() -> None:
+    assert extract("a.md", b"---\ntitle: 0x" + b"f" * 4000 + b"\n---\nBody.\n").title == "0x" + "f" * 498
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "---\na: [b\n---\n\nBody.\n",

@@ -1,0 +1,99 @@
+"""What the database refuses of one document stops no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from config.models.local import BundledTokenizer, LocalModel
+from flows.crawl import Rules, crawl
+from flows.prepare import Recipe, Todo, prepare
+from flows.reading import read_file
+from flows.report import Report
+from flows.store import Ready, storable, store_parcel
+from schema import ledger, sources, vectors
+from schema.connect import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schema.documents import Storable
+    from tests.flows.library import Library
+
+RECIPE = Recipe(400, 40, "english")
+
+
+def ready_of(library: Library) -> Ready:
+    """The library as one parcel with its vectors, made without the database."""
+    tokenizer = BundledTokenizer()
+    model = LocalModel(tokenizer=tokenizer)
+    todos = [Todo(entry) for entry in crawl(library.root, Rules(max_bytes=2**20)).entries]
+    parcel = prepare(partial(read_file, str(library.root)), todos, RECIPE, tokenizer.count, Report())
+    return Ready(
+        parcel,
+        [
+            storable(item, list(model.embed([chunk.content for chunk in item.chunks]).vectors))
+            for item in parcel.prepared
+        ],
+    )
+
+
+def with_document(storable: Storable, **changes: Any) -> Storable:
+    return replace(storable, document=replace(storable.document, **changes))
+
+
+def with_chunk(storable: Storable, content: str) -> Storable:
+    first, *others = storable.chunks
+    return replace(storable, chunks=[replace(first, chunk=replace(first.chunk, content=content)), *others])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda item: with_document(item, metadata={"n": 1 << 20_000}), "4300 digits"),
+        (lambda item: with_document(item, title="a\0b"), "NUL"),
+        (lambda item: with_document(item, text="half of a pair: \ud800"), "surrogates not allowed"),
+        (
+            lambda item: with_chunk(item, " ".join(f"word{n}" for n in range(200_000))),
+            "too long for tsvector",
+        ),
+    ],
+    ids=["a number without end", "NUL", "no UTF-8", "too many words"],
+)
+def test_a_document_that_the_database_refuses_fails_and_the_others_are_stored(
+    library: Library, spoil: Callable[[Storable], Storable], reason: str
+) -> None:
+    library.sync()
+    before = library.stored()
+    library.write("animals.md", "# Animals\n\nAnother text.\n")
+    library.write("new.md", "# New\n\nA page.\n")
+    ready = ready_of(library)
+    with connect(library.conninfo) as connection:
+        source = sources.ensure_source(connection, str(library.root), name="library")
+        generation = vectors.active_generation(connection)
+        assert generation is not None
+        known = ledger.load(connection, source)
+        ready.storables = [
+            replace(item, document_id=known[item.document.path].document_id)
+            if item.document.path in known
+            else item
+            for item in ready.storables
+        ]
+        ready.storables[0] = spoil(ready.storables[0])
+        store_parcel(connection, source, generation, ready, RECIPE.name)
+        connection.commit()
+        row = ledger.load(connection, source)["animals.md"]
+    assert [item.document.path for item in ready.storables] == ["garden/plants.md", "new.md"]
+    assert [item.todo.entry.path for item in ready.failed] == ["animals.md"]
+    assert (row.state, row.stage, row.retry_at is not None) == ("failed", "store", True)
+    assert row.reason.startswith("cannot be stored: ")
+    assert reason in row.reason
+    stored = library.stored()
+    assert set(stored) == {"animals.md", "garden/plants.md", "new.md"}
+    assert stored["animals.md"] == before["animals.md"]
+    library.check()
+    assert library.sync(full=True).status == "complete"
+    assert library.stored()["animals.md"] != before["animals.md"]

@@ -1,0 +1,87 @@
+"""What is printed for people: no document writes to the terminal anything but text."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.markup import escape
+from rich.padding import Padding
+from rich.segment import Segment, Segments
+from rich.table import Table
+from rich.text import Text
+
+from config.command import Terminal, shown
+
+ERASE = "a\x1b[2Jb"
+BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def printed(thing: object) -> str:
+    file = io.StringIO()
+    Terminal(file=file, width=60, highlight=False).print(thing)
+    return file.getvalue()
+
+
+def table(cell: str | Text) -> Table:
+    made = Table("one", "two")
+    made.add_row(cell, "beside")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain text, ünïcode, 漢字, 🍞", "plain text, ünïcode, 漢字, 🍞"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("lines\r\nof Windows", "lines\r\nof Windows"),
+        ("over\rwritten", "over\ufffdwritten"),
+        ("\x1b]0;pwned\x07", "\ufffd]0;pwned\ufffd"),
+        ("\x9d52;c;cHduZWQ=\x9c", "\ufffd52;c;cHduZWQ=\ufffd"),
+        ("\x00\x08\x0b\x0c\x7f\x85", "\ufffd" * 6),
+        (BIDI, "\ufffd" * len(BIDI)),
+    ],
+)
+def test_control_characters_are_replaced(text: str, expected: str) -> None:
+    assert shown(text) == expected
+
+
+@given(st.text())
+def test_every_control_character_is_replaced_and_nothing_else(text: str) -> None:
+    def kept(character: str) -> bool:
+        return character in "\n\t" or (unicodedata.category(character) != "Cc" and character not in BIDI)
+
+    expected = ["".join(c if kept(c) else "\ufffd" for c in line) for line in text.split("\r\n")]
+    assert shown(text) == "\r\n".join(expected)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        str,
+        Text,
+        table,
+        lambda text: table(Text(text)),
+        lambda text: Padding(text, 1),
+        lambda text: Segments([Segment(text)]),
+    ],
+)
+def test_nothing_that_is_printed_controls_the_terminal(made: type) -> None:
+    out = printed(made("a\x1b]0;pwned\x07\x9b2J\u202eb"))
+    assert "a\ufffd]0;pwned" in out
+    assert [c for c in out if (unicodedata.category(c) == "Cc" and c != "\n") or c in BIDI] == []
+
+
+def test_replaced_characters_do_not_shift_the_columns() -> None:
+    widths = {len(line) for line in printed(table("\x1b" * 9)).splitlines()}
+    assert len(widths) == 1
+
+
+def test_the_terminals_own_styles_are_kept() -> None:
+    file = io.StringIO()
+    terminal = Terminal(file=file, force_terminal=True, color_system="standard", highlight=False)
+    terminal.print(f"[red]{escape(ERASE)}[/]")
+    assert file.getvalue() == "\x1b[31ma\ufffd[2Jb\x1b[0m\n"
