@@ -60,7 +60,7 @@ def cli(*, verbose: bool) -> None:
 @click.option(
     "--approve-deletes", type=click.IntRange(0), default=0, metavar="N", help="Let up to N removals pass."
 )
-@click.option("--max-cost", type=click.FloatRange(0), metavar="USD", help="Stop before spending more.")
+@click.option("--max-cost", type=command.Number(0), metavar="USD", help="Stop before spending more.")
 @as_json
 def sync(
     sources: tuple[str, ...],
@@ -112,7 +112,7 @@ def sync(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Labelled queries, as `pgfolio eval` takes them: nDCG@10 must not fall.",
 )
-@click.option("--max-cost", type=click.FloatRange(0), metavar="USD", help="Stop before spending more.")
+@click.option("--max-cost", type=command.Number(0), metavar="USD", help="Stop before spending more.")
 @as_json
 def reembed(
     provider: str | None,
@@ -206,7 +206,12 @@ def status(*, as_json: bool) -> int:
     """Sources, spaces and their indexes, the last runs, files that could not be done."""
     settings = load_settings()
     with database(settings) as conninfo, connect(conninfo) as connection:
-        found = overview(connection, None, keep_generations_days=settings.index.keep_generations_days)
+        found = overview(
+            connection,
+            None,
+            keep_generations_days=settings.index.keep_generations_days,
+            ef_search=settings.index.ef_search,
+        )
     (console.show_json if as_json else console.show_status)(found)
     return 0
 
@@ -239,7 +244,7 @@ def verify(*, repair: bool, as_json: bool) -> int:
 )
 @click.option("--rebuild", is_flag=True, help="Build the index anew, whether it pays or not.")
 @click.option(
-    "--target-recall", type=click.FloatRange(0.5, 1.0), help="recall@10 to be met. Default: the settings'."
+    "--target-recall", type=command.Number(0.5, 1.0), help="recall@10 to be met. Default: the settings'."
 )
 @as_json
 def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: bool) -> int:

@@ -147,8 +147,12 @@ async def status(request: Anyone) -> c.Status:
     def read() -> dict[str, Any]:
         settings = services(request).retriever.settings
         with connect(services(request).conninfo, timeout=settings.api.statement_timeout) as connection:
-            kept = settings.index.keep_generations_days
-            return overview(connection, permitted(request), keep_generations_days=kept)
+            return overview(
+                connection,
+                permitted(request),
+                keep_generations_days=settings.index.keep_generations_days,
+                ef_search=settings.index.ef_search,
+            )
 
     found = await asyncio.to_thread(read)
     prompts = services(request).answerer.prompts
@@ -182,13 +186,13 @@ async def ready(request: Anyone) -> c.Health:
 @get("/metrics", opt=READ, responses=PROBLEMS, media_type=metrics.CONTENT_TYPE, summary="For Prometheus")
 async def prometheus(request: Anyone) -> bytes:
     """Of collections and sources those that the key may see."""
-    seen = permitted(request)
+    seen, index = permitted(request), services(request).retriever.settings.index
 
     async def read(connection: AsyncConnection) -> metrics.Stored:
         return metrics.Stored(
             await catalog.list_collections(connection, seen),
             await gauges.source_gauges(connection, seen),
-            await gauges.index_gauge(connection, seen),
+            await gauges.index_gauge(connection, seen, index.ef_search),
         )
 
     pool = services(request).retriever.pool

@@ -32,8 +32,9 @@ async def source_gauges(connection: AsyncConnection, permitted: Permitted) -> li
     return [SourceGauge(*row) for row in await found.fetchall()]
 
 
-async def index_gauge(connection: AsyncConnection, permitted: Permitted) -> IndexGauge | None:
-    """None where nothing was measured, and for who may not see every collection."""
-    values = {"permitted": array(permitted)}
+async def index_gauge(connection: AsyncConnection, permitted: Permitted, ef_search: int) -> IndexGauge | None:
+    """None where nothing was measured, and for who may not see every collection. `ef_search`: what is searched with
+    where nothing was tuned."""
+    values = {"permitted": array(permitted), "ef_search": ef_search}
     row = await (await connection.execute(statement("index_gauge"), values)).fetchone()
     return None if row is None else IndexGauge(*row)

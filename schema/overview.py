@@ -23,8 +23,10 @@ def overview(
     *,
     problems: int = 1000,
     keep_generations_days: int | None = None,
+    ef_search: int | None = None,
 ) -> dict[str, Any]:
-    """Plain values, ready for JSON; at most so many problems. Of the permitted collections only: what counts over all
+    """Plain values, ready for JSON; at most so many problems; `ef_search` is what is searched with where nothing was
+    tuned. Of the permitted collections only: what counts over all
     of them is left out for who may not see all."""
     names = ("name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at")
     seen = {"permitted": array(permitted)}
@@ -33,20 +35,24 @@ def overview(
         "sources": [dict(zip(names, row, strict=True)) for row in rows],
         "generations": [
             shown if permitted is None else {name: shown[name] for name in ("space", "state", "index")}
-            for shown in generations(connection, keep_generations_days)
+            for shown in generations(connection, keep_generations_days, ef_search)
         ],
         "runs": [_run(run) for run in runs.last(connection, permitted)],
         "problems": _problems(connection, {**seen, "limit": problems}),
     }
 
 
-def generations(connection: Connection, keep_days: int | None = None) -> list[dict[str, Any]]:
+def generations(
+    connection: Connection, keep_days: int | None = None, ef_search: int | None = None
+) -> list[dict[str, Any]]:
     """Each with its index, what was measured of it before it became active, and, if it is retired, since when and,
     by the setting `keep_days`, until when it is kept for a rollback."""
     rows = connection.execute(statement("generation_notes"), {"days": keep_days or 0})
     notes = {row[0]: row[1:] for row in rows}
     return [
-        _generation(connection, generation, *notes[generation.id], keeps=keep_days is not None)
+        _generation(
+            connection, generation, *notes[generation.id], keeps=keep_days is not None, ef_search=ef_search
+        )
         for generation in vectors.generations(connection, "building", "ready", "active", "retired")
         if generation.id in notes
     ]
@@ -60,6 +66,7 @@ def _generation(
     kept_until: datetime | None,
     *,
     keeps: bool,
+    ef_search: int | None,
 ) -> dict[str, Any]:
     states = [
         index.state(connection, member)
@@ -78,7 +85,7 @@ def _generation(
     }
     if len(states) > 1:
         shown["segments"] = len(states)
-    if generation.state == "active" and (drift := _drift(connection, generation)):
+    if generation.state == "active" and (drift := _drift(connection, generation, ef_search)):
         shown["recall"] = drift
     if measured:
         shown["measured"] = {name: value for name, value in measured.items() if value is not None}
@@ -89,10 +96,10 @@ def _generation(
     return shown
 
 
-def _drift(connection: Connection, generation: Generation) -> dict[str, Any] | None:
+def _drift(connection: Connection, generation: Generation, ef_search: int | None) -> dict[str, Any] | None:
     """The last measurement of the index in use, and how much the corpus has grown since."""
-    _, ef_search = tuning.tuned(connection, generation)
-    last = tuning.last(connection, generation, ef_search)
+    _, tuned = tuning.tuned(connection, generation)
+    last = tuning.last(connection, generation, tuned or ef_search)
     if last is None:
         return None
     return {

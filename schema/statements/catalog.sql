@@ -100,7 +100,7 @@ select s.provider || '/' || s.model || '/' || s.dimensions, m.recall
 from generations g
 join spaces s on s.id = g.space_id
 join index_measurements m on m.generation_id = g.id
-where g.state = 'active' and not m.sampled and m.ef_search = coalesce(g.ef_search, m.ef_search)
+where g.state = 'active' and not m.sampled and m.ef_search = coalesce(g.ef_search, :ef_search)
   and :permitted::integer[] is null
 order by m.id desc
 limit 1;

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from flows.tuning import _asked as logged
 from flows.tuning import cheapest, check, run_tuning
 from schema import index, segments, tuning, vectors
 from schema.connect import connect
+from schema.gauges import index_gauge
 from schema.overview import overview
 from schema.recall import Questions
 from schema.search import active_generation, open_pool, reading
@@ -143,6 +145,27 @@ def test_searches_and_the_status_know_what_was_tuned(grown: Library) -> None:
         (shown,) = overview(connection, None)["generations"]
     assert shown["recall"]["ef_search"] == found.ef_search
     assert shown["recall"]["grown"] == 1.0
+
+
+def test_what_is_shown_of_an_index_that_was_not_tuned_is_of_the_settings(grown: Library) -> None:
+    """Measured is also how far it gets when it looks farther than searches do."""
+    run_tuning(grown.settings, grown.conninfo, 0.9, tune=False)
+    searched = grown.settings.index.ef_search
+    with connect(grown.conninfo) as connection:
+        (shown,) = overview(connection, None, ef_search=searched)["generations"]
+        rows = connection.execute(
+            "select ef_search, recall from index_measurements where not sampled"
+        ).fetchall()
+    assert len({row[0] for row in rows}) > 1
+    assert shown["recall"]["ef_search"] == searched
+    assert shown["recall"]["recall"] == pytest.approx(dict(rows)[searched], abs=0.0001)
+
+    async def gauge() -> float | None:
+        async with open_pool(grown.conninfo, 1, 64) as pool:
+            found = await reading(pool, partial(index_gauge, permitted=None, ef_search=searched))
+            return found.recall if found else None
+
+    assert asyncio.run(gauge()) == dict(rows)[searched]
 
 
 def test_questions_that_were_asked_are_measured_too(grown: Library) -> None:
