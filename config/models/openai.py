@@ -5,6 +5,7 @@ One checked request each, no retries (`max_retries=0`): tenacity in flows/embed.
 
 from __future__ import annotations
 
+import codecs
 import math
 from contextlib import contextmanager
 from dataclasses import replace
@@ -110,14 +111,14 @@ class OpenAIChat:
             raise TransientError(f"the chat model {self.model!r} answered without a choice")
         usage = response.usage
         return Completion(
-            response.choices[0].message.content or "",
-            response.model,
+            _Text().more(response.choices[0].message.content or "", last=True),
+            _Text().more(response.model, last=True),
             usage.prompt_tokens if usage else 0,
             usage.completion_tokens if usage else 0,
         )
 
     def stream(self, system: str, user: str) -> Iterator[str | Completion]:
-        text: list[str] = []
+        text, decoded = [], _Text()
         usage, finished = None, False
         with _told(f"the chat model {self.model!r}"):
             options: Any = {"stream": True, "stream_options": {"include_usage": True}}
@@ -125,12 +126,15 @@ class OpenAIChat:
                 for event in events:
                     usage = event.usage or usage
                     finished = finished or any(choice.finish_reason for choice in event.choices)
-                    piece = event.choices[0].delta.content if event.choices else None
+                    piece = decoded.more(event.choices[0].delta.content or "" if event.choices else "")
                     if piece:
                         text.append(piece)
                         yield piece
         if not finished:  # a connection without a length that ends early looks like one that is done
             raise TransientError(f"the chat model {self.model!r}: its answer was cut off")
+        if rest := decoded.more("", last=True):
+            text.append(rest)
+            yield rest
         counted = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
         yield Completion("".join(text), self.model, *counted)
 
@@ -141,6 +145,18 @@ class OpenAIChat:
             "max_tokens": self._max_output_tokens,
             "temperature": 0,
         }
+
+
+class _Text:
+    """What a server sends as text, made text. JSON may have half of a surrogate pair, which nothing can encode: the
+    other half may come with the next piece; one that stays alone becomes U+FFFD. NUL, which PostgreSQL does not
+    store, is left out."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-16-le")("replace")
+
+    def more(self, piece: str, *, last: bool = False) -> str:
+        return self._decoder.decode(piece.encode("utf-16-le", "surrogatepass"), last).replace("\0", "")
 
 
 @contextmanager

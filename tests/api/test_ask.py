@@ -253,6 +253,17 @@ def test_what_goes_wrong_before_a_stream_is_a_plain_problem(api: httpx.Client) -
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
 
 
+def test_half_of_a_character_that_a_model_sends_is_replaced_or_put_together(
+    chat_api: httpx.Client, openai_server: FakeOpenAI
+) -> None:
+    openai_server.says = "Set `retries` on its decorator \ud83d\ude00 \ud83d to nothing \x00[1]. \ud83d"
+    wanted = "Set `retries` on its decorator \U0001f600 \ufffd to nothing [1]. \ufffd"
+    assert ask(chat_api, QUESTION)["answer"] == wanted
+    streamed = events(chat_api, QUESTION)
+    assert "".join(data["text"] for name, data in streamed if name == "token") == wanted
+    assert dict(streamed)["done"]["answer"] == wanted
+
+
 def test_a_stream_that_is_cut_ends_with_an_error(chat_api: httpx.Client, openai_server: FakeOpenAI) -> None:
     openai_server.mood = CUT
     name, problem = events(chat_api, QUESTION)[-1]

@@ -107,6 +107,10 @@ class Allowance:
     tells: bool = False
 
 
+PIECE = re.compile(r"[^\s\ud800-\udbff]*[\ud800-\udbff]|[^\s\ud800-\udbff]*\s+|\S+")
+"""Of a stream: a word, or up to the middle of a surrogate pair."""
+
+
 class FakeOpenAI:
     """Start it by entering it; `url` is what OPENAI_BASE_URL takes. `says` replaces what the chat model answers."""
 
@@ -397,7 +401,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        pieces = re.findall(r"\S+\s*", text)
+        pieces = PIECE.findall(text)
         try:
             for place, piece in enumerate(pieces):
                 if mood.cut and place == len(pieces) // 2:
