@@ -26,8 +26,7 @@ def overview(
     ef_search: int | None = None,
 ) -> dict[str, Any]:
     """Plain values, ready for JSON; at most so many problems; `ef_search` is what is searched with where nothing was
-    tuned. Of the permitted collections only: what counts over all
-    of them is left out for who may not see all."""
+    tuned. Of the permitted collections only: what counts over all of them is left out for who may not see all."""
     names = ("name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at")
     seen = {"permitted": array(permitted)}
     rows = connection.execute(statement("source_counts"), seen).fetchall()
