@@ -13,16 +13,19 @@ from config.settings import child_environment
 from schema.recall import SAMPLE, Questions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy as np
 
     from config.settings import Index
     from schema.connect import Connection
     from schema.records import Generation
 
 
-MOST = 512
+MOST = 800
 """Looking farther than this makes a search slow: a better index is the remedy then."""
-REASONABLE = 200
+REASONABLE = 400
 """Up to here the generation's searches look as far as it takes."""
 
 
@@ -54,24 +57,28 @@ def measure(
     generation: Generation,
     active: Generation | None,
     labelled: Path | None,
+    asked: Sequence[np.ndarray] = (),
 ) -> Measured:
-    """Raises EvaluationError. Commits: nothing stays open while the model is asked."""
-    found = _recall(connection, wanted, generation)
+    """Recall is that of the questions `asked`, vectors of shape (dimensions,), or else of stored vectors. Raises
+    EvaluationError. Commits: nothing stays open while the model is asked."""
+    found = _recall(connection, wanted, generation, asked)
     if labelled is None:
         return found
     before = ndcg(conninfo, labelled, active) if active is not None else None
     return replace(found, ndcg_before=before, ndcg=ndcg(conninfo, labelled, generation))
 
 
-def _recall(connection: Connection, wanted: Index, generation: Generation) -> Measured:
+def _recall(
+    connection: Connection, wanted: Index, generation: Generation, asked: Sequence[np.ndarray]
+) -> Measured:
     """With the settings' ef_search, or the least doubling of it within reason that reaches the wanted recall."""
-    asked = Questions(connection, generation, SAMPLE)
-    found, _ = asked.measure(wanted.ef_search)
+    to_ask = Questions(connection, generation, SAMPLE, asked=asked)
+    found, _ = to_ask.measure(wanted.ef_search)
     if found is None or found >= wanted.gate_recall:
         return Measured(found, wanted.ef_search)
     ef_search = wanted.ef_search * 2
     while ef_search <= MOST:
-        farther, _ = asked.measure(ef_search)
+        farther, _ = to_ask.measure(ef_search)
         if farther is not None and farther >= wanted.gate_recall:
             within = ef_search <= REASONABLE
             return Measured(farther, ef_search) if within else Measured(found, wanted.ef_search, ef_search)

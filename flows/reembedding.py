@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from config.models.base import ModelError
 from config.settings import ConfigError
-from flows import gate, steward, tally
+from flows import gate, questions, steward, tally
 from flows.embed import BudgetSpentError
 from flows.fill import Filling
 from flows.forecast import seconds as forecast_seconds
 from flows.hold import without_syncs
 from flows.run import Options, Run, at_once
-from schema import sources, tuning, vectors
+from schema import segments, sources, tuning, vectors
+from schema.recall import SAMPLE
 from schema.records import Problem
 from schema.sources import SourceBusyError
 from schema.storage import can_take
@@ -143,9 +144,11 @@ class Reembedding(Run):
 
     def measure(self, connection: Connection, generation: Generation) -> None:
         """Raises GateError when the new generation is not good enough: it is kept ready."""
-        self.progress.stage("measuring the new vectors")
         wanted, active = self.settings.index, vectors.active_generation(connection)
-        found = gate.measure(connection, self.conninfo, wanted, generation, active, self._labelled)
+        many = sum(segments.about(connection, generation).values()) >= questions.ASKED_FROM
+        asked = questions.asked(self, connection, generation, SAMPLE) if many else []
+        self.progress.stage("measuring the new vectors")
+        found = gate.measure(connection, self.conninfo, wanted, generation, active, self._labelled, asked)
         if found.ef_search is not None and found.ef_search != wanted.ef_search:
             tuning.save(connection, generation, None, found.ef_search)
         vectors.record_measured(connection, generation, asdict(found))

@@ -9,11 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from config.models.base import ModelError
-from config.settings import ConfigError
-from flows import steward
+from flows import questions, steward
 from flows.hold import without_syncs
 from flows.run import Options, Run
 from schema import index, segments, tuning, vectors
@@ -22,6 +18,8 @@ from schema.tuning import Measured, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
     from config.settings import Settings
     from flows.run import Progress
@@ -38,16 +36,15 @@ ALL = 0.9995
 LEAST = 500
 """Vectors below which there is nothing to tune: comparing all takes a millisecond."""
 
-CHECK_FROM = 20_000
 GROWN = 1.2
 """The light check measures again after so much growth."""
 
-EF_SEARCH = (10, 16, 24, 32, 40, 64, 80, 100, 128, 160, 200, 300, 400)
-REASONABLE = 200
+EF_SEARCH = (10, 16, 24, 32, 40, 64, 80, 100, 128, 160, 200, 300, 400, 600, 800)
+REASONABLE = 400
 """An `ef_search` beyond it costs more at every query than another index costs once."""
 
 SAMPLE = 50_000
-TRIED = (Parameters(16, 64), Parameters(16, 128), Parameters(24, 128), Parameters(32, 200))
+TRIED = (Parameters(16, 128), Parameters(24, 200), Parameters(32, 200), Parameters(48, 400))
 GAIN = 0.7
 """A new index pays when it answers in this part of the time."""
 
@@ -113,9 +110,11 @@ def cheapest(measured: Sequence[Measured], target: float) -> Measured | None:
     return min(smallest.values(), key=lambda one: one.p50_ms, default=None)
 
 
-def check(run: Run, connection: Connection, generation: Generation, least: int = CHECK_FROM) -> None:
+def check(
+    run: Run, connection: Connection, generation: Generation, least: int = questions.ASKED_FROM
+) -> None:
     """After a sync that made the corpus grow: measure again, lightly. Where recall has fallen below the target,
-    searches look farther from now on; where that does not help, the report says what does."""
+    searches look farther from now on; where that is not enough, the report says what is."""
     rows = sum(segments.about(connection, generation).values())
     if rows < least:
         return
@@ -124,17 +123,18 @@ def check(run: Run, connection: Connection, generation: Generation, least: int =
     last = tuning.last(connection, generation, ef_search)
     if last is not None and rows < last.vectors * GROWN:
         return
+    asked = questions.asked(run, connection, generation, CHECKED)
     run.progress.stage("measuring the index")
     with run.report.timed("index"):
         farther = [ef for ef in EF_SEARCH if ef_search < ef <= REASONABLE]
-        made = _measured(run, connection, generation, (ef_search, *farther), CHECKED, enough=target)
+        made = _measured(run, connection, generation, (ef_search, *farther), CHECKED, asked, enough=target)
     found = made[-1]
     if found.recall < target:
         run.report.note(
             f"recall@10 of the index is {found.recall:.3f}, also with ef_search {found.ef_search}, below the target "
             f"of {target:g}: `pgfolio index --tune` builds a better one"
         )
-    elif found.ef_search != ef_search:
+    if found.ef_search != ef_search and found.recall > made[0].recall:
         tuning.save(connection, generation, parameters, found.ef_search)
         connection.commit()
 
@@ -148,14 +148,14 @@ def _tune(run: Run, connection: Connection, found: Tuning, *, tune: bool, rebuil
         )
     run.progress.stage(f"measuring the index over {rows:,} vectors")
     found.parameters = _parameters(run, connection, generation)
-    asked = _asked(run, connection, generation)
-    in_use = _measured(run, connection, generation, EF_SEARCH, QUESTIONS, asked)
+    asked = questions.asked(run, connection, generation, QUESTIONS)
+    searched = tuning.tuned(connection, generation)[1] or run.settings.index.ef_search
+    tried = sorted({*EF_SEARCH, searched})
+    in_use = _measured(run, connection, generation, tried, QUESTIONS, asked, least=searched)
     found.measured += in_use
     best = cheapest(in_use, found.target)
     if not tune and not rebuild:
-        _, ef_search = tuning.tuned(connection, generation)
-        wanted_ef = ef_search or run.settings.index.ef_search
-        _choose(found, min(in_use, key=lambda one: abs(one.ef_search - wanted_ef)))
+        _choose(found, next(one for one in in_use if one.ef_search == searched))
         return
     wanted = found.parameters
     if tune and (best is None or best.ef_search > REASONABLE):
@@ -208,32 +208,15 @@ def _measured(
     count: int,
     asked: Sequence[np.ndarray] = (),
     enough: float = ALL,
+    least: int = 0,
 ) -> list[Measured]:
-    """The index in use at each `ef_search`, until one finds enough."""
-    questions = Questions(connection, generation, count, asked=asked)
+    """The index in use at each `ef_search`, until one finds enough that is no less than `least`."""
+    to_ask = Questions(connection, generation, count, asked=asked)
     rows = index.rows(connection, generation)
-    made = list(_grid(questions, _parameters(run, connection, generation), tried, rows, enough))
+    made = _grid(to_ask, _parameters(run, connection, generation), tried, rows, enough, least)
     tuning.record(connection, generation, made)
     connection.commit()
     return made
-
-
-def _asked(run: Run, connection: Connection, generation: Generation) -> list[np.ndarray]:
-    """Vectors of what users asked lately, as far as that is kept: questions lie elsewhere than texts do. Without them
-    where the model cannot be had."""
-    texts = tuning.logged_questions(connection, QUESTIONS // 2)
-    connection.commit()
-    if not texts:
-        return []
-    run.progress.stage(f"embedding {len(texts)} questions that were asked")
-    prefixed = [generation.space.query_prefix + text for text in texts]
-    try:
-        with run.embedder(generation) as embedder, run.report.timed("embed"):
-            answers = embedder.embed(prefixed, run.tokenizer.count(prefixed), lambda *_: None)
-    except (ModelError, ConfigError) as error:
-        run.report.note(f"{error}: the index is measured without the questions that were asked")
-        return []
-    return [answer for answer in answers if isinstance(answer, np.ndarray) and answer.any()]
 
 
 def _tried(
@@ -241,25 +224,30 @@ def _tried(
 ) -> list[Measured]:
     """Other parameters, on a sample."""
     made: list[Measured] = []
-    questions: Questions | None = None
+    to_ask: Questions | None = None
     for wanted in tuning.sampled_indexes(connection, generation, min(rows, SAMPLE), TRIED):
         run.progress.stage(f"trying m {wanted.m}, ef_construction {wanted.ef_construction}")
-        if questions is None:
-            questions = Questions(connection, generation, QUESTIONS, asked=asked, sampled=True)
-        made += _grid(questions, wanted, EF_SEARCH, min(rows, SAMPLE))
+        if to_ask is None:
+            to_ask = Questions(connection, generation, QUESTIONS, asked=asked, sampled=True)
+        made += _grid(to_ask, wanted, EF_SEARCH, min(rows, SAMPLE))
     tuning.record(connection, generation, made)
     connection.commit()
     return made
 
 
 def _grid(
-    asked: Questions, built: Parameters, tried: Sequence[int], rows: int, enough: float = ALL
+    asked: Questions,
+    built: Parameters,
+    tried: Sequence[int],
+    rows: int,
+    enough: float = ALL,
+    least: int = 0,
 ) -> list[Measured]:
     made: list[Measured] = []
     for ef_search in tried:
         found, p50_ms = asked.measure(ef_search)
         made.append(Measured(built, ef_search, found or 0.0, p50_ms, rows, asked.sampled))
-        if made[-1].recall >= enough:
+        if made[-1].recall >= enough and ef_search >= least:
             break
     return made
 

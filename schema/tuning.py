@@ -97,6 +97,11 @@ def logged_questions(connection: Connection, most: int) -> list[str]:
     return [row[0] for row in connection.execute(statement("logged_questions"), {"limit": most})]
 
 
+def sample_texts(connection: Connection, generation: Generation, count: int) -> list[tuple[str, str]]:
+    """Heading and text of chunks taken by chance."""
+    return connection.execute(statement("sample_texts", generation), {"count": count}).fetchall()
+
+
 def sampled_indexes(
     connection: Connection, generation: Generation, vectors: int, tried: Sequence[Parameters]
 ) -> Iterator[Parameters]:

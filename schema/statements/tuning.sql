@@ -36,6 +36,12 @@ from (select record ->> 'query' as query, max(asked_at) as asked_at
 order by q.asked_at desc
 limit :limit;
 
+-- name: sample_texts
+-- Chunks by chance, to make questions of.
+select c.heading, c.content
+from (select chunk_id from {vectors} order by random() limit :count) v
+join chunks c on c.id = v.chunk_id;
+
 -- name: sample_into!
 -- Some of the generation's vectors, in a table of their own, to try other parameters on.
 create table tuning_sample as select chunk_id, embedding from {vectors} order by random() limit {{limit}};

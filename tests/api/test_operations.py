@@ -46,7 +46,7 @@ def test_metrics_tell_of_requests_stages_cache_pool_and_data(settings: Settings,
         connection.execute("update sources set synced_at = now() - interval '1 hour' where name = 'manual'")
         connection.execute(
             "insert into index_measurements (generation_id, m, ef_construction, ef_search, recall, p50_ms, vectors, "
-            "sampled) select id, 16, 64, 64, 0.97, 1, 7, false from generations"
+            "sampled) select id, 16, 128, 200, 0.97, 1, 7, false from generations"
         )
     with running_api(settings, conninfo) as client:
         before = numbers(client)

@@ -17,9 +17,9 @@ from pgvector import HalfVector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from flows import questions
 from flows.console import show_status
 from flows.run import FailedError, Options, Run
-from flows.tuning import _asked as logged
 from flows.tuning import cheapest, check, run_tuning
 from schema import index, segments, tuning, vectors
 from schema.connect import connect
@@ -168,7 +168,8 @@ def test_what_is_shown_of_an_index_that_was_not_tuned_is_of_the_settings(grown: 
     assert asyncio.run(gauge()) == dict(rows)[searched]
 
 
-def test_questions_that_were_asked_are_measured_too(grown: Library) -> None:
+def test_an_index_is_measured_with_questions(grown: Library) -> None:
+    """Half of them what users asked lately, the others made of the documents."""
     with connect(grown.conninfo) as connection:
         for n in range(30):
             record = Jsonb({"query": f"where is the {WORDS[n % len(WORDS)]} of {n}"})
@@ -180,12 +181,43 @@ def test_questions_that_were_asked_are_measured_too(grown: Library) -> None:
     run = Run(grown.settings, grown.conninfo, Options())
     with connect(grown.conninfo) as connection:
         generation = active(connection)
-        asked = logged(run, connection, generation)
-        assert len(asked) == 30
-        questions = Questions(connection, generation, 100, asked=asked)
-        assert len(questions.asked) == 100
-        assert questions.measure(400)[0] == pytest.approx(1.0, abs=0.02)
+        asked = questions.asked(run, connection, generation, 80)
+        assert [vector.shape for vector in asked] == [(256,)] * 80
+        assert run.report.tokens > 80
+        to_ask = Questions(connection, generation, 100, asked=asked)
+        assert len(to_ask.asked) == 100
+        assert sum(chunk_id == 0 for chunk_id, _ in to_ask.asked) == 80
+        assert to_ask.measure(400)[0] == pytest.approx(1.0, abs=0.02)
     assert run_tuning(grown.settings, grown.conninfo, 0.9, tune=True).met
+
+
+def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Library) -> None:
+    with connect(grown.conninfo) as connection:
+        connection.execute("update spaces set provider = 'openai', model = 'text-embedding-3-small'")
+    settings = grown.settings.model_copy(
+        update={"embedding": grown.settings.embedding.model_copy(update={"deadline": 0.1})}
+    )
+    run = Run(settings, grown.conninfo, Options())
+    with connect(grown.conninfo) as connection:
+        assert questions.asked(run, connection, active(connection), 10) == []
+    (note,) = run.report.notes
+    assert "stored vectors" in note
+    assert run_tuning(settings, grown.conninfo, 0.9, tune=False).recall > 0.9
+
+
+@pytest.mark.parametrize(
+    ("n", "heading", "content", "wanted"),
+    [
+        (0, "Guide > Flows > Retries", "one two three", "Retries"),
+        (1, "Guide > Flows > Retries", "one two three", "one two three"),
+        (0, "", "one two three", "one two three"),
+        (1, "", " ".join(f"w{k}" for k in range(100)), "w46 w47 w48 w49 w50 w51 w52 w53"),
+        (1, "", "\u8a9e" * 500, "\u8a9e" * 80),
+        (0, "", "  ", ""),
+    ],
+)
+def test_questions_are_headings_and_parts_of_texts(n: int, heading: str, content: str, wanted: str) -> None:
+    assert questions.might_ask(n, heading, content) == wanted
 
 
 def test_the_status_shows_recall_as_a_number(grown: Library, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +277,7 @@ def test_where_looking_farther_does_not_help_the_report_says_what_does(grown: Li
         index.build(connection, active(connection), 2, 4)
     (note,) = checked_with(grown, ef_search=10, target_recall=0.99).report.notes
     assert "pgfolio index --tune" in note
-    assert grown.rows("select ef_search from generations") == [(None,)]
+    assert grown.rows("select ef_search from generations") == [(400,)]  # as far as is reasonable
 
 
 def test_a_rebuild_that_cannot_be_had_leaves_what_is_known_of_the_index(grown: Library) -> None:
