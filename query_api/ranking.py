@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from query_api.fuse import by_rank, by_scores, by_words, vector_share
@@ -53,7 +53,23 @@ class Search:
 
     async def run(self, connection: AsyncConnection) -> Ranking:
         """Raises UnknownCollectionError, GenerationChangedError, DatabaseError."""
-        return await _Run(self, connection).ranking()
+        ranking = await _Run(self, connection).ranking()
+        if not self._may_miss(ranking):
+            return ranking
+        exactly = replace(self, query=replace(self.query, exact=True))
+        return await _Run(exactly, connection).ranking()
+
+    def _may_miss(self, ranking: Ranking) -> bool:
+        """An index finds nearly all of the nearest: where a least similarity leaves fewer than are asked for, one of
+        those that it did not find may have it."""
+        query = self.query
+        return (
+            self.least is not None
+            and query.mode != "lexical"
+            and len(ranking.found) < query.limit
+            and bool(self.vector.any())
+            and not self.trace.searched.startswith(EXACT)
+        )
 
     @property
     def vector(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import socket
 import threading
 from contextlib import contextmanager
@@ -86,6 +87,15 @@ BREAD = Page(
     collection="kitchen",
 )
 PAGES = (RETRIES, WORK_POOLS, UNTITLED, BREAD)
+
+
+def random_parts(count: int) -> dict[str, str]:
+    """Sections of made-up words, each unlike all the others."""
+    words = random.Random(1)
+    return {
+        f"Part {n}": " ".join("".join(words.choices("abdeiklnorstu", k=4)) for _ in range(12))
+        for n in range(count)
+    }
 
 
 def stock(

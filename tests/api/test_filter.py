@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from psycopg.types.json import Jsonb
 from query_api.filter import WrongFilterError, parse
 from schema.connect import connect
 from schema.filter import OF_DOCUMENT, matches
-from tests.api.library import Page, running_api, stock
+from tests.api.library import Page, random_parts, running_api, stock
 from tests.api.reference import DATES, holds
 
 if TYPE_CHECKING:
@@ -195,14 +194,9 @@ def test_a_higher_ef_search_finds_more_of_the_nearest_that_match(
     new_settings: Callable[..., Settings], conninfo: str
 ) -> None:
     settings = new_settings(database_url=conninfo, index={"m": 2, "ef_construction": 4})
-    words = random.Random(1)
-    parts = {
-        n: " ".join("".join(words.choices("abdeiklnorstu", k=4)) for _ in range(12)) for n in range(1500)
-    }
+    parts = random_parts(1500)
     pages = (
-        Page(
-            f"{half}.md", None, {f"Part {n}": parts[n] for n in range(half, 1500, 2)}, "many", {"half": half}
-        )
+        Page(f"{half}.md", None, dict(list(parts.items())[half::2]), "many", {"half": half})
         for half in (0, 1)
     )
     stock(conninfo, settings, tuple(pages))

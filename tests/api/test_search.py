@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from schema.records import Space
-from tests.api.library import LOCAL, PAGES, RETRIES, UNTITLED, Page, running_api, stock, switch
+from tests.api.library import (
+    LOCAL,
+    PAGES,
+    RETRIES,
+    UNTITLED,
+    Page,
+    random_parts,
+    running_api,
+    stock,
+    switch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,3 +252,28 @@ def test_nothing_more_can_match_where_the_nearest_are_not_similar_enough(
         none = search(client, "sourdough bread", limit=20, min_similarity=0.99, mode="lexical")
     assert [(one["total_returned"], one["complete"]) for one in found] == [(0, True), (2, True)]
     assert (none["total_returned"], none["complete"]) == (0, True)
+
+
+@pytest.mark.parametrize("mode", ["vector", "hybrid"])
+def test_nothing_similar_enough_is_missed_where_fewer_than_asked_for_are_found(
+    new_settings: Callable[..., Settings], conninfo: str, mode: str
+) -> None:
+    """However little a poor index finds by itself."""
+    settings = new_settings(
+        database_url=conninfo, index={"m": 2, "ef_construction": 4}, search={"candidates": 10}
+    )
+    parts = random_parts(1500)
+    stock(conninfo, settings, (Page("all.md", None, parts),))
+    missed = 0
+    with running_api(settings, conninfo) as client:
+        for text in list(parts.values())[:20]:
+            query: dict[str, Any] = {"query": text[:25], "mode": "vector", "limit": 10, "ef_search": 1}
+            exact = search(client, **query, exact=True)["results"]
+            found = search(client, **query)["results"]
+            missed += exact[4]["similarity"] > found[4]["similarity"] + 0.001
+            asked = {**query, "mode": mode, "min_similarity": exact[4]["similarity"] - 0.0005}
+            similar = search(client, **asked, explain=True)
+            right = [one for one in exact if one["similarity"] >= asked["min_similarity"]]
+            assert {one["chunk_id"] for one in similar["results"]} >= {one["chunk_id"] for one in right}
+            assert similar["complete"]
+    assert missed
