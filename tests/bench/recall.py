@@ -1,7 +1,8 @@
 """`python -m tests.bench.recall [FOLDER ...]` prints recall@10 of the index against comparing every vector.
 
-Of folders that are synced with the defaults and the local model, before and after tuning; and of clustered vectors of
-1536 dimensions in each kind of storage, with the size of the index and the time to build it.
+Of folders that are synced with the defaults and the local model, for stored vectors and for questions, before and
+after tuning; and of clustered vectors of 1536 dimensions in each kind of storage, with the size of the index and the
+time to build it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from config.settings import load_settings
+from flows import questions
 from flows.pipeline import run_sync
-from flows.run import Options
+from flows.run import Options, Run
 from flows.tuning import run_tuning
 from schema import index, sources, vectors
 from schema.connect import connect, database
@@ -50,15 +52,25 @@ def of_folder(settings: Settings, conninfo: str, folder: Path, table: Table) -> 
         assert generation is not None
         rows = index.rows(connection, generation)
         wanted = settings.index
-        found, p50_ms = Questions(connection, generation, QUERIES).measure(wanted.ef_search)
+        asked = questions.asked(Run(settings, conninfo, Options()), connection, generation, QUERIES)
         built = f"{wanted.m}, {wanted.ef_construction}"
-        table.add_row(folder.name, f"{rows:,}", built, str(wanted.ef_search), f"{found:.4f}", f"{p50_ms:.2f}")
+        for what, vectors_ in (("stored vectors", []), ("questions", asked)):
+            found, p50_ms = Questions(connection, generation, QUERIES, asked=vectors_).measure(
+                wanted.ef_search
+            )
+            shown = f"{found:.4f}", f"{p50_ms:.2f}"
+            table.add_row(f"{folder.name}: {what}", f"{rows:,}", built, str(wanted.ef_search), *shown)
     tuned = run_tuning(settings, conninfo, wanted.target_recall, tune=True)
     assert tuned.parameters is not None
     chosen = next(one for one in reversed(tuned.measured) if one.ef_search == tuned.ef_search)
     built = f"{tuned.parameters.m}, {tuned.parameters.ef_construction}"
     table.add_row(
-        "tuned", f"{rows:,}", built, str(tuned.ef_search), f"{tuned.recall:.4f}", f"{chosen.p50_ms:.2f}"
+        "questions, tuned",
+        f"{rows:,}",
+        built,
+        str(tuned.ef_search),
+        f"{tuned.recall:.4f}",
+        f"{chosen.p50_ms:.2f}",
     )
 
 
