@@ -8,6 +8,10 @@ from typing import Any
 from msgspec import Struct
 
 
+NONE = 0.0
+"""Left out of what is kept only where it is this very object."""
+
+
 class Ranked(Struct, frozen=True):
     """A place in one ranking, from 1 on, and the score that it goes by."""
 
@@ -20,17 +24,21 @@ class TracedCandidate(Struct, frozen=True):
     what was asked for exactly. `place`: among the results, from 1 on; else `dropped` says why it is not there."""
 
     chunk_id: int
-    document_id: int | None
-    source: str | None
-    path: str | None
-    heading: str | None
-    vector: Ranked | None
-    words: Ranked | None
-    exact: float
-    fused: Ranked | None
-    reranked: Ranked | None
-    place: int | None
-    dropped: str | None
+    document_id: int | None = None
+    source: str | None = None
+    path: str | None = None
+    heading: str | None = None
+    vector: Ranked | None = None
+    words: Ranked | None = None
+    exact: float = NONE
+    fused: Ranked | None = None
+    reranked: Ranked | None = None
+    place: int | None = None
+    dropped: str | None = None
+
+
+class KeptCandidate(TracedCandidate, frozen=True, omit_defaults=True):
+    """The same as a trace keeps it: what is null is not written, which is half of it."""
 
 
 class Explanation(Struct, frozen=True):

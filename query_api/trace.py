@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from query_api.explained import Explanation, Ranked, TracedCandidate
+from query_api.explained import NONE, Explanation, KeptCandidate, Ranked, TracedCandidate
 from schema.words import Scored
 
 if TYPE_CHECKING:
@@ -98,8 +98,9 @@ def _candidates(trace: Trace, most: int | None) -> list[TracedCandidate]:
     }
     vector, words, exact = _arms(trace.candidates, shown)
     reranked = _ranked(trace.reranked.items(), shown)
+    made = TracedCandidate if most is None else KeptCandidate
     return [
-        TracedCandidate(
+        made(
             one.chunk_id,
             None,
             None,
@@ -107,7 +108,7 @@ def _candidates(trace: Trace, most: int | None) -> list[TracedCandidate]:
             None,
             vector.get(one.chunk_id),
             words.get(one.chunk_id),
-            round(exact.get(one.chunk_id, 0.0), 6),
+            exact.get(one.chunk_id, NONE),
             Ranked(shown[one.chunk_id], round(one.score, 6)),
             reranked.get(one.chunk_id),
             places.get(one.chunk_id),
@@ -127,7 +128,7 @@ def _arms(
         return _ranked(only, shown), {}, {}
     vector = _ranked(((c.chunk_id, c.similarity) for c in scored if c.near), shown)
     words = _ranked(((c.chunk_id, c.words) for c in scored if c.words > 0), shown)
-    return vector, words, {c.chunk_id: c.exact for c in scored if c.exact}
+    return vector, words, {c.chunk_id: round(c.exact, 6) for c in scored if c.exact}
 
 
 def _ranked(scores: Iterable[tuple[int, float]], shown: Container[int]) -> dict[int, Ranked]:

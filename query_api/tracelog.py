@@ -31,7 +31,7 @@ MOST: Final = 2000
 """Traces that wait to be written."""
 
 BATCH: Final = 10
-"""Traces that are made ready at once, 0.6 ms each, in which no request is answered."""
+"""Traces that are made ready at once, 0.1 ms each, in which no request is answered."""
 
 EXPIRY: Final = 600.0
 """Seconds between two looks for traces that were kept long enough."""

@@ -44,6 +44,7 @@ async def traces_connection(conninfo: str, patience: float) -> AsyncIterator[Asy
         raise OSError(str(error)) from error
     async with connection:
         try:
+            await connection.execute(statement("write_lazily"))
             yield connection
         except psycopg.Error as error:
             raise OSError(str(error)) from error

@@ -76,6 +76,28 @@ def test_every_answer_can_be_explained_afterwards(api: httpx.Client) -> None:
     assert trace["explain"]["answer"]["cited"] == [citation["chunk_id"] for citation in answer["citations"]]
 
 
+def test_what_is_null_is_not_kept_and_is_told_all_the_same(
+    own: str, new_settings: Callable[..., Settings]
+) -> None:
+    with running_api(new_settings(database_url=own), own) as client:
+        found = search(client, mode="vector", explain=True)
+        told = client.get(f"/traces/{found['trace_id']}").json()["explain"]
+    assert told["candidates"] == found["explain"]["candidates"]
+    assert {"words", "reranked", "dropped"} <= set(told["candidates"][0])
+    with connect(own) as connection:
+        ((kept,),) = connection.execute("select record -> 'candidates' -> 0 from traces").fetchall()
+    assert set(kept) == {"chunk_id", "vector", "fused", "place"}
+
+
+def test_no_request_waits_for_a_disk_because_of_traces(own: str) -> None:
+    async def shown() -> str:
+        async with traces_connection(own, 5) as connection:
+            row = await (await connection.execute("show synchronous_commit")).fetchone()
+            return str(row and row[0])
+
+    assert asyncio.run(shown()) == "off"
+
+
 def test_a_streamed_answer_is_traced_too(api: httpx.Client) -> None:
     with api.stream("POST", "/ask", json={"question": QUESTION, "stream": True}) as response:
         response.read()
