@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec import Struct
 
-
 NONE = 0.0
 """Left out of what is kept only where it is this very object."""
 

@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from flows import questions
 from flows.console import show_status
 from flows.run import FailedError, Options, Run
-from flows.tuning import cheapest, check, run_tuning
+from flows.tuning import better, cheapest, check, run_tuning
 from schema import index, segments, tuning, vectors
 from schema.connect import connect
 from schema.gauges import index_gauge
@@ -57,6 +57,14 @@ def test_the_cheapest_is_the_fastest_that_meets_the_target() -> None:
 def test_of_equal_indexes_the_smallest_ef_search_counts_however_noisy_the_times_are() -> None:
     noisy = [measured(ONE, 40, 0.99, 1.5), measured(ONE, 64, 0.99, 0.9)]
     assert cheapest(noisy, 0.98) == noisy[0]
+
+
+def test_another_index_is_built_where_it_pays() -> None:
+    tried = [measured(ONE, 800, 0.98, 3.6), measured(OTHER, 200, 0.98, 2.6)]
+    assert better(tried, ONE, 0.98, met=True) == ONE  # not worth a new index
+    assert better(tried, ONE, 0.98, met=False) == OTHER  # over all vectors the one in use was not enough
+    assert better(tried[:1], ONE, 0.98, met=False) == ONE
+    assert better([tried[0], measured(OTHER, 100, 0.98, 1.6)], ONE, 0.98, met=True) == OTHER
 
 
 @pytest.fixture
