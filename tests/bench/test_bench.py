@@ -56,3 +56,18 @@ def test_the_api_is_measured_under_many_clients() -> None:
     assert busy["codes"] == {"200": 40}
     assert min(busy[name]["p50_ms"] for name in ("live", "echo", "late")) > 0
     assert min(found["ratio"], found["floors, 4 clients"]["ratio"]) > 0
+
+
+def test_recall_is_measured_with_stored_vectors_and_with_questions(tmp_path: Path) -> None:
+    write_markdown(tmp_path, files=150)
+    shown = printed("tests.bench.recall", "--rows", "1000", "--dimensions", "8", os.fspath(tmp_path))
+    assert {"halfvec", "vector", "bit", "stored", "questions", "questions,"} <= set(shown.split())
+
+
+def test_what_an_index_costs_is_measured_at_any_size() -> None:
+    for module, options in (
+        ("filters", ["--chunks", "1000"]),
+        ("growth", ["--sizes", "500"]),
+        ("indexing", ["--rows", "1000", "--dimensions", "8"]),
+    ):
+        assert len(printed(f"tests.bench.{module}", *options).splitlines()) > 3, module
