@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from schema.records import Space
+from schema.search import active_generation, nearest, open_pool
 from tests.api.library import (
     LOCAL,
     PAGES,
@@ -277,3 +280,33 @@ def test_nothing_similar_enough_is_missed_where_fewer_than_asked_for_are_found(
             assert {one["chunk_id"] for one in similar["results"]} >= {one["chunk_id"] for one in right}
             assert similar["complete"]
     assert missed
+
+
+def test_however_far_it_looks_a_question_walks_the_index_once(
+    new_settings: Callable[..., Settings], conninfo: str
+) -> None:
+    """Where the index was tuned, every question looks farther than the settings say."""
+    settings = new_settings(database_url=conninfo)
+    stock(conninfo, settings, (Page("all.md", None, random_parts(1500)),))
+    walks = "select sum(idx_scan) from pg_stat_user_indexes where indexrelname like '%hnsw'"
+
+    async def walked() -> list[int]:
+        vector = np.ones(256, dtype=np.float32)
+        counted = []
+        async with open_pool(conninfo, 1, 20) as pool:
+            for ef_search in (20, 40, 40, 30, 40, 40):
+                async with pool.connection() as connection:
+                    generation = await active_generation(connection)
+                    assert generation is not None
+                    await connection.rollback()
+                    found = await nearest(connection, generation, vector, 10, ef_search, None)
+                    assert len(found) == 10
+                    await connection.execute("select pg_stat_force_next_flush()")
+                    await connection.commit()
+                    row = await (await connection.execute(walks)).fetchone()
+                    assert row is not None
+                    counted.append(int(row[0]))
+        return counted
+
+    counted = asyncio.run(walked())
+    assert [after - counted[0] for after in counted] == [0, 1, 2, 3, 4, 5]
