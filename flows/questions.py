@@ -58,6 +58,6 @@ def might_ask(n: int, heading: str, content: str) -> str:
     own = heading.rpartition(" > ")[2].strip()
     if own and n % 2 == 0:
         return own[:LONGEST]
-    words = content.split()
+    words = [word for word in content.split() if any(map(str.isalnum, word))]
     first = max((len(words) - WORDS) // 2, 0)
     return " ".join(words[first : first + WORDS])[:LONGEST]

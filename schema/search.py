@@ -205,6 +205,7 @@ async def nearest(
     rows = await found.fetchall()
     await connection.set_autocommit(False)
     if not rows or rows[0][-1] != f"{far} {ITERATIVE}":
+        _LOOKS.pop(connection, None)
         async with connection.pipeline():
             await _begin(connection, far)
             found = await connection.execute(statement_, values, binary=True)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from psycopg import sql
 
+from flows import questions
 from flows.forecast import seconds
 from flows.gate import Measured, objections
 from flows.hold import without_syncs
@@ -349,6 +350,23 @@ def has_eval() -> bool:
         [sys.executable, "-m", "query_api", "eval", "--help"], capture_output=True, text=True, check=False
     )
     return done.returncode == 0
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_of_many_vectors_the_gate_measures_with_questions(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, *, many: bool
+) -> None:
+    """Of few it does not: each text is paid for once, and nothing else is."""
+    monkeypatch.setattr(questions, "ASKED_FROM", PAGES if many else PAGES * 10)
+    corpus.server.requests.clear()
+    corpus.move()
+    texts = [text for request in corpus.server.requests for text in request.body["input"]]
+    texts = [text for text in texts if text != "dimensions"]
+    asked = [text for text in texts if "#" not in text]
+    ((chunks,),) = corpus.library.rows("select count(*) from chunks")
+    assert len(texts) - len(asked) == chunks
+    assert bool(asked) == many
+    assert corpus.states()[TINY] == "active"
 
 
 @pytest.mark.parametrize("allowed", [1.0, 0.02])

@@ -218,7 +218,7 @@ def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Libra
     [
         (0, "Guide > Flows > Retries", "one two three", "Retries"),
         (1, "Guide > Flows > Retries", "one two three", "one two three"),
-        (0, "", "one two three", "one two three"),
+        (0, "", "## one two - three", "one two three"),
         (1, "", " ".join(f"w{k}" for k in range(100)), "w46 w47 w48 w49 w50 w51 w52 w53"),
         (1, "", "\u8a9e" * 500, "\u8a9e" * 80),
         (0, "", "  ", ""),
