@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 SMALLER = Space("local", "wordllama-256", 128)
 CHUNKS = sum(len(page.sections) for page in PAGES)
 MODES = ("hybrid", "vector", "lexical")
+
+
+WALKS = "select sum(idx_scan) from pg_stat_user_indexes where indexrelname like '%hnsw'"
 
 
 def search(client: httpx.Client, query: str, **fields: Any) -> dict[str, Any]:
@@ -282,31 +286,38 @@ def test_nothing_similar_enough_is_missed_where_fewer_than_asked_for_are_found(
     assert missed
 
 
+async def walks(conninfo: str, *looks: int, between: str = "select 1") -> list[int]:
+    """How often the index was walked by each of several questions to one connection, `between` which it runs this."""
+    vector = np.ones(256, dtype=np.float32)
+    counted = []
+    async with open_pool(conninfo, 1, 20) as pool:
+        for ef_search in looks:
+            async with pool.connection() as connection:
+                generation = await active_generation(connection)
+                assert generation is not None
+                await connection.rollback()
+                assert len(await nearest(connection, generation, vector, 10, ef_search, None)) == 10
+                await connection.execute("select pg_stat_force_next_flush()")
+                await connection.commit()
+                row = await (await connection.execute(WALKS)).fetchone()
+                assert row is not None
+                counted.append(int(row[0]))
+                await connection.execute(between.encode())
+    return [after - before for before, after in pairwise(counted)]
+
+
 def test_however_far_it_looks_a_question_walks_the_index_once(
     new_settings: Callable[..., Settings], conninfo: str
 ) -> None:
     """Where the index was tuned, every question looks farther than the settings say."""
-    settings = new_settings(database_url=conninfo)
-    stock(conninfo, settings, (Page("all.md", None, random_parts(1500)),))
-    walks = "select sum(idx_scan) from pg_stat_user_indexes where indexrelname like '%hnsw'"
+    stock(conninfo, new_settings(database_url=conninfo), (Page("all.md", None, random_parts(1500)),))
+    assert asyncio.run(walks(conninfo, 20, 40, 40, 30, 40, 40)) == [1] * 5
 
-    async def walked() -> list[int]:
-        vector = np.ones(256, dtype=np.float32)
-        counted = []
-        async with open_pool(conninfo, 1, 20) as pool:
-            for ef_search in (20, 40, 40, 30, 40, 40):
-                async with pool.connection() as connection:
-                    generation = await active_generation(connection)
-                    assert generation is not None
-                    await connection.rollback()
-                    found = await nearest(connection, generation, vector, 10, ef_search, None)
-                    assert len(found) == 10
-                    await connection.execute("select pg_stat_force_next_flush()")
-                    await connection.commit()
-                    row = await (await connection.execute(walks)).fetchone()
-                    assert row is not None
-                    counted.append(int(row[0]))
-        return counted
 
-    counted = asyncio.run(walked())
-    assert [after - counted[0] for after in counted] == [0, 1, 2, 3, 4, 5]
+def test_a_session_that_was_set_by_another_is_noticed(
+    new_settings: Callable[..., Settings], conninfo: str
+) -> None:
+    """As behind a pooler that gives each transaction any of its sessions."""
+    stock(conninfo, new_settings(database_url=conninfo), (Page("all.md", None, random_parts(1500)),))
+    other = "select set_config('hnsw.ef_search', '1', false)"
+    assert asyncio.run(walks(conninfo, 20, 20, 20, between=other)) == [2, 1]

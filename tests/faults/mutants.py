@@ -40,6 +40,7 @@ SYNC = "tests/flows/test_sync.py::test_"
 DELETION = "tests/flows/test_deletion.py::test_"
 MODELS = "tests/flows/test_models.py::test_"
 MOOD = "tests/flows/test_moods.py::test_a_mood_has_its_outcome"
+SEARCH = "tests/api/test_search.py::test_"
 ELSEWHERE = "tests/faults/test_elsewhere.py::test_"
 
 LINES: Final = {
@@ -341,9 +342,17 @@ MUTANTS: Final = (
         "a connection keeps the ef_search that it began with",
         "unused",
         "schema/search.py",
-        'if not rows or rows[0][-1] != f"{wanted} {ITERATIVE}":',
+        'if not rows or rows[0][-1] != f"{far} {ITERATIVE}":',
         "if not rows:",
-        (ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[None]",),
+        (SEARCH + "a_session_that_was_set_by_another_is_noticed",),
+    ),
+    Mutant(
+        "each question walks the index twice where it looks farther than the settings say",
+        "unused",
+        "schema/search.py",
+        "if _LOOKS.get(connection) == far:",
+        "if far:",
+        (SEARCH + "however_far_it_looks_a_question_walks_the_index_once",),
     ),
     Mutant(
         "a filtered search looks no farther than its limit",
