@@ -4,9 +4,9 @@ insert into traces (id, asked_at, kind, key_id, permitted, record)
 values (:id, :asked_at, :kind, :key_id, :permitted, :record::jsonb)
 on conflict (id) do nothing;
 
--- name: write_lazily!
+-- name: write_lazily
 -- A crash of the server may cost the last moment's traces; no request waits for a disk because of them.
-set synchronous_commit = off;
+select set_config('synchronous_commit', 'off', false);
 
 -- name: get_trace
 -- For whoever may see all that could be seen by the one who asked.
