@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from config.settings import child_environment
+from flows.tuning import REASONABLE
 from schema.recall import SAMPLE, Questions
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 MOST = 800
 """Looking farther than this makes a search slow: a better index is the remedy then."""
-REASONABLE = 400
-"""Up to here the generation's searches look as far as it takes."""
 
 
 class GateError(Exception):

@@ -145,7 +145,7 @@ class Reembedding(Run):
     def measure(self, connection: Connection, generation: Generation) -> None:
         """Raises GateError when the new generation is not good enough: it is kept ready."""
         wanted, active = self.settings.index, vectors.active_generation(connection)
-        many = sum(segments.about(connection, generation).values()) >= questions.ASKED_FROM
+        many = segments.reckoned(connection, generation) >= questions.ASKED_FROM
         asked = questions.asked(self, connection, generation, SAMPLE) if many else []
         self.progress.stage("measuring the new vectors")
         found = gate.measure(connection, self.conninfo, wanted, generation, active, self._labelled, asked)

@@ -100,7 +100,7 @@ def prepare(connection: Connection, generation: Generation, vectors: int) -> Loa
     waiting = segments.unindexed(connection, generation)
     load = Load(waiting[-1] if waiting else generation, settled=words.counted(connection))
     if not waiting and index.is_valid(connection, generation):
-        indexed = sum(segments.about(connection, generation).values())
+        indexed = segments.reckoned(connection, generation)
         load.choice = choose(vectors, indexed, costs(connection, generation))
         if load.choice.way == "build":
             load.place = segments.create(connection, generation)

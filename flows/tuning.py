@@ -125,7 +125,7 @@ def check(
 ) -> None:
     """After a sync that made the corpus grow: measure again, lightly. Where recall has fallen below the target,
     searches look farther from now on; where that is not enough, the report says what is."""
-    rows = sum(segments.about(connection, generation).values())
+    rows = segments.reckoned(connection, generation)
     if rows < least:
         return
     parameters, tuned = tuning.tuned(connection, generation)

@@ -45,6 +45,11 @@ def about(connection: Connection, generation: Generation) -> dict[Generation, in
     return {member: _about(connection, member) for member in members(connection, generation)}
 
 
+def reckoned(connection: Connection, generation: Generation) -> int:
+    """Vectors of all segments, as `about`."""
+    return sum(about(connection, generation).values())
+
+
 def largest(connection: Connection, generation: Generation) -> Generation:
     """The segment that most searches end in."""
     sizes = about(connection, generation)
