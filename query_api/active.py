@@ -21,7 +21,8 @@ from config.settings import ConfigError
 from query_api.quote import local_model
 from query_api.stages import counted
 from schema.connect import DatabaseError
-from schema.search import active_generation, reading
+from schema.pool import reading
+from schema.search import active_generation
 from schema.vectors import coming
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from config.models import EmbeddingModel
     from config.settings import Settings
+    from schema.pool import Pool
     from schema.records import Generation, Space
-    from schema.search import Pool
 
 THREADS = 32
 """Questions that may wait for a slow model server at once."""

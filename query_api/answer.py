@@ -20,7 +20,7 @@ from query_api.passages import Passage, excerpt, passages
 from query_api.stages import stage
 from schema import shown as stored
 from schema import words
-from schema.search import reading
+from schema.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from config.prompts import Prompt, Prompts
     from query_api.query import Query, Retrieved
     from query_api.retrieve import Retriever
-    from schema.search import AsyncConnection, Hit, Permitted
+    from schema.pool import AsyncConnection
+    from schema.search import Hit, Permitted
 
 Result = TypeVar("Result")
 

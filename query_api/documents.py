@@ -26,13 +26,14 @@ from query_api.errors import (
 from query_api.filter import parse_json
 from query_api.guard import READ, WRITE, caller_of
 from schema import catalog, inbox
-from schema.search import reading
+from schema.pool import reading
 
 if TYPE_CHECKING:
     from config.settings import Api
     from query_api.services import Services
     from schema.inbox import Waiting
-    from schema.search import AsyncConnection, Permitted, Pool
+    from schema.pool import AsyncConnection, Pool
+    from schema.search import Permitted
 
 Anyone = Request[Any, Any, State]
 WRITERS: Final = 4

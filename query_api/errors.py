@@ -24,7 +24,7 @@ from query_api.stages import faulted
 from query_api.strict import WrongTypeError
 from schema.connect import DatabaseError
 from schema.inbox import NoSuchCollectionError, WhichCollectionError
-from schema.search import BusyError
+from schema.pool import BusyError
 
 if TYPE_CHECKING:
     from litestar import Request

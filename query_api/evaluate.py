@@ -27,7 +27,8 @@ from query_api.query import Mode, Query
 from query_api.retrieve import Retriever
 from query_api.services import open_services
 from schema.connect import database
-from schema.search import find_generation, reading
+from schema.pool import reading
+from schema.search import find_generation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

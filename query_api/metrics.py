@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from query_api.stages import Record
     from schema.catalog import StoredCollection
     from schema.gauges import IndexGauge, SourceGauge
-    from schema.search import Pool
+    from schema.pool import Pool
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 FAST: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)

@@ -25,11 +25,12 @@ from query_api import labels
 from query_api.errors import PushFailedError, UnknownDocumentError, WrongPushError
 from query_api.labels import WrongMetadataError
 from schema import inbox
-from schema.search import BusyError, reading
+from schema.pool import BusyError, reading
 
 if TYPE_CHECKING:
     from schema.inbox import Push
-    from schema.search import Permitted, Pool
+    from schema.pool import Pool
+    from schema.search import Permitted
 
 Anyone = Request[Any, Any, State]
 LOOKS: Final = (0.05, 0.5)

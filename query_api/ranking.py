@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from query_api.fuse import Fusion
     from query_api.query import Query
     from query_api.trace import Trace
+    from schema.pool import AsyncConnection
     from schema.records import Generation
-    from schema.search import AsyncConnection, Permitted
+    from schema.search import Permitted
     from schema.words import Scored
 
 

@@ -17,7 +17,7 @@ from query_api.ranking import Search, collections
 from query_api.repeats import repeats
 from query_api.rerank import UNSET
 from query_api.trace import Trace, located
-from schema.search import GenerationChangedError, reading
+from schema.pool import GenerationChangedError, reading
 from schema.shown import locate, read_passages
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from query_api.query import Found, Query
     from query_api.ranking import Ranking
     from query_api.rerank import Reranking
-    from schema.search import Permitted, Pool
+    from schema.pool import Pool
+    from schema.search import Permitted
 
 ATTEMPTS = 5
 MANY = 40

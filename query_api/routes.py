@@ -34,7 +34,7 @@ from query_api.why import why
 from schema import catalog, gauges, traces
 from schema.connect import connect
 from schema.overview import overview
-from schema.search import reading
+from schema.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from query_api.query import Retrieved
     from query_api.services import Services
     from query_api.tracelog import TraceLog
-    from schema.search import AsyncConnection, Permitted
+    from schema.pool import AsyncConnection
+    from schema.search import Permitted
 
 Anyone = Request[Any, Any, State]
 PROBLEM = ResponseSpec(

@@ -13,7 +13,7 @@ from query_api.active import ActiveSpaces
 from query_api.answer import Answerer
 from query_api.rerank import Reranking
 from query_api.retrieve import Retriever
-from schema.search import open_pool
+from schema.pool import open_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

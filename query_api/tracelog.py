@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from config.settings import Traces
     from query_api.guard import Caller
     from query_api.trace import Trace
-    from schema.search import AsyncConnection
+    from schema.pool import AsyncConnection
 
 PERIOD: Final = 0.25
 TIMEOUT: Final = 5.0

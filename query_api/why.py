@@ -10,7 +10,7 @@ from query_api.explained import Why
 from query_api.trace import explanation
 from schema.catalog import find_document
 from schema.filter import BuiltIn, Equal, Every
-from schema.search import reading
+from schema.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,9 @@ from schema.search import EVERYTHING
 if TYPE_CHECKING:
     import numpy as np
 
+    from schema.pool import AsyncConnection
     from schema.records import Generation
-    from schema.search import AsyncConnection, Candidate, Scope
+    from schema.search import Candidate, Scope
 
 EXACT: Final = "every vector that matches was compared"
 RELIABLE: Final = 4

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from schema.filter import Condition
-    from schema.search import AsyncConnection, Permitted
+    from schema.pool import AsyncConnection
+    from schema.search import Permitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from schema.sql import array, statement
 
 if TYPE_CHECKING:
-    from schema.search import AsyncConnection, Permitted
+    from schema.pool import AsyncConnection
+    from schema.search import Permitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
-    from schema.search import AsyncConnection, Permitted
+    from schema.pool import AsyncConnection
+    from schema.search import Permitted
 
 State: TypeAlias = Literal["pending", "ok", "failed"]
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from schema.pool import AsyncConnection
     from schema.records import Generation
-    from schema.search import AsyncConnection, Permitted
+    from schema.search import Permitted
 
 
 @dataclass(frozen=True, slots=True)

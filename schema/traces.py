@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
-    from schema.search import AsyncConnection, Permitted
+    from schema.pool import AsyncConnection
+    from schema.search import Permitted
 
 EXPIRED = 2000
 """Traces that are forgotten at once: a million that were kept too long take no statement's time limit."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from schema.connect import Connection
-    from schema.search import AsyncConnection
+    from schema.pool import AsyncConnection
 
 LOCK = 0x67656E  # "gen"
 DROP_ATTEMPTS = 100

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from schema.connect import Connection
+    from schema.pool import AsyncConnection
     from schema.records import Generation
-    from schema.search import AsyncConnection, Permitted, Scope
+    from schema.search import Permitted, Scope
 
 MOST = 30_000
 """Chunks that a common word is looked for in where vectors find some too."""

@@ -19,7 +19,8 @@ import pytest
 
 from query_api.limit import Limit
 from schema.connect import DatabaseError
-from schema.search import active_generation, nearest, open_pool, reading
+from schema.pool import open_pool, reading
+from schema.search import active_generation, nearest
 from tests.api.library import make_key, running_api, stock, stock_hosted
 from tests.api.test_errors import check
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import Settings
-    from schema.search import AsyncConnection, Pool
+    from schema.pool import AsyncConnection, Pool
 
 
 def test_each_key_has_its_own_allowance_and_is_told_when_to_come_again(

@@ -15,6 +15,7 @@ import pytest
 
 from schema import search, shown, words
 from schema.connect import connect
+from schema.pool import open_pool
 from schema.sql import names, statement
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
 
@@ -262,7 +263,7 @@ def test_what_is_known_by_its_id_is_not_read_where_it_is_not_permitted(
         ).fetchone() or (0, 0)
 
     async def read(permitted: tuple[int, ...] | None) -> list[Any]:
-        async with search.open_pool(library, 1, 64) as pool, pool.connection() as c:
+        async with open_pool(library, 1, 64) as pool, pool.connection() as c:
             generation = await search.active_generation(c)
             assert generation is not None
             vector = np.ones(generation.space.dimensions)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from schema.pool import open_pool
 from schema.records import Space
-from schema.search import active_generation, nearest, open_pool
+from schema.search import active_generation, nearest
 from tests.api.library import (
     LOCAL,
     PAGES,

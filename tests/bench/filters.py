@@ -31,8 +31,9 @@ from query_api.filter import parse
 from query_api.within import nearest_within
 from schema import index, sources, vectors
 from schema.connect import connect, database
+from schema.pool import open_pool, reading
 from schema.records import Space
-from schema.search import EVERYTHING, Scope, nearest, open_pool, rank_exact, reading
+from schema.search import EVERYTHING, Scope, nearest, rank_exact
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from schema.connect import Connection
+    from schema.pool import AsyncConnection, Pool
     from schema.records import Generation, Source
-    from schema.search import AsyncConnection, Candidate, Pool
+    from schema.search import Candidate
 
 SEED = 7
 DIMENSIONS = 256

@@ -11,7 +11,7 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from config.models.local import LocalModel
-from schema.search import ITERATIVE
+from schema.pool import ITERATIVE
 from schema.sql import statement
 
 if TYPE_CHECKING:

@@ -350,7 +350,7 @@ MUTANTS: Final = (
         "each question walks the index twice where it looks farther than the settings say",
         "unused",
         "schema/search.py",
-        "if _LOOKS.get(connection) == far:",
+        "if LOOKS.get(connection) == far:",
         "if far:",
         (SEARCH + "however_far_it_looks_a_question_walks_the_index_once",),
     ),

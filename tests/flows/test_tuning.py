@@ -25,8 +25,9 @@ from schema import index, segments, tuning, vectors
 from schema.connect import connect
 from schema.gauges import index_gauge
 from schema.overview import overview
+from schema.pool import open_pool, reading
 from schema.recall import Questions
-from schema.search import active_generation, open_pool, reading
+from schema.search import active_generation
 from schema.tuning import Measured, Parameters
 from tests.flows.test_segments import WORDS, active, grow, recall
 
