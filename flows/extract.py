@@ -9,18 +9,22 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import math
 import mimetypes
 import re
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from flows.decode import clean, decode
+from flows.described import first_heading, front_matter, jsonable, title_of, when
+from flows.pages import aligned, joined, marked
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 RECIPE = f"extract-2/kreuzberg-{version('kreuzberg')}"
 
@@ -72,21 +76,13 @@ KEPT = frozenset(  # of what the library knows of a document
     modified_at modified_by page_count publisher sheet_names slide_count subject to_emails
     """.split()  # noqa: SIM905 - a hundred lines else
 )
-JUNK_TITLE = re.compile(
-    r"(?i)(untitled.*|document\d*|enscript output|powerpoint presentation|microsoft \w+ - .*)?"
-)
 TYPES = mimetypes.MimeTypes()  # not the machine's own list, so that every machine says the same
 TYPES.add_type("image/heic", ".heic")
 TYPES.add_type("text/javascript", ".js")
 TYPES.add_type("text/typescript", ".ts")
 TYPES.add_type("text/typescript", ".tsx")
 NO_TYPE = ("text/plain", "application/octet-stream")
-CONTROLS = bytes(set(range(1, 32)) - set(b"\a\b\t\n\v\f\r\x1b"))
 PAGE_MARK = "pgfoliopagebreak"
-MOST_BITS = 1000
-"""Of an integer in metadata: 301 digits."""
-
-_H1 = re.compile(r"^# +(.+?)[ #]*$|^(?=\S)([^\n]+)\n=+[ \t]*$", re.MULTILINE)
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _ESCAPE = re.compile(r"\\([!.\-<>()~_&+=])")
 _EMBEDDED_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
@@ -95,7 +91,6 @@ _HEAD = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
-_UNWANTED = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class Unextractable(Exception):  # noqa: N818 - the name says what happened
@@ -147,7 +142,7 @@ def told(extracted: Extracted, title: str | None, name: str | None, metadata: di
         extracted,
         title=title or extracted.title or name,
         metadata={**extracted.metadata, **metadata},
-        created_at=_when(metadata.get("date") or metadata.get("created")) or extracted.created_at,
+        created_at=when(metadata.get("date") or metadata.get("created")) or extracted.created_at,
         owner=owner if isinstance(owner, str) else extracted.owner,
     )
 
@@ -164,118 +159,35 @@ def _declared(path: str, data: bytes) -> tuple[str, str]:
     return suffix, DOCUMENTS.get(suffix) or IMAGES.get(suffix) or (PDF if data.startswith(b"%PDF-") else "")
 
 
-def decode(data: bytes, *, known: bool) -> str | None:
-    """Text with Unix line ends and without NUL, or None. `known`: the name says that it is text."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return clean(data.decode("utf-16", "replace"))
-    if (b"\0" in data and not known) or _binary(data[:8192]):
-        return None
-    try:
-        return clean(data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        return clean(_guess(data)) if known and b"\0" not in data[:8192] else None
-
-
-def _binary(head: bytes) -> bool:
-    """A tenth of control characters, whatever the file's name says. NUL is not counted: UTF-16 is full of it."""
-    return (len(head) - len(head.translate(None, CONTROLS))) * 10 > len(head)
-
-
-def _guess(data: bytes) -> str:
-    from charset_normalizer import from_bytes  # noqa: PLC0415 - rarely needed, slow to import
-
-    found = list(from_bytes(data[:65536]))
-    equal = [one for one in found if (one.chaos, one.coherence) == (found[0].chaos, found[0].coherence)]
-    western = not found or any("cp1252" in one.could_be_from_charset for one in equal)
-    return data.decode("cp1252" if western else found[0].encoding, "replace")
-
-
-def clean(text: str) -> str:
-    """Without what PostgreSQL refuses: NUL characters and halves of surrogate pairs."""
-    return _UNWANTED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-
-
 def _text_mime(suffix: str) -> str:
     guess = TYPES.guess_type(f"file.{suffix}")[0] or ""
     return guess if guess.startswith("text/") or guess == "application/json" else "text/plain"
 
 
 def _markdown(text: str) -> Extracted:
-    metadata, body = _front_matter(text)
+    metadata, body = front_matter(text)
     title = metadata.pop("title", None)
     owner = metadata.get("owner") or metadata.get("author")
     return Extracted(
         text=body,
-        title=_title(title) or _first_heading(body),
+        title=title_of(title) or first_heading(body),
         mime="text/markdown",
         metadata=metadata,
-        created_at=_when(metadata.get("date") or metadata.get("created")),
+        created_at=when(metadata.get("date") or metadata.get("created")),
         owner=owner if isinstance(owner, str) else None,
         markdown=True,
     )
 
 
-def _front_matter(text: str) -> tuple[dict[str, Any], str]:
-    if not text.startswith("---"):
-        return {}, text
-    from frontmatter.default_handlers import YAMLHandler  # noqa: PLC0415 - keeps the import of this module cheap
-
-    try:
-        head, body = YAMLHandler().split(text)
-        found = YAMLHandler().load(head)
-        return (_jsonable(found, [2000]), body.lstrip("\n")) if isinstance(found, dict) else ({}, text)
-    except Exception:  # noqa: BLE001 - front matter that makes no sense is text
-        return {}, text
-
-
-def _jsonable(value: Any, budget: list[int]) -> Any:
-    """Dates become ISO strings. A budget of nodes: aliases in YAML can unfold without end. A very long integer (YAML
-    bounds no hexadecimal one) becomes text, in hexadecimal: Python writes no more than 4,300 digits, JSON is read
-    back by it."""
-    budget[0] -= 1
-    if budget[0] < 0:
-        raise ValueError("too much metadata")
-    match value:
-        case None | bool():
-            return value
-        case int():
-            return value if value.bit_length() <= MOST_BITS else hex(value)
-        case float():
-            return value if math.isfinite(value) else str(value)
-        case str():
-            return clean(value)
-        case date():
-            return value.isoformat()
-        case dict():
-            return {clean(str(key)): _jsonable(item, budget) for key, item in value.items()}
-        case list() | tuple() | set():
-            return [_jsonable(item, budget) for item in value]
-        case _:
-            return clean(str(value))
-
-
-def _title(value: Any) -> str | None:
-    title = " ".join(clean(str(value)).split())[:500] if isinstance(value, str | int | float) else ""
-    return None if JUNK_TITLE.fullmatch(title) else title
-
-
-def _first_heading(text: str) -> str | None:
-    match = _H1.search(
-        _CODE.sub(lambda code: " " * len(code[0]) if code[0].startswith("```") else code[0], text)
-    )
-    return _title((match[1] or match[2]).strip("*` ")) if match else None
-
-
-def _when(value: Any) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    for parse in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            found = parse(value.strip())
-            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-        except (ValueError, OverflowError, TypeError):
-            continue
-    return None
+def _pages(mime: str, text: str, parts: list[Any]) -> tuple[str, tuple[int, ...]]:
+    """The text without its page marks, and where the pages begin."""
+    if mime == PPTX:
+        return marked(text, re.compile(rf"\n*^{PAGE_MARK}\d+\s*", re.MULTILINE))
+    if mime == PPT:
+        return marked(text, re.compile(r"\n*^-----\n+", re.MULTILINE))
+    if mime == PDF:
+        return text, aligned(text, [part.get("content", "") for part in parts])
+    return text, ()
 
 
 def _sniffed(path: str, data: bytes) -> str:
@@ -311,19 +223,19 @@ def _document(mime: str, data: bytes) -> Extracted:
         content = _parse(mime, body.encode()).content if body.strip() else ""
     text, pages = _pages(mime, tidy(clean(content)), result.pages or [])
     if mime == PDF and not text.strip():
-        text, pages = _joined(_scanned(data))
+        text, pages = joined(_scanned(data))
     if not text.strip():
         raise Unextractable(_nothing(mime), transient=mime == PDF and shutil.which("tesseract") is None)
     found = {key: value for key, value in dict(result.metadata).items() if value not in (None, "", [], [""])}
-    metadata = _jsonable({key: found[key] for key in sorted(KEPT & found.keys())}, [2000])
+    metadata = jsonable({key: found[key] for key in sorted(KEPT & found.keys())}, [2000])
     authors = metadata.get("authors") or [metadata.get("from_email")]
     return Extracted(
         text=text,
-        title=_title(found.get("title") or found.get("directive_title") or found.get("subject"))
-        or _first_heading(text),
+        title=title_of(found.get("title") or found.get("directive_title") or found.get("subject"))
+        or first_heading(text),
         mime=mime,
         metadata=metadata,
-        created_at=_when(found.get("created_at")),
+        created_at=when(found.get("created_at")),
         pages=pages,
         owner=authors[0] if isinstance(authors, list) and authors and isinstance(authors[0], str) else None,
         markdown=True,
@@ -377,59 +289,6 @@ def tidy(markdown: str) -> str:
     headings = re.findall(r"^###### ", text, re.MULTILINE)
     # Word's outline level 9 means body text; the library makes a heading of each such paragraph.
     return text.replace("###### ", "") if len(headings) * 2 > text.count("\n\n") > 2 else text
-
-
-def _pages(mime: str, text: str, parts: list[Any]) -> tuple[str, tuple[int, ...]]:
-    """The text without its page marks, and where the pages begin."""
-    if mime == PPTX:
-        return _marked(text, re.compile(rf"\n*^{PAGE_MARK}\d+\s*", re.MULTILINE))
-    if mime == PPT:
-        return _marked(text, re.compile(r"\n*^-----\n+", re.MULTILINE))
-    if mime == PDF:
-        return text, _aligned(text, [part.get("content", "") for part in parts])
-    return text, ()
-
-
-def _marked(text: str, mark: re.Pattern[str]) -> tuple[str, tuple[int, ...]]:
-    bodies = mark.split("\n\n" + text)[1:]
-    return _joined(bodies) if bodies else (text, ())
-
-
-def _joined(bodies: list[str]) -> tuple[str, tuple[int, ...]]:
-    whole, pages = "", []
-    for body in bodies:
-        pages.append(len(whole))
-        whole += body.strip() + "\n\n" if body.strip() else ""
-    return whole.rstrip() + "\n", tuple(pages)
-
-
-def _aligned(text: str, pages: list[str]) -> tuple[int, ...]:
-    """Where each page begins in the Markdown of all: by its first letters that are found there, in order.
-
-    The library tells page breaks for plain text only. A page without a match begins where the next one does.
-    """
-    places = [index for index, letter in enumerate(text) if letter.isalnum()]
-    letters = "".join(text[index] for index in places)
-    starts: list[int] = []
-    at = 0
-    for number, page in enumerate(pages):
-        plain = "".join(letter for letter in page if letter.isalnum())
-        probes = (plain[skip : skip + 24] for skip in range(0, min(len(plain), 480), 24))
-        found = next((hit for probe in probes if (hit := letters.find(probe, at)) >= 0), -1) if number else 0
-        if found >= 0 and plain:
-            at = found
-        starts.append(at if number else 0)
-        at = min(at + max(len(plain) // 2, 1), len(letters)) if plain else at
-    return tuple(
-        _line_start(text, places[at]) if number and at < len(places) else 0
-        for number, at in enumerate(starts)
-    )
-
-
-def _line_start(text: str, offset: int) -> int:
-    """Before the marks of a heading or of bold type that the letter at `offset` begins."""
-    start = text.rfind("\n", 0, offset) + 1
-    return offset if any(map(str.isalnum, text[start:offset])) else start
 
 
 def _scanned(data: bytes) -> list[str]:

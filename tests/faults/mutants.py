@@ -445,7 +445,7 @@ MUTANTS: Final = (
     Mutant(
         "NUL stays in a text",
         "nul",
-        "flows/extract.py",
+        "flows/decode.py",
         r'_UNWANTED = re.compile(r"[\x00\ud800-\udfff]")',
         r'_UNWANTED = re.compile(r"[\ud800-\udfff]")',
         (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),
@@ -453,7 +453,7 @@ MUTANTS: Final = (
     Mutant(
         "NUL stays in metadata",
         "nul",
-        "flows/extract.py",
+        "flows/described.py",
         "case str():\n            return clean(value)",
         "case str():\n            return value",
         (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kreuzberg import PdfPageIterator
 
-from flows.extract import DOCUMENTS, IMAGES, Extracted, Unextractable, clean, decode, extract, tidy
+from flows.decode import clean, decode
+from flows.extract import DOCUMENTS, IMAGES, Extracted, Unextractable, extract, tidy
 
 REPOSITORY = Path(__file__).parents[2]
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"

@@ -1,0 +1,40 @@
+"""Decides: bytes in, text with Unix line ends out, or None for what is no text. Pure."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+CONTROLS = bytes(set(range(1, 32)) - set(b"\a\b\t\n\v\f\r\x1b"))
+_UNWANTED = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def decode(data: bytes, *, known: bool) -> str | None:
+    """Text with Unix line ends and without NUL, or None. `known`: the name says that it is text."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return clean(data.decode("utf-16", "replace"))
+    if (b"\0" in data and not known) or _binary(data[:8192]):
+        return None
+    try:
+        return clean(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return clean(_guess(data)) if known and b"\0" not in data[:8192] else None
+
+
+def _binary(head: bytes) -> bool:
+    """A tenth of control characters, whatever the file's name says. NUL is not counted: UTF-16 is full of it."""
+    return (len(head) - len(head.translate(None, CONTROLS))) * 10 > len(head)
+
+
+def _guess(data: bytes) -> str:
+    from charset_normalizer import from_bytes  # noqa: PLC0415 - rarely needed, slow to import
+
+    found = list(from_bytes(data[:65536]))
+    equal = [one for one in found if (one.chaos, one.coherence) == (found[0].chaos, found[0].coherence)]
+    western = not found or any("cp1252" in one.could_be_from_charset for one in equal)
+    return data.decode("cp1252" if western else found[0].encoding, "replace")
+
+
+def clean(text: str) -> str:
+    """Without what PostgreSQL refuses: NUL characters and halves of surrogate pairs."""
+    return _UNWANTED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
