@@ -17,6 +17,7 @@ from flows import chunk as chunking
 from flows import extract as extraction
 from flows import language as languages
 from flows.isolate import isolated
+from flows.outline import Chunkable
 from flows.overlap import ahead, workers
 from flows.reading import ChangedError
 from schema.records import Document
@@ -175,7 +176,7 @@ def hash_file(root: str, path: str) -> bytes | None:
 @dataclass(frozen=True, slots=True)
 class _Extracted:
     document: Document
-    chunkable: chunking.Chunkable
+    chunkable: Chunkable
 
 
 def _document(
@@ -214,5 +215,5 @@ def _document(
     )
     return _Extracted(
         document,
-        chunking.Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
+        Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
     )

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from flows.chunk import MIN_TOKENS, Chunkable, chunk, chunk_many, embedded_text
+from flows.chunk import MIN_TOKENS, chunk, chunk_many, embedded_text
+from flows.outline import Chunkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
