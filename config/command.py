@@ -37,8 +37,12 @@ class Terminal(Console):
     """Prints nothing that a terminal obeys but what rich itself makes, whatever stands in the texts.
 
     Replaced before anything is laid out, for a control character has no width and U+FFFD has one. A `Text` is without
-    BEL, BS, VT, FF and CR as soon as it is made: give it `shown(...)` where these are to be seen too.
+    BEL, BS, VT, FF and CR as soon as it is made: give it `shown(...)` where these are to be seen too. A file named
+    `:cat:.md` is shown by its name and not as a picture.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(shown(text), **options)
@@ -66,7 +70,7 @@ class Number(click.FloatRange):
         return number
 
 
-ERR = Terminal(stderr=True, highlight=False, soft_wrap=True)
+ERR = Terminal(stderr=True, soft_wrap=True)
 
 
 def run(

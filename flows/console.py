@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flows.tuning import Tuning
     from flows.verify import Verification
 
-OUT = Terminal(highlight=False, width=None if sys.stdout.isatty() else 160)
+OUT = Terminal(width=None if sys.stdout.isatty() else 160)
 SHOWN = 20
 GRAVEST = ("remove", "hold", "fail", "change", "add", "move")
 """What a plan shows first."""
@@ -41,7 +41,7 @@ class Display:
     def __init__(self, *, shown: bool = True) -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
@@ -203,8 +203,8 @@ def show_status(status: dict[str, Any]) -> None:
     for generation in status["generations"]:
         if found := generation.get("recall"):
             OUT.print(
-                f"{generation['space']}: recall@10 {found['recall']:.3f} at ef_search {found['ef_search']} over "
-                f"{found['vectors']:,} vectors, {found['grown']:g} times as many now; "
+                f"{escape(generation['space'])}: recall@10 {found['recall']:.3f} at ef_search {found['ef_search']} "
+                f"over {found['vectors']:,} vectors, {found['grown']:g} times as many now; "
                 "`pgfolio index --tune` measures again"
             )
             OUT.print()

@@ -12,7 +12,7 @@ from config.command import Terminal
 if TYPE_CHECKING:
     from query_api.explained import Explanation, Ranked, TracedCandidate, Why
 
-OUT = Terminal(highlight=False)
+OUT = Terminal()
 SHOWN = 20
 """Candidates in the table; `--json` has them all."""
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from query_api.evaluate import Quality
     from query_api.query import Query
 
-OUT = Terminal(highlight=False)
+OUT = Terminal()
 SHOWN = 400
 """Characters of a chunk's text that a result shows."""
 

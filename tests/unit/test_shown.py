@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import unicodedata
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from config.command import Terminal, shown
+from flows import console
+from flows.up import Interval
 
 ERASE = "a\x1b[2Jb"
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -22,7 +25,7 @@ BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 def printed(thing: object) -> str:
     file = io.StringIO()
-    Terminal(file=file, width=60, highlight=False).print(thing)
+    Terminal(file=file, width=60).print(thing)
     return file.getvalue()
 
 
@@ -82,6 +85,25 @@ def test_replaced_characters_do_not_shift_the_columns() -> None:
 
 def test_the_terminals_own_styles_are_kept() -> None:
     file = io.StringIO()
-    terminal = Terminal(file=file, force_terminal=True, color_system="standard", highlight=False)
+    terminal = Terminal(file=file, force_terminal=True, color_system="standard")
     terminal.print(f"[red]{escape(ERASE)}[/]")
     assert file.getvalue() == "\x1b[31ma\ufffd[2Jb\x1b[0m\n"
+
+
+def test_names_are_shown_as_they_are() -> None:
+    assert printed(escape(":cat:.md [bold]")) == ":cat:.md [bold]\n"
+
+
+@pytest.mark.parametrize("name", ["a[/b]", "[red]a", ":cat:"])
+def test_a_stage_shows_any_sources_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(console, "ERR", Terminal(file=file, force_terminal=True, width=100))
+    with console.Display() as display:
+        display.stage(f"looking at {name}")
+    assert f"looking at {name}" in file.getvalue()
+
+
+@pytest.mark.parametrize("text", ["", "5 m", "-1m", "1w", "9" * 5000])
+def test_what_is_no_interval_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is no interval"):
+        Interval().convert(text, None, None)
