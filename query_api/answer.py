@@ -8,7 +8,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
@@ -114,7 +114,7 @@ class Answerer:
         else:
             (system, user), shown = await self._in_thread(partial(self._rendered, asked))
             completion = Completion("", self._chat.model, 0, 0)
-            held = ""
+            held, told = "", False
             with stage("model"):
                 async for piece in _pulled(partial(self._chat.stream, system, user)):
                     if isinstance(piece, Completion):
@@ -123,12 +123,14 @@ class Answerer:
                     held += piece
                     if not _may_refuse(asked.prompt, held):
                         yield held
-                        held = ""
+                        held, told = "", True
             answer = self._traced(asked, await self._generated(asked, shown, completion))
-            if not answer.answered:
+            if not (answer.answered or told):
                 yield answer.text
             elif held:
                 yield held
+            if told and not answer.answered:
+                answer = replace(answer, text=completion.text.strip())
         for citation in answer.citations:
             yield citation
         yield answer
@@ -153,9 +155,9 @@ class Answerer:
 
     async def _generated(self, asked: Asked, shown: Sequence[Hit], completion: Completion) -> Answer:
         text = completion.text.strip()
-        if not text or asked.prompt.refusal.casefold() in text.casefold():
-            return self._refused(asked, completion)
         claims = list(context.claims(text, len(shown)))
+        if not text or _refuses(asked.prompt, text, cites=bool(claims)):
+            return self._refused(asked, completion)
         in_code = await self._in_code(shown, asked.permitted)
         find = partial(_supports, claims, shown, in_code)
         citations = await self._checked(shown, await self._in_thread(find), asked.permitted)
@@ -281,8 +283,19 @@ def _sources(hits: Sequence[Hit]) -> list[AnswerSource]:
 
 def _may_refuse(prompt: Prompt, text: str) -> bool:
     """Whether what the model has said so far may become its refusal: then it is not shown yet."""
-    said = text.lstrip(" \n\"'*`").casefold()
+    said = _begun(text)
     return prompt.refusal.casefold().startswith(said) or said.startswith(prompt.refusal.casefold())
+
+
+def _refuses(prompt: Prompt, text: str, *, cites: bool) -> bool:
+    """It begins with the refusal, or says so somewhere and cites nothing: a part of the question that the documents
+    do not answer does not take the rest with it."""
+    refusal = prompt.refusal.casefold()
+    return _begun(text).startswith(refusal) or (refusal in text.casefold() and not cites)
+
+
+def _begun(text: str) -> str:
+    return text.lstrip(" \n\"'*`").casefold()
 
 
 async def _pulled(make: Callable[[], Iterator[str | Completion]]) -> AsyncIterator[str | Completion]:

@@ -20,7 +20,13 @@ FENCE = 30
 """Tokens of a document's number, title and heading."""
 
 _TAG = re.compile(r"<(\s*/?\s*documents?\b)", re.IGNORECASE)
-_MARKERS = re.compile(r"(?<![\w`\]])(?:\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\])+(?!\()")
+_MARKERS = re.compile(
+    r"(?<!\])(?:[\[\u3010\uff3b](?:documents?\s+)?\d{1,3}(?:\s*[,;\u3001\uff0c\u2013-]\s*\d{1,3})*[\]\u3011\uff3d])+(?!\()",
+    re.IGNORECASE,
+)
+"""`[1]`, `[1][2]`, `[1, 2]`, `[1-3]`, `[Document 1]`, also in the brackets of Chinese and Japanese."""
+_NUMBERS = re.compile(r"(\d+)(?:\s*[\u2013-]\s*(\d+))?")
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _STOP = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 
 
@@ -51,14 +57,21 @@ def pack(hits: Sequence[Hit], tokens: Sequence[int], budget: int) -> tuple[str, 
 
 def claims(answer: str, documents: int) -> Iterator[Claim]:
     """What the answer cites, in its order: each marker belongs to the sentence that ends before it or that it
-    stands in. A number that no document has is no citation."""
+    stands in. A number that no document has is no citation, and neither is an index in code."""
+    code = [match.span() for match in _CODE.finditer(answer)]
     for match in _MARKERS.finditer(answer):
+        if any(start < match.start() < end for start, end in code):
+            continue
         before = _MARKERS.sub("", answer[: match.start()]).rstrip()
         text = _STOP.split(before)[-1].strip()
-        numbers = re.findall(r"\d+", match.group())
-        for number in dict.fromkeys(map(int, numbers)):
+        for number in dict.fromkeys(_numbers(match.group())):
             if 1 <= number <= documents:
                 yield Claim(number, text)
+
+
+def _numbers(marker: str) -> Iterator[int]:
+    for first, last in _NUMBERS.findall(marker):
+        yield from range(int(first), int(last or first) + 1)
 
 
 def _fenced(number: int, hit: Hit, characters: int) -> str:

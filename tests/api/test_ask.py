@@ -119,6 +119,27 @@ def test_only_named_collections_are_quoted(api: httpx.Client) -> None:
     assert {c["path"] for c in answer["citations"]} == {BREAD.path}
 
 
+@pytest.mark.parametrize(
+    ("says", "answered"),
+    [
+        ("Set `retries` [1]. What it costs is not in the documents.", True),
+        ("Not in the documents. They tell of retries [1].", False),
+        ("I am sorry: that is NOT IN THE DOCUMENTS.", False),
+    ],
+)
+def test_a_part_that_the_documents_do_not_answer_does_not_take_the_rest_with_it(
+    chat_api: httpx.Client, openai_server: FakeOpenAI, says: str, answered: bool
+) -> None:
+    openai_server.says = says
+    whole = ask(chat_api, QUESTION)
+    assert (whole["answered"], [c["marker"] for c in whole["citations"]]) == (answered, [1] * answered)
+    assert (whole["answer"] == says) == answered
+    streamed = events(chat_api, QUESTION)
+    done = streamed[-1][1]
+    assert done["answered"] == answered
+    assert "".join(data["text"] for name, data in streamed if name == "token").strip() == done["answer"]
+
+
 def test_sources_are_the_documents_that_were_looked_at(api: httpx.Client) -> None:
     answer = ask(api, QUESTION, limit=7)
     ids = {d["path"]: d["id"] for d in api.get("/documents").json()["items"]}

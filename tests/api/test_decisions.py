@@ -44,7 +44,14 @@ def test_a_document_cannot_end_its_fence() -> None:
         ("Both say so [1][2].", [(1, "Both say so"), (2, "Both say so")]),
         ("Both say so [1, 2].", [(1, "Both say so"), (2, "Both say so")]),
         ("Nobody says so [3] or [0].", []),
-        ("In code a[1][2] and a link [2](https://x.y).", []),
+        ("In code `a[1][2]` and a link [2](https://x.y).\n```\nargv[1]\n```", []),
+        ("Twice a day[1]. And `argv[2]`.", [(1, "Twice a day")]),
+        (
+            "バックアップは毎晩実行されます[1]。二回[2]。",
+            [(1, "バックアップは毎晩実行されます"), (2, "二回")],
+        ),
+        ("可以备份【1】。", [(1, "可以备份")]),
+        ("Both say so [1-2] [Document 2].", [(1, "Both say so"), (2, "Both say so"), (2, "Both say so")]),
         ("- One thing [1]\n- Another thing [2]", [(1, "- One thing"), (2, "- Another thing")]),
     ],
 )
