@@ -16,7 +16,7 @@ from config.models.base import Completion
 from config.prompts import DEFAULT
 from query_api import context, quote
 from query_api.contracts import AnswerSource, Citation, Usage, shown_title
-from query_api.passages import Passage, excerpt, passages
+from query_api.passages import Passage, excerpt, lines, passages
 from query_api.stages import stage
 from schema import shown as stored
 from schema import words
@@ -175,7 +175,10 @@ class Answerer:
         settings = self._retriever.settings.search
         read = partial(_read, asked=asked)
         rarities, candidates, chunks = await reading(self._retriever.pool, read)
-        work = partial(_extracted, asked.question, rarities, candidates, chunks, settings.answer_threshold)
+        contents = [hit.content for hit in asked.hits]
+        work = partial(
+            _extracted, asked.question, rarities, candidates, chunks, contents, settings.answer_threshold
+        )
         chosen = await self._in_thread(work)
         if not chosen:
             return self._refused(asked, None)
@@ -244,12 +247,19 @@ def _extracted(
     rarities: quote.Rarities,
     candidates: list[quote.Candidate],
     chunks: list[tuple[str, quote.Words]],
+    contents: list[str],
     threshold: float,
 ) -> list[quote.Candidate]:
+    """Passages of the relevant chunks; where these have none, as a table has, the line of the best one."""
     relevant = quote.relevance(question, rarities, chunks)
-    if max(relevant, default=0.0) < threshold:
+    best = max(range(len(relevant)), key=relevant.__getitem__, default=0)
+    if not relevant or relevant[best] < threshold:
         return []
-    return quote.choose(question, rarities, relevant, candidates)
+    telling = [c for c in candidates if relevant[c.chunk] >= threshold]
+    if telling:
+        return quote.choose(question, rarities, relevant, telling)
+    line = quote.support(question, lines(contents[best]))
+    return [quote.Candidate(best, line, frozenset())] if line else []
 
 
 def _supports(

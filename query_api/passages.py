@@ -63,6 +63,17 @@ def passages(content: str, *, in_code: bool = False) -> list[Passage]:
     ]
 
 
+def lines(content: str) -> list[Passage]:
+    """Each that has a word, whatever else it is."""
+    found, at = [], 0
+    for line in content.splitlines(keepends=True):
+        text = line.strip()[:LONGEST].rstrip()
+        if _WORD.search(text):
+            found.append(Passage(at + line.index(text[0]), text, whole=False))
+        at += len(line)
+    return found
+
+
 def excerpt(content: str) -> Passage:
     """The chunk's first lines, where it has no sentence to quote."""
     start = len(content) - len(content.lstrip())

@@ -9,6 +9,7 @@ Prefect 49 have at least 0.44 on its documentation, of 50 others one has 0.40 an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from math import sqrt
@@ -28,6 +29,11 @@ MOST = 3
 
 NEAR_BEST = 0.85
 """A further sentence must be worth this part of the best one."""
+
+NAME = re.compile(r"(?=.*[^\W\d_])(?:.*[_.:@#0-9]|.*/.*/)")
+"""What search takes for a name too: letters with a digit or a mark, such as err-1042 or prefect_api_url."""
+
+WORD = re.compile(r"[^\W_]+")
 
 Words = frozenset[str]
 Rarities: TypeAlias = "Mapping[Words, float]"
@@ -56,9 +62,18 @@ def similarities(question: str, texts: Sequence[str]) -> np.ndarray:
 
 
 def coverage(rarities: Rarities, words: Words) -> float:
-    """The share of the question's words that are among these, each weighing its rarity; 0 for no words."""
+    """The share of the question's words that are among these, each weighing its rarity; 0 for no words. What lacks a
+    name has no part of it: ERR-1043 says nothing of ERR-1042."""
     whole = sum(rarities.values())
-    return sum(rarity for stems, rarity in rarities.items() if stems & words) / whole if whole else 0.0
+    lacking = {
+        part
+        for stems in rarities
+        if not stems & words
+        for name in filter(NAME.search, stems)
+        for part in WORD.findall(name)
+    }
+    having = (rarity for stems, rarity in rarities.items() if stems & words and not stems & lacking)
+    return sum(having) / whole if whole else 0.0
 
 
 def relevance(question: str, rarities: Rarities, chunks: Sequence[tuple[str, Words]]) -> list[float]:
@@ -79,12 +94,13 @@ def choose(
     candidates: Sequence[Candidate],
     most: int = MOST,
 ) -> list[Candidate]:
-    """The sentences that answer best, the best first, none twice. Complete sentences go before others.
+    """The sentences that answer best, the best first, none twice. A chunk's complete sentences go before its others.
 
     A sentence is worth its nearness to the question, and half of its share of the question's words and of its
     chunk's relevance: with more for the words, those that merely repeat them won.
     """
-    pool = [c for c in candidates if c.passage.whole] or list(candidates)
+    telling = {c.chunk for c in candidates if c.passage.whole}
+    pool = [c for c in candidates if c.passage.whole or c.chunk not in telling]
     if not pool:
         return []
     similar = similarities(question, [c.passage.text for c in pool])

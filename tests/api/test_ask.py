@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from schema.records import Space
-from tests.api.library import BREAD, PAGES, RETRIES, WORK_POOLS, make_key, running_api, stock
+from tests.api.library import BREAD, PAGES, RETRIES, WORK_POOLS, Page, make_key, running_api, stock
 from tests.fakes.openai_server import CUT, KEY, NO_QUOTA, RATE_LIMIT, REFUSAL, SERVER_ERROR, FakeOpenAI, Mood
 
 if TYPE_CHECKING:
@@ -111,6 +111,43 @@ def test_a_question_about_something_else_is_not_answered(api: httpx.Client, ques
     answer = ask(api, question)
     assert (answer["answered"], answer["citations"], answer["mode"]) == (False, [], "extractive")
     assert answer["answer"]
+
+
+TABLE = "| Name | Country |\n| --- | --- |\n| Mara Hashimoto | Great Britain |\n| Dulce Abril | France |"
+HANDOUTS = "You can print out slides as handouts using the menu PRINT > HANDOUTS"
+CODES = "ERR-1043 means that the server is not reachable. ERR-2001 means that the disk is full."
+OFFICE = (
+    *PAGES,
+    Page("talk.pptx", "Slides", {"Tips": HANDOUTS}),
+    Page("printing.md", "Printing", {"Output": "What a flow prints is sent to the logger of its run."}),
+    Page("people.csv", None, {"": TABLE}),
+    Page("happy.md", "Happiness", {"Countries": "Countries with few who are poor are the happiest."}),
+    Page("de.md", "Drucker", {"Fehler": "Der Server meldet ERR-1042, wenn der Drucker aus ist."}),
+    Page("codes.md", "Codes", {"Errors": CODES}),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "quote"),
+    [
+        ("how do I print handouts of slides", "You can print out slides as handouts"),
+        ("which country is Mara Hashimoto from", "| Mara Hashimoto | Great Britain |"),
+        ("what does ERR-1042 mean", "Der Server meldet ERR-1042"),
+        ("what does ERR-2001 mean", "ERR-2001 means"),
+        ("what does ERR-2004 mean", None),
+    ],
+)
+def test_what_is_relevant_is_quoted_and_nothing_else(
+    settings: Settings, conninfo: str, question: str, quote: str | None
+) -> None:
+    """A slide without a stop, a table without a sentence, one error code and not another."""
+    stock(conninfo, settings, pages=OFFICE)
+    with running_api(settings, conninfo) as client:
+        answer = ask(client, question)
+    quotes = [citation["quote"] for citation in answer["citations"]]
+    assert (answer["answered"], len(quotes)) == (quote is not None, 0 if quote is None else 1), quotes
+    assert quote is None or quotes[0].startswith(quote)
+    assert all(citation["verified"] for citation in answer["citations"])
 
 
 def test_only_named_collections_are_quoted(api: httpx.Client) -> None:
