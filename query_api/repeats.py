@@ -19,6 +19,9 @@ ALIKE: Final = 0.85
 APART: Final = 0.05
 """Texts whose similarities to the question differ by more are not the same, and need not be compared."""
 
+NUMBER: Final = re.compile(r"\w*\d\w*")
+"""24 days are not 30, and v1 is not v2, however alike all else is."""
+
 _ASCII = bytes(ord(chr(c).lower() if re.match(r"\w", chr(c)) else " ") for c in range(128)).ljust(256)
 _PART = re.compile(r"[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -71,4 +74,6 @@ def _alike(hit: Hit, runs: frozenset[int], other: Hit, theirs: frozenset[int]) -
     if min(len(runs), len(theirs)) < ALIKE * max(len(runs), len(theirs)):
         return False
     shared = len(runs & theirs)
-    return shared >= ALIKE * (len(runs) + len(theirs) - shared)
+    if shared < ALIKE * (len(runs) + len(theirs) - shared):
+        return False
+    return set(NUMBER.findall(hit.content.casefold())) == set(NUMBER.findall(other.content.casefold()))

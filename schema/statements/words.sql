@@ -21,7 +21,8 @@
 -- The vector of each candidate is looked up by itself: joined, PostgreSQL read all of 105,000 vectors, 36 of 40 ms.
 --
 -- Asked for exactly are phrases, looked for in up to 5,000 chunks that have all their words, and names, which are worth
--- twice as much as the name of the chunk's document.
+-- twice as much as the name of the chunk's document. The whole question may be a document's name too, with spaces in it
+-- or in their place underscores or hyphens.
 with near as materialized (
     {{near}}
 ), corpus as materialized (
@@ -46,12 +47,17 @@ with near as materialized (
           from (select *, sum(n) over (partition by token) as found from counted) f) w
 ), named as materialized (
     select d.id as document_id, 2 * w.idf as worth
-    from weights w
+    from (select word, idf from weights where exact
+          union all
+          select word_query(replace(whole, ' ', space)), ln(1 + size)
+          from corpus
+          cross join (select left(lower(normalize(btrim(:query, E' \t\n"'), NFKC)), 400) as whole) q
+          cross join unnest(case when strpos(whole, ' ') > 0 then array[' ', '_', '-'] else array[' '] end) space
+          where length(whole) > 1 and not exists (select from weights where exact and lexeme = whole)) w
     cross join lateral (
         select id from documents d
         where d.names @@ w.word and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
         limit 100) d
-    where w.exact
 ), phrases as materialized (
     select c.id, t.phrase
     from unnest(:phrases::text[]) t (phrase)

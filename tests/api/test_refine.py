@@ -139,6 +139,12 @@ def test_texts_that_differ_in_a_word_that_counts_are_no_repetitions() -> None:
     assert repeats([first, other], 5) == {}
 
 
+def test_texts_that_differ_in_a_number_are_no_repetitions() -> None:
+    """The days of leave of two years, the default of two versions."""
+    assert repeats([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2024: 30.")], 5) == {}
+    assert repeats([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2023: 24!")], 5) == {2: 1}
+
+
 def test_a_text_with_a_changed_word_in_a_hundred_is_a_repetition() -> None:
     again = hit(2, LONG * 5 + "soon.", similarity=0.51)
     assert repeats([hit(1, LONG * 5 + "late."), again, hit(3, "Nothing of this is about rivers.")], 5) == {

@@ -57,6 +57,9 @@ PAGES = {
     "en/access.md": "Who may connect is written in /etc/postgresql/pg_hba.conf on the server, one rule a line.\n",
     "en/order.md": "The policy of the retry is decided later. A retry needs a policy, says the manual of policy.\n",
     "en/policy.md": "A flow may name its retry policy, which is then used for all that it starts itself.\n",
+    "Meeting Notes/Quarterly budget 2024 (final).txt": "The total is four million, and travel takes the most.\n",
+    "office/annual_report_2023.txt": "Revenue grew by nine percent over all regions.\n",
+    "会議メモ.txt": "本日は売上について話し合いました。次回は来週です。\n",
 }
 
 
@@ -114,6 +117,27 @@ def test_a_question_is_matched_in_the_language_of_each_document(
     synced: Library, question: str, path: str
 ) -> None:
     assert found(synced, question)[:1] == [path]
+
+
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+@pytest.mark.parametrize(
+    ("question", "path"),
+    [
+        ("Quarterly budget 2024 (final).txt", "Meeting Notes/Quarterly budget 2024 (final).txt"),
+        (
+            "meeting notes/quarterly budget 2024 (final).txt",
+            "Meeting Notes/Quarterly budget 2024 (final).txt",
+        ),
+        (' "quarterly budget 2024 (final)" ', "Meeting Notes/Quarterly budget 2024 (final).txt"),
+        ("annual report 2023", "office/annual_report_2023.txt"),
+        ("会議メモ", "会議メモ.txt"),
+        ("会議メモ.txt", "会議メモ.txt"),
+    ],
+)
+def test_a_document_is_found_by_its_files_name_whatever_is_in_it(
+    synced: Library, mode: Mode, question: str, path: str
+) -> None:
+    assert found(synced, question, mode)[:1] == [path]
 
 
 @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
