@@ -7,9 +7,12 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 from msgspec.structs import replace
 
+from config.models.base import ModelError
 from query_api import stages
+from query_api.active import Embedded
 from query_api.neighbors import widened
 from query_api.phrases import question
 from query_api.query import Retrieved
@@ -77,7 +80,7 @@ class Retriever:
                 await reading(self.pool, partial(collections, query=query, permitted=permitted))
                 return Retrieved(trace)
             with stages.stage("embed"):
-                embedded = await active.embed(question(query.text).text)
+                embedded = await self._embedded(active, query, trace)
             trace.generation = generation = active.generation
             search = Search(self.settings, generation, embedded, query, permitted, self._depth(query), trace)
             try:
@@ -98,6 +101,16 @@ class Retriever:
         ids = [one.chunk_id for one in explained.candidates]
         places = await reading(self.pool, partial(locate, ids=ids, permitted=permitted))
         return replace(explained, candidates=located(explained, places))
+
+    async def _embedded(self, active: ActiveSpace, query: Query, trace: Trace) -> Embedded:
+        """What is asked for by words alone needs no model, but to say how similar it is."""
+        try:
+            return await active.embed(question(query.text).text)
+        except ModelError as error:
+            if query.mode != "lexical" or query.min_similarity is not None:
+                raise
+            trace.notes.append(f"found by words alone, without similarities: {error}")
+            return Embedded(np.zeros(active.generation.space.dimensions, np.float32), 0.0)
 
     def _depth(self, query: Query) -> int:
         """Candidates that are read: some may repeat others, or be joined with them."""

@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from schema.connect import connect
-from tests.api.library import make_key, running_api, stock, stock_hosted, unreachable
+from tests.api.library import RETRIES, make_key, running_api, stock, stock_hosted, unreachable
 from tests.api.test_errors import check
 from tests.api.test_keys import environment, served
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
@@ -242,3 +242,19 @@ def test_what_is_loaded_is_left_out_of_garbage_collection(conninfo: str) -> None
     kept, collected = map(int, done.stdout.split())
     assert kept > 50_000
     assert collected < kept / 20
+
+
+def test_words_are_searched_without_the_model(
+    conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
+) -> None:
+    settings = stock_hosted(conninfo, new_settings, openai_server)
+    with running_api(settings, conninfo) as client:
+        client.get("/health/ready").raise_for_status()
+        openai_server.mood = Mood(status=500)
+        body = {"query": "retries of a failed task", "mode": "lexical"}
+        found = client.post("/search", json=body).json()
+        assert found["results"][0]["path"] == RETRIES.path
+        assert found["results"][0]["similarity"] == 0
+        assert found["notes"][0].startswith("found by words alone")
+        for more in ({"mode": "hybrid"}, {"min_similarity": 0.2}):
+            check(client.post("/search", json={**body, **more}), 503, "model-unavailable")
