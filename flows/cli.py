@@ -171,13 +171,14 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
     """Everything on one machine: Postgres, migrations, a sync, the API, the schedule. Ctrl-C stops it all."""
     settings = load_settings()
     host, port = host or settings.api.host, settings.api.port if port is None else port
+    port = up_side.free_port(host, port)
     with database(settings) as conninfo, up_side.children(settings.home) as started:
         with connect(conninfo) as connection:
             require_key(connection, host)
             chosen = chosen_sources(connection, settings, folders)
         if not chosen:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")
-        address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104
+        address = up_side.address(host, port)
         started.start("api", "query_api", "serve", "--host", host, "--port", str(port), own_output=True)
         started.wait_for(f"{address}/health/live", "the API")
         with console.Display() as display:
@@ -290,11 +291,12 @@ def _passed_on(name: str, text: str) -> None:
         add_help_option=False,
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
-    @click.pass_context
-    def passed_on(context: click.Context) -> None:
-        # In this process's place, so that signals and the exit code are its own.
+    def passed_on() -> None:
+        # In this process's place, so that signals and the exit code are its own. As they were given: click takes away
+        # the `--` before a text that begins with a dash.
         verbose = ["--verbose"] if "--verbose" in sys.argv else []
-        arguments = [sys.executable, "-m", "query_api", *verbose, name, *context.args]
+        given = [argument for argument in sys.argv[1:] if argument != "--verbose"]
+        arguments = [sys.executable, "-m", "query_api", *verbose, *given[given.index(name) :]]
         os.execve(sys.executable, arguments, child_environment())  # noqa: S606
 
 
@@ -309,6 +311,8 @@ def _schedule(started: up_side.Children, settings: Settings, every: int) -> None
     try:
         url = up_side.start_schedule(started, settings.home, every)
     except up_side.ChildError as error:
+        if lost := started.ended().get("api"):
+            raise up_side.ChildError(lost) from error
         console.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
     else:
         console.say(f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}")

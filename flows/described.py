@@ -72,6 +72,11 @@ def first_heading(text: str) -> str | None:
     return title_of((match[1] or match[2]).strip("*` ")) if match else None
 
 
+def created(metadata: dict[str, Any]) -> datetime | None:
+    """When its author says that it was made."""
+    return next(filter(None, (when(metadata.get(name)) for name in ("date", "created", "created_at"))), None)
+
+
 def when(value: Any) -> datetime | None:
     """A date as ISO 8601 or as mails have it, in UTC; None for what is none."""
     if not isinstance(value, str):

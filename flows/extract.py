@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flows.decode import clean, decode
-from flows.described import first_heading, front_matter, jsonable, title_of, when
+from flows.described import created, first_heading, front_matter, jsonable, title_of, when
 from flows.pages import aligned, joined, marked
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def told(extracted: Extracted, title: str | None, name: str | None, metadata: di
         extracted,
         title=title or extracted.title or name,
         metadata={**extracted.metadata, **metadata},
-        created_at=when(metadata.get("date") or metadata.get("created")) or extracted.created_at,
+        created_at=created(metadata) or extracted.created_at,
         owner=owner if isinstance(owner, str) else extracted.owner,
     )
 
@@ -173,7 +173,7 @@ def _markdown(text: str) -> Extracted:
         title=title_of(title) or first_heading(body),
         mime="text/markdown",
         metadata=metadata,
-        created_at=when(metadata.get("date") or metadata.get("created")),
+        created_at=created(metadata),
         owner=owner if isinstance(owner, str) else None,
         markdown=True,
     )

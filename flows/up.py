@@ -58,6 +58,7 @@ class Children:
 
     logs: Path
     _running: list[tuple[str, subprocess.Popen[bytes]]] = field(default_factory=list)
+    _ended: dict[str, str] = field(default_factory=dict)
 
     def start(
         self, name: str, *arguments: str, environment: dict[str, str] | None = None, own_output: bool = False
@@ -77,19 +78,25 @@ class Children:
 
     def ended(self) -> dict[str, str]:
         """Those that have ended since the last call, by name, each with a sentence."""
-        found = {}
+        found = self._look()
+        self._ended = {}
+        return found
+
+    def _look(self) -> dict[str, str]:
         for name, child in list(self._running):
             if (code := child.poll()) is not None:
                 self._running.remove((name, child))
                 log = self.logs / f"{name}.log"
-                found[name] = f"{name} ended with exit code {code}" + (f"; see {log}" if log.exists() else "")
-        return found
+                self._ended[name] = f"{name} ended with exit code {code}" + (
+                    f"; see {log}" if log.exists() else ""
+                )
+        return self._ended
 
     def wait_for(self, url: str, what: str) -> None:
         """Until the address answers with success. Raises ChildError, also when any child has ended."""
         deadline = time.monotonic() + START_TIMEOUT
         while not answers(url):
-            if ended := self.ended():
+            if ended := self._look():
                 raise ChildError("; ".join(ended.values()))
             if time.monotonic() > deadline:
                 raise ChildError(f"{what} did not answer at {url} within {START_TIMEOUT:.0f} s")
@@ -142,7 +149,7 @@ def start_schedule(started: Children, home: Path, every: int) -> str:
     temporary.mkdir(exist_ok=True)
     environment = {**QUIET, "TMPDIR": str(temporary)}
     if url is None:
-        port = _free_port()
+        port = free_port("127.0.0.1", 0)
         url = f"http://127.0.0.1:{port}/api"
         environment["PREFECT_HOME"] = str(home / "prefect")
         arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -174,7 +181,23 @@ def _state(home: Path) -> Path:
     return home / "prefect.json"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(host: str, port: int) -> int:
+    """The port, 0 for any that is free. Raises ChildError where another program has it: another pgfolio there would
+    answer in the place of ours."""
+    try:
+        with socket.create_server((host, port), family=_family(host)) as probe:
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise ChildError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}: choose another --port"
+        ) from error
+
+
+def address(host: str, port: int) -> str:
+    """Where this machine reaches what listens there."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -23,7 +23,7 @@ from schema import words
 from schema.pool import reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
     from config.models import ChatModel
     from config.prompts import Prompt, Prompts
@@ -106,7 +106,7 @@ class Answerer:
             completion = await self._in_thread(partial(self._chat.complete, system, user))
         return self._traced(asked, await self._generated(asked, shown, completion))
 
-    async def stream(self, asked: Asked) -> AsyncIterator[Event]:
+    async def stream(self, asked: Asked) -> AsyncGenerator[Event]:
         """The same in pieces. When the consumer leaves, the model's request is ended."""
         if self._chat is None or not asked.hits:
             answer = await self.answer(asked)

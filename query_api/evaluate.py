@@ -8,10 +8,12 @@ counts as zero.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +28,7 @@ from query_api.active import ActiveSpace
 from query_api.query import Mode, Query
 from query_api.retrieve import Retriever
 from query_api.services import open_services
+from schema.catalog import unknown_paths
 from schema.connect import database
 from schema.pool import reading
 from schema.search import find_generation
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from query_api.fuse import Fusion
     from query_api.services import Services
 
+LOG = logging.getLogger("query_api")
 CHUNKS_PER_DOCUMENT = 10
 """Chunks are asked for until this many make a document, up to the API's own most."""
 
@@ -144,9 +148,10 @@ class _OneSpace:
 
 
 def read_labelled(path: Path) -> list[Labelled]:
-    """The queries of a file, one JSON object a line. Raises EvaluationError."""
+    """The queries of a file, one JSON object a line; one without a relevant document measures nothing and is left
+    out. Raises EvaluationError."""
     found = []
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
@@ -156,9 +161,10 @@ def read_labelled(path: Path) -> list[Labelled]:
                         '{"query": "...", "relevant": {"path": grade}}, a grade a whole number from 0 to 1000'
                     )
                     raise EvaluationError(f"{path}, line {number}: {error}; a line is {wanted}") from error
-    if not any(grade > 0 for each in found for grade in each.relevant.values()):
+    measured = [each for each in found if any(grade > 0 for grade in each.relevant.values())]
+    if not measured:
         raise EvaluationError(f"{path} has no query with a relevant document")
-    return found
+    return measured
 
 
 def chunks_for(limit: int) -> int:
@@ -193,9 +199,24 @@ async def _evaluated(
             number: await opened.enter_async_context(_retriever(services, number))
             for number in {way.generation for way in ways}
         }  # each embeds a question once for all ways
+        await _compare_paths(services.retriever, labelled)
         for name, way in named(ways).items():
             found[name] = await _quality(spaces[way.generation], labelled, way, limit)
     return found
+
+
+async def _compare_paths(retriever: Retriever, labelled: Sequence[Labelled]) -> None:
+    """What is not stored can't be found: said before numbers are made of it. Raises EvaluationError if nothing is."""
+    paths = sorted({path for each in labelled for path, grade in each.relevant.items() if grade > 0})
+    unknown = await reading(retriever.pool, partial(unknown_paths, paths=paths, permitted=None))
+    if not unknown:
+        return
+    such = f"{len(unknown)} of {len(paths)} relevant documents are not stored, such as {unknown[0]!r}"
+    if len(unknown) == len(paths):
+        raise EvaluationError(
+            f"{such}: a path is relative to its source's folder, as GET /documents shows it"
+        )
+    LOG.warning("%s: they count as not found", such)
 
 
 @asynccontextmanager
@@ -243,7 +264,7 @@ async def _quality(retriever: Retriever, labelled: Sequence[Labelled], way: Way,
         times.append((time.perf_counter() - began) * 1000)
         if retrieved.trace.notes:
             raise ModelError(
-                f"not every query was reranked, so nothing was measured: {retrieved.trace.notes[0]}"
+                f"not every query was answered as asked, so nothing was measured: {retrieved.trace.notes[0]}"
             )
         ranked = list(dict.fromkeys(found.hit.path for found in retrieved.found))[:limit]
         run[str(number)] = {path: float(-rank) for rank, path in enumerate(ranked)}

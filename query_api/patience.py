@@ -31,6 +31,12 @@ class PatientProtocol(HttpToolsProtocol):
         self._end()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        """Who was refused in the middle of a body may end it, but not send a byte now and then for ever."""
+        super().on_response_complete()
+        if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
+            self._begin()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
         super().connection_lost(exc)

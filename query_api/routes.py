@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from query_api import metrics
 from query_api.answer import Answer
 from query_api.errors import (
     NotReadyError,
+    TookTooLongError,
     UnknownTraceError,
     problem,
     trace_id,
@@ -37,11 +39,11 @@ from schema.overview import overview
 from schema.pool import reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from litestar.types import Scope
 
-    from query_api.answer import Asked
+    from query_api.answer import Asked, Event
     from query_api.explained import Why
     from query_api.query import Retrieved
     from query_api.services import Services
@@ -61,6 +63,9 @@ ANSWER = ResponseSpec(
     "is asked for",
 )
 STREAM = "text/event-stream"
+PART = 0.95
+"""Of the time that a request may take, what a stream may take before it says that it took too long."""
+
 LOOKS = 2
 """How often a trace that is not there is looked for again, while another process may be about to write it."""
 
@@ -306,7 +311,7 @@ async def _events(
     scope, retrieved = request.scope, asked.retrieved
     yield _event("sources", asked.sources)
     try:
-        async for event in services(request).answerer.stream(asked):
+        async for event in _in_time(services(request).answerer.stream(asked), request, began):
             if isinstance(event, str):
                 yield _event("token", {"text": event})
             elif isinstance(event, Answer):
@@ -319,6 +324,22 @@ async def _events(
     finally:
         traces: TraceLog = request.app.state.traces
         traces.add(trace_id(scope), "ask", caller_of(scope), retrieved.trace)
+
+
+async def _in_time(events: AsyncGenerator[Event], request: Anyone, began: float) -> AsyncIterator[Event]:
+    """The same, as long as there is time left to say that there is none: later the connection is cut. Raises
+    TookTooLongError."""
+    longest = services(request).retriever.settings.api.timeout
+    async with aclosing(events):  # which ends the model's request
+        while True:
+            try:
+                async with asyncio.timeout(began + longest * PART - time.perf_counter()):
+                    event = await anext(events)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise TookTooLongError(longest) from error
+            yield event
 
 
 def _event(name: str, data: Any) -> ServerSentEventMessage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 async def why(
     retriever: Retriever, query: Query, permitted: Permitted, retrieved: Retrieved, document: str
 ) -> Why:
-    """`document` is a path, or an id. Raises what retrieving raises."""
-    stored = await reading(retriever.pool, lambda connection: find_document(connection, document, permitted))
+    """`document` is a path, with its source or without, or an id. Raises what retrieving raises."""
+    shown = [one.hit.document_id for one in retrieved.found]
+    find = partial(
+        find_document, wanted=document, permitted=permitted, meant=shown, collections=query.collections
+    )
+    stored = await reading(retriever.pool, find)
     if stored is None:
         return Why(
             document, "no such document is stored: `pgfolio status` lists files that could not be done"

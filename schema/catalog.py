@@ -11,6 +11,7 @@ from schema.filter import OF_DOCUMENT, matches
 from schema.sql import array, statement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from schema.filter import Condition
@@ -93,12 +94,30 @@ async def get_document(
 
 
 async def find_document(
-    connection: AsyncConnection, wanted: str, permitted: Permitted
+    connection: AsyncConnection,
+    wanted: str,
+    permitted: Permitted,
+    *,
+    meant: Sequence[int] = (),
+    collections: Sequence[str] | None = None,
 ) -> StoredDocument | None:
-    """A document by its path or its id."""
-    values = {"wanted": wanted.replace("\x00", ""), "permitted": array(permitted)}
+    """A document by its path, its source and path, or its id. Several may have the path: one of those that are
+    `meant`, by their ids, comes before one of the collections, and that before others."""
+    values = {
+        "wanted": wanted.replace("\x00", ""),
+        "permitted": array(permitted),
+        "meant": list(meant),
+        "collections": None if collections is None else list(collections),
+    }
     row = await (await connection.execute(statement("find_document"), values)).fetchone()
     return None if row is None else StoredDocument(*row)
+
+
+async def unknown_paths(connection: AsyncConnection, paths: Sequence[str], permitted: Permitted) -> list[str]:
+    """Those of these paths that no document has which may be seen."""
+    values = {"paths": list(paths), "permitted": array(permitted)}
+    found = await connection.execute(statement("unknown_paths"), values)
+    return [row[0] for row in await found.fetchall()]
 
 
 async def list_collections(connection: AsyncConnection, permitted: Permitted) -> list[StoredCollection]:

@@ -29,7 +29,8 @@ left join ledger l on l.source_id = d.source_id and l.path = d.path
 where d.id = :id and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]));
 
 -- name: find_document
--- A document by its path or id; of several with this path the one that was synced last.
+-- A document by its path, its source and path, or its id; of several one of those that are meant, of the collections that
+-- were asked for, the one that was synced last.
 select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
        (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
        d.language::text, d.created_at, d.updated_at, d.synced_at
@@ -37,9 +38,19 @@ from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
 left join ledger l on l.source_id = d.source_id and l.path = d.path
-where (d.path = :wanted or d.id::text = :wanted) and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
-order by d.synced_at desc
+where (d.path = :wanted or d.id::text = :wanted or s.name || '/' || d.path = :wanted)
+  and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+order by d.id = any(:meant::bigint[]) desc, coalesce(k.name = any(:collections::text[]), true) desc, d.synced_at desc
 limit 1;
+
+-- name: unknown_paths
+-- Paths that no document has, of those that may be seen.
+select p.path
+from unnest(:paths::text[]) with ordinality p (path, place)
+where not exists (
+    select from documents d
+    where d.path = p.path and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[])))
+order by p.place;
 
 -- name: get_chunks
 -- A document's chunks in their order.

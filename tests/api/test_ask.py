@@ -328,6 +328,22 @@ def test_a_stream_that_is_cut_ends_with_an_error(chat_api: httpx.Client, openai_
     assert (name, problem["type"]) == ("error", "urn:pgfolio:problem:model-unavailable")
 
 
+def test_a_stream_that_takes_too_long_ends_with_an_error(
+    library: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
+) -> None:
+    settings = new_settings(
+        database_url=library, openai_api_key=KEY, openai_base_url=openai_server.url,
+        chat={"model": "gpt-4o-mini"}, api={"timeout": 2},
+    )  # fmt: skip
+    openai_server.says = "word " * 500
+    openai_server.mood = Mood(token_delay=0.05)
+    with running_api(settings, library) as client:
+        found = events(client, QUESTION)
+    assert found[-2][0] == "token"
+    assert (found[-1][0], found[-1][1]["type"]) == ("error", "urn:pgfolio:problem:took-too-long")
+    assert openai_server.left.wait(timeout=5)
+
+
 def test_when_the_client_leaves_the_models_stream_is_ended(
     chat_api: httpx.Client, openai_server: FakeOpenAI
 ) -> None:

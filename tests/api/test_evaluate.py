@@ -53,6 +53,23 @@ def test_measures_are_means_over_all_queries(library: str, labelled: str) -> Non
     assert 0 < found["p50_ms"] <= found["p95_ms"]
 
 
+def test_a_query_without_a_relevant_document_measures_nothing(library: str, tmp_path: Path) -> None:
+    file = tmp_path / "queries.jsonl"
+    more = ({"query": "anything", "relevant": {}}, {"query": "something", "relevant": {BREAD.path: 0}})
+    file.write_text("\ufeff" + "\n".join(map(json.dumps, (*QUESTIONS, *more))))
+    found = measured(str(file), "--mode", "lexical", database=library)
+    assert (found["queries"], found["mrr@10"]) == (3, pytest.approx(2 / 3, abs=1e-4))
+
+
+def test_paths_that_are_not_stored_are_told(library: str, labelled: str, tmp_path: Path) -> None:
+    done = run("eval", labelled, "--mode", "lexical", PGFOLIO_DATABASE_URL=library)
+    assert "1 of 4 relevant documents are not stored, such as 'not/stored.md'" in done.stderr
+    file = tmp_path / "wrong.jsonl"
+    file.write_text(json.dumps({"query": "retries", "relevant": {f"docs/{RETRIES.path}": 1}}))
+    done = run("eval", str(file), PGFOLIO_DATABASE_URL=library)
+    assert (done.returncode, "relative to its source's folder" in done.stderr) == (2, True)
+
+
 def test_without_json_all_ways_stand_beside_each_other(library: str, labelled: str) -> None:
     done = run("eval", labelled, PGFOLIO_DATABASE_URL=library)
     names = [line[: line.index("  ")] for line in done.stdout.splitlines()]
@@ -144,7 +161,7 @@ def test_a_reranker_that_is_left_out_is_not_measured(library: str, labelled: str
     setting = {"PGFOLIO_RERANK__URL": "http://127.0.0.1:9", "PGFOLIO_RERANK__MODEL": "tiny"}
     done = run("eval", labelled, "--rerank", PGFOLIO_DATABASE_URL=library, **setting)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "not every query was reranked" in done.stderr
+    assert "not every query was answered as asked" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -336,3 +336,17 @@ def test_the_terminal_shows_it_as_a_table(library: str, tmp_path: Any) -> None:
     assert RETRIES.path in shown.stdout
     assert f"{BREAD.path}: " in shown.stdout
     assert len(PAGES) == 4
+
+
+def test_of_two_documents_with_one_path_the_one_that_was_found_is_meant(
+    settings: Settings, conninfo: str
+) -> None:
+    other = Page(RETRIES.path, "Bread", {"Rolls": "Rolls are baked."}, collection="second")
+    stock(conninfo, settings, (*PAGES, other))
+    with running_api(settings, conninfo) as client:
+        assert search(client, why=RETRIES.path, limit=1)["why"]["reason"].startswith(
+            "it is there, at place 1"
+        )
+        for named in (RETRIES.path, f"second/{RETRIES.path}"):
+            why = search(client, why=named, limit=1, collections=["second"])["why"]
+            assert why["reason"].startswith("it is there, at place 1")

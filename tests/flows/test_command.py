@@ -222,6 +222,21 @@ def test_a_port_in_use_is_one_clear_line(run: Run, folder: Path) -> None:
     assert f"{port}" in error_line(upped)
 
 
+def test_a_question_may_begin_with_a_dash(run: Run, folder: Path) -> None:
+    run("sync", str(folder))
+    for command in ("search", "ask"):
+        done = run(command, "--json", "--", "-v oak tree")
+        assert done.returncode == 0, done.stderr
+
+
+def test_up_finds_a_port_that_is_free(environment: dict[str, str], folder: Path) -> None:
+    with started(environment, "up", str(folder), "--port", "0", "--every", "0") as process:
+        assert process.stderr is not None
+        line = next(line.decode() for line in process.stderr if b"The API answers at" in line)
+        address = line.split("answers at ")[1].split(";")[0]
+        assert found(address, "oak tree") == ["trees.md", "bread.md"]
+
+
 def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
     environment: dict[str, str], conninfo: str, folder: Path, openai_server: FakeOpenAI, run: Run
 ) -> None:

@@ -373,3 +373,9 @@ def test_reading_writes_nothing_and_importing_is_cheap(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("field", ["date", "created", "created_at"])
+def test_front_matter_tells_when_a_document_was_made(field: str) -> None:
+    found = extract("a.md", f"---\n{field}: 2020-01-02\n---\n\nText.\n".encode())
+    assert found.created_at == datetime(2020, 1, 2, tzinfo=UTC)
