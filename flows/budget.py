@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import Condition
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -30,15 +30,18 @@ class Bill:
 class Budget:
     """Tokens and their price. Safe to use from several threads."""
 
-    def __init__(self, price: float, max_cost: float | None = None) -> None:
-        """`price` is in US dollars for one token."""
+    def __init__(self, price: float, max_cost: float | None = None, spent: float = 0.0) -> None:
+        """`price` is in US dollars for one token; `spent`, in US dollars, is a part of `max_cost`."""
         self.tokens = 0
         self.billed_per_counted = 1.0
         """The server counts with its own tokenizer; what it bills for a token of ours is learned."""
         self._price = price
         self._max_cost = math.inf if max_cost is None else max_cost
+        self._spent = spent
         self._reserved = 0
-        self._lock = Lock()
+        self._learned = not (price and max_cost is not None)
+        """Until a first bill says what the server makes of a token of ours, what is limited goes one by one."""
+        self._lock = Condition()
 
     @property
     def cost(self) -> float:
@@ -55,7 +58,8 @@ class Budget:
         Raises BudgetSpentError when it is not covered.
         """
         with self._lock:
-            if (self.tokens + self._reserved + tokens) * self._price > self._max_cost:
+            self._lock.wait_for(lambda: self._learned or not self._reserved)
+            if self._spent + (self.tokens + self._reserved + tokens) * self._price > self._max_cost:
                 raise BudgetSpentError(
                     f"the next batch would cost more than the ${self._max_cost:.2f} allowed"
                 )
@@ -68,9 +72,11 @@ class Budget:
                 self._reserved -= tokens
                 self.tokens += bill.tokens
                 self._learn(bill)
+                self._lock.notify_all()
 
     def _learn(self, bill: Bill) -> None:
         if bill.tokens and bill.counted:
             seen = bill.tokens / bill.counted
             known = self.billed_per_counted
             self.billed_per_counted = seen if seen > known else known + (seen - known) * FORGETTING
+            self._learned = True

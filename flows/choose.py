@@ -52,6 +52,8 @@ def _named(connection: Connection, known: Sequence[Source], name: str) -> list[S
 
 
 def _one(connection: Connection, known: Sequence[Source], name: str) -> Source:
+    if not name.strip():
+        raise NoSuchSourceError("the name of a source or folder is empty: is a variable unset?")
     root = os.path.realpath(Path(name).expanduser())
     for source in known:
         if name == source.name or root == source.root:

@@ -28,6 +28,7 @@ from flows.run import FailedError, Options
 from flows.start import started_reembed, started_sync
 from flows.tuning import run_tuning
 from flows.verify import run_verify
+from schema import sources as stored_sources
 from schema.connect import DatabaseError, connect, database
 from schema.embedded import EmbeddedError
 from schema.keys import NoKeyError, WrongKeyError, require_key
@@ -35,8 +36,11 @@ from schema.overview import generations, overview
 from schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from config.settings import Settings
     from flows.report import Report
+    from schema.records import Source
 
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, up_side.ChildError)
 WRONG = (ConfigError, NoKeyError, WrongKeyError)
@@ -181,9 +185,7 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
         address = up_side.address(host, port)
         started.start("api", "query_api", "serve", "--host", host, "--port", str(port), own_output=True)
         started.wait_for(f"{address}/health/live", "the API")
-        with console.Display() as display:
-            report = run_sync(settings, conninfo, chosen, Options(started_by="up"), progress=display)
-        console.show_report(report)
+        _first_sync(settings, conninfo, chosen)
         console.say(f"\nThe API answers at {address}; its description is at {address}/schema")
         console.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
         started.start("pushes", "flows.listen")
@@ -304,6 +306,20 @@ _passed_on("search", "Search, as the API does, in the terminal.")
 _passed_on("ask", "Ask a question, answered from the documents.")
 _passed_on("eval", "Measure retrieval on labelled queries: nDCG@10, MRR@10, recall@10, latency.")
 _passed_on("serve", "Run the HTTP API alone.")
+
+
+def _first_sync(settings: Settings, conninfo: str, chosen: Sequence[Source]) -> None:
+    """What is stored can be searched, whatever becomes of it. Raises FailedError where nothing is."""
+    try:
+        with console.Display() as display:
+            report = run_sync(settings, conninfo, chosen, Options(started_by="up"), progress=display)
+    except FailedError as error:
+        with connect(conninfo) as connection:
+            if not stored_sources.has_documents(connection):
+                raise
+        console.show_note(f"{error}; what is stored can be searched")
+    else:
+        console.show_report(report)
 
 
 def _schedule(started: up_side.Children, settings: Settings, every: int) -> None:

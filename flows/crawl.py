@@ -10,6 +10,7 @@ import gc
 import hashlib
 import marshal
 import os
+import re
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -144,7 +145,7 @@ def _check(root: str) -> int:
 def _globs(globs: Sequence[str], setting: str) -> GitIgnoreSpec | None:
     try:
         return GitIgnoreSpec.from_lines(globs) if globs else None
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise ValueError(f"crawl.{setting}: {error}") from error
 
 
@@ -284,6 +285,10 @@ class _Walk:
         lines: list[str] = []
         for name in names:
             path = Path(f"{self.root}/{prefix}{name}")
+            if (
+                not path.is_file()
+            ):  # a pipe would be waited for without end; a link may lead to what is not mounted
+                raise OSError(f"its {name} is no file, or leads nowhere")
             lines += path.read_text("utf-8-sig", "surrogateescape").splitlines()
         return ((len(prefix), self.spec(prefix + names[-1], lines)), *specs)
 
@@ -291,7 +296,7 @@ class _Walk:
         """As git does, a pattern that makes no sense is passed over; unlike git, it is reported."""
         try:
             return GitIgnoreSpec.from_lines(lines)
-        except ValueError as error:
+        except (ValueError, re.error) as error:
             self.unreadable.append(Problem(printable(path), "crawl", f"a pattern was passed over: {error}"))
         return GitIgnoreSpec.from_lines([line for line in lines if _makes_sense(line)])
 
@@ -354,18 +359,23 @@ def signature_of(status: os.stat_result) -> Signature:
 
 
 def _signature(device: int, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> Signature:
-    """Some filesystems use all 64 bits of an inode, PostgreSQL's bigint has 63 and a sign."""
-    return Signature(_signed(device), _signed(inode), size, mtime_ns, ctime_ns)
+    """Some filesystems use all 64 bits of an inode, and have times that nobody has seen yet; PostgreSQL's bigint has
+    63 and a sign."""
+    return Signature(_signed(device), _signed(inode), size, _bounded(mtime_ns), _bounded(ctime_ns))
 
 
 def _signed(number: int) -> int:
     return number if number < 1 << 63 else number - (1 << 64)
 
 
+def _bounded(time_ns: int) -> int:
+    return max(-(1 << 63), min(time_ns, (1 << 63) - 1))
+
+
 def _makes_sense(line: str) -> bool:
     try:
         GitIgnoreSpec.from_lines([line])
-    except ValueError:
+    except (ValueError, re.error):
         return False
     return True
 

@@ -24,11 +24,15 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
     """Its fields, fit for JSON, and the text that follows it."""
     if not text.startswith("---"):
         return {}, text
-    from frontmatter.default_handlers import YAMLHandler  # noqa: PLC0415 - keeps the import of this module cheap
+    import yaml  # noqa: PLC0415 - keeps the import of this module cheap
+    from frontmatter.default_handlers import YAMLHandler  # noqa: PLC0415
 
     try:
         head, body = YAMLHandler().split(text)
-        found = YAMLHandler().load(head)
+        try:
+            found = YAMLHandler().load(head)
+        except ValueError:  # a date that no calendar has
+            found = yaml.load(head, Loader=yaml.BaseLoader)  # noqa: S506 - it makes nothing but strings
         return (jsonable(found, [2000]), body.lstrip("\n")) if isinstance(found, dict) else ({}, text)
     except Exception:  # noqa: BLE001 - front matter that makes no sense is text
         return {}, text

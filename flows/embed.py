@@ -126,13 +126,15 @@ class Embedder:
         *,
         usd_per_million_tokens: float = 0.0,
         max_cost: float | None = None,
+        spent_usd: float = 0.0,
         pace: Pace | None = None,
     ) -> None:
+        """`spent_usd`: what the run spent before, of `max_cost`."""
         self.in_flight = model.in_flight
         self._model = model
         self._bounds = bounds
         self._pace = pace
-        self._budget = Budget(usd_per_million_tokens / 1_000_000, max_cost)
+        self._budget = Budget(usd_per_million_tokens / 1_000_000, max_cost, spent_usd)
         self._health = _Health()
         self._stopped = Event()
         self._fatal: FatalModelError | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import html
 import io
 import mimetypes
 import re
@@ -90,6 +91,7 @@ _HEAD = re.compile(
     r"<head\b.*?</head\s*>|<(script|style)\b.*?</\1\s*>|<title\b.*?</title\s*>|<meta\b[^>]*>",
     re.IGNORECASE | re.DOTALL,
 )
+_TITLE = re.compile(r"<title\b[^>]*>(.*?)</title\s*>", re.IGNORECASE | re.DOTALL)
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
 
 
@@ -216,9 +218,10 @@ def _document(mime: str, data: bytes) -> Extracted:
     if not data:
         raise Unextractable("the file is empty (0 bytes)")
     result = _parse(mime, data)
-    content = result.content
-    if mime == HTML:
+    content, heading = result.content, ""
+    if mime == HTML:  # whose bytes the library reads as UTF-8, whatever they say they are
         text = _html_text(data)
+        heading = html.unescape(title[1]) if (title := _TITLE.search(text)) else ""
         body = _HEAD.sub("", text)
         content = _parse(mime, body.encode()).content if body.strip() else ""
     text, pages = _pages(mime, tidy(clean(content)), result.pages or [])
@@ -231,7 +234,7 @@ def _document(mime: str, data: bytes) -> Extracted:
     authors = metadata.get("authors") or [metadata.get("from_email")]
     return Extracted(
         text=text,
-        title=title_of(found.get("title") or found.get("directive_title") or found.get("subject"))
+        title=title_of(heading or found.get("title") or found.get("directive_title") or found.get("subject"))
         or first_heading(text),
         mime=mime,
         metadata=metadata,

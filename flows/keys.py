@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -49,9 +50,11 @@ class Moment(click.ParamType[datetime]):
         return found
 
     def _from_now(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if re.fullmatch(r"\d{10,}[smhd]?", value.strip()):
+            self._too_far(value, param, ctx)
         try:
             return datetime.now(UTC) + timedelta(seconds=Interval().convert(value, param, ctx))
-        except (OverflowError, ValueError):  # ValueError: thousands of digits
+        except OverflowError:
             self._too_far(value, param, ctx)
 
     def _too_far(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:

@@ -6,6 +6,8 @@ Nothing here imports prefect.
 
 from __future__ import annotations
 
+import os
+import re
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -77,11 +79,13 @@ class SyncRun(Run):
             try:
                 with sources.owned(connection, source):
                     reached += self._one(connection, source, step)
-            except SourceBusyError:
-                if source.kind == "folder" or len(chosen) == 1:
+            except SourceBusyError as error:
+                if len(chosen) == 1:
                     raise
-                # Pushes come at any time: the sync that has them does them, and this one its folders.
-                reached += 1
+                if source.kind == "folder":
+                    self.report.problem(Problem(source.name, "crawl", str(error)))
+                else:  # pushes come at any time: the sync that has them does them, and this one its folders
+                    reached += 1
         if not self.options.plan_only:
             vectors.expire(connection, self.settings.sync.keep_vectors_days)
             vectors.drop_expired(connection, self.settings.index.keep_generations_days)
@@ -115,9 +119,7 @@ class SyncRun(Run):
         self.progress.stage(f"looking at {source.name}")
         with self.report.timed("crawl"), garbage_kept():
             found = self._look(connection, source)
-        removed = planning.documents(found.plan.removed)
-        if removed > self.settings.sync.delete_max_documents:
-            self._approved -= removed
+        self._approved -= found.plan.approved
         return found
 
     def _look(self, connection: Connection, source: Source) -> Survey:
@@ -128,6 +130,8 @@ class SyncRun(Run):
 
     def apply(self, connection: Connection, source: Source, found: Survey) -> Survey:
         """Make it so: moves first, then what is new or changed, removals last."""
+        with self.report.timed("store"):
+            store.collect(connection, source)
         if found.plan.moved:
             with self.report.timed("store"):
                 store.move(connection, source, found.plan.moved, found.looked_at)
@@ -249,10 +253,16 @@ class SyncRun(Run):
         return Rules(
             max_bytes=int(common.max_file_mb * 1024 * 1024),
             include=(*common.include, *source.include),
-            exclude=(*common.exclude, *source.exclude),
+            exclude=(*common.exclude, *source.exclude, *self._own_files(source)),
             hidden=common.hidden,
             follow_symlinks=common.follow_symlinks,
         )
+
+    def _own_files(self, source: Source) -> Iterator[str]:
+        """The database that the documents are kept in is none of them."""
+        home, root = os.path.realpath(self.settings.home), source.root.rstrip("/") + "/"
+        if home.startswith(root):
+            yield "/" + re.sub(r"([\\*?\[\]! #])", r"\\\1", home.removeprefix(root)) + "/"
 
     def _limits(self) -> planning.Limits:
         """An approval is a ceiling over all sources of the run."""

@@ -70,6 +70,8 @@ class Plan:
     unknown: tuple[LedgerEntry, ...] = ()
     quarantined: tuple[LedgerEntry, ...] = ()
     unchanged: int = 0
+    approved: int = 0
+    """Removals that pass because they were approved."""
 
     @property
     def to_read(self) -> int:
@@ -192,7 +194,11 @@ def decide(comparison: Comparison, hashes: Mapping[str, bytes], limits: Limits) 
         detached = tuple(known for known in removed if known.path in comparison.detached)
         removed = tuple(known for known in removed if known.path not in comparison.detached)
     hold = _too_many(removed, comparison, limits)
+    asked = _too_many(removed, comparison, replace(limits, approved=0)) or any(
+        known.path in comparison.detached for known in removed
+    )
     return Plan(
+        approved=documents(removed) if asked and not hold else 0,
         added=tuple(entry for entry in comparison.new if entry.path not in arrived),
         changed=comparison.suspects,
         moved=moved,

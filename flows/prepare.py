@@ -209,7 +209,7 @@ def _document(
         signature=signature,
         language=languages.language_of(extracted.metadata, extracted.text, recipe.language),
         created_at=extracted.created_at,
-        updated_at=datetime.fromtimestamp(signature.mtime_ns / 1e9, UTC),
+        updated_at=_moment(signature.mtime_ns),
         metadata=extracted.metadata,
         owner=extracted.owner,
     )
@@ -217,3 +217,11 @@ def _document(
         document,
         Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
     )
+
+
+def _moment(time_ns: int) -> datetime:
+    """The beginning of time as computers count it for a time that no calendar has."""
+    try:
+        return datetime.fromtimestamp(time_ns / 1e9, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)

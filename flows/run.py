@@ -195,6 +195,7 @@ class Run:
                 Bounds(wanted.batch_inputs, wanted.batch_tokens, wanted.deadline),
                 usd_per_million_tokens=self.price(space),
                 max_cost=self.options.max_cost,
+                spent_usd=self.report.cost_usd,
                 pace=pace,
             )
             try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from flows.plan import distrusted, racy
 from flows.prepare import Failed
+from schema import collect as collecting
 from schema import documents, ledger, pushes, vectors
 from schema.records import Embedded
 
@@ -40,6 +41,14 @@ class Ready:
     claimed: Sequence[bytes] = ()
     embedded: int = 0
     reused: int = 0
+
+
+def collect(connection: Connection, source: Source) -> None:
+    """Documents whose source has another collection now go there, with their chunks and their vectors: who may see
+    them goes by it. Some at a time, each in one transaction."""
+    while collecting.collect(connection, source):
+        connection.commit()
+    connection.commit()
 
 
 def store_parcel(

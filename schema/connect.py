@@ -5,6 +5,7 @@ Functions elsewhere take a connection; whoever opens it owns the transaction.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +26,16 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 PGVECTOR_MINIMUM = (0, 8, 4)
 CONNECT_TIMEOUT = 10
 TOO_LONG = "the database took longer than PGFOLIO_API__STATEMENT_TIMEOUT allows: ask for less, or allow more"
+
+
+URL = re.compile(
+    r"postgres(?:ql)?://(?:(?:[^:@/\s%]|%[0-9a-f]{2})*(?::(?:[^@/\s%]|%[0-9a-f]{2})*)?@)?[^@\s]*",
+    re.IGNORECASE,
+)
+NO_URL = (
+    "PGFOLIO_DATABASE_URL is not a connection string: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with "
+    "@, /, % and spaces of a password as %40, %2F, %25 and %20"
+)
 
 
 class DatabaseError(Exception):
@@ -75,13 +86,23 @@ def described(conninfo: str) -> str:
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
 
 
+def _check_form(conninfo: str) -> None:
+    """Before libpq reads it: of what it cannot read, or takes a password's end for the host of, its message repeats a
+    part."""
+    if "://" in conninfo and not URL.fullmatch(conninfo):
+        raise DatabaseError(NO_URL)
+    try:
+        conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        raise DatabaseError(NO_URL) from None
+
+
 def _opened(conninfo: str, *, autocommit: bool = False) -> Connection:
+    _check_form(conninfo)
     try:
         return psycopg.connect(
             conninfo, autocommit=autocommit, connect_timeout=CONNECT_TIMEOUT, application_name="pgfolio"
         )
-    except psycopg.ProgrammingError as error:
-        raise DatabaseError(f"PGFOLIO_DATABASE_URL is not a connection string: {_line(error)}") from error
     except psycopg.OperationalError as error:
         raise DatabaseError(
             f"cannot reach the database {described(conninfo)}: {_line(error)}; is it running, and is "

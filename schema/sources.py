@@ -50,6 +50,11 @@ def ensure_source(
     )
 
 
+def has_documents(connection: Connection) -> bool:
+    """Whether anything is stored at all."""
+    return bool(fetch_one(connection, "has_documents")[0])
+
+
 def ensure_collection(connection: Connection, name: str) -> int:
     row = fetch_one(connection, "upsert_collection", {"name": name})
     return int(row[0])

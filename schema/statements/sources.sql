@@ -39,3 +39,7 @@ select pg_try_advisory_lock(1885825903, :source_id);
 -- name: unlock_source
 -- Give the source free again.
 select pg_advisory_unlock(1885825903, :source_id);
+
+-- name: has_documents
+-- Whether anything is stored at all.
+select exists (select from documents);

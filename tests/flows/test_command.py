@@ -237,6 +237,23 @@ def test_up_finds_a_port_that_is_free(environment: dict[str, str], folder: Path)
         assert found(address, "oak tree") == ["trees.md", "bread.md"]
 
 
+def test_up_answers_from_what_is_stored_where_its_first_sync_fails(
+    environment: dict[str, str], run: Run, folder: Path
+) -> None:
+    run("sync", str(folder))
+    folder.rename(folder.with_name("elsewhere"))
+    port = free_port()
+    with started(environment, "up", "--port", str(port), "--every", "0") as process:
+        assert process.stderr is not None
+        assert any(b"what is stored can be searched" in line for line in process.stderr)
+        wait_until(lambda: found(f"http://127.0.0.1:{port}", "oak tree") == ["trees.md", "bread.md"], 20)
+
+
+def test_an_empty_name_is_no_folder(run: Run) -> None:
+    done = run("sync", "")
+    assert (done.returncode, "is a variable unset?" in error_line(done)) == (2, True)
+
+
 def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
     environment: dict[str, str], conninfo: str, folder: Path, openai_server: FakeOpenAI, run: Run
 ) -> None:

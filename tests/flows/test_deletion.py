@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.run import FailedError
+from flows.pipeline import run_sync
+from flows.run import FailedError, Options
+from schema import sources
 from schema.connect import connect
 from tests.flows.library import ANIMALS, Library, counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from config.settings import Settings
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -159,3 +163,19 @@ def test_a_root_that_is_gone_changes_nothing_and_says_so(library: Library) -> No
         library.sync()
     assert len(library.stored()) == 2
     library.check()
+
+
+def test_an_approval_is_a_ceiling_over_all_sources_of_a_run(
+    tmp_path: Path, conninfo: str, settings: Settings
+) -> None:
+    """Also of sources that were emptied, where few removals need one too."""
+    chosen = []
+    for name in ("one", "two", "three"):
+        pages(Library(tmp_path / name, conninfo, settings), 8)
+        with connect(conninfo) as connection:
+            chosen.append(sources.ensure_source(connection, str(tmp_path / name), name=name))
+    run_sync(settings, conninfo, chosen, Options())
+    for name in ("one", "two", "three"):
+        shutil.rmtree(tmp_path / name / "pages")
+    report = run_sync(settings, conninfo, chosen, Options(approve_deletes=8))
+    assert (report.documents.removed, report.documents.held) == (8, 16)

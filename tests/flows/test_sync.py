@@ -12,11 +12,12 @@ import pytest
 from psycopg import sql
 
 from flows.crawl import LONGEST_PATH
-from flows.run import FailedError
+from flows.pipeline import run_sync
+from flows.run import FailedError, Options
 from schema import sources, vectors
 from schema.connect import connect
 from schema.sources import SourceBusyError
-from tests.flows.library import ANIMALS, Library, counts, long_document
+from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -302,3 +303,54 @@ def test_two_sources_with_the_same_folder_name_are_told_apart(
         first = sources.ensure_source(connection, str(library.root), name="library")
         second = sources.ensure_source(connection, str(other), name="library")
     assert (first.name, second.name) == ("library", "library-2")
+
+
+def test_documents_go_where_their_source_goes(library: Library) -> None:
+    """Who may see them goes by the collection: of documents, chunks and vectors, whatever else changed."""
+    library.sync()
+    library.write("animals.md", ANIMALS.replace("zebra", "tiger"))
+    with connect(library.conninfo) as connection:
+        source = sources.ensure_source(connection, str(library.root), name="library", collection="secret")
+    report = run_sync(library.settings, library.conninfo, [source], Options())
+    assert (report.status, report.chunks.embedded) == ("complete", 1)
+    found = library.rows(
+        "select distinct collection_id from documents union all select distinct collection_id from chunks "
+        "union all select distinct collection_id from {vectors}"
+    )
+    assert found == [(source.collection_id,)] * 3
+    library.check()
+
+
+def test_a_home_inside_of_a_source_is_not_indexed(
+    library: Library, new_settings: Callable[..., Settings]
+) -> None:
+    library.settings = new_settings(home=library.root / "my [home] #1")
+    library.write("my [home] #1/postgres/postgresql.log", "This is a log of the database.\n")
+    library.write("others/postgresql.log", "This is a log of another one.\n")
+    library.sync()
+    assert [path for path in library.stored() if path.endswith(".log")] == ["others/postgresql.log"]
+
+
+def test_a_busy_source_keeps_no_other_from_its_sync(library: Library, tmp_path: Path) -> None:
+    library.sync()
+    other = Library(tmp_path / "other", library.conninfo, library.settings)
+    other.write("new.md", PLANTS)
+    with connect(library.conninfo) as connection:
+        chosen = [
+            sources.ensure_source(connection, str(each.root), name=each.root.name)
+            for each in (library, other)
+        ]
+        connection.commit()
+        with sources.owned(connection, chosen[0]):
+            report = run_sync(library.settings, library.conninfo, chosen, Options())
+    assert (report.status, report.documents.added) == ("partial", 1)
+    assert "is running" in report.problems[0].reason
+
+
+def test_a_file_from_a_time_that_no_calendar_has_stops_no_sync(library: Library) -> None:
+    try:
+        os.utime(library.write("odd.md", "# Odd\n\nThis was written long ago.\n"), (-(10**11), -(10**11)))
+    except OSError:
+        pytest.skip("this file system has no such times")
+    assert library.sync().status == "complete"
+    assert "odd.md" in library.stored()

@@ -172,12 +172,18 @@ def test_migrating_again_does_nothing(conninfo: str) -> None:
         ("postgresql://127.0.0.1:1/none", "cannot reach the database 127.0.0.1:1/none"),
         ("postgresql://user:secret@127.0.0.1:1/none", "is it running"),
         ("what is this", "not a connection string"),
+        ("postgres//app:s3cret@localhost/x", "not a connection string"),
+        ("postgresql://app:s3cret/more@localhost/x", "not a connection string"),
+        ("postgresql://app:s3cret%more@localhost/x", "not a connection string"),
+        ("postgresql://app:s3cret more@localhost/x", "not a connection string"),
+        ("postgresql://app:s3cret@more@localhost/x", "not a connection string"),
     ],
 )
 def test_an_unusable_database_is_a_sentence_without_the_password(url: str, said: str) -> None:
     with pytest.raises(DatabaseError, match=said) as caught:
         prepare(url)
     assert "secret" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_older_pgvector_is_refused(conninfo: str, settings: Settings) -> None:

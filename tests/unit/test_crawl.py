@@ -256,3 +256,36 @@ def test_a_root_that_may_not_be_listed_is_unreachable(open_path: Path) -> None:
 def test_a_glob_without_sense_names_its_setting(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"crawl\.exclude"):
         crawl(tmp_path, Rules(1000, exclude=("!",)))
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_rules_that_cannot_be_read_make_their_folder_unknown(tmp_path: Path, kind: str) -> None:
+    """What the link leads to may just not be mounted, and a pipe is waited for without end."""
+    write(tmp_path, "a.md", "sub/b.md", "sub/deep/c.md")
+    rules = tmp_path / "sub" / ".gitignore"
+    rules.symlink_to("/nowhere/ignore") if kind == "link" else os.mkfifo(rules)
+    found = crawl(tmp_path, RULES)
+    assert paths(found) == ["a.md"]
+    assert found.unreadable_dirs == ("sub/",)
+    assert "its .gitignore is no file, or leads nowhere" in found.unreadable[0].reason
+
+
+def test_a_range_that_makes_no_sense_is_passed_over_and_told(tmp_path: Path) -> None:
+    write(tmp_path, "a.md", "b.log")
+    write(tmp_path, ".gitignore", text="[z-a].md\n*.log\n")
+    found = crawl(tmp_path, RULES)
+    assert paths(found) == ["a.md"]
+    assert "a pattern was passed over" in found.unreadable[0].reason
+    with pytest.raises(ValueError, match=r"crawl\.include"):
+        crawl(tmp_path, Rules(1000, include=("[z-a]",)))
+
+
+@pytest.mark.parametrize("seconds", [-(10**11), 10**11])
+def test_a_time_that_nobody_has_seen_fits_into_the_ledger(tmp_path: Path, seconds: int) -> None:
+    write(tmp_path, "a.md")
+    try:
+        os.utime(tmp_path / "a.md", (seconds, seconds))
+    except OSError:
+        pytest.skip("this file system has no such times")
+    (entry,) = crawl(tmp_path, RULES).entries
+    assert abs(entry.signature.mtime_ns) <= 1 << 63

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from config.models.base import (
     RefusedError,
     TransientError,
 )
-from flows.budget import Budget
+from flows.budget import Budget, BudgetSpentError
 from flows.embed import POSTPONED, Bounds, Embedder, Refusal, batches
 from flows.pace import Limits, Pace
 
@@ -305,3 +306,28 @@ def test_a_fatal_failure_ends_the_waits_of_the_other_workers() -> None:
         embedder.embed(["fatal"], [1])
     other.join(5)
     assert [str(error) for error in errors] == ["the quota is spent"]
+
+
+def test_until_the_first_bill_requests_within_a_budget_go_one_by_one() -> None:
+    """Of four at once, each billed at three times our count, all would have been sent for what one was to cost."""
+    budget = Budget(1.0, max_cost=4.0)
+
+    def request(_: int) -> bool:
+        try:
+            with budget.reserved(budget.estimate(1)) as bill:
+                time.sleep(0.02)
+                bill.counted, bill.tokens = 1, 3
+        except BudgetSpentError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(request, range(4))) <= 2
+    assert budget.cost <= 6
+
+
+def test_a_run_has_one_budget() -> None:
+    embedder = Embedder(Model(lengths), BOUNDS, usd_per_million_tokens=1_000_000, max_cost=3.0, spent_usd=2.0)
+    (first,) = embedder.embed(["a"], [1])
+    assert first is not POSTPONED
+    assert embedder.embed(["b"], [1]) == [POSTPONED]

@@ -379,3 +379,17 @@ def test_reading_writes_nothing_and_importing_is_cheap(tmp_path: Path) -> None:
 def test_front_matter_tells_when_a_document_was_made(field: str) -> None:
     found = extract("a.md", f"---\n{field}: 2020-01-02\n---\n\nText.\n".encode())
     assert found.created_at == datetime(2020, 1, 2, tzinfo=UTC)
+
+
+def test_a_date_that_no_calendar_has_does_not_cost_the_rest_of_the_front_matter() -> None:
+    found = extract("a.md", b"---\ntitle: Plan\ncreated: 2020-02-30\n---\n\nText.\n")
+    assert (found.title, found.text, found.created_at) == ("Plan", "Text.\n", None)
+
+
+@pytest.mark.parametrize(
+    ("charset", "data"), [("utf-8", "Grüße"), ("iso-8859-1", "Grüße"), ("windows-1251", "Привет")]
+)
+def test_a_pages_title_is_read_as_its_text(charset: str, data: str) -> None:
+    head = f"<head><meta charset={charset}><title>{data} &amp; more</title></head>"
+    found = extract("a.html", f"<html>{head}<body><p>{data}.</p></body></html>".encode(charset))
+    assert (found.title, found.text) == (f"{data} & more", f"{data}.\n")
