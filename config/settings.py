@@ -167,7 +167,9 @@ def default_home() -> Path:
     that is not ours to do, so root's state lies under /var/lib, apart for each home directory in use.
     """
     if os.name != "posix" or os.geteuid() != 0:
-        return Path(platformdirs.user_data_dir("pgfolio", appauthor=False))
+        usual = Path(platformdirs.user_data_dir("pgfolio", appauthor=False))
+        # On a Mac it is below "Application Support", and the bundled Postgres starts in no path with a space.
+        return Path.home() / ".pgfolio" if " " in str(usual) else usual
     home = str(Path.home())
     if home == pwd.getpwuid(0).pw_dir:
         return Path("/var/lib/pgfolio")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 DATABASE = "pgfolio"
 MIB = 1024 * 1024
+ODD = re.compile(r"[^\w@+=:,./~-]")
+"""pgserver gives the path to a shell as it is."""
 
 
 class EmbeddedError(Exception):
@@ -41,6 +44,11 @@ def bundled_postgres(home: Path, memory: Postgres) -> Iterator[str]:
 
 def _start(home: Path, memory: Postgres) -> Any:
     data, runtime = home / "postgres", home / "run"
+    if os.name == "posix" and (odd := ODD.search(str(home))):
+        raise EmbeddedError(
+            f"the bundled Postgres cannot run in {home}: its starter takes no {odd[0]!r} in a path; set PGFOLIO_HOME "
+            "to a folder without one"
+        )
     try:
         (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
         runtime.chmod(0o700)
@@ -73,16 +81,15 @@ def _forget_the_dead(data: Path) -> None:
     process that is not a Postgres."""
     users = data / ".handle_pids.json"
     if users.exists():
-        alive = [
-            pid
-            for pid in json.loads(users.read_text() or "[]")
-            if psutil.pid_exists(pid) and pid != os.getpid()
-        ]
-        users.write_text(json.dumps(alive))
+        try:
+            known = json.loads(users.read_text() or "[]")
+        except ValueError:  # the disk was full when it was written
+            known = []
+        users.write_text(json.dumps([pid for pid in known if psutil.pid_exists(pid) and pid != os.getpid()]))
     postmaster = data / "postmaster.pid"
     if postmaster.exists():
         lines = postmaster.read_text().splitlines()
-        if not lines or not _is_postgres(int(lines[0])):
+        if not lines or not lines[0].strip().isdigit() or not _is_postgres(int(lines[0])):
             postmaster.unlink(missing_ok=True)
 
 

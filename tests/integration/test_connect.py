@@ -136,6 +136,24 @@ def test_a_stale_pid_file_of_another_program_is_not_believed(own_home: Path) -> 
         assert connection.execute("select 1").fetchone() == (1,)
 
 
+def test_files_that_were_cut_short_are_not_believed(own_home: Path) -> None:
+    settings = load_settings(home=own_home, postgres=SMALL)
+    with database(settings):
+        pass
+    (own_home / "postgres" / "postmaster.pid").write_text("\0\0")
+    (own_home / "postgres" / ".handle_pids.json").write_text("[12")
+    with database(settings) as conninfo, connect(conninfo) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_a_home_that_the_bundled_postgres_cannot_start_in_is_a_sentence(tmp_path: Path) -> None:
+    with (
+        pytest.raises(EmbeddedError, match="takes no ' ' in a path; set PGFOLIO_HOME"),
+        bundled_postgres(tmp_path / "Application Support", load_settings().postgres),
+    ):
+        pass
+
+
 def test_a_home_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
