@@ -308,6 +308,8 @@ def _nested(depth: int) -> dict[str, Any]:
         ({"json": {"title": "x"}}, "content"),
         ({"json": {"title": "", "content": "x"}}, "title"),
         ({"json": {"title": "a\x00b", "content": "x"}}, "title"),
+        ({"json": {"title": "a", "content": "x", "collection": "a\nb"}}, "collection"),
+        ({"json": {"title": "a", "content": "x", "collection": "  "}}, "collection"),
         ({"json": {"title": "x" * 501, "content": "x"}}, "title"),
         ({"json": {"title": "x", "content": 1}}, "content"),
         ({"json": {"title": "x", "content": "x", "path": "/etc/passwd"}}, "path"),
