@@ -175,10 +175,10 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
     """Everything on one machine: Postgres, migrations, a sync, the API, the schedule. Ctrl-C stops it all."""
     settings = load_settings()
     host, port = host or settings.api.host, settings.api.port if port is None else port
-    port = up_side.free_port(host, port)
     with database(settings) as conninfo, up_side.children(settings.home) as started:
         with connect(conninfo) as connection:
             require_key(connection, host)
+            port = up_side.free_port(host, port)
             chosen = chosen_sources(connection, settings, folders)
         if not chosen:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")

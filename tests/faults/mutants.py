@@ -257,7 +257,7 @@ MUTANTS: Final = (
         "transaction",
         "query_api/retrieve.py",
         '            with stages.stage("embed"):\n'
-        "                embedded = await active.embed(question(query.text).text)\n"
+        "                embedded = await self._embedded(active, query, trace)\n"
         "            trace.generation = generation = active.generation\n"
         "            search = Search("
         "self.settings, generation, embedded, query, permitted, self._depth(query), trace)\n",
