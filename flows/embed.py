@@ -282,10 +282,10 @@ class Embedder:
 
     def _request(self, texts: Sequence[str], counted: int, patience: _Patience | None = None) -> Embeddings:
         """One request within the cost and the limits; what was billed is counted, of a bad answer as well."""
-        if self._stopped.is_set():
-            raise TransientError("the run was stopped")
         estimate = self._budget.estimate(counted)
         with self._budget.reserved(estimate) as bill:
+            if self._stopped.is_set():  # maybe while the budget was waited for
+                raise TransientError("the run was stopped")
             charged = self._pace.turn(estimate) if self._pace else 0.0
             if patience:
                 patience.sent()
