@@ -244,14 +244,14 @@ def test_forty_texts_that_are_refused_for_themselves_fail_alone() -> None:
 
 def test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed() -> None:
     """Of two calls one is refused for longer than the deadline, by a server that is busy with the other."""
-    until = time.monotonic() + 1.0
+    until = time.monotonic() + 2.0
 
     def answer(texts: Sequence[str]) -> np.ndarray:
         if "late" in texts and time.monotonic() < until:
             raise RateLimitedError("busy", retry_after=0.02)
         return lengths(texts)
 
-    embedder = Embedder(Model(answer), Bounds(1, 100, deadline=0.2), pace=Pace(Limits()))
+    embedder = Embedder(Model(answer), Bounds(1, 100, deadline=0.6), pace=Pace(Limits()))
     results: list[object] = []
     other = threading.Thread(target=lambda: results.extend(embedder.embed(["late"], [1])))
     other.start()
@@ -260,7 +260,7 @@ def test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed() -> Non
         time.sleep(0.02)
     other.join()
     assert isinstance(results[0], np.ndarray)
-    assert embedder.limited > 0.5
+    assert embedder.limited > 1.0
 
 
 def test_a_wait_that_is_too_long_ends_the_run_and_says_how_long() -> None:
