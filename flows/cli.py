@@ -28,12 +28,11 @@ from flows.run import FailedError, Options
 from flows.start import started_reembed, started_sync
 from flows.tuning import run_tuning
 from flows.verify import run_verify
-from schema import sources as stored_sources
 from schema.connect import DatabaseError, connect, database
 from schema.embedded import EmbeddedError
 from schema.keys import NoKeyError, WrongKeyError, require_key
 from schema.overview import generations, overview
-from schema.sources import SourceBusyError
+from schema.sources import SourceBusyError, has_documents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -315,7 +314,7 @@ def _first_sync(settings: Settings, conninfo: str, chosen: Sequence[Source]) -> 
             report = run_sync(settings, conninfo, chosen, Options(started_by="up"), progress=display)
     except FailedError as error:
         with connect(conninfo) as connection:
-            if not stored_sources.has_documents(connection):
+            if not has_documents(connection):
                 raise
         console.show_note(f"{error}; what is stored can be searched")
     else:

@@ -285,9 +285,8 @@ class _Walk:
         lines: list[str] = []
         for name in names:
             path = Path(f"{self.root}/{prefix}{name}")
-            if (
-                not path.is_file()
-            ):  # a pipe would be waited for without end; a link may lead to what is not mounted
+            # A pipe would be waited for without end, and a link may lead to what is not mounted.
+            if not path.is_file():
                 raise OSError(f"its {name} is no file, or leads nowhere")
             lines += path.read_text("utf-8-sig", "surrogateescape").splitlines()
         return ((len(prefix), self.spec(prefix + names[-1], lines)), *specs)

@@ -32,7 +32,7 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
         try:
             found = YAMLHandler().load(head)
         except ValueError:  # a date that no calendar has
-            found = yaml.load(head, Loader=yaml.BaseLoader)  # noqa: S506 - it makes nothing but strings
+            found = YAMLHandler().load(head, Loader=yaml.BaseLoader)
         return (jsonable(found, [2000]), body.lstrip("\n")) if isinstance(found, dict) else ({}, text)
     except Exception:  # noqa: BLE001 - front matter that makes no sense is text
         return {}, text
@@ -74,6 +74,12 @@ def first_heading(text: str) -> str | None:
     """Of Markdown."""
     match = _H1.search(_FENCED.sub("", text))
     return title_of((match[1] or match[2]).strip("*` ")) if match else None
+
+
+def owner(metadata: dict[str, Any]) -> str | None:
+    """Whose it is, by name."""
+    found = metadata.get("owner") or metadata.get("author")
+    return found if isinstance(found, str) else None
 
 
 def created(metadata: dict[str, Any]) -> datetime | None:

@@ -21,7 +21,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flows.decode import clean, decode
-from flows.described import created, first_heading, front_matter, jsonable, title_of, when
+from flows.described import created, first_heading, front_matter, jsonable, owner, title_of, when
 from flows.pages import aligned, joined, marked
 
 if TYPE_CHECKING:
@@ -139,13 +139,12 @@ def told(extracted: Extracted, title: str | None, name: str | None, metadata: di
     """With what is said of the document beside its bytes, which counts more than what they say: as front matter."""
     if not (title or name or metadata):
         return extracted
-    owner = metadata.get("owner") or metadata.get("author")
     return replace(
         extracted,
         title=title or extracted.title or name,
         metadata={**extracted.metadata, **metadata},
         created_at=created(metadata) or extracted.created_at,
-        owner=owner if isinstance(owner, str) else extracted.owner,
+        owner=extracted.owner if (said := owner(metadata)) is None else said,
     )
 
 
@@ -169,14 +168,13 @@ def _text_mime(suffix: str) -> str:
 def _markdown(text: str) -> Extracted:
     metadata, body = front_matter(text)
     title = metadata.pop("title", None)
-    owner = metadata.get("owner") or metadata.get("author")
     return Extracted(
         text=body,
         title=title_of(title) or first_heading(body),
         mime="text/markdown",
         metadata=metadata,
         created_at=created(metadata),
-        owner=owner if isinstance(owner, str) else None,
+        owner=owner(metadata),
         markdown=True,
     )
 

@@ -169,11 +169,8 @@ class Repair:
         mending.delete_chunks(self._connection, self._active, [chunk.id for chunk in chunks], keep)
 
     def _mend_collections(self, batch: Iterable[Finding]) -> None:
-        moved = [f for f in batch if f.kind in {"chunk_collection", "vector_collection"}]
-        for generation in self._generations.values():
-            own = [f for f in moved if f.generation_id in {None, generation.id}]
-            if own:
-                mending.mend_collections(self._connection, generation, _chunk_ids(own))
+        if moved := [f for f in batch if f.kind in {"chunk_collection", "vector_collection"}]:
+            mending.mend_collections(self._connection, self._generations.values(), _chunk_ids(moved))
 
     def _mend_ledger(self, by_kind: dict[str, list[Finding]]) -> None:
         if missing := by_kind.get("document_missing"):

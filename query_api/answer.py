@@ -125,12 +125,10 @@ class Answerer:
                         yield held
                         held, told = "", True
             answer = self._traced(asked, await self._generated(asked, shown, completion))
-            if not (answer.answered or told):
-                yield answer.text
-            elif held:
-                yield held
             if told and not answer.answered:
                 answer = replace(answer, text=completion.text.strip())
+            if rest := held if told or answer.answered else answer.text:
+                yield rest
         for citation in answer.citations:
             yield citation
         yield answer
@@ -175,10 +173,7 @@ class Answerer:
         settings = self._retriever.settings.search
         read = partial(_read, asked=asked)
         rarities, candidates, chunks = await reading(self._retriever.pool, read)
-        contents = [hit.content for hit in asked.hits]
-        work = partial(
-            _extracted, asked.question, rarities, candidates, chunks, contents, settings.answer_threshold
-        )
+        work = partial(_extracted, asked, rarities, candidates, chunks, settings.answer_threshold)
         chosen = await self._in_thread(work)
         if not chosen:
             return self._refused(asked, None)
@@ -243,22 +238,21 @@ def _passages(hits: Sequence[Hit], in_code: Sequence[bool]) -> list[tuple[int, P
 
 
 def _extracted(
-    question: str,
+    asked: Asked,
     rarities: quote.Rarities,
     candidates: list[quote.Candidate],
     chunks: list[tuple[str, quote.Words]],
-    contents: list[str],
     threshold: float,
 ) -> list[quote.Candidate]:
     """Passages of the relevant chunks; where these have none, as a table has, the line of the best one."""
-    relevant = quote.relevance(question, rarities, chunks)
+    relevant = quote.relevance(asked.question, rarities, chunks)
     best = max(range(len(relevant)), key=relevant.__getitem__, default=0)
     if not relevant or relevant[best] < threshold:
         return []
     telling = [c for c in candidates if relevant[c.chunk] >= threshold]
     if telling:
-        return quote.choose(question, rarities, relevant, telling)
-    line = quote.support(question, lines(contents[best]))
+        return quote.choose(asked.question, rarities, relevant, telling)
+    line = quote.support(asked.question, lines(asked.hits[best].content))
     return [quote.Candidate(best, line, frozenset())] if line else []
 
 

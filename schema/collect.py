@@ -22,7 +22,6 @@ def collect(connection: Connection, source: Source) -> int:
         return 0
     moved = [row[0] for row in connection.execute(statement("collect_documents"), {**values, "most": BATCH})]
     chunks = [row[0] for row in connection.execute(statement("chunks_of_documents"), {"document_ids": moved})]
-    repair.mend_collections(connection, None, chunks)
-    for generation in vectors.generations(connection, "active", "building", "ready", "retired"):
-        connection.execute(statement("mend_vector_collections", generation), {"ids": chunks})
+    generations = vectors.generations(connection, "active", "building", "ready", "retired")
+    repair.mend_collections(connection, generations, chunks)
     return len(moved)

@@ -11,7 +11,7 @@ from schema.sql import fetch_one, statement
 from schema.verify import ChunkRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from schema.connect import Connection
     from schema.verify import Finding
@@ -43,10 +43,12 @@ def mend_chunk_contents(connection: Connection, contents: Mapping[int, str]) -> 
     connection.execute(statement("mend_chunk_contents"), values)
 
 
-def mend_collections(connection: Connection, generation: Generation | None, chunk_ids: Sequence[int]) -> None:
-    """Put chunks and their vectors into their document's collection."""
+def mend_collections(
+    connection: Connection, generations: Iterable[Generation], chunk_ids: Sequence[int]
+) -> None:
+    """Put chunks and their vectors of these generations into their document's collection."""
     connection.execute(statement("mend_chunk_collections"), {"ids": list(chunk_ids)})
-    if generation is not None:
+    for generation in generations:
         connection.execute(statement("mend_vector_collections", generation), {"ids": list(chunk_ids)})
 
 
