@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.segment import Segment
 from rich.text import Text
 
-from config.settings import ConfigError
+from pgfolio.config.settings import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from config.settings import ConfigError
+from pgfolio.config.settings import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LOG = logging.getLogger("config.prompts")
+LOG = logging.getLogger("pgfolio.config.prompts")
 FILE = Path(__file__).with_name("prompts.yaml")
 DEFAULT = "answer"
 KNOWN_VARIABLES = ("question", "context")

@@ -287,8 +287,9 @@ def environment(**values: str) -> Iterator[None]:
 
 
 def child_environment(**values: str) -> dict[str, str]:
-    """The environment for a program that we start."""
-    return {**os.environ, **values}
+    """The environment for a program that we start. What lies in the working directory is no module of its:
+    a folder of documents may hold a `json.py`."""
+    return {**os.environ, "PYTHONSAFEPATH": "1", **values}
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:

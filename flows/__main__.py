@@ -1,6 +1,6 @@
-"""`python -m flows` is `pgfolio`."""
+"""`python -m pgfolio.flows` is `pgfolio`."""
 
-from flows.cli import main
+from pgfolio.flows.cli import main
 
 if __name__ == "__main__":
     main()

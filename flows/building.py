@@ -8,16 +8,16 @@ from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from schema import index, segments
-from schema.connect import connect
+from pgfolio.schema import index, segments
+from pgfolio.schema.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flows.run import Run
-    from schema.connect import Connection
-    from schema.records import Generation
-    from schema.tuning import Parameters
+    from pgfolio.flows.run import Run
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
+    from pgfolio.schema.tuning import Parameters
 
 LOOK = 0.5
 """Seconds between two looks at a build."""

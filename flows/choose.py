@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.settings import ConfigError
-from schema import sources
-from schema.pushes import COLLECTION
+from pgfolio.config.settings import ConfigError
+from pgfolio.schema import sources
+from pgfolio.schema.pushes import COLLECTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.settings import Settings
-    from schema.connect import Connection
-    from schema.records import Source
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Source
 
 
 class NoSuchSourceError(ConfigError):

@@ -12,10 +12,10 @@ from bisect import bisect_left, bisect_right
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from flows.cut import cut
-from flows.estimate import ONE
-from flows.outline import HEADING_BYTES, TITLE_BYTES, Chunkable, Outline, plain
-from schema.records import Chunk
+from pgfolio.flows.cut import cut
+from pgfolio.flows.estimate import ONE
+from pgfolio.flows.outline import HEADING_BYTES, TITLE_BYTES, Chunkable, Outline, plain
+from pgfolio.schema.records import Chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

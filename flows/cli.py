@@ -1,6 +1,6 @@
-"""The command: `pgfolio`, also `python -m flows`. Reads arguments, starts the work, turns errors into a line.
+"""The command: `pgfolio`, also `python -m pgfolio.flows`. Reads arguments, starts the work, turns errors into a line.
 
-The query side is started as a process (`python -m query_api`), never imported.
+The query side is started as a process (`python -m pgfolio.query_api`), never imported.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from typing import TYPE_CHECKING
 
 import click
 
-from config import command
-from config.models.base import ModelError
-from config.settings import ConfigError, child_environment, load_settings
-from flows import console
-from flows import up as up_side
-from flows.choose import chosen_sources
-from flows.keys import keys
-from flows.pipeline import run_sync
-from flows.reembedding import with_model
-from flows.repair import run_repair
-from flows.run import FailedError, Options
-from flows.start import started_reembed, started_sync
-from flows.tuning import run_tuning
-from flows.verify import run_verify
-from schema.connect import DatabaseError, connect, database
-from schema.embedded import EmbeddedError
-from schema.keys import NoKeyError, WrongKeyError, require_key
-from schema.overview import generations, overview
-from schema.sources import SourceBusyError, has_documents
+from pgfolio.config import command
+from pgfolio.config.models.base import ModelError
+from pgfolio.config.settings import ConfigError, child_environment, load_settings
+from pgfolio.flows import console
+from pgfolio.flows import up as up_side
+from pgfolio.flows.choose import chosen_sources
+from pgfolio.flows.keys import keys
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.reembedding import with_model
+from pgfolio.flows.repair import run_repair
+from pgfolio.flows.run import FailedError, Options
+from pgfolio.flows.start import started_reembed, started_sync
+from pgfolio.flows.tuning import run_tuning
+from pgfolio.flows.verify import run_verify
+from pgfolio.schema.connect import DatabaseError, connect, database
+from pgfolio.schema.embedded import EmbeddedError
+from pgfolio.schema.keys import NoKeyError, WrongKeyError, require_key
+from pgfolio.schema.overview import generations, overview
+from pgfolio.schema.sources import SourceBusyError, has_documents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.settings import Settings
-    from flows.report import Report
-    from schema.records import Source
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.report import Report
+    from pgfolio.schema.records import Source
 
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, up_side.ChildError)
 WRONG = (ConfigError, NoKeyError, WrongKeyError)
@@ -187,7 +187,7 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
         _first_sync(settings, conninfo, chosen)
         console.say(f"\nThe API answers at {address}; its description is at {address}/schema")
         console.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
-        started.start("pushes", "flows.listen")
+        started.start("pushes", "pgfolio.flows.listen")
         try:
             if every:
                 _schedule(started, settings, every)
@@ -269,7 +269,7 @@ def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: b
 @as_json
 def migrate(*, as_json: bool) -> int:
     """Apply migrations to the database."""
-    from schema.migrate import FOLDER  # noqa: PLC0415
+    from pgfolio.schema.migrate import FOLDER  # noqa: PLC0415
 
     with database(load_settings()):
         names = sorted(path.stem for path in FOLDER.glob("*.sql"))
@@ -297,7 +297,7 @@ def _passed_on(name: str, text: str) -> None:
         # the `--` before a text that begins with a dash.
         verbose = ["--verbose"] if "--verbose" in sys.argv else []
         given = [argument for argument in sys.argv[1:] if argument != "--verbose"]
-        arguments = [sys.executable, "-m", "query_api", *verbose, *given[given.index(name) :]]
+        arguments = [sys.executable, "-m", "pgfolio.query_api", *verbose, *given[given.index(name) :]]
         os.execve(sys.executable, arguments, child_environment())  # noqa: S606
 
 

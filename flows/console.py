@@ -18,15 +18,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from config.command import ERR, Terminal
-from flows.verify import REMEDIES
+from pgfolio.config.command import ERR, Terminal
+from pgfolio.flows.verify import REMEDIES
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from flows.report import Report
-    from flows.tuning import Tuning
-    from flows.verify import Verification
+    from pgfolio.flows.report import Report
+    from pgfolio.flows.tuning import Tuning
+    from pgfolio.flows.verify import Verification
 
 OUT = Terminal(width=None if sys.stdout.isatty() else 160)
 SHOWN = 20

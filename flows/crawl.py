@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pathspec import GitIgnoreSpec
 
-from schema.records import Problem, Signature
+from pgfolio.schema.records import Problem, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

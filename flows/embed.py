@@ -26,22 +26,22 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from config.models.base import (
+from pgfolio.config.models.base import (
     BadAnswerError,
     FatalModelError,
     RateLimitedError,
     RefusedError,
     TransientError,
 )
-from flows.budget import Budget, BudgetSpentError
-from flows.stopwatch import Stopwatch
+from pgfolio.flows.budget import Budget, BudgetSpentError
+from pgfolio.flows.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
-    from config.models.base import EmbeddingModel, Embeddings
-    from flows.pace import Pace
+    from pgfolio.config.models.base import EmbeddingModel, Embeddings
+    from pgfolio.flows.pace import Pace
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
 """At most 20 s: so soon after a server came back it is noticed."""

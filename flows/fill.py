@@ -10,13 +10,13 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
-from flows.chunk import embedded_text
-from flows.embed import Postponed, Refusal
-from flows.overlap import ahead, workers
-from schema import repair as mending
-from schema import vectors
-from schema.connect import connect
-from schema.records import Problem
+from pgfolio.flows.chunk import embedded_text
+from pgfolio.flows.embed import Postponed, Refusal
+from pgfolio.flows.overlap import ahead, workers
+from pgfolio.schema import repair as mending
+from pgfolio.schema import vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.records import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from flows.embed import Answer, Embedder
-    from flows.run import Run
-    from schema.connect import Connection
-    from schema.records import Generation
-    from schema.repair import Text
+    from pgfolio.flows.embed import Answer, Embedder
+    from pgfolio.flows.run import Run
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
+    from pgfolio.schema.repair import Text
 
 BATCH = 500
 PAGE = 2000

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from flows.prepare import prepared
-from flows.reading import reader
-from schema import runs, vectors
+from pgfolio.flows.prepare import prepared
+from pgfolio.flows.reading import reader
+from pgfolio.schema import runs, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from config.settings import Settings
-    from flows.plan import Plan
-    from flows.prepare import Failed, Left, Parcel, Recipe, Todo
-    from flows.report import Report
-    from schema.connect import Connection
-    from schema.records import Generation, Source, Space
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.plan import Plan
+    from pgfolio.flows.prepare import Failed, Left, Parcel, Recipe, Todo
+    from pgfolio.flows.report import Report
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation, Source, Space
 
 READ_AT_MOST = 5000
 """Files that a plan reads; of more it reads as many, evenly spread, and reckons with their bytes."""

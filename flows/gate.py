@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from config.settings import child_environment
-from flows.tuning import REASONABLE
-from schema.recall import SAMPLE, Questions
+from pgfolio.config.settings import child_environment
+from pgfolio.flows.tuning import REASONABLE
+from pgfolio.schema.recall import SAMPLE, Questions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from config.settings import Index
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.config.settings import Index
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 
 MOST = 800
@@ -110,7 +110,7 @@ def objections(measured: Measured, wanted: Index) -> list[str]:
 
 def ndcg(conninfo: str, labelled: Path, generation: Generation) -> float:
     """nDCG@10 of one generation, by the query side's own command. Raises EvaluationError."""
-    command = [sys.executable, "-m", "query_api", "eval", str(labelled), "--json"]
+    command = [sys.executable, "-m", "pgfolio.query_api", "eval", str(labelled), "--json"]
     done = subprocess.run(
         [*command, "--generation", str(generation.id)],
         env=child_environment(PGFOLIO_DATABASE_URL=conninfo),

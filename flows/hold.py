@@ -6,15 +6,15 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from schema import sources
-from schema.sources import SourceBusyError
+from pgfolio.schema import sources
+from pgfolio.schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flows.run import Progress
-    from schema.connect import Connection
-    from schema.records import Source
+    from pgfolio.flows.run import Progress
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Source
 
 POLL = 0.2
 PATIENCE = 3600.0

@@ -11,16 +11,16 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from config.settings import load_settings
-from flows import console
-from flows.up import Interval
-from schema import keys as stored
-from schema.connect import connect, database
+from pgfolio.config.settings import load_settings
+from pgfolio.flows import console
+from pgfolio.flows.up import Interval
+from pgfolio.schema import keys as stored
+from pgfolio.schema.connect import connect, database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schema.keys import Listed, Made, Scope
+    from pgfolio.schema.keys import Listed, Made, Scope
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 """Python has no later day, whatever time zone a moment is read in."""

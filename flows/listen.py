@@ -1,6 +1,6 @@
 """Makes documents of what is pushed, as it comes: waits for the database to say so, then syncs those sources.
 
-A process of its own: `python -m flows.listen`, which `pgfolio up` starts. Several may run; one does the work.
+A process of its own: `python -m pgfolio.flows.listen`, which `pgfolio up` starts. Several may run; one does the work.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from config import command
-from config.settings import load_settings
-from flows.run import Options
-from flows.start import started_sync
-from schema import pushes, sources
-from schema.connect import DatabaseError, database
-from schema.embedded import EmbeddedError
-from schema.sources import SourceBusyError
+from pgfolio.config import command
+from pgfolio.config.settings import load_settings
+from pgfolio.flows.run import Options
+from pgfolio.flows.start import started_sync
+from pgfolio.schema import pushes, sources
+from pgfolio.schema.connect import DatabaseError, database
+from pgfolio.schema.embedded import EmbeddedError
+from pgfolio.schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from config.settings import Settings
-    from schema.connect import Connection
-    from schema.records import Source
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Source
 
     Sync = Callable[[list[Source]], object]
 
-LOG = logging.getLogger("flows.listen")
+LOG = logging.getLogger("pgfolio.flows.listen")
 POLL: Final = 5.0
 """Seconds between two looks when nobody calls: a call is lost while the connection is."""
 

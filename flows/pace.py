@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Final, cast
 
 from pyrate_limiter import GCRA, Decision, InMemoryStateStore, Rate, StateAlgorithm, StateStore
 
-from config.models.base import TransientError
-from flows.stopwatch import Stopwatch
-from schema import rates as stored
-from schema.connect import connect
+from pgfolio.config.models.base import TransientError
+from pgfolio.flows.stopwatch import Stopwatch
+from pgfolio.schema import rates as stored
+from pgfolio.schema.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyrate_limiter.abstracts.algorithm import State
 
-    from config.models.base import RateLimits
-    from schema.connect import Connection
+    from pgfolio.config.models.base import RateLimits
+    from pgfolio.schema.connect import Connection
 
 BURST: Final = 0.04
 """Part of a limit that may be used at once. Requests are of half of it at most, so that a worker that wakes up

@@ -12,31 +12,31 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from flows import plan as planning
-from flows import pushed, steward, store, tally, tuning
-from flows.crawl import Rules, SourceUnreachable, garbage_kept
-from flows.forecast import Forecaster, by_size
-from flows.forecast import seconds as forecast_seconds
-from flows.overlap import ahead, workers
-from flows.prepare import Recipe, Todo, prepared
-from flows.reading import reader
-from flows.reuse import Supply
-from flows.run import Options, Progress, Run, Step, at_once
-from flows.survey import Survey, settle, survey
-from schema import index, segments, sources, vectors, words
-from schema.connect import connect
-from schema.records import Problem
-from schema.sources import SourceBusyError
+from pgfolio.flows import plan as planning
+from pgfolio.flows import pushed, steward, store, tally, tuning
+from pgfolio.flows.crawl import Rules, SourceUnreachable, garbage_kept
+from pgfolio.flows.forecast import Forecaster, by_size
+from pgfolio.flows.forecast import seconds as forecast_seconds
+from pgfolio.flows.overlap import ahead, workers
+from pgfolio.flows.prepare import Recipe, Todo, prepared
+from pgfolio.flows.reading import reader
+from pgfolio.flows.reuse import Supply
+from pgfolio.flows.run import Options, Progress, Run, Step, at_once
+from pgfolio.flows.survey import Survey, settle, survey
+from pgfolio.schema import index, segments, sources, vectors, words
+from pgfolio.schema.connect import connect
+from pgfolio.schema.records import Problem
+from pgfolio.schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from config.settings import Settings
-    from flows.embed import Embedder
-    from flows.prepare import Parcel
-    from flows.report import Estimate, Report
-    from schema.connect import Connection
-    from schema.records import Source, Space
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.embed import Embedder
+    from pgfolio.flows.prepare import Parcel
+    from pgfolio.flows.report import Estimate, Report
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Source, Space
 
 REMOVE_BATCH = 500
 SETTLE_FRACTION = 0.05

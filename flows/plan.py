@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from flows.crawl import Entry
+from pgfolio.flows.crawl import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from flows.crawl import Crawl
-    from schema.records import LedgerEntry, Signature
+    from pgfolio.flows.crawl import Crawl
+    from pgfolio.schema.records import LedgerEntry, Signature
 
 SECOND = 1_000_000_000
 FINE_GRAIN = SECOND // 50

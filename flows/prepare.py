@@ -13,22 +13,22 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flows import chunk as chunking
-from flows import extract as extraction
-from flows import language as languages
-from flows.isolate import isolated
-from flows.outline import Chunkable
-from flows.overlap import ahead, workers
-from flows.reading import ChangedError
-from schema.records import Document
+from pgfolio.flows import chunk as chunking
+from pgfolio.flows import extract as extraction
+from pgfolio.flows import language as languages
+from pgfolio.flows.isolate import isolated
+from pgfolio.flows.outline import Chunkable
+from pgfolio.flows.overlap import ahead, workers
+from pgfolio.flows.reading import ChangedError
+from pgfolio.schema.records import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from flows.crawl import Entry
-    from flows.reading import Read
-    from flows.report import Report
-    from schema.records import Chunk, LedgerEntry, Signature
+    from pgfolio.flows.crawl import Entry
+    from pgfolio.flows.reading import Read
+    from pgfolio.flows.report import Report
+    from pgfolio.schema.records import Chunk, LedgerEntry, Signature
 
 PREPARERS = 2
 PARCEL_BYTES = 256 * 1024

@@ -7,14 +7,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows.crawl import Crawl, Entry
-from flows.plan import Plan, Suspect
-from flows.survey import Survey
-from schema import ledger, pushes
+from pgfolio.flows.crawl import Crawl, Entry
+from pgfolio.flows.plan import Plan, Suspect
+from pgfolio.flows.survey import Survey
+from pgfolio.schema import ledger, pushes
 
 if TYPE_CHECKING:
-    from schema.connect import Connection
-    from schema.records import LedgerEntry, Source
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import LedgerEntry, Source
 
 
 def survey(connection: Connection, source: Source, recipe: str, *, full: bool = False) -> Survey:

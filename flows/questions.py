@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from config.models.base import ModelError
-from config.settings import ConfigError
-from flows.budget import BudgetSpentError
-from schema import tuning
+from pgfolio.config.models.base import ModelError
+from pgfolio.config.settings import ConfigError
+from pgfolio.flows.budget import BudgetSpentError
+from pgfolio.schema import tuning
 
 if TYPE_CHECKING:
-    from flows.run import Run
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.flows.run import Run
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 ASKED_FROM = 10_000
 """Vectors below which what users did not ask for is not measured with questions, which may cost money: an index of so

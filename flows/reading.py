@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from flows.crawl import signature_of
-from flows.plan import distrusted, racy
-from schema import pushes
-from schema.connect import connect
+from pgfolio.flows.crawl import signature_of
+from pgfolio.flows.plan import distrusted, racy
+from pgfolio.schema import pushes
+from pgfolio.schema.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from schema.connect import Connection
-    from schema.records import Signature, Source
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Signature, Source
 
 
 class ChangedError(Exception):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from prefect import flow
 from prefect.runtime import flow_run
 
-from config.settings import load_settings
-from flows.reembedding import run_reembed, with_model
-from flows.run import FailedError, Options, watcher
-from flows.sync import Published, as_task, ended, publish
-from schema.connect import database
+from pgfolio.config.settings import load_settings
+from pgfolio.flows.reembedding import run_reembed, with_model
+from pgfolio.flows.run import FailedError, Options, watcher
+from pgfolio.flows.sync import Published, as_task, ended, publish
+from pgfolio.schema.connect import database
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

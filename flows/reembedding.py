@@ -10,28 +10,28 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from config.models.base import ModelError
-from config.settings import ConfigError
-from flows import gate, questions, steward, tally
-from flows.embed import BudgetSpentError
-from flows.fill import Filling
-from flows.forecast import seconds as forecast_seconds
-from flows.hold import without_syncs
-from flows.run import Options, Run, at_once
-from schema import segments, sources, tuning, vectors
-from schema.recall import SAMPLE
-from schema.records import Problem
-from schema.sources import SourceBusyError
-from schema.storage import can_take
+from pgfolio.config.models.base import ModelError
+from pgfolio.config.settings import ConfigError
+from pgfolio.flows import gate, questions, steward, tally
+from pgfolio.flows.embed import BudgetSpentError
+from pgfolio.flows.fill import Filling
+from pgfolio.flows.forecast import seconds as forecast_seconds
+from pgfolio.flows.hold import without_syncs
+from pgfolio.flows.run import Options, Run, at_once
+from pgfolio.schema import segments, sources, tuning, vectors
+from pgfolio.schema.recall import SAMPLE
+from pgfolio.schema.records import Problem
+from pgfolio.schema.sources import SourceBusyError
+from pgfolio.schema.storage import can_take
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from config.settings import Settings
-    from flows.report import Report
-    from flows.run import Progress, Step
-    from schema.connect import Connection
-    from schema.records import Generation, Space
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.report import Report
+    from pgfolio.flows.run import Progress, Step
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation, Space
 
 ROUNDS = 5
 """Each is much shorter than the one before, unless syncs never end."""

@@ -12,26 +12,26 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.models.base import ModelError
-from config.settings import ConfigError
-from flows.fill import fill
-from flows.pipeline import run_sync
-from flows.run import FailedError, Options, Quiet, Run
-from flows.verify import Verification, WrongChunk, examine, hash_known, run_verify
-from schema import index, pushes, segments, sources, vectors
-from schema import repair as mending
-from schema import verify as stored
-from schema.connect import connect
+from pgfolio.config.models.base import ModelError
+from pgfolio.config.settings import ConfigError
+from pgfolio.flows.fill import fill
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.run import FailedError, Options, Quiet, Run
+from pgfolio.flows.verify import Verification, WrongChunk, examine, hash_known, run_verify
+from pgfolio.schema import index, pushes, segments, sources, vectors
+from pgfolio.schema import repair as mending
+from pgfolio.schema import verify as stored
+from pgfolio.schema.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from config.settings import Settings
-    from flows.report import Report
-    from flows.run import Progress
-    from schema.connect import Connection
-    from schema.records import Generation, Source
-    from schema.verify import Finding
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.report import Report
+    from pgfolio.flows.run import Progress
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation, Source
+    from pgfolio.schema.verify import Finding
 
 BATCH = 500
 STARTED_BY = Options(started_by="verify")

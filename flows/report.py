@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from schema.records import Problem
+from pgfolio.schema.records import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

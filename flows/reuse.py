@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flows import store
-from flows.chunk import embedded_text
-from flows.embed import Postponed, Refusal
-from flows.inflight import InFlight
-from flows.prepare import Failed, Left
-from schema import vectors
+from pgfolio.flows import store
+from pgfolio.flows.chunk import embedded_text
+from pgfolio.flows.embed import Postponed, Refusal
+from pgfolio.flows.inflight import InFlight
+from pgfolio.flows.prepare import Failed, Left
+from pgfolio.schema import vectors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from flows.embed import Embedder
-    from flows.inflight import Answer
-    from flows.prepare import Parcel, Prepared
-    from flows.report import Report
-    from schema.connect import Connection
-    from schema.records import Chunk, Generation
+    from pgfolio.flows.embed import Embedder
+    from pgfolio.flows.inflight import Answer
+    from pgfolio.flows.prepare import Parcel, Prepared
+    from pgfolio.flows.report import Report
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Chunk, Generation
 
 _Wanted = dict[bytes, tuple[str | None, "Chunk"]]
 

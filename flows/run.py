@@ -9,23 +9,23 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from config import models
-from config.settings import ConfigError
-from flows.embed import Bounds, Embedder, patiently
-from flows.report import Report
-from schema import runs, vectors
-from schema.connect import connect
-from schema.records import Space
-from schema.storage import KINDS
+from pgfolio.config import models
+from pgfolio.config.settings import ConfigError
+from pgfolio.flows.embed import Bounds, Embedder, patiently
+from pgfolio.flows.report import Report
+from pgfolio.schema import runs, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.records import Space
+from pgfolio.schema.storage import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from config.models.local import BundledTokenizer
-    from config.settings import Settings
-    from flows.pace import Pace
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.config.models.local import BundledTokenizer
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.pace import Pace
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 Result = TypeVar("Result")
 
@@ -140,7 +140,7 @@ class Run:
 
     @cached_property
     def tokenizer(self) -> BundledTokenizer:
-        from config.models.local import BundledTokenizer  # noqa: PLC0415 -- a no-op needs no model
+        from pgfolio.config.models.local import BundledTokenizer  # noqa: PLC0415 -- a no-op needs no model
 
         return BundledTokenizer()
 
@@ -221,7 +221,7 @@ class Run:
         if space.provider == "local":
             yield None
             return
-        from flows.pace import Limits, Pace, SharedState  # noqa: PLC0415 -- its library takes 14 ms to import
+        from pgfolio.flows.pace import Limits, Pace, SharedState  # noqa: PLC0415 -- its library takes 14 ms to import
 
         wanted = self.settings.embedding
         limits = Limits(wanted.requests_per_minute, wanted.tokens_per_minute, wanted.query_reserve)

@@ -1,11 +1,11 @@
-"""`python -m flows.schedule SECONDS`: serves the sync flow to a Prefect API, on a schedule. Started by `up`."""
+"""`python -m pgfolio.flows.schedule SECONDS`: serves the sync flow on a schedule. Started by `up`."""
 
 from __future__ import annotations
 
 import sys
 from datetime import timedelta
 
-from flows.sync import sync
+from pgfolio.flows.sync import sync
 
 
 def main() -> None:

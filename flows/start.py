@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from config.settings import environment, prefect_api_url
-from flows import console
-from flows.pipeline import run_sync
-from flows.reembedding import run_reembed
-from flows.up import QUIET, running_prefect
+from pgfolio.config.settings import environment, prefect_api_url
+from pgfolio.flows import console
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.up import QUIET, running_prefect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from config.settings import Settings
-    from flows.report import Report
-    from flows.run import Options, Progress
-    from schema.records import Source
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.report import Report
+    from pgfolio.flows.run import Options, Progress
+    from pgfolio.schema.records import Source
 
 
 def started_sync(
@@ -34,9 +34,9 @@ def started_sync(
             console.show_note(f"the Prefect API {configured} does not answer: running without it")
         return run_sync(settings, conninfo, chosen, options, progress=progress)
     with environment(PREFECT_API_URL=url, **QUIET):
-        from flows.run import Quiet  # noqa: PLC0415
-        from flows.sync import run_watched  # noqa: PLC0415 -- it loads prefect
-        from flows.sync import sync as flow  # noqa: PLC0415
+        from pgfolio.flows.run import Quiet  # noqa: PLC0415
+        from pgfolio.flows.sync import run_watched  # noqa: PLC0415 -- it loads prefect
+        from pgfolio.flows.sync import sync as flow  # noqa: PLC0415
 
         return run_watched(
             flow,
@@ -67,8 +67,8 @@ def started_reembed(
             settings, conninfo, options, rollback=rollback, force=force, labelled=labelled, progress=progress
         )
     with environment(PREFECT_API_URL=url, **QUIET):
-        from flows.reembed import reembed as flow  # noqa: PLC0415
-        from flows.sync import run_watched  # noqa: PLC0415 -- it loads prefect
+        from pgfolio.flows.reembed import reembed as flow  # noqa: PLC0415
+        from pgfolio.flows.sync import run_watched  # noqa: PLC0415 -- it loads prefect
 
         return run_watched(
             flow,

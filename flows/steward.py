@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 from math import log2
 from typing import TYPE_CHECKING, Any, Literal
 
-from flows import building
-from flows.hold import unless_syncing
-from schema import index, segments, tuning, words
-from schema.tuning import Parameters
+from pgfolio.flows import building
+from pgfolio.flows.hold import unless_syncing
+from pgfolio.schema import index, segments, tuning, words
+from pgfolio.schema.tuning import Parameters
 
 if TYPE_CHECKING:
-    from flows.run import Run
-    from schema.connect import Connection
-    from schema.documents import Written
-    from schema.records import Generation
+    from pgfolio.flows.run import Run
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.documents import Written
+    from pgfolio.schema.records import Generation
 
 SEGMENTS_AT_MOST = 4
 """Each costs a query about as much as the first."""

@@ -7,21 +7,21 @@ import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from flows.plan import distrusted, racy
-from flows.prepare import Failed
-from schema import collect as collecting
-from schema import documents, ledger, pushes, vectors
-from schema.records import Embedded
+from pgfolio.flows.plan import distrusted, racy
+from pgfolio.flows.prepare import Failed
+from pgfolio.schema import collect as collecting
+from pgfolio.schema import documents, ledger, pushes, vectors
+from pgfolio.schema.records import Embedded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
 
-    from flows.plan import Move
-    from flows.prepare import Left, Parcel, Prepared, Todo
-    from schema.connect import Connection
-    from schema.records import Generation, Source
+    from pgfolio.flows.plan import Move
+    from pgfolio.flows.prepare import Left, Parcel, Prepared, Todo
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation, Source
 
 
 @dataclass(slots=True)

@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import crawl as crawling
-from flows import plan as planning
-from flows import store
-from flows.prepare import hash_file
-from schema import ledger
+from pgfolio.flows import crawl as crawling
+from pgfolio.flows import plan as planning
+from pgfolio.flows import store
+from pgfolio.flows.prepare import hash_file
+from pgfolio.schema import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from schema.connect import Connection
-    from schema.records import LedgerEntry, Source
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import LedgerEntry, Source
 
 FOLDERS = 200
 """Whose ledger rows are in memory at once while they are settled."""

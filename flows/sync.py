@@ -1,7 +1,7 @@
 """The Prefect flow `sync`: the pipeline's parts as tasks, the report as a Markdown artifact.
 
-Deployed by prefect.yaml as `flows.sync:sync`. A run that did its work with something missing ends as Completed
-under the name Degraded, so that it can be seen, filtered and alerted on.
+Deployed by prefect.yaml as `pgfolio.flows.sync:sync`. A run that did its work with something missing ends
+as Completed under the name Degraded, so that it can be seen, filtered and alerted on.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from config.settings import load_settings
-from flows.building import ShowsBuild
-from flows.choose import chosen_sources
-from flows.fill import ShowsSpending
-from flows.pipeline import run_sync
-from flows.report import Report
-from flows.run import FailedError, Options, Progress, Quiet, watched_by, watcher
-from schema.connect import connect, database
+from pgfolio.config.settings import load_settings
+from pgfolio.flows.building import ShowsBuild
+from pgfolio.flows.choose import chosen_sources
+from pgfolio.flows.fill import ShowsSpending
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.report import Report
+from pgfolio.flows.run import FailedError, Options, Progress, Quiet, watched_by, watcher
+from pgfolio.schema.connect import connect, database
 
 if TYPE_CHECKING:
     from collections.abc import Callable

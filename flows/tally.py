@@ -6,18 +6,18 @@ from dataclasses import asdict
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from flows.report import Estimate
-from schema.records import Problem
+from pgfolio.flows.report import Estimate
+from pgfolio.schema.records import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flows.forecast import Forecast
-    from flows.prepare import Failed, Left
-    from flows.report import Report
-    from flows.store import Ready
-    from flows.survey import Survey
-    from schema.records import Source
+    from pgfolio.flows.forecast import Forecast
+    from pgfolio.flows.prepare import Failed, Left
+    from pgfolio.flows.report import Report
+    from pgfolio.flows.store import Ready
+    from pgfolio.flows.survey import Survey
+    from pgfolio.schema.records import Source
 
 
 def surveyed(report: Report, source: Source, found: Survey) -> None:

@@ -9,22 +9,22 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flows import questions, steward
-from flows.hold import without_syncs
-from flows.run import Options, Run
-from schema import index, segments, tuning, vectors
-from schema.recall import Questions
-from schema.tuning import Measured, Parameters
+from pgfolio.flows import questions, steward
+from pgfolio.flows.hold import without_syncs
+from pgfolio.flows.run import Options, Run
+from pgfolio.schema import index, segments, tuning, vectors
+from pgfolio.schema.recall import Questions
+from pgfolio.schema.tuning import Measured, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from config.settings import Settings
-    from flows.run import Progress
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.run import Progress
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 QUESTIONS = 200
 CHECKED = 100

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from config.settings import child_environment, prefect_api_url
+from pgfolio.config.settings import child_environment, prefect_api_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +157,7 @@ def start_schedule(started: Children, home: Path, every: int) -> str:
         started.wait_for(f"{url}/health", "the Prefect server")
         _state(home).write_text(json.dumps({"url": url, "pid": os.getpid()}))
     started.start(
-        "schedule", "flows.schedule", str(every), environment={**environment, "PREFECT_API_URL": url}
+        "schedule", "pgfolio.flows.schedule", str(every), environment={**environment, "PREFECT_API_URL": url}
     )
     return url
 

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from flows.chunk import embedded_text
-from flows.run import Quiet
-from schema import segments, vectors
-from schema import verify as stored
-from schema.verify import Finding
+from pgfolio.flows.chunk import embedded_text
+from pgfolio.flows.run import Quiet
+from pgfolio.schema import segments, vectors
+from pgfolio.schema import verify as stored
+from pgfolio.schema.verify import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from flows.run import Progress
-    from schema.connect import Connection
-    from schema.records import Generation
-    from schema.verify import ChunkRow, TextRow
+    from pgfolio.flows.run import Progress
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
+    from pgfolio.schema.verify import ChunkRow, TextRow
 
 SHOWN_PROBLEMS = 1000
 """A result names at most so many problems; its counts are complete."""

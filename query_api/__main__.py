@@ -1,4 +1,4 @@
-"""`python -m query_api serve|search|ask|eval`: what `pgfolio` starts as a process for these commands."""
+"""`python -m pgfolio.query_api serve|search|ask|eval`: what `pgfolio` starts as a process for these commands."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from config import command
-from config.models.base import ModelError
-from config.prompts import DEFAULT
-from config.settings import ConfigError, load_settings
-from query_api.answer import UnknownPromptError
-from query_api.filter import WrongFilterError, parse_json
-from query_api.fuse import Fusion
-from query_api.query import Mode, Query, UnknownCollectionError
-from query_api.retrieve import SwitchingError
-from schema.connect import DatabaseError
-from schema.embedded import EmbeddedError
-from schema.keys import NoKeyError
+from pgfolio.config import command
+from pgfolio.config.models.base import ModelError
+from pgfolio.config.prompts import DEFAULT
+from pgfolio.config.settings import ConfigError, load_settings
+from pgfolio.query_api.answer import UnknownPromptError
+from pgfolio.query_api.filter import WrongFilterError, parse_json
+from pgfolio.query_api.fuse import Fusion
+from pgfolio.query_api.query import Mode, Query, UnknownCollectionError
+from pgfolio.query_api.retrieve import SwitchingError
+from pgfolio.schema.connect import DatabaseError
+from pgfolio.schema.embedded import EmbeddedError
+from pgfolio.schema.keys import NoKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ def cli() -> None:
 @retrieval
 def search(*, query: str, exact: bool, explain: bool, why: str | None, as_json: bool, **asked: Any) -> None:
     """Search, as the API does, in the terminal."""
-    from query_api import terminal  # noqa: PLC0415
+    from pgfolio.query_api import terminal  # noqa: PLC0415
 
     wanted = _query(query, exact=exact, **asked)
     _decoded(why or "")
@@ -81,7 +81,7 @@ def search(*, query: str, exact: bool, explain: bool, why: str | None, as_json: 
 @retrieval
 def ask(*, question: str, prompt: str, as_json: bool, **asked: Any) -> None:
     """Ask a question, answered from the documents."""
-    from query_api import terminal  # noqa: PLC0415
+    from pgfolio.query_api import terminal  # noqa: PLC0415
 
     terminal.ask(load_settings(), _query(question, **asked), prompt, as_json=as_json)
 
@@ -92,7 +92,7 @@ def ask(*, question: str, prompt: str, as_json: bool, **asked: Any) -> None:
 @click.option("--workers", type=click.IntRange(1), help="Processes; PGFOLIO_API__WORKERS.")
 def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
     """Run the HTTP API alone."""
-    from query_api import server  # noqa: PLC0415
+    from pgfolio.query_api import server  # noqa: PLC0415
 
     settings = load_settings()
     api = settings.api
@@ -162,8 +162,8 @@ def evaluate(
 
     FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}, grades from 0 to 1000.
     """
-    from query_api import evaluate as evaluation  # noqa: PLC0415
-    from query_api import terminal  # noqa: PLC0415
+    from pgfolio.query_api import evaluate as evaluation  # noqa: PLC0415
+    from pgfolio.query_api import terminal  # noqa: PLC0415
 
     if fusion and mode not in (None, "hybrid"):
         raise click.UsageError("--fusion is of hybrid only")

@@ -14,24 +14,24 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from config.models import embedding_model
-from config.models.base import ModelError
-from config.models.local import DIMENSIONS, LocalModel, familiarity
-from config.settings import ConfigError
-from query_api.quote import local_model
-from query_api.stages import counted
-from schema.connect import DatabaseError
-from schema.pool import reading
-from schema.search import active_generation
-from schema.vectors import coming
+from pgfolio.config.models import embedding_model
+from pgfolio.config.models.base import ModelError
+from pgfolio.config.models.local import DIMENSIONS, LocalModel, familiarity
+from pgfolio.config.settings import ConfigError
+from pgfolio.query_api.quote import local_model
+from pgfolio.query_api.stages import counted
+from pgfolio.schema.connect import DatabaseError
+from pgfolio.schema.pool import reading
+from pgfolio.schema.search import active_generation
+from pgfolio.schema.vectors import coming
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from config.models import EmbeddingModel
-    from config.settings import Settings
-    from schema.pool import Pool
-    from schema.records import Generation, Space
+    from pgfolio.config.models import EmbeddingModel
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.pool import Pool
+    from pgfolio.schema.records import Generation, Space
 
 THREADS = 32
 """Questions that may wait for a slow model server at once."""

@@ -12,25 +12,25 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
-from config.models.base import Completion
-from config.prompts import DEFAULT
-from query_api import context, quote
-from query_api.contracts import AnswerSource, Citation, Usage, shown_title
-from query_api.passages import Passage, excerpt, lines, passages
-from query_api.stages import stage
-from schema import shown as stored
-from schema import words
-from schema.pool import reading
+from pgfolio.config.models.base import Completion
+from pgfolio.config.prompts import DEFAULT
+from pgfolio.query_api import context, quote
+from pgfolio.query_api.contracts import AnswerSource, Citation, Usage, shown_title
+from pgfolio.query_api.passages import Passage, excerpt, lines, passages
+from pgfolio.query_api.stages import stage
+from pgfolio.schema import shown as stored
+from pgfolio.schema import words
+from pgfolio.schema.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
-    from config.models import ChatModel
-    from config.prompts import Prompt, Prompts
-    from query_api.query import Query, Retrieved
-    from query_api.retrieve import Retriever
-    from schema.pool import AsyncConnection
-    from schema.search import Hit, Permitted
+    from pgfolio.config.models import ChatModel
+    from pgfolio.config.prompts import Prompt, Prompts
+    from pgfolio.query_api.query import Query, Retrieved
+    from pgfolio.query_api.retrieve import Retriever
+    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.search import Hit, Permitted
 
 Result = TypeVar("Result")
 

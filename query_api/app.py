@@ -16,24 +16,24 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.routes import HTTPRoute
 
-from query_api import metrics
-from query_api.documents import document_routes
-from query_api.errors import add_headers, answer_problem
-from query_api.guard import READ, Guard
-from query_api.keyring import open_keys
-from query_api.log import RequestLog
-from query_api.observe import Observed
-from query_api.routes import ROUTES
-from query_api.services import open_services
-from query_api.strict import strictly
-from query_api.tracelog import open_traces
+from pgfolio.query_api import metrics
+from pgfolio.query_api.documents import document_routes
+from pgfolio.query_api.errors import add_headers, answer_problem
+from pgfolio.query_api.guard import READ, Guard
+from pgfolio.query_api.keyring import open_keys
+from pgfolio.query_api.log import RequestLog
+from pgfolio.query_api.observe import Observed
+from pgfolio.query_api.routes import ROUTES
+from pgfolio.query_api.services import open_services
+from pgfolio.query_api.strict import strictly
+from pgfolio.query_api.tracelog import open_traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from litestar.types import Message, Scope
 
-    from config.settings import Api, Settings
+    from pgfolio.config.settings import Api, Settings
 
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from query_api.contracts import shown_title
+from pgfolio.query_api.contracts import shown_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from schema.search import Hit
+    from pgfolio.schema.search import Hit
 
 SHORTEST = 50
 """Tokens of a document: less says nothing."""

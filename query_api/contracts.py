@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from query_api.explained import Explanation, Why  # noqa: TC001 -- msgspec reads them
+from pgfolio.query_api.explained import Explanation, Why  # noqa: TC001 -- msgspec reads them
 
 if TYPE_CHECKING:
-    from query_api.query import Found
-    from schema.catalog import StoredChunk, StoredCollection, StoredDocument
+    from pgfolio.query_api.query import Found
+    from pgfolio.schema.catalog import StoredChunk, StoredCollection, StoredDocument
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
 Limit = Annotated[int, Meta(ge=1, le=100)]

@@ -15,25 +15,25 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Response
 
-from query_api import contracts as c
-from query_api import pushes
-from query_api.errors import (
+from pgfolio.query_api import contracts as c
+from pgfolio.query_api import pushes
+from pgfolio.query_api.errors import (
     FromFolderError,
     UnknownDocumentError,
     WrongCursorError,
     trace_id,
 )
-from query_api.filter import parse_json
-from query_api.guard import READ, WRITE, caller_of
-from schema import catalog, inbox
-from schema.pool import reading
+from pgfolio.query_api.filter import parse_json
+from pgfolio.query_api.guard import READ, WRITE, caller_of
+from pgfolio.schema import catalog, inbox
+from pgfolio.schema.pool import reading
 
 if TYPE_CHECKING:
-    from config.settings import Api
-    from query_api.services import Services
-    from schema.inbox import Waiting
-    from schema.pool import AsyncConnection, Pool
-    from schema.search import Permitted
+    from pgfolio.config.settings import Api
+    from pgfolio.query_api.services import Services
+    from pgfolio.schema.inbox import Waiting
+    from pgfolio.schema.pool import AsyncConnection, Pool
+    from pgfolio.schema.search import Permitted
 
 Anyone = Request[Any, Any, State]
 WRITERS: Final = 4

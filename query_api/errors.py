@@ -11,20 +11,20 @@ import msgspec
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.response import Response
 
-from config.models.base import FatalModelError, ModelError, RefusedError, TransientError
-from config.settings import ConfigError
-from query_api.answer import UnknownPromptError
-from query_api.contracts import Problem
-from query_api.filter import WrongFilterError
-from query_api.guard import ForbiddenError, TooManyError, UnauthenticatedError
-from query_api.log import fault_of
-from query_api.query import UnknownCollectionError
-from query_api.retrieve import SwitchingError
-from query_api.stages import faulted
-from query_api.strict import WrongTypeError
-from schema.connect import DatabaseError
-from schema.inbox import NoSuchCollectionError, WhichCollectionError
-from schema.pool import BusyError
+from pgfolio.config.models.base import FatalModelError, ModelError, RefusedError, TransientError
+from pgfolio.config.settings import ConfigError
+from pgfolio.query_api.answer import UnknownPromptError
+from pgfolio.query_api.contracts import Problem
+from pgfolio.query_api.filter import WrongFilterError
+from pgfolio.query_api.guard import ForbiddenError, TooManyError, UnauthenticatedError
+from pgfolio.query_api.log import fault_of
+from pgfolio.query_api.query import UnknownCollectionError
+from pgfolio.query_api.retrieve import SwitchingError
+from pgfolio.query_api.stages import faulted
+from pgfolio.query_api.strict import WrongTypeError
+from pgfolio.schema.connect import DatabaseError
+from pgfolio.schema.inbox import NoSuchCollectionError, WhichCollectionError
+from pgfolio.schema.pool import BusyError
 
 if TYPE_CHECKING:
     from litestar import Request

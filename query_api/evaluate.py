@@ -22,24 +22,24 @@ import msgspec
 import numpy as np
 from ir_measures import RR, R, nDCG
 
-from config.models import embedding_model
-from config.models.base import ModelError
-from query_api.active import ActiveSpace
-from query_api.query import Mode, Query
-from query_api.retrieve import Retriever
-from query_api.services import open_services
-from schema.catalog import unknown_paths
-from schema.connect import database
-from schema.pool import reading
-from schema.search import find_generation
+from pgfolio.config.models import embedding_model
+from pgfolio.config.models.base import ModelError
+from pgfolio.query_api.active import ActiveSpace
+from pgfolio.query_api.query import Mode, Query
+from pgfolio.query_api.retrieve import Retriever
+from pgfolio.query_api.services import open_services
+from pgfolio.schema.catalog import unknown_paths
+from pgfolio.schema.connect import database
+from pgfolio.schema.pool import reading
+from pgfolio.schema.search import find_generation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from config.settings import Settings
-    from query_api.fuse import Fusion
-    from query_api.services import Services
+    from pgfolio.config.settings import Settings
+    from pgfolio.query_api.fuse import Fusion
+    from pgfolio.query_api.services import Services
 
 LOG = logging.getLogger("query_api")
 CHUNKS_PER_DOCUMENT = 10

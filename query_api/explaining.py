@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from config.command import Terminal
+from pgfolio.config.command import Terminal
 
 if TYPE_CHECKING:
-    from query_api.explained import Explanation, Ranked, TracedCandidate, Why
+    from pgfolio.query_api.explained import Explanation, Ranked, TracedCandidate, Why
 
 OUT = Terminal()
 SHOWN = 20

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from schema.filter import (
+from pgfolio.schema.filter import (
     DATES,
     TEXTS,
     BuiltIn,

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from schema.search import Candidate
+from pgfolio.schema.search import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from schema.words import Scored
+    from pgfolio.schema.words import Scored
 
 Fusion = Literal["scores", "rrf"]
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from query_api.limit import Limit
-from schema.keys import SCOPES, is_loopback
+from pgfolio.query_api.limit import Limit
+from pgfolio.schema.keys import SCOPES, is_loopback
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
     from litestar.handlers.base import BaseRouteHandler
 
-    from config.settings import Api
-    from query_api.keyring import KeyRing
-    from schema.keys import Scope
-    from schema.search import Permitted
+    from pgfolio.config.settings import Api
+    from pgfolio.query_api.keyring import KeyRing
+    from pgfolio.schema.keys import Scope
+    from pgfolio.schema.search import Permitted
 
 PUBLIC: Final = {"needs": "nothing"}
 READ: Final = {"needs": "read"}

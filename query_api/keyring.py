@@ -11,13 +11,13 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from schema import keys as stored
-from schema.connect import DatabaseError
+from pgfolio.schema import keys as stored
+from pgfolio.schema.connect import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from schema.keys import AsyncConnection, Known
+    from pgfolio.schema.keys import AsyncConnection, Known
 
 PERIOD: Final = 0.5
 """Seconds between two looks. A look takes a millisecond on a connection of its own: a full pool does not delay it."""

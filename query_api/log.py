@@ -19,7 +19,7 @@ import msgspec
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from config.settings import LogFormat
+    from pgfolio.config.settings import LogFormat
 
 ROOM: Final = 10_000
 """Lines that may wait."""

@@ -18,10 +18,10 @@ from prometheus_client.values import ValueClass
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from query_api.stages import Record
-    from schema.catalog import StoredCollection
-    from schema.gauges import IndexGauge, SourceGauge
-    from schema.pool import Pool
+    from pgfolio.query_api.stages import Record
+    from pgfolio.schema.catalog import StoredCollection
+    from pgfolio.schema.gauges import IndexGauge, SourceGauge
+    from pgfolio.schema.pool import Pool
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 """With the charset that litestar adds."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from litestar.enums import ScopeType
 
-from query_api import metrics, stages
-from query_api.errors import MEDIA_TYPE, TookTooLongError, problem, trace_id
+from pgfolio.query_api import metrics, stages
+from pgfolio.query_api.errors import MEDIA_TYPE, TookTooLongError, problem, trace_id
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, ReceiveMessage, Scope, Send
 
-    from query_api.log import RequestLog
+    from pgfolio.query_api.log import RequestLog
 
 QUIET: Final = {"/health/live", "/health/ready", "/metrics"}
 """Asked every few seconds: told only when they fail."""

@@ -20,17 +20,17 @@ from litestar.exceptions import ClientException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.spec import Operation
 
-from query_api import contracts as c
-from query_api import labels
-from query_api.errors import PushFailedError, UnknownDocumentError, WrongPushError
-from query_api.labels import WrongMetadataError
-from schema import inbox
-from schema.pool import BusyError, reading
+from pgfolio.query_api import contracts as c
+from pgfolio.query_api import labels
+from pgfolio.query_api.errors import PushFailedError, UnknownDocumentError, WrongPushError
+from pgfolio.query_api.labels import WrongMetadataError
+from pgfolio.schema import inbox
+from pgfolio.schema.pool import BusyError, reading
 
 if TYPE_CHECKING:
-    from schema.inbox import Push
-    from schema.pool import Pool
-    from schema.search import Permitted
+    from pgfolio.schema.inbox import Push
+    from pgfolio.schema.pool import Pool
+    from pgfolio.schema.search import Permitted
 
 Anyone = Request[Any, Any, State]
 LOOKS: Final = (0.05, 0.5)

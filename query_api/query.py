@@ -10,10 +10,10 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from query_api.fuse import Fusion
-    from query_api.trace import Trace
-    from schema.filter import Condition
-    from schema.search import Hit
+    from pgfolio.query_api.fuse import Fusion
+    from pgfolio.query_api.trace import Trace
+    from pgfolio.schema.filter import Condition
+    from pgfolio.schema.search import Hit
 
 Mode = Literal["hybrid", "vector", "lexical"]
 

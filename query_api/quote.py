@@ -15,14 +15,14 @@ from functools import cache
 from math import sqrt
 from typing import TYPE_CHECKING, TypeAlias
 
-from config.models.local import LocalModel
+from pgfolio.config.models.local import LocalModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
 
-    from query_api.passages import Passage
+    from pgfolio.query_api.passages import Passage
 
 MOST = 3
 """Sentences of an extractive answer."""

@@ -5,29 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from query_api.fuse import by_rank, by_scores, by_words, vector_share
-from query_api.phrases import question
-from query_api.query import Found, UnknownCollectionError
-from query_api.within import EXACT, nearest_within
-from schema import search as stored
-from schema.search import EVERYTHING, Candidate, Scope
-from schema.shown import read_hits
-from schema.words import rank_words
+from pgfolio.query_api.fuse import by_rank, by_scores, by_words, vector_share
+from pgfolio.query_api.phrases import question
+from pgfolio.query_api.query import Found, UnknownCollectionError
+from pgfolio.query_api.within import EXACT, nearest_within
+from pgfolio.schema import search as stored
+from pgfolio.schema.search import EVERYTHING, Candidate, Scope
+from pgfolio.schema.shown import read_hits
+from pgfolio.schema.words import rank_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from config.settings import Settings
-    from query_api.active import Embedded
-    from query_api.fuse import Fusion
-    from query_api.query import Query
-    from query_api.trace import Trace
-    from schema.pool import AsyncConnection
-    from schema.records import Generation
-    from schema.search import Permitted
-    from schema.words import Scored
+    from pgfolio.config.settings import Settings
+    from pgfolio.query_api.active import Embedded
+    from pgfolio.query_api.fuse import Fusion
+    from pgfolio.query_api.query import Query
+    from pgfolio.query_api.trace import Trace
+    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.records import Generation
+    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.words import Scored
 
 
 @dataclass(frozen=True, slots=True)

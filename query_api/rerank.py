@@ -7,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from config.models.base import ModelError
-from query_api.contracts import shown_title
-from query_api.stages import stage
+from pgfolio.config.models.base import ModelError
+from pgfolio.query_api.contracts import shown_title
+from pgfolio.query_api.stages import stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.models.base import Reranker
-    from schema.search import Hit
+    from pgfolio.config.models.base import Reranker
+    from pgfolio.schema.search import Hit
 
 THREADS: Final = 16
 UNSET: Final = "no reranker is set (PGFOLIO_RERANK__URL): the results are ranked without one"

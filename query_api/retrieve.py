@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from msgspec.structs import replace
 
-from config.models.base import ModelError
-from query_api import stages
-from query_api.active import Embedded
-from query_api.neighbors import widened
-from query_api.phrases import question
-from query_api.query import Retrieved
-from query_api.ranking import Search, collections
-from query_api.repeats import repeats
-from query_api.rerank import UNSET
-from query_api.trace import Trace, located
-from schema.pool import GenerationChangedError, reading
-from schema.shown import locate, read_passages
+from pgfolio.config.models.base import ModelError
+from pgfolio.query_api import stages
+from pgfolio.query_api.active import Embedded
+from pgfolio.query_api.neighbors import widened
+from pgfolio.query_api.phrases import question
+from pgfolio.query_api.query import Retrieved
+from pgfolio.query_api.ranking import Search, collections
+from pgfolio.query_api.repeats import repeats
+from pgfolio.query_api.rerank import UNSET
+from pgfolio.query_api.trace import Trace, located
+from pgfolio.schema.pool import GenerationChangedError, reading
+from pgfolio.schema.shown import locate, read_passages
 
 if TYPE_CHECKING:
-    from config.settings import Settings
-    from query_api.active import ActiveSpace
-    from query_api.explained import Explanation
-    from query_api.query import Found, Query
-    from query_api.ranking import Ranking
-    from query_api.rerank import Reranking
-    from schema.pool import Pool
-    from schema.search import Permitted
+    from pgfolio.config.settings import Settings
+    from pgfolio.query_api.active import ActiveSpace
+    from pgfolio.query_api.explained import Explanation
+    from pgfolio.query_api.query import Found, Query
+    from pgfolio.query_api.ranking import Ranking
+    from pgfolio.query_api.rerank import Reranking
+    from pgfolio.schema.pool import Pool
+    from pgfolio.schema.search import Permitted
 
 ATTEMPTS = 5
 MANY = 40

@@ -16,40 +16,40 @@ from litestar.openapi.spec import Example, Operation
 from litestar.params import Body, FromPath
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 
-from query_api import contracts as c
-from query_api import metrics
-from query_api.answer import Answer
-from query_api.errors import (
+from pgfolio.query_api import contracts as c
+from pgfolio.query_api import metrics
+from pgfolio.query_api.answer import Answer
+from pgfolio.query_api.errors import (
     NotReadyError,
     TookTooLongError,
     UnknownTraceError,
     problem,
     trace_id,
 )
-from query_api.explained import Explanation
-from query_api.filter import parse
-from query_api.guard import PUBLIC, READ, caller_of
-from query_api.query import Query
-from query_api.trace import explanation
-from query_api.tracelog import PERIOD
-from query_api.why import why
-from schema import catalog, gauges, traces
-from schema.connect import connect
-from schema.overview import overview
-from schema.pool import reading
+from pgfolio.query_api.explained import Explanation
+from pgfolio.query_api.filter import parse
+from pgfolio.query_api.guard import PUBLIC, READ, caller_of
+from pgfolio.query_api.query import Query
+from pgfolio.query_api.trace import explanation
+from pgfolio.query_api.tracelog import PERIOD
+from pgfolio.query_api.why import why
+from pgfolio.schema import catalog, gauges, traces
+from pgfolio.schema.connect import connect
+from pgfolio.schema.overview import overview
+from pgfolio.schema.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from litestar.types import Scope
 
-    from query_api.answer import Asked, Event
-    from query_api.explained import Why
-    from query_api.query import Retrieved
-    from query_api.services import Services
-    from query_api.tracelog import TraceLog
-    from schema.pool import AsyncConnection
-    from schema.search import Permitted
+    from pgfolio.query_api.answer import Asked, Event
+    from pgfolio.query_api.explained import Why
+    from pgfolio.query_api.query import Retrieved
+    from pgfolio.query_api.services import Services
+    from pgfolio.query_api.tracelog import TraceLog
+    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.search import Permitted
 
 Anyone = Request[Any, Any, State]
 PROBLEM = ResponseSpec(

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
-from config.settings import environment, load_settings
-from query_api.app import create_app
-from query_api.patience import PatientProtocol
-from query_api.services import open_services
-from schema.connect import connect, database
-from schema.keys import require_key
+from pgfolio.config.settings import environment, load_settings
+from pgfolio.query_api.app import create_app
+from pgfolio.query_api.patience import PatientProtocol
+from pgfolio.query_api.services import open_services
+from pgfolio.schema.connect import connect, database
+from pgfolio.schema.keys import require_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from litestar import Litestar
     from litestar.types import Message, Receive, Scope, Send
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 OPTIONS: Final[dict[str, Any]] = {
     "http": PatientProtocol,
@@ -120,7 +120,9 @@ def _run_workers(workers: int, listener: socket.socket, host: str) -> None:
         TemporaryDirectory(prefix="pgfolio-metrics-") as counts,
         environment(PGFOLIO_API__HOST=host, PROMETHEUS_MULTIPROC_DIR=counts),
     ):
-        uvicorn.run("query_api.server:Worker", factory=True, workers=workers, fd=listener.fileno(), **OPTIONS)
+        uvicorn.run(
+            "pgfolio.query_api.server:Worker", factory=True, workers=workers, fd=listener.fileno(), **OPTIONS
+        )
 
 
 def _bound(host: str, port: int) -> socket.socket:

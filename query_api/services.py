@@ -7,18 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from config.models import chat_model, reranker
-from config.prompts import FILE, Prompts
-from query_api.active import ActiveSpaces
-from query_api.answer import Answerer
-from query_api.rerank import Reranking
-from query_api.retrieve import Retriever
-from schema.pool import open_pool
+from pgfolio.config.models import chat_model, reranker
+from pgfolio.config.prompts import FILE, Prompts
+from pgfolio.query_api.active import ActiveSpaces
+from pgfolio.query_api.answer import Answerer
+from pgfolio.query_api.rerank import Reranking
+from pgfolio.query_api.retrieve import Retriever
+from pgfolio.schema.pool import open_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,22 +14,22 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from config.command import Terminal, shown
-from query_api import stages
-from query_api.contracts import AskAnswer, SearchAnswer, result
-from query_api.explaining import show_explanation, show_why
-from query_api.services import open_services
-from query_api.trace import explanation
-from query_api.why import why
-from schema.connect import database
+from pgfolio.config.command import Terminal, shown
+from pgfolio.query_api import stages
+from pgfolio.query_api.contracts import AskAnswer, SearchAnswer, result
+from pgfolio.query_api.explaining import show_explanation, show_why
+from pgfolio.query_api.services import open_services
+from pgfolio.query_api.trace import explanation
+from pgfolio.query_api.why import why
+from pgfolio.schema.connect import database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from config.settings import Settings
-    from query_api.contracts import Citation, Result
-    from query_api.evaluate import Quality
-    from query_api.query import Query
+    from pgfolio.config.settings import Settings
+    from pgfolio.query_api.contracts import Citation, Result
+    from pgfolio.query_api.evaluate import Quality
+    from pgfolio.query_api.query import Query
 
 OUT = Terminal()
 SHOWN = 400

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from query_api.explained import NONE, Explanation, KeptCandidate, Ranked, TracedCandidate
-from schema.words import Scored
+from pgfolio.query_api.explained import NONE, Explanation, KeptCandidate, Ranked, TracedCandidate
+from pgfolio.schema.words import Scored
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
-    from query_api.query import Query
-    from schema.records import Generation
-    from schema.search import Candidate
-    from schema.shown import Place
+    from pgfolio.query_api.query import Query
+    from pgfolio.schema.records import Generation
+    from pgfolio.schema.search import Candidate
+    from pgfolio.schema.shown import Place
 
 KEPT = 50
 """Candidates of a trace that is kept; `explain` shows all of them."""

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from query_api.trace import KEPT, explanation
-from schema import traces as stored
+from pgfolio.query_api.trace import KEPT, explanation
+from pgfolio.schema import traces as stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from config.settings import Traces
-    from query_api.guard import Caller
-    from query_api.trace import Trace
-    from schema.pool import AsyncConnection
+    from pgfolio.config.settings import Traces
+    from pgfolio.query_api.guard import Caller
+    from pgfolio.query_api.trace import Trace
+    from pgfolio.schema.pool import AsyncConnection
 
 PERIOD: Final = 0.25
 TIMEOUT: Final = 5.0

@@ -7,20 +7,20 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from query_api.explained import Why
-from query_api.trace import explanation
-from schema.catalog import find_document
-from schema.filter import BuiltIn, Equal, Every
-from schema.pool import reading
+from pgfolio.query_api.explained import Why
+from pgfolio.query_api.trace import explanation
+from pgfolio.schema.catalog import find_document
+from pgfolio.schema.filter import BuiltIn, Equal, Every
+from pgfolio.schema.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from query_api.explained import Explanation, TracedCandidate
-    from query_api.query import Query, Retrieved
-    from query_api.retrieve import Retriever
-    from schema.catalog import StoredDocument
-    from schema.search import Permitted
+    from pgfolio.query_api.explained import Explanation, TracedCandidate
+    from pgfolio.query_api.query import Query, Retrieved
+    from pgfolio.query_api.retrieve import Retriever
+    from pgfolio.schema.catalog import StoredDocument
+    from pgfolio.schema.search import Permitted
 
 
 async def why(

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from schema.filter import OF_DOCUMENT, matches
-from schema.sql import array, statement
+from pgfolio.schema.filter import OF_DOCUMENT, matches
+from pgfolio.schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from schema.filter import Condition
-    from schema.pool import AsyncConnection
-    from schema.search import Permitted
+    from pgfolio.schema.filter import Condition
+    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.search import Permitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from schema import repair, vectors
-from schema.sql import fetch_one, statement
+from pgfolio.schema import repair, vectors
+from pgfolio.schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
-    from schema.connect import Connection
-    from schema.records import Source
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Source
 
 BATCH: Final = 200
 """Documents of one transaction."""

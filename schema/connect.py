@@ -13,14 +13,14 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.conninfo import conninfo_to_dict
 
-from schema.embedded import bundled_postgres
-from schema.migrate import migrate
-from schema.sql import statement
+from pgfolio.schema.embedded import bundled_postgres
+from pgfolio.schema.migrate import migrate
+from pgfolio.schema.sql import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 PGVECTOR_MINIMUM = (0, 8, 4)

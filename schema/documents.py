@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from schema import ledger, vectors
-from schema.languages import SIMPLE, configuration
-from schema.sql import statement
+from pgfolio.schema import ledger, vectors
+from pgfolio.schema.languages import SIMPLE, configuration
+from pgfolio.schema.sql import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schema.connect import Connection
-    from schema.records import Chunk, Document, Embedded, Generation, Source
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Chunk, Document, Embedded, Generation, Source
 
 
 class UnstorableError(Exception):

@@ -13,13 +13,13 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from config.settings import environment
+from pgfolio.config.settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from config.settings import Postgres
+    from pgfolio.config.settings import Postgres
 
 DATABASE = "pgfolio"
 MIB = 1024 * 1024

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from schema.sql import array, statement
+from pgfolio.schema.sql import array, statement
 
 if TYPE_CHECKING:
-    from schema.pool import AsyncConnection
-    from schema.search import Permitted
+    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.search import Permitted
 
 
 @dataclass(frozen=True, slots=True)

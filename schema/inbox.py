@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import psycopg
 
-from schema.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
-from schema.pushes import COLLECTION
-from schema.search import active_generation
-from schema.sql import array, statement
+from pgfolio.schema.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
+from pgfolio.schema.pushes import COLLECTION
+from pgfolio.schema.search import active_generation
+from pgfolio.schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
-    from schema.pool import AsyncConnection
-    from schema.search import Permitted
+    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.search import Permitted
 
 State: TypeAlias = Literal["pending", "ok", "failed"]
 

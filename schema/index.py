@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from schema import words
-from schema.sql import fetch_one, statement
-from schema.storage import storage_of
+from pgfolio.schema import words
+from pgfolio.schema.sql import fetch_one, statement
+from pgfolio.schema.storage import storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 
 MIB = 1024 * 1024

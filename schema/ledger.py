@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schema.records import LedgerEntry, Signature
-from schema.sql import fetch_one, statement
+from pgfolio.schema.records import LedgerEntry, Signature
+from pgfolio.schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from schema.connect import Connection
-    from schema.records import Document, Source
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Document, Source
 
 FIRST_RETRY_MINUTES = 5
 """A file that failed is tried again after this, then after twice as long each time, up to three days."""

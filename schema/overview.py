@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from schema import index, runs, segments, tuning, vectors
-from schema.sql import array, statement
+from pgfolio.schema import index, runs, segments, tuning, vectors
+from pgfolio.schema.sql import array, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from schema.connect import Connection
-    from schema.records import Generation
-    from schema.search import Permitted
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
+    from pgfolio.schema.search import Permitted
 
 MEGABYTE = 1024 * 1024
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psycopg
 
-from schema.connect import DatabaseError, connect, described
-from schema.records import Signature
-from schema.sql import fetch_one, statement
+from pgfolio.schema.connect import DatabaseError, connect, described
+from pgfolio.schema.records import Signature
+from pgfolio.schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from schema.connect import Connection
-    from schema.records import Source
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Source
 
 COLLECTION: Final = "pushed"
 """Where a push goes that names no collection."""

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from schema.sql import statement
-from schema.storage import scan, value
+from pgfolio.schema.sql import statement
+from pgfolio.schema.storage import scan, value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 SAMPLE = 200
 NEAREST = 10

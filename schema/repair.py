@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from schema import vectors
-from schema.connect import connect
-from schema.records import Generation, Space
-from schema.sql import fetch_one, statement
-from schema.verify import ChunkRow
+from pgfolio.schema import vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.sql import fetch_one, statement
+from pgfolio.schema.verify import ChunkRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from schema.connect import Connection
-    from schema.verify import Finding
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.verify import Finding
 
 
 def mend_ledger(connection: Connection, document_ids: Sequence[int]) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from schema.sql import array, fetch_one, statement
+from pgfolio.schema.sql import array, fetch_one, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from schema.connect import Connection
+    from pgfolio.schema.connect import Connection
 
 Status = Literal["complete", "partial", "failed"]
 

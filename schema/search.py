@@ -16,19 +16,19 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
-from schema.filter import OF_DOCUMENT, OF_VECTOR, matches
-from schema.pool import ITERATIVE, LOOKS, GenerationChangedError, session
-from schema.records import Generation, Space
-from schema.sql import array, statement
-from schema.storage import scan, value
+from pgfolio.schema.filter import OF_DOCUMENT, OF_VECTOR, matches
+from pgfolio.schema.pool import ITERATIVE, LOOKS, GenerationChangedError, session
+from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.sql import array, statement
+from pgfolio.schema.storage import scan, value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgvector import HalfVector, Vector
 
-    from schema.filter import Condition
-    from schema.pool import AsyncConnection
+    from pgfolio.schema.filter import Condition
+    from pgfolio.schema.pool import AsyncConnection
 
 EF_SEARCH_MAXIMUM = 1000
 """pgvector's own bound."""

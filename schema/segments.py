@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from schema import index
-from schema.sql import fetch_one, statement
+from pgfolio.schema import index
+from pgfolio.schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 ATTEMPTS = 100
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from schema.search import Hit, parameter
-from schema.sql import array, statement
+from pgfolio.schema.search import Hit, parameter
+from pgfolio.schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from schema.pool import AsyncConnection
-    from schema.records import Generation
-    from schema.search import Permitted
+    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.records import Generation
+    from pgfolio.schema.search import Permitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from schema.records import Source
-from schema.sql import fetch_one, statement
+from pgfolio.schema.records import Source
+from pgfolio.schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from schema.connect import Connection
+    from pgfolio.schema.connect import Connection
 
 
 class SourceBusyError(Exception):

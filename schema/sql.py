@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import aiosql
 from psycopg import sql
 
-from schema.storage import parts
+from pgfolio.schema.storage import parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 _QUERIES = aiosql.from_path(Path(__file__).parent / "statements", "psycopg", mandatory_parameters=False)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from schema.records import Space
+    from pgfolio.schema.records import Space
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from schema.sql import array, statement
+from pgfolio.schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
-    from schema.pool import AsyncConnection
-    from schema.search import Permitted
+    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.search import Permitted
 
 EXPIRED = 2000
 """Traces that are forgotten at once: a million that were kept too long take no statement's time limit."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from schema.index import build_memory
-from schema.recall import with_literals
-from schema.sql import fetch_one, statement
+from pgfolio.schema.index import build_memory
+from pgfolio.schema.recall import with_literals
+from pgfolio.schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,16 @@ from psycopg import sql
 from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Jsonb
 
-from schema import segments
-from schema.records import Generation, Space
-from schema.sql import fetch_one, statement
-from schema.storage import can_take, column_bytes, storage_of, value
+from pgfolio.schema import segments
+from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.sql import fetch_one, statement
+from pgfolio.schema.storage import can_take, column_bytes, storage_of, value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from schema.connect import Connection
-    from schema.pool import AsyncConnection
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.pool import AsyncConnection
 
 LOCK = 0x67656E  # "gen"
 DROP_ATTEMPTS = 100

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from schema import segments, vectors
-from schema.connect import connect
-from schema.recall import with_literals
-from schema.search import EF_SEARCH_MAXIMUM
-from schema.sql import fetch_one, statement
-from schema.storage import scan, storage_of
+from pgfolio.schema import segments, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.recall import with_literals
+from pgfolio.schema.search import EF_SEARCH_MAXIMUM
+from pgfolio.schema.sql import fetch_one, statement
+from pgfolio.schema.storage import scan, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 LEXEMES_INDEX = "chunks_lexemes"
 SAMPLES = (100, 1000)

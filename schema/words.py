@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from psycopg import sql
 
-from schema.filter import OF_CHUNK, matches
-from schema.search import EF_SEARCH_MAXIMUM, EVERYTHING, looks, parameter, ranked
-from schema.sql import array, fetch_one, statement
-from schema.storage import scan
+from pgfolio.schema.filter import OF_CHUNK, matches
+from pgfolio.schema.search import EF_SEARCH_MAXIMUM, EVERYTHING, looks, parameter, ranked
+from pgfolio.schema.sql import array, fetch_one, statement
+from pgfolio.schema.storage import scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from schema.connect import Connection
-    from schema.pool import AsyncConnection
-    from schema.records import Generation
-    from schema.search import Permitted, Scope
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.records import Generation
+    from pgfolio.schema.search import Permitted, Scope
 
 MOST = 30_000
 """Chunks that a common word is looked for in where vectors find some too."""

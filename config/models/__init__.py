@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Literal
 
-from config.models.base import ChatModel, EmbeddingModel, FatalModelError, Reranker
-from config.settings import ConfigError
+from pgfolio.config.models.base import ChatModel, EmbeddingModel, FatalModelError, Reranker
+from pgfolio.config.settings import ConfigError
 
 if TYPE_CHECKING:
     import openai
 
-    from config.models.local import BundledTokenizer
-    from config.settings import Settings
+    from pgfolio.config.models.local import BundledTokenizer
+    from pgfolio.config.settings import Settings
 
 LOCAL_MODELS = ("wordllama-256",)
 
@@ -25,7 +25,7 @@ def wanted_space(settings: Settings) -> tuple[Literal["local", "openai"], str, i
     if provider == "auto":
         provider = "local" if not wanted.model or wanted.model in LOCAL_MODELS else "openai"
     if provider == "local":
-        from config.models.local import DIMENSIONS  # noqa: PLC0415
+        from pgfolio.config.models.local import DIMENSIONS  # noqa: PLC0415
 
         dimensions = wanted.dimensions or DIMENSIONS[0]
         if (wanted.model or LOCAL_MODELS[0]) not in LOCAL_MODELS:
@@ -36,7 +36,7 @@ def wanted_space(settings: Settings) -> tuple[Literal["local", "openai"], str, i
                 f"PGFOLIO_EMBEDDING__DIMENSIONS: the local model has {choices}, not {dimensions}"
             )
         return provider, LOCAL_MODELS[0], dimensions, False
-    from config.models.openai import EMBEDDING_MODEL, KNOWN_DIMENSIONS, probe_dimensions  # noqa: PLC0415
+    from pgfolio.config.models.openai import EMBEDDING_MODEL, KNOWN_DIMENSIONS, probe_dimensions  # noqa: PLC0415
 
     model = wanted.model or EMBEDDING_MODEL
     if wanted.dimensions:
@@ -55,10 +55,10 @@ def embedding_model(
 ) -> EmbeddingModel:
     """The client of one space. Raises ConfigError when something that it needs is not set."""
     if provider == "local":
-        from config.models.local import LocalModel  # noqa: PLC0415
+        from pgfolio.config.models.local import LocalModel  # noqa: PLC0415
 
         return LocalModel(dimensions, tokenizer)
-    from config.models.openai import OpenAIEmbeddings  # noqa: PLC0415
+    from pgfolio.config.models.openai import OpenAIEmbeddings  # noqa: PLC0415
 
     client = _client(settings, settings.embedding.timeout)
     return OpenAIEmbeddings(
@@ -79,7 +79,7 @@ def chat_model(settings: Settings) -> ChatModel | None:
     chat = settings.chat
     if chat.provider == "none" or (chat.provider == "auto" and not chat.model):
         return None
-    from config.models.openai import CHAT_MODEL, OpenAIChat  # noqa: PLC0415
+    from pgfolio.config.models.openai import CHAT_MODEL, OpenAIChat  # noqa: PLC0415
 
     return OpenAIChat(_client(settings, chat.timeout), chat.model or CHAT_MODEL, chat.max_output_tokens)
 
@@ -88,14 +88,14 @@ def reranker(settings: Settings) -> Reranker | None:
     """The reranker, or None where none is set. Raises ConfigError."""
     wanted = settings.rerank
     if wanted.api == "local":
-        from config.models.rerank_local import LocalReranker  # noqa: PLC0415
+        from pgfolio.config.models.rerank_local import LocalReranker  # noqa: PLC0415
 
         if not wanted.model:
             raise ConfigError("PGFOLIO_RERANK__MODEL: name a cross-encoder, as a folder or by its name")
         return LocalReranker(wanted.model)
     if not wanted.url:
         return None
-    from config.models.rerank import HttpReranker  # noqa: PLC0415
+    from pgfolio.config.models.rerank import HttpReranker  # noqa: PLC0415
 
     key = wanted.key.get_secret_value() if wanted.key else None
     return HttpReranker(wanted.url, wanted.model, key, wanted.timeout, wanted.api)

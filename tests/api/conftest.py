@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,13 @@ import httpx
 import psycopg
 import uvicorn
 
-from config.models import embedding_model
-from query_api.app import create_app
-from query_api.server import OPTIONS
-from schema import index, keys, sources, vectors
-from schema.connect import connect
-from schema.documents import Storable, store
-from schema.records import Chunk, Document, Embedded, Signature, Space
+from pgfolio.config.models import embedding_model
+from pgfolio.query_api.app import create_app
+from pgfolio.query_api.server import OPTIONS
+from pgfolio.schema import index, keys, sources, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.documents import Storable, store
+from pgfolio.schema.records import Chunk, Document, Embedded, Signature, Space
 from tests.fakes.openai_server import KEY
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
     from tests.fakes.openai_server import FakeOpenAI
 
 LOCAL = Space("local", "wordllama-256", 256)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from schema.records import Space
+from pgfolio.schema.records import Space
 from tests.api.library import BREAD, PAGES, RETRIES, WORK_POOLS, Page, make_key, running_api, stock
 from tests.fakes.openai_server import CUT, KEY, NO_QUOTA, RATE_LIMIT, REFUSAL, SERVER_ERROR, FakeOpenAI, Mood
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 TEXTS = {page.path: page.text for page in PAGES}
 QUESTION = "how is a failed task retried"
@@ -389,7 +389,7 @@ def test_a_failing_embedding_server_is_a_problem_and_the_next_question_is_answer
 def test_a_prompt_is_edited_while_the_service_runs(
     library: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI, tmp_path: Path
 ) -> None:
-    from config.prompts import FILE
+    from pgfolio.config.prompts import FILE
 
     file = tmp_path / "prompts.yaml"
     shipped = FILE.read_text()
@@ -413,7 +413,7 @@ def test_a_prompt_is_edited_while_the_service_runs(
 def test_a_key_for_some_collections_sees_no_path_of_a_broken_edit(
     settings: Settings, conninfo: str, new_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    from config.prompts import FILE
+    from pgfolio.config.prompts import FILE
 
     stock(conninfo, settings)
     file = tmp_path / "prompts.yaml"

@@ -11,7 +11,7 @@ from tests.api.library import BREAD, LOCAL, PAGES, RETRIES, UNTITLED, running_ap
 if TYPE_CHECKING:
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 
 def pages_of(client: httpx.Client, **parameters: Any) -> list[list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""`python -m query_api` as a user starts it: output, exit codes, a server that comes and goes."""
+"""`python -m pgfolio.query_api` as a user starts it: output, exit codes, a server that comes and goes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.api.library import LOCAL, PAGES, RETRIES, UNTITLED, Page, stock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = "evil\x1b]0;pwned\x07\u202e"
@@ -36,7 +36,7 @@ def environment(**values: str) -> dict[str, str]:
 
 
 def run(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "query_api", *arguments]
+    command = [sys.executable, "-m", "pgfolio.query_api", *arguments]
     return subprocess.run(
         command, env=environment(**values), capture_output=True, text=True, timeout=60, check=False
     )
@@ -45,7 +45,7 @@ def run(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def serving(library: str) -> Iterator[subprocess.Popen[str]]:
     """`serve` on a free port, as a process."""
-    command = [sys.executable, "-m", "query_api", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "pgfolio.query_api", "serve", "--port", "0"]
     process = subprocess.Popen(
         command, env=environment(PGFOLIO_DATABASE_URL=library), stderr=subprocess.PIPE, text=True
     )
@@ -173,7 +173,7 @@ def test_a_stopped_server_ends_well_and_silently(
 def test_several_workers_serve_one_port(library: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "query_api", "serve", "--port", str(port), "--workers", "2"]
+    command = [sys.executable, "-m", "pgfolio.query_api", "serve", "--port", str(port), "--workers", "2"]
     values = {"PGFOLIO_DATABASE_URL": library, "PGFOLIO_API__LOG": "off"}
     process = subprocess.Popen(command, env=environment(**values), stderr=subprocess.PIPE, text=True)
     try:
@@ -188,7 +188,8 @@ def test_several_workers_serve_one_port(library: str) -> None:
 
 
 def test_the_api_does_not_load_what_belongs_to_the_flows() -> None:
-    code = "import query_api.app, sys; print({'prefect', 'flows', 'kreuzberg', 'openai'} & set(sys.modules))"
+    unwanted = {"prefect", "pgfolio.flows", "kreuzberg", "openai"}
+    code = f"import pgfolio.query_api.app, sys; print({unwanted} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment(),
@@ -201,7 +202,9 @@ def test_the_api_does_not_load_what_belongs_to_the_flows() -> None:
 
 
 def test_the_terminal_does_not_load_the_server() -> None:
-    code = "import query_api.terminal, sys; print({'litestar', 'uvicorn', 'prefect'} & set(sys.modules))"
+    code = (
+        "import pgfolio.query_api.terminal, sys; print({'litestar', 'uvicorn', 'prefect'} & set(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment(),

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from schema import index, sources, vectors
-from schema.connect import connect
+from pgfolio.schema import index, sources, vectors
+from pgfolio.schema.connect import connect
 from tests.api.library import Page, make_key, running_api, stock
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 COMMON, LESS_COMMON = "harbour", "lantern"
 HERE = tuple(

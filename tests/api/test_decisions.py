@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from config.prompts import Prompts, load_prompts
-from config.settings import ConfigError
-from query_api.context import FENCE, claims, pack
-from query_api.quote import coverage
-from schema.search import Hit
+from pgfolio.config.prompts import Prompts, load_prompts
+from pgfolio.config.settings import ConfigError
+from pgfolio.query_api.context import FENCE, claims, pack
+from pgfolio.query_api.quote import coverage
+from pgfolio.schema.search import Hit
 
 if TYPE_CHECKING:
     from pathlib import Path

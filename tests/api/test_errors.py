@@ -13,7 +13,7 @@ from tests.api.library import running_api, stock, unreachable
 if TYPE_CHECKING:
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 URN = "urn:pgfolio:problem:"
 INSIDE = ("Traceback", "psycopg", ".py", "select ", "msgspec", "litestar")
@@ -150,7 +150,7 @@ def test_a_database_that_went_away_is_unavailable(settings: Settings, conninfo: 
 def test_a_missing_key_of_the_active_space_is_said(
     conninfo: str, settings: Settings, new_settings: Any, openai_server: Any
 ) -> None:
-    from schema.records import Space
+    from pgfolio.schema.records import Space
 
     key = {"openai_api_key": "sk-test", "openai_base_url": openai_server.url}
     stock(conninfo, new_settings(**key), space=Space("openai", "tiny-embedding", 64))

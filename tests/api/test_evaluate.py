@@ -1,4 +1,4 @@
-"""`python -m query_api eval`: retrieval quality on labelled queries."""
+"""`python -m pgfolio.query_api eval`: retrieval quality on labelled queries."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from schema import vectors
-from schema.connect import connect
-from schema.records import Space
+from pgfolio.schema import vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.records import Space
 from tests.api.library import BREAD, RETRIES, UNTITLED, stock
 from tests.api.test_command import run
 from tests.fakes.openai_server import KEY
@@ -18,7 +18,7 @@ from tests.fakes.rerank_server import FakeReranker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
     from tests.fakes.openai_server import FakeOpenAI
 
 QUESTIONS = (

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from query_api.filter import WrongFilterError, parse
-from schema.connect import connect
-from schema.filter import OF_DOCUMENT, matches
+from pgfolio.query_api.filter import WrongFilterError, parse
+from pgfolio.schema.connect import connect
+from pgfolio.schema.filter import OF_DOCUMENT, matches
 from tests.api.library import Page, random_parts, running_api, stock
 from tests.api.reference import DATES, holds
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
-    from schema.connect import Connection
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.connect import Connection
 
 MODES = ("hybrid", "vector", "lexical")
 EVIL = (

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from litestar import Litestar, get
 
-from query_api.app import create_app
-from schema import keys
-from schema.connect import connect
+from pgfolio.query_api.app import create_app
+from pgfolio.schema import keys
+from pgfolio.schema.connect import connect
 from tests.api.library import make_key, running, running_api, stock
 from tests.api.test_errors import check
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 WRITING = {("POST", "/documents"), ("DELETE", "/documents/1")}
 OPEN_TO_ALL = {"/health/live", "/health/ready"}

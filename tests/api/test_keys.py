@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from schema import keys
-from schema.connect import connect
+from pgfolio.schema import keys
+from pgfolio.schema.connect import connect
 from tests.api.library import make_key, stock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,7 @@ def environment(conninfo: str, **values: str) -> dict[str, str]:
 
 def pgfolio(conninfo: str, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flows", *arguments],
+        [sys.executable, "-m", "pgfolio.flows", *arguments],
         env=environment(conninfo, **values), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ def served(conninfo: str, *arguments: str, **values: str) -> Iterator[tuple[subp
     """`pgfolio serve` on a free port as a process, with its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "flows", "serve", "--port", str(port), *arguments]
+    command = [sys.executable, "-m", "pgfolio.flows", "serve", "--port", str(port), *arguments]
     with subprocess.Popen(
         command, env=environment(conninfo, **values), stderr=subprocess.PIPE, text=True
     ) as process:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 EXAMPLES = 50
 """Of each route; with what the document itself gives some 25 s, the same on every machine."""

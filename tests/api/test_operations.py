@@ -16,7 +16,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from schema.connect import connect
+from pgfolio.schema.connect import connect
 from tests.api.library import RETRIES, make_key, running_api, stock, stock_hosted, unreachable
 from tests.api.test_errors import check
 from tests.api.test_keys import environment, served
@@ -25,7 +25,7 @@ from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 QUESTION = "how is a failed zebra task retried"
 
@@ -228,8 +228,8 @@ def test_what_is_loaded_is_left_out_of_garbage_collection(conninfo: str) -> None
     """Going through it held up all requests for 40 ms."""
     code = (
         "import gc, os, signal\n"
-        "from config.settings import load_settings\n"
-        "from query_api.server import serve\n"
+        "from pgfolio.config.settings import load_settings\n"
+        "from pgfolio.query_api.server import serve\n"
         "def listening(url):\n"
         "    print(gc.get_freeze_count(), len(gc.get_objects()))\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"

@@ -13,10 +13,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from schema import search, shown, words
-from schema.connect import connect
-from schema.pool import open_pool
-from schema.sql import names, statement
+from pgfolio.schema import search, shown, words
+from pgfolio.schema.connect import connect
+from pgfolio.schema.pool import open_pool
+from pgfolio.schema.sql import names, statement
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDING = re.compile(

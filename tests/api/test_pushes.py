@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flows.pipeline import run_sync
-from flows.run import Options
-from flows.verify import run_verify
-from query_api import labels
-from schema import sources
-from schema.connect import connect
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.run import Options
+from pgfolio.flows.verify import run_verify
+from pgfolio.query_api import labels
+from pgfolio.schema import sources
+from pgfolio.schema.connect import connect
 from tests.api.library import BREAD, make_key, running_api, stock
 from tests.api.test_errors import check
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
-    from flows.report import Report
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.report import Report
 
 TIDES = {"title": "Tides", "content": "The moon pulls the water, and the tides follow it twice a day."}
 PAGE = b"<html><head><title>Volcanoes</title></head><body><p>Lava flows from a volcano.</p></body></html>"

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from config.models import reranker as reranker_of
-from config.settings import ConfigError
-from query_api.neighbors import widened
-from query_api.repeats import ALIKE, APART, repeats, runs
-from schema.search import Hit
-from schema.shown import Passage
+from pgfolio.config.models import reranker as reranker_of
+from pgfolio.config.settings import ConfigError
+from pgfolio.query_api.neighbors import widened
+from pgfolio.query_api.repeats import ALIKE, APART, repeats, runs
+from pgfolio.schema.search import Hit
+from pgfolio.schema.shown import Passage
 from tests.api.library import PAGES, Page, running_api, stock
 from tests.fakes.rerank_server import FakeReranker
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 QUESTION = "how is a failed task retried"
 LONG = "The river runs through the old town and under three bridges until it meets the sea far in the west "

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from schema.pool import open_pool
-from schema.records import Space
-from schema.search import active_generation, nearest
+from pgfolio.schema.pool import open_pool
+from pgfolio.schema.records import Space
+from pgfolio.schema.search import active_generation, nearest
 from tests.api.library import (
     LOCAL,
     PAGES,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 SMALLER = Space("local", "wordllama-256", 128)
 CHUNKS = sum(len(page.sections) for page in PAGES)

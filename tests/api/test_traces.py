@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from config.settings import child_environment
-from query_api.guard import OPEN
-from query_api.query import Query
-from query_api.trace import Trace
-from query_api.tracelog import open_traces
-from schema.connect import connect
-from schema.traces import expire, traces_connection
+from pgfolio.config.settings import child_environment
+from pgfolio.query_api.guard import OPEN
+from pgfolio.query_api.query import Query
+from pgfolio.query_api.trace import Trace
+from pgfolio.query_api.tracelog import open_traces
+from pgfolio.schema.connect import connect
+from pgfolio.schema.traces import expire, traces_connection
 from tests.api.library import BREAD, PAGES, RETRIES, Page, make_key, running_api, stock
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 QUESTION = "how is a failed task retried"
 
@@ -328,7 +328,16 @@ def test_the_terminal_shows_it_as_a_table(library: str, tmp_path: Any) -> None:
     environment = child_environment(
         PGFOLIO_DATABASE_URL=library, PGFOLIO_HOME=str(tmp_path), COLUMNS="200", TERM="dumb"
     )
-    command = [sys.executable, "-m", "query_api", "search", QUESTION, "--explain", "--why", BREAD.path]
+    command = [
+        sys.executable,
+        "-m",
+        "pgfolio.query_api",
+        "search",
+        QUESTION,
+        "--explain",
+        "--why",
+        BREAD.path,
+    ]
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert "vectors: through the index" in shown.stdout or "every vector" in shown.stdout
     for heading in ("place", "chunk", "vector", "words", "fused", "where"):

@@ -9,16 +9,16 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from flows.verify import run_verify
-from schema import index, segments, vectors
-from schema.connect import connect, prepare
+from pgfolio.flows.verify import run_verify
+from pgfolio.schema import index, segments, vectors
+from pgfolio.schema.connect import connect, prepare
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
 from tests.integration.test_words import migrated_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 
 @pytest.fixture

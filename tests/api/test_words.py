@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flows.language import RECIPE
-from flows.verify import run_verify
-from query_api.query import Query
-from query_api.services import open_services
-from schema import words
-from schema.connect import connect
+from pgfolio.flows.language import RECIPE
+from pgfolio.flows.verify import run_verify
+from pgfolio.query_api.query import Query
+from pgfolio.query_api.services import open_services
+from pgfolio.schema import words
+from pgfolio.schema.connect import connect
 from tests.databases import empty_database
 from tests.flows.library import Library
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from config.settings import Settings
-    from query_api.answer import Answer
-    from query_api.query import Mode
+    from pgfolio.config.settings import Settings
+    from pgfolio.query_api.answer import Answer
+    from pgfolio.query_api.query import Mode
 
 ENGLISH = (
     "To retry a failed task, set the number of retries on its decorator. The houses stand on the hill.\n"
@@ -199,7 +199,7 @@ def test_any_text_can_be_asked(synced: Library, text: str) -> None:
 
 
 def test_the_language_filter_takes_names_and_codes(synced: Library) -> None:
-    from query_api.filter import parse
+    from pgfolio.query_api.filter import parse
 
     for value in ("german", "de"):
         assert found(synced, "Aufgabe", condition=parse({"language": value})) == ["de/wiederholung.md"]

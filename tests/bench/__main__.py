@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import load_settings
-from schema.connect import database
+from pgfolio.config.settings import load_settings
+from pgfolio.schema.connect import database
 from tests.bench import corpus, measures
 from tests.bench.place import Place
 from tests.bench.room import new_room

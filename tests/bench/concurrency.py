@@ -27,10 +27,10 @@ import click
 import httpx
 import numpy as np
 
-from config.models.local import LocalModel
-from config.settings import load_settings
-from schema import vectors
-from schema.connect import connect, database
+from pgfolio.config.models.local import LocalModel
+from pgfolio.config.settings import load_settings
+from pgfolio.schema import vectors
+from pgfolio.schema.connect import connect, database
 from tests.bench import corpus, floors
 from tests.bench.place import Place
 from tests.bench.room import new_room
@@ -39,7 +39,7 @@ from tests.environment import without_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from schema.connect import Connection
+    from pgfolio.schema.connect import Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 10
@@ -277,7 +277,7 @@ def quantiles(taken: list[float]) -> dict[str, float]:
 @contextmanager
 def serving(code: Path, conninfo: str) -> Iterator[str]:
     environment = {**os.environ, "PYTHONPATH": os.fspath(code), "PGFOLIO_DATABASE_URL": conninfo}
-    command = [sys.executable, "-m", "query_api", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "pgfolio.query_api", "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment, cwd=code, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

@@ -26,25 +26,25 @@ from psycopg.types.json import Jsonb
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import load_settings
-from query_api.filter import parse
-from query_api.within import nearest_within
-from schema import index, sources, vectors
-from schema.connect import connect, database
-from schema.pool import open_pool, reading
-from schema.records import Space
-from schema.search import EVERYTHING, Scope, nearest, rank_exact
+from pgfolio.config.settings import load_settings
+from pgfolio.query_api.filter import parse
+from pgfolio.query_api.within import nearest_within
+from pgfolio.schema import index, sources, vectors
+from pgfolio.schema.connect import connect, database
+from pgfolio.schema.pool import open_pool, reading
+from pgfolio.schema.records import Space
+from pgfolio.schema.search import EVERYTHING, Scope, nearest, rank_exact
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from config.settings import Settings
-    from schema.connect import Connection
-    from schema.pool import AsyncConnection, Pool
-    from schema.records import Generation, Source
-    from schema.search import Candidate
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.pool import AsyncConnection, Pool
+    from pgfolio.schema.records import Generation, Source
+    from pgfolio.schema.search import Candidate
 
 SEED = 7
 DIMENSIONS = 256

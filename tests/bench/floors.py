@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pgvector import HalfVector
 from psycopg import sql
 
-from config.models.local import LocalModel
-from schema.pool import ITERATIVE
-from schema.sql import statement
+from pgfolio.config.models.local import LocalModel
+from pgfolio.schema.pool import ITERATIVE
+from pgfolio.schema.sql import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 BATCH = 256
 

@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import load_settings
-from query_api.evaluate import WAYS, evaluate, read_labelled
-from schema.connect import database, prepare
+from pgfolio.config.settings import load_settings
+from pgfolio.query_api.evaluate import WAYS, evaluate, read_labelled
+from pgfolio.schema.connect import database, prepare
 from tests.bench.place import Place
 from tests.bench.room import new_room
 from tests.databases import empty_database

@@ -22,10 +22,10 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
-from config.models.local import LocalModel
-from config.settings import load_settings
-from schema import index, segments, vectors
-from schema.connect import connect, database
+from pgfolio.config.models.local import LocalModel
+from pgfolio.config.settings import load_settings
+from pgfolio.schema import index, segments, vectors
+from pgfolio.schema.connect import connect, database
 from tests.bench.corpus import SYLLABLES
 from tests.bench.room import new_room
 from tests.bench.serving import serving
@@ -34,7 +34,7 @@ from tests.environment import without_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 OUT = Console(highlight=False)
 CHUNKS_A_FILE = 20
@@ -78,7 +78,7 @@ def synced(settings: Settings, folder: Path) -> dict[str, Any]:
         "PGFOLIO_CHUNKING__TOKENS": str(TOKENS),
         "PGFOLIO_CHUNKING__OVERLAP": "0",
     }
-    command = [sys.executable, "-m", "flows", "sync", os.fspath(folder), "--json"]
+    command = [sys.executable, "-m", "pgfolio.flows", "sync", os.fspath(folder), "--json"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     peak = [0]
     watcher = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)

@@ -13,19 +13,19 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import load_settings
-from flows import steward
-from schema import index, segments, vectors
-from schema.connect import connect, database
-from schema.records import Space
+from pgfolio.config.settings import load_settings
+from pgfolio.flows import steward
+from pgfolio.schema import index, segments, vectors
+from pgfolio.schema.connect import connect, database
+from pgfolio.schema.records import Space
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from schema.connect import Connection
-    from schema.records import Generation, Storage
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation, Storage
 
 OUT = Console(highlight=False)
 SEED = 7

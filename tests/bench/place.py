@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from config.models.local import BundledTokenizer, LocalModel
-from flows.chunk import embedded_text
-from flows.crawl import Rules, crawl
-from flows.pipeline import run_sync
-from flows.prepare import Parcel, Recipe, Todo, parcels, prepare
-from flows.reading import read_file
-from flows.report import Report
-from flows.run import Options
-from flows.store import Ready, storable
-from schema import sources, vectors
-from schema.connect import connect
-from schema.records import Space
+from pgfolio.config.models.local import BundledTokenizer, LocalModel
+from pgfolio.flows.chunk import embedded_text
+from pgfolio.flows.crawl import Rules, crawl
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.prepare import Parcel, Recipe, Todo, parcels, prepare
+from pgfolio.flows.reading import read_file
+from pgfolio.flows.report import Report
+from pgfolio.flows.run import Options
+from pgfolio.flows.store import Ready, storable
+from pgfolio.schema import sources, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.records import Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from config.settings import Settings
-    from schema.connect import Connection
-    from schema.records import Source
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Source
 
 SPACE = Space("local", "wordllama-256", 256)
 STORED = "documents, chunks, ledger"

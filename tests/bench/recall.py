@@ -17,24 +17,24 @@ from pgvector import HalfVector, Vector
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import load_settings
-from flows import questions
-from flows.pipeline import run_sync
-from flows.run import Options, Run
-from flows.tuning import run_tuning
-from schema import index, sources, vectors
-from schema.connect import connect, database
-from schema.recall import Questions, with_literals
-from schema.records import Storage
-from schema.sql import statement
-from schema.storage import scan
+from pgfolio.config.settings import load_settings
+from pgfolio.flows import questions
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.run import Options, Run
+from pgfolio.flows.tuning import run_tuning
+from pgfolio.schema import index, sources, vectors
+from pgfolio.schema.connect import connect, database
+from pgfolio.schema.recall import Questions, with_literals
+from pgfolio.schema.records import Storage
+from pgfolio.schema.sql import statement
+from pgfolio.schema.storage import scan
 from tests.bench.indexing import Bench, clustered
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
-    from config.settings import Settings
-    from schema.records import Generation
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.records import Generation
 
 OUT = Console(highlight=False)
 QUERIES = 200

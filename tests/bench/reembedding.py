@@ -27,10 +27,10 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
-from config.models.local import LocalModel
-from config.settings import load_settings
-from schema import vectors
-from schema.connect import connect, database
+from pgfolio.config.models.local import LocalModel
+from pgfolio.config.settings import load_settings
+from pgfolio.schema import vectors
+from pgfolio.schema.connect import connect, database
 from tests.bench import corpus
 from tests.bench.room import new_room
 from tests.environment import without_settings
@@ -191,7 +191,7 @@ class Bench:
 
     def command(self, *arguments: str) -> dict[str, Any]:
         done = subprocess.run(
-            [sys.executable, "-m", "flows", "reembed", *arguments, "--json"],
+            [sys.executable, "-m", "pgfolio.flows", "reembed", *arguments, "--json"],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -208,7 +208,7 @@ class Bench:
         """`kill -9` once the server has embedded so many texts."""
         before = self.stats()["texts"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows", "reembed", *arguments, "--json"],
+            [sys.executable, "-m", "pgfolio.flows", "reembed", *arguments, "--json"],
             env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -321,7 +321,7 @@ def opened(room: Path, files: int, clients: int, pause: float) -> Iterator[Bench
             "OPENAI_BASE_URL": f"{server}/v1",
         }
         subprocess.run(
-            [sys.executable, "-m", "flows", "sync", os.fspath(folder), "--json"],
+            [sys.executable, "-m", "pgfolio.flows", "sync", os.fspath(folder), "--json"],
             env=environment,
             check=True,
             stdout=subprocess.DEVNULL,

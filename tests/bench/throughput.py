@@ -19,11 +19,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import Settings, load_settings
-from flows.pipeline import SyncRun
-from flows.run import Options
-from schema import sources
-from schema.connect import connect, database
+from pgfolio.config.settings import Settings, load_settings
+from pgfolio.flows.pipeline import SyncRun
+from pgfolio.flows.run import Options
+from pgfolio.schema import sources
+from pgfolio.schema.connect import connect, database
 from tests.bench import corpus
 from tests.bench.room import new_room
 from tests.environment import without_settings
@@ -32,8 +32,8 @@ from tests.fakes.openai_server import KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flows.embed import Embedder
-    from schema.records import Generation
+    from pgfolio.flows.embed import Embedder
+    from pgfolio.schema.records import Generation
 
 ROOT = Path(__file__).resolve().parents[2]
 ERR = Console(stderr=True, highlight=False)

@@ -427,7 +427,7 @@ MUTANTS: Final = (
         "too early",
         "flows/pipeline.py",
         "            self._pass_through(connection, source, todos)\n",
-        "            from schema import ledger\n\n"
+        "            from pgfolio.schema import ledger\n\n"
         "            seen = [(suspect.entry.path, suspect.entry.signature) for suspect in found.plan.changed]\n"
         "            ledger.touch(connection, source, seen)\n"
         "            connection.commit()\n"

@@ -22,13 +22,13 @@ import pytest
 from pgvector import HalfVector
 from psycopg import sql
 
-from flows.pipeline import run_sync
-from flows.reembedding import run_reembed
-from flows.repair import run_repair
-from flows.run import FailedError, Options
-from schema import index, sources, vectors
-from schema.connect import connect
-from schema.sql import statement
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.repair import run_repair
+from pgfolio.flows.run import FailedError, Options
+from pgfolio.schema import index, sources, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.sql import statement
 from tests.api.library import Page, running_api, stock
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood, vector
 from tests.faults.world import wait_until
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 GUILTY = "contraband"
 WORDS = [f"{start}{middle}{end}" for start in "bdfgklmnpr" for middle in "aeiou" for end in "lnrst"]
@@ -106,7 +106,7 @@ def open_folder() -> Iterator[Path]:
 AS_POSTGRES = """
 import os, sys
 from pathlib import Path
-from config.settings import load_settings
+from pgfolio.config.settings import load_settings
 from tests.flows.library import Library, counts
 from psycopg.conninfo import conninfo_to_dict
 if os.getuid() == 0:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.pipeline import run_sync
-from flows.run import Options
-from schema import sources
-from schema.connect import connect
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.run import Options
+from pgfolio.schema import sources
+from pgfolio.schema.connect import connect
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
 from tests.faults.world import Command, Reader, Tree, half_done, stored
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 SEED = 20261120
 KILLS = 50

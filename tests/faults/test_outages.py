@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from config.settings import load_settings
-from schema.connect import connect, database
+from pgfolio.config.settings import load_settings
+from pgfolio.schema.connect import connect, database
 from tests.fakes.openai_server import FakeOpenAI, Mood
 from tests.faults.test_kills import LATENCY, SEED, environment, fresh
 from tests.faults.world import Command, Tree, half_done, stored, wait_until
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 DATABASE_KILLS = 6
 ATTEMPTS = 3 * DATABASE_KILLS

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from schema import vectors
-from schema.connect import connect
+from pgfolio.schema import vectors
+from pgfolio.schema.connect import connect
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
     from pathlib import Path
 
-    from schema.connect import Connection
+    from pgfolio.schema.connect import Connection
 
 WORDS = [
     "river",

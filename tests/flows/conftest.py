@@ -11,7 +11,7 @@ from tests.flows.library import ANIMALS, PLANTS, Library
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 
 @pytest.fixture

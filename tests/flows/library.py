@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
-from flows.pipeline import run_sync
-from flows.run import Options
-from schema import sources, vectors
-from schema.connect import connect
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.run import Options
+from pgfolio.schema import sources, vectors
+from pgfolio.schema.connect import connect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from config.settings import Settings
-    from flows.report import Report
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.report import Report
 
 GRAIN = 0.03
 """Seconds after which a file's time is older than the clock's grain, so that its stat is trusted."""

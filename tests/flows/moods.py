@@ -7,12 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from config.settings import load_settings
-from flows.embed import PROBE
-from flows.pipeline import run_sync
-from flows.run import FailedError, Options
-from schema import sources
-from schema.connect import connect
+from pgfolio.config.settings import load_settings
+from pgfolio.flows.embed import PROBE
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.run import FailedError, Options
+from pgfolio.schema import sources
+from pgfolio.schema.connect import connect
 from tests.fakes.openai_server import (
     CUT,
     NO_QUOTA,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from flows.report import Report
+    from pgfolio.flows.report import Report
 
 FILES = 64
 SECTIONS = 4

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from flows.building import build
-from flows.run import Options, Quiet, Run
-from schema import index, vectors
-from schema.connect import connect
-from schema.records import Space
-from schema.tuning import Parameters
+from pgfolio.flows.building import build
+from pgfolio.flows.run import Options, Quiet, Run
+from pgfolio.schema import index, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.records import Space
+from pgfolio.schema.tuning import Parameters
 
 if TYPE_CHECKING:
-    from config.settings import Settings
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 ROWS = 4000
 SLOW = Parameters(40, 400)

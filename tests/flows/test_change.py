@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.plan import racy
-from schema import ledger, sources
-from schema.connect import connect
-from schema.records import Signature
+from pgfolio.flows.plan import racy
+from pgfolio.schema import ledger, sources
+from pgfolio.schema.connect import connect
+from pgfolio.schema.records import Signature
 from tests.flows.library import ANIMALS, Library, counts, long_document
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from schema.connect import connect
+from pgfolio.schema.connect import connect
 from tests.fakes.openai_server import FakeOpenAI, Mood
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def environment(tmp_path: Path, conninfo: str) -> dict[str, str]:
 def run(environment: dict[str, str]) -> Run:
     def made(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "flows", *arguments],
+            [sys.executable, "-m", "pgfolio.flows", *arguments],
             env={**environment, **variables},
             capture_output=True,
             text=True,
@@ -267,7 +267,7 @@ def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
         "OPENAI_API_KEY": str(openai_server.key),
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows", "sync", str(folder)],
+        [sys.executable, "-m", "pgfolio.flows", "sync", str(folder)],
         env={**environment, **hosted},
         stderr=subprocess.PIPE,
         text=True,
@@ -359,7 +359,7 @@ def test_an_image_without_tesseract_says_what_to_install(run: Run, folder: Path)
 @contextlib.contextmanager
 def started(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows", *arguments], env=environment, stderr=subprocess.PIPE
+        [sys.executable, "-m", "pgfolio.flows", *arguments], env=environment, stderr=subprocess.PIPE
     )
     try:
         yield process

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.pipeline import run_sync
-from flows.run import FailedError, Options
-from schema import sources
-from schema.connect import connect
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.run import FailedError, Options
+from pgfolio.schema import sources
+from pgfolio.schema.connect import connect
 from tests.flows.library import ANIMALS, Library, counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.forecast import READ_AT_MOST
+from pgfolio.flows.forecast import READ_AT_MOST
 from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
     from tests.fakes.openai_server import FakeOpenAI
 
 PRICE = 2.0

@@ -17,18 +17,18 @@ import numpy as np
 import pytest
 from psycopg import sql
 
-from flows import questions
-from flows.forecast import seconds
-from flows.gate import Measured, objections
-from flows.hold import without_syncs
-from flows.reembedding import run_reembed
-from flows.run import FailedError, Options, Quiet
-from flows.verify import run_verify
-from schema import index, recall, sources, vectors
-from schema.connect import connect
-from schema.overview import overview
-from schema.records import Generation, Space
-from schema.sources import SourceBusyError
+from pgfolio.flows import questions
+from pgfolio.flows.forecast import seconds
+from pgfolio.flows.gate import Measured, objections
+from pgfolio.flows.hold import without_syncs
+from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.run import FailedError, Options, Quiet
+from pgfolio.flows.verify import run_verify
+from pgfolio.schema import index, recall, sources, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.overview import overview
+from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.sources import SourceBusyError
 from tests.api.library import running_api
 from tests.bench.reembedding import Answer, Clients, Truth
 from tests.fakes.openai_server import KEY, SERVER_ERROR, FakeOpenAI, Mood
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from config.settings import Settings
-    from flows.report import Report
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.report import Report
     from tests.flows.library import Library
 
 PAGES = 60
@@ -175,7 +175,7 @@ def command(corpus: Corpus, *arguments: str) -> subprocess.Popen[str]:
         "PGFOLIO_EMBEDDING__IN_FLIGHT": str(IN_FLIGHT),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "flows", "reembed", *arguments],
+        [sys.executable, "-m", "pgfolio.flows", "reembed", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -347,7 +347,10 @@ def test_a_space_that_lacks_a_vector_is_switched_to_by_force_alone(corpus: Corpu
 
 def has_eval() -> bool:
     done = subprocess.run(
-        [sys.executable, "-m", "query_api", "eval", "--help"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pgfolio.query_api", "eval", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.returncode == 0
 
@@ -375,7 +378,7 @@ def test_labelled_queries_are_asked_in_both_spaces(
 ) -> None:
     """The new model knows words by their first four letters alone: to it, a chick is no bird."""
     if not has_eval():
-        pytest.skip("`python -m query_api eval` does not exist yet")
+        pytest.skip("`python -m pgfolio.query_api eval` does not exist yet")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", corpus.server.url)
     corpus.library.write("birds.md", "# Birds\n\nSparrows feed their young on insects.\n")

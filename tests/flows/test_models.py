@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from config import models
-from config.models.base import FatalModelError, RefusedError, TransientError
-from config.settings import ConfigError, Settings
-from flows.pipeline import run_sync
-from flows.reembedding import run_reembed
-from flows.run import FailedError, Options
-from schema import sources, vectors
-from schema.connect import connect
+from pgfolio.config import models
+from pgfolio.config.models.base import FatalModelError, RefusedError, TransientError
+from pgfolio.config.settings import ConfigError, Settings
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.run import FailedError, Options
+from pgfolio.schema import sources, vectors
+from pgfolio.schema.connect import connect
 from tests.fakes.openai_server import (
     CUT,
     NAN,
@@ -31,7 +31,7 @@ from tests.fakes.openai_server import (
 )
 
 if TYPE_CHECKING:
-    from schema.records import Source
+    from pgfolio.schema.records import Source
 
 Make = Callable[..., Settings]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from schema.connect import connect
+from pgfolio.schema.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ def test_the_deployments_run_to_completed_and_their_reports_are_visible(
 
 def test_the_command_makes_a_flow_run_where_a_prefect_api_answers(user: dict[str, str], folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows", "sync", str(folder), "--json"],
+        [sys.executable, "-m", "pgfolio.flows", "sync", str(folder), "--json"],
         env=user,
         capture_output=True,
         text=True,
@@ -139,7 +139,7 @@ def test_the_build_of_an_index_is_a_progress_artifact(user: dict[str, str], fold
         (folder / f"{n:02}.md").write_text("\n\n".join(pages))
     slow = {"PGFOLIO_INDEX__M": "64", "PGFOLIO_INDEX__EF_CONSTRUCTION": "800"}
     done = subprocess.run(
-        [sys.executable, "-m", "flows", "sync", str(folder)],
+        [sys.executable, "-m", "pgfolio.flows", "sync", str(folder)],
         env={**user, **slow},
         capture_output=True,
         text=True,
@@ -153,7 +153,7 @@ def test_the_build_of_an_index_is_a_progress_artifact(user: dict[str, str], fold
 
 def test_a_prefect_api_that_does_not_answer_does_not_stop_a_sync(user: dict[str, str], folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows", "sync", str(folder)],
+        [sys.executable, "-m", "pgfolio.flows", "sync", str(folder)],
         env={**user, "PREFECT_API_URL": "http://127.0.0.1:1/api"},
         capture_output=True,
         text=True,

@@ -13,17 +13,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from flows.pipeline import run_sync
-from flows.run import Options
-from schema import sources, vectors
-from schema.connect import connect
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.run import Options
+from pgfolio.schema import sources, vectors
+from pgfolio.schema.connect import connect
 from tests.flows.library import GRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 Tree = dict[str, str]
 PARAGRAPHS = [

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flows.repair import run_repair
-from flows.verify import run_verify
-from schema import sources
-from schema.connect import connect
+from pgfolio.flows.repair import run_repair
+from pgfolio.flows.verify import run_verify
+from pgfolio.schema import sources
+from pgfolio.schema.connect import connect
 from tests.api.library import running_api
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
 from tests.faults.world import half_done, wait_until
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 TIDES = {"title": "Tides", "content": "The moon pulls the water, and the tides follow it twice a day."}
 
@@ -159,7 +159,10 @@ def test_a_flow_killed_while_it_makes_pushes_leaves_nothing_half_and_loses_none(
 def test_who_listens_makes_documents_as_they_come(client: httpx.Client, environment: dict[str, str]) -> None:
     """Also what came before, and after its connection was lost; it ends when it is told to."""
     waiting = pushed(client)
-    with started(environment, "flows.listen") as process, started(environment, "flows.listen"):
+    with (
+        started(environment, "pgfolio.flows.listen") as process,
+        started(environment, "pgfolio.flows.listen"),
+    ):
         wait_until(lambda: state(client, waiting) == "ok", 30)
         assert client.post("/documents?wait=15", json=TIDES).status_code == 201
         with connect(environment["PGFOLIO_DATABASE_URL"], autocommit=True) as connection:
@@ -178,7 +181,7 @@ def test_who_listens_goes_on_when_the_model_server_does(
     metered = with_model(environment, openai_server, deadline="1")
     openai_server.mood = SERVER_ERROR
     url = pushed(client)
-    with started(metered, "flows.listen"):
+    with started(metered, "pgfolio.flows.listen"):
         wait_until(lambda: client.get("/status").json()["runs"])
         wait_until(lambda: client.get("/status").json()["runs"][0]["status"] == "failed")
         assert state(client, url) == "pending"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.pipeline import run_sync
-from flows.reembedding import run_reembed
-from flows.run import FailedError, Options
-from schema import sources
-from schema.connect import connect
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.run import FailedError, Options
+from pgfolio.schema import sources
+from pgfolio.schema.connect import connect
 from tests.fakes.openai_server import FakeOpenAI, Mood
 from tests.flows.library import ANIMALS, Library, counts, long_document
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ import pytest
 from pgvector import HalfVector
 from psycopg import sql
 
-from config.models.local import LocalModel
-from flows import steward
-from flows.verify import run_verify
-from schema import index, segments, sources, vectors
-from schema.connect import connect
+from pgfolio.config.models.local import LocalModel
+from pgfolio.flows import steward
+from pgfolio.flows.verify import run_verify
+from pgfolio.schema import index, segments, sources, vectors
+from pgfolio.schema.connect import connect
 from tests.flows.library import Library, long_document
 
 if TYPE_CHECKING:
-    from schema.connect import Connection
-    from schema.records import Generation
+    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.records import Generation
 
 WORDS = "amber basalt cedar delta ember fjord grove heron inlet juniper kelp lagoon".split()  # noqa: SIM905
 

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from psycopg import sql
 
-from config.settings import ConfigError
-from flows.pipeline import run_sync
-from flows.reembedding import run_reembed
-from flows.run import FailedError, Options, Run
-from flows.verify import run_verify
-from query_api.query import Query
-from query_api.services import open_services
-from schema import recall, sources, vectors
-from schema.connect import connect
+from pgfolio.config.settings import ConfigError
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.run import FailedError, Options, Run
+from pgfolio.flows.verify import run_verify
+from pgfolio.query_api.query import Query
+from pgfolio.query_api.services import open_services
+from pgfolio.schema import recall, sources, vectors
+from pgfolio.schema.connect import connect
 from tests.flows.library import long_document
 from tests.flows.test_segments import active, grow
 
 if TYPE_CHECKING:
-    from config.settings import Settings
-    from flows.report import Report
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.report import Report
     from tests.flows.library import Library
 
 KINDS = {

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from config.models.local import BundledTokenizer, LocalModel
-from flows.crawl import Rules, crawl
-from flows.prepare import Recipe, Todo, prepare
-from flows.reading import read_file
-from flows.report import Report
-from flows.store import Ready, storable, store_parcel
-from schema import ledger, sources, vectors
-from schema.connect import connect
+from pgfolio.config.models.local import BundledTokenizer, LocalModel
+from pgfolio.flows.crawl import Rules, crawl
+from pgfolio.flows.prepare import Recipe, Todo, prepare
+from pgfolio.flows.reading import read_file
+from pgfolio.flows.report import Report
+from pgfolio.flows.store import Ready, storable, store_parcel
+from pgfolio.schema import ledger, sources, vectors
+from pgfolio.schema.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from schema.documents import Storable
+    from pgfolio.schema.documents import Storable
     from tests.flows.library import Library
 
 RECIPE = Recipe(400, 40, "english")

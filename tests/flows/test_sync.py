@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from flows.crawl import LONGEST_PATH
-from flows.pipeline import run_sync
-from flows.run import FailedError, Options
-from schema import sources, vectors
-from schema.connect import connect
-from schema.sources import SourceBusyError
+from pgfolio.flows.crawl import LONGEST_PATH
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.run import FailedError, Options
+from pgfolio.schema import sources, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.sources import SourceBusyError
 from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from config.settings import Settings
+    from pgfolio.config.settings import Settings
 
 
 def test_a_first_sync_stores_every_document_with_its_vectors(library: Library) -> None:

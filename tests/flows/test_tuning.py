@@ -17,18 +17,18 @@ from pgvector import HalfVector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from flows import questions
-from flows.console import show_status
-from flows.run import FailedError, Options, Run
-from flows.tuning import better, cheapest, check, run_tuning
-from schema import index, segments, tuning, vectors
-from schema.connect import connect
-from schema.gauges import index_gauge
-from schema.overview import overview
-from schema.pool import open_pool, reading
-from schema.recall import Questions
-from schema.search import active_generation
-from schema.tuning import Measured, Parameters
+from pgfolio.flows import questions
+from pgfolio.flows.console import show_status
+from pgfolio.flows.run import FailedError, Options, Run
+from pgfolio.flows.tuning import better, cheapest, check, run_tuning
+from pgfolio.schema import index, segments, tuning, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.gauges import index_gauge
+from pgfolio.schema.overview import overview
+from pgfolio.schema.pool import open_pool, reading
+from pgfolio.schema.recall import Questions
+from pgfolio.schema.search import active_generation
+from pgfolio.schema.tuning import Measured, Parameters
 from tests.flows.test_segments import WORDS, active, grow, recall
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ def test_the_command_shows_what_it_measured(grown: Library, tmp_path: Path) -> N
         "PGFOLIO_HOME": str(tmp_path / "state"),
         "PGFOLIO_DATABASE_URL": grown.conninfo,
     }
-    command = [sys.executable, "-m", "flows", "index", "--tune", "--target-recall", "0.9"]
+    command = [sys.executable, "-m", "pgfolio.flows", "index", "--tune", "--target-recall", "0.9"]
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert "recall@10" in shown.stdout
     assert "target 0.9 met" in shown.stdout

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from flows.pipeline import run_sync
-from flows.repair import run_repair
-from flows.run import Options
-from flows.verify import REMEDIES, run_verify
-from schema import sources, vectors
-from schema.connect import connect
-from schema.sources import SourceBusyError
-from schema.sql import statement
-from schema.verify import REASONS, texts
+from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.repair import run_repair
+from pgfolio.flows.run import Options
+from pgfolio.flows.verify import REMEDIES, run_verify
+from pgfolio.schema import sources, vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.sources import SourceBusyError
+from pgfolio.schema.sql import statement
+from pgfolio.schema.verify import REASONS, texts
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from config.settings import Settings
-    from schema.records import Source
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.records import Source
 
 SUBJECTS = ("oak", "whale", "volcano", "lantern", "glacier", "violin")
 STATE = {
@@ -460,7 +460,7 @@ def _command(
     archive: Archive, home: Path, *options: str, as_json: bool = True
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flows", "verify", *options, *(["--json"] if as_json else [])],
+        [sys.executable, "-m", "pgfolio.flows", "verify", *options, *(["--json"] if as_json else [])],
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(home),

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from schema import vectors
-from schema.connect import connect
-from schema.records import Generation, Space
-from schema.sql import names, statement
+from pgfolio.schema import vectors
+from pgfolio.schema.connect import connect
+from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.sql import names, statement
 
 STATEMENTS = Path(__file__).resolve().parents[2] / "schema" / "statements"
 LITERALS: dict[str, sql.Composable] = {

@@ -10,10 +10,10 @@ import pytest
 import yoyo as untyped
 from psycopg.conninfo import conninfo_to_dict
 
-from schema import words
-from schema.connect import connect, prepare
-from schema.languages import CONFIGURATIONS, SIMPLE
-from schema.migrate import FOLDER
+from pgfolio.schema import words
+from pgfolio.schema.connect import connect, prepare
+from pgfolio.schema.languages import CONFIGURATIONS, SIMPLE
+from pgfolio.schema.migrate import FOLDER
 from tests.databases import empty_database
 
 yoyo: Any = untyped

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from flows.chunk import MIN_TOKENS, chunk, chunk_many, embedded_text
-from flows.outline import Chunkable
+from pgfolio.flows.chunk import MIN_TOKENS, chunk, chunk_many, embedded_text
+from pgfolio.flows.outline import Chunkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from schema.records import Chunk
+    from pgfolio.schema.records import Chunk
 
     Count = Callable[[Sequence[str]], list[int]]
     Edit = Callable[[list[str]], list[str]]

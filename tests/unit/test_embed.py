@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.models.base import (
+from pgfolio.config.models.base import (
     BadAnswerError,
     Embeddings,
     FatalModelError,
@@ -21,9 +21,9 @@ from config.models.base import (
     RefusedError,
     TransientError,
 )
-from flows.budget import Budget, BudgetSpentError
-from flows.embed import POSTPONED, Bounds, Embedder, Refusal, batches
-from flows.pace import Limits, Pace
+from pgfolio.flows.budget import Budget, BudgetSpentError
+from pgfolio.flows.embed import POSTPONED, Bounds, Embedder, Refusal, batches
+from pgfolio.flows.pace import Limits, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from query_api.filter import CONDITIONS, DEPTH, VALUES, WrongFilterError, parse
-from query_api.within import reliable
-from schema.filter import (
+from pgfolio.query_api.filter import CONDITIONS, DEPTH, VALUES, WrongFilterError, parse
+from pgfolio.query_api.within import reliable
+from pgfolio.schema.filter import (
     OF_DOCUMENT,
     BuiltIn,
     Equal,

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from config.models.local import BundledTokenizer, familiarity
-from query_api.fuse import by_rank, by_scores, by_words, vector_share
-from schema.words import Scored
+from pgfolio.config.models.local import BundledTokenizer, familiarity
+from pgfolio.query_api.fuse import by_rank, by_scores, by_words, vector_share
+from pgfolio.schema.words import Scored
 
 if TYPE_CHECKING:
-    from query_api.fuse import Fusion
-    from schema.search import Candidate
+    from pgfolio.query_api.fuse import Fusion
+    from pgfolio.schema.search import Candidate
 
 candidates = st.lists(
     st.builds(

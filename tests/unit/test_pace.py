@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.models.base import RateLimits, TransientError
-from config.models.limits import rate_limits, retry_after
-from flows.pace import Hold, Limits, Pace, Pair, Rates, SharedState
-from flows.stopwatch import Stopwatch
-from schema import rates as stored
-from schema.connect import connect
+from pgfolio.config.models.base import RateLimits, TransientError
+from pgfolio.config.models.limits import rate_limits, retry_after
+from pgfolio.flows.pace import Hold, Limits, Pace, Pair, Rates, SharedState
+from pgfolio.flows.stopwatch import Stopwatch
+from pgfolio.schema import rates as stored
+from pgfolio.schema.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.crawl import Crawl, Entry
-from flows.plan import Limits, Plan, compare, decide, possible_moves, without
-from schema.records import LedgerEntry, Problem, Signature
+from pgfolio.flows.crawl import Crawl, Entry
+from pgfolio.flows.plan import Limits, Plan, compare, decide, possible_moves, without
+from pgfolio.schema.records import LedgerEntry, Problem, Signature
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 LOOSE = Limits(documents=10**9, fraction=1.0)

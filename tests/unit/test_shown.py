@@ -15,9 +15,9 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from config.command import Terminal, shown
-from flows import console
-from flows.up import Interval
+from pgfolio.config.command import Terminal, shown
+from pgfolio.flows import console
+from pgfolio.flows.up import Interval
 
 ERASE = "a\x1b[2Jb"
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

@@ -1,0 +1,8 @@
+"""`python -m pgfolio` is `pgfolio`."""
+
+from __future__ import annotations
+
+from pgfolio.flows.cli import main
+
+if __name__ == "__main__":
+    main()
