@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pgfolio.config import command
-from pgfolio.config.models.base import ModelError
+from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError, child_environment, load_settings
 from pgfolio.flows import console
 from pgfolio.flows import up as up_side

@@ -26,7 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from pgfolio.config.models.base import (
+from pgfolio.config.models.protocols import (
     BadAnswerError,
     FatalModelError,
     RateLimitedError,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
-    from pgfolio.config.models.base import EmbeddingModel, Embeddings
+    from pgfolio.config.models.protocols import EmbeddingModel, Embeddings
     from pgfolio.flows.pace import Pace
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=20)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from pyrate_limiter import GCRA, Decision, InMemoryStateStore, Rate, StateAlgorithm, StateStore
 
-from pgfolio.config.models.base import TransientError
+from pgfolio.config.models.protocols import TransientError
 from pgfolio.flows.stopwatch import Stopwatch
 from pgfolio.schema import rates as stored
 from pgfolio.schema.connect import connect
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pyrate_limiter.abstracts.algorithm import State
 
-    from pgfolio.config.models.base import RateLimits
+    from pgfolio.config.models.protocols import RateLimits
     from pgfolio.schema.connect import Connection
 
 BURST: Final = 0.04

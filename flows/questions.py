@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pgfolio.config.models.base import ModelError
+from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.budget import BudgetSpentError
 from pgfolio.schema import tuning

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from pgfolio.config.models.base import ModelError
+from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows import gate, questions, steward, tally
 from pgfolio.flows.embed import BudgetSpentError

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgfolio.config.models.base import ModelError
+from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.fill import fill
 from pgfolio.flows.pipeline import run_sync

@@ -21,7 +21,7 @@ from pgfolio.schema.storage import KINDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pgfolio.config.models.local import BundledTokenizer
+    from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
     from pgfolio.flows.pace import Pace
     from pgfolio.schema.connect import Connection
@@ -140,7 +140,7 @@ class Run:
 
     @cached_property
     def tokenizer(self) -> BundledTokenizer:
-        from pgfolio.config.models.local import BundledTokenizer  # noqa: PLC0415 -- a no-op needs no model
+        from pgfolio.config.models.wordllama import BundledTokenizer  # noqa: PLC0415 -- a no-op needs no model
 
         return BundledTokenizer()
 

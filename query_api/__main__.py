@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from pgfolio.config import command
-from pgfolio.config.models.base import ModelError
+from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.config.settings import ConfigError, load_settings
 from pgfolio.query_api.answer import UnknownPromptError

@@ -15,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgfolio.config.models import embedding_model
-from pgfolio.config.models.base import ModelError
-from pgfolio.config.models.local import DIMENSIONS, LocalModel, familiarity
+from pgfolio.config.models.protocols import ModelError
+from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity
 from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.quote import local_model
 from pgfolio.query_api.stages import counted

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
-from pgfolio.config.models.base import Completion
+from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api import context, quote
 from pgfolio.query_api.contracts import AnswerSource, Citation, Usage, shown_title

@@ -11,7 +11,7 @@ import msgspec
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.response import Response
 
-from pgfolio.config.models.base import FatalModelError, ModelError, RefusedError, TransientError
+from pgfolio.config.models.protocols import FatalModelError, ModelError, RefusedError, TransientError
 from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.answer import UnknownPromptError
 from pgfolio.query_api.contracts import Problem

@@ -23,7 +23,7 @@ import numpy as np
 from ir_measures import RR, R, nDCG
 
 from pgfolio.config.models import embedding_model
-from pgfolio.config.models.base import ModelError
+from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.active import ActiveSpace
 from pgfolio.query_api.query import Mode, Query
 from pgfolio.query_api.retrieve import Retriever

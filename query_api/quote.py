@@ -15,7 +15,7 @@ from functools import cache
 from math import sqrt
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgfolio.config.models.local import LocalModel
+from pgfolio.config.models.wordllama import LocalModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from pgfolio.config.models.base import ModelError
+from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.contracts import shown_title
 from pgfolio.query_api.stages import stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.config.models.base import Reranker
+    from pgfolio.config.models.protocols import Reranker
     from pgfolio.schema.search import Hit
 
 THREADS: Final = 16

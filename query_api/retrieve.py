@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from msgspec.structs import replace
 
-from pgfolio.config.models.base import ModelError
+from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api import stages
 from pgfolio.query_api.active import Embedded
 from pgfolio.query_api.neighbors import widened

@@ -27,7 +27,7 @@ import click
 import httpx
 import numpy as np
 
-from pgfolio.config.models.local import LocalModel
+from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
 from pgfolio.schema import vectors
 from pgfolio.schema.connect import connect, database

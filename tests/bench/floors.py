@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pgvector import HalfVector
 from psycopg import sql
 
-from pgfolio.config.models.local import LocalModel
+from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.schema.pool import ITERATIVE
 from pgfolio.schema.sql import statement
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pgfolio.config.models.local import BundledTokenizer, LocalModel
+from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
 from pgfolio.flows.chunk import embedded_text
 from pgfolio.flows.crawl import Rules, crawl
 from pgfolio.flows.pipeline import run_sync

@@ -27,7 +27,7 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
-from pgfolio.config.models.local import LocalModel
+from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
 from pgfolio.schema import vectors
 from pgfolio.schema.connect import connect, database

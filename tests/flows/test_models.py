@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from pgfolio.config import models
-from pgfolio.config.models.base import FatalModelError, RefusedError, TransientError
+from pgfolio.config.models.protocols import FatalModelError, RefusedError, TransientError
 from pgfolio.config.settings import ConfigError, Settings
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.reembedding import run_reembed

@@ -11,7 +11,7 @@ import pytest
 from pgvector import HalfVector
 from psycopg import sql
 
-from pgfolio.config.models.local import LocalModel
+from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.flows import steward
 from pgfolio.flows.verify import run_verify
 from pgfolio.schema import index, segments, sources, vectors

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.config.models.local import BundledTokenizer, LocalModel
+from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
 from pgfolio.flows.crawl import Rules, crawl
 from pgfolio.flows.prepare import Recipe, Todo, prepare
 from pgfolio.flows.reading import read_file

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.config.models.base import (
+from pgfolio.config.models.protocols import (
     BadAnswerError,
     Embeddings,
     FatalModelError,

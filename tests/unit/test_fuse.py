@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pgfolio.config.models.local import BundledTokenizer, familiarity
+from pgfolio.config.models.wordllama import BundledTokenizer, familiarity
 from pgfolio.query_api.fuse import by_rank, by_scores, by_words, vector_share
 from pgfolio.schema.words import Scored
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgfolio.config.models.base import RateLimits, TransientError
-from pgfolio.config.models.limits import rate_limits, retry_after
+from pgfolio.config.models.protocols import RateLimits, TransientError
+from pgfolio.config.models.rate_limit_headers import rate_limits, retry_after
 from pgfolio.flows.pace import Hold, Limits, Pace, Pair, Rates, SharedState
 from pgfolio.flows.stopwatch import Stopwatch
 from pgfolio.schema import rates as stored

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from pgfolio.config.models.base import Embeddings
+from pgfolio.config.models.protocols import Embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

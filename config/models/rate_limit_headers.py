@@ -7,7 +7,7 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
-from pgfolio.config.models.base import RateLimits
+from pgfolio.config.models.protocols import RateLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import httpx
 
-from pgfolio.config.models.base import BadAnswerError, FatalModelError, RefusedError, TransientError
+from pgfolio.config.models.protocols import BadAnswerError, FatalModelError, RefusedError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
