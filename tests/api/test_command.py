@@ -32,7 +32,7 @@ HOSTILE = Page(
 
 
 def environment(**values: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **values}
+    return {**os.environ, "PYTHONPATH": str(ROOT / ".src"), **values}
 
 
 def run(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(conninfo: str, **values: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PGFOLIO_DATABASE_URL": conninfo, **values}
+    return {**os.environ, "PYTHONPATH": str(ROOT / ".src"), "PGFOLIO_DATABASE_URL": conninfo, **values}
 
 
 def pgfolio(conninfo: str, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:

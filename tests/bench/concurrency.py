@@ -276,7 +276,7 @@ def quantiles(taken: list[float]) -> dict[str, float]:
 
 @contextmanager
 def serving(code: Path, conninfo: str) -> Iterator[str]:
-    environment = {**os.environ, "PYTHONPATH": os.fspath(code), "PGFOLIO_DATABASE_URL": conninfo}
+    environment = {**os.environ, "PYTHONPATH": os.fspath(code / ".src"), "PGFOLIO_DATABASE_URL": conninfo}
     command = [sys.executable, "-m", "pgfolio.query_api", "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment, cwd=code, stderr=subprocess.PIPE, text=True) as process:
         try:

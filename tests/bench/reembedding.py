@@ -301,7 +301,7 @@ def opened(room: Path, files: int, clients: int, pause: float) -> Iterator[Bench
     """A corpus, synced with the local model, its API, and clients at work."""
     folder = room / "documents"
     corpus.write_markdown(folder, files)
-    plain = {**os.environ, "PYTHONPATH": os.fspath(ROOT), "PGFOLIO_HOME": os.fspath(room / "home")}
+    plain = {**os.environ, "PYTHONPATH": os.fspath(ROOT / ".src"), "PGFOLIO_HOME": os.fspath(room / "home")}
     settings = load_settings(home=room / "home")
     settings.home.mkdir()
     with (

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PACKAGES: Final = ("config", "flows", "query_api", "schema", "tests")
+FOLDERS: Final = (".src", "config", "flows", "query_api", "schema", "tests")
 TEST_TIMEOUT: Final = 120
 RUN_TIMEOUT: Final = 900
 
 BEGIN: Final = """
-import pathlib, sys, config, flows, query_api, schema, pytest
-strangers = [m.__file__ for m in (config, flows, query_api, schema)
+import pathlib, sys, pytest
+import pgfolio.config, pgfolio.flows, pgfolio.query_api, pgfolio.schema
+strangers = [m.__file__ for m in (pgfolio.config, pgfolio.flows, pgfolio.query_api, pgfolio.schema)
              if pathlib.Path.cwd() not in pathlib.Path(m.__file__).resolve().parents]
 sys.exit(f"not of the copy: {strangers}" if strangers else pytest.main(sys.argv[1:]))
 """
@@ -528,8 +529,9 @@ def copied(mutant: Mutant | None = None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pgfolio-mutant-") as folder:
         copy = Path(folder)
         copy.chmod(0o755)
-        for name in PACKAGES:
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        for name in FOLDERS:
+            ignored = shutil.ignore_patterns("__pycache__", ".*")
+            shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", copy)
         if mutant:
             file = copy / mutant.file
@@ -548,7 +550,11 @@ def outcomes(copy: Path, tests: Sequence[str]) -> dict[str, str]:
     done = subprocess.run(
         [sys.executable, "-c", BEGIN, *options, *dict.fromkeys(tests)],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(copy), str(copy / ".src"))),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         capture_output=True,
         text=True,
         timeout=RUN_TIMEOUT,
