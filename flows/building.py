@@ -9,13 +9,13 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pgfolio.schema import index, segments
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pgfolio.flows.run import Run
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.tuning import Parameters
 

@@ -28,8 +28,8 @@ from pgfolio.flows.run import FailedError, Options
 from pgfolio.flows.start import started_reembed, started_sync
 from pgfolio.flows.tuning import run_tuning
 from pgfolio.flows.verify import run_verify
-from pgfolio.schema.connect import DatabaseError, connect, database
-from pgfolio.schema.embedded import EmbeddedError
+from pgfolio.schema.database.bundled import EmbeddedError
+from pgfolio.schema.database.connect import DatabaseError, connect, database
 from pgfolio.schema.keys import NoKeyError, WrongKeyError, require_key
 from pgfolio.schema.overview import generations, overview
 from pgfolio.schema.sources import SourceBusyError, has_documents
@@ -269,7 +269,7 @@ def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: b
 @as_json
 def migrate(*, as_json: bool) -> int:
     """Apply migrations to the database."""
-    from pgfolio.schema.migrate import FOLDER  # noqa: PLC0415
+    from pgfolio.schema.database.migrate import FOLDER  # noqa: PLC0415
 
     with database(load_settings()):
         names = sorted(path.stem for path in FOLDER.glob("*.sql"))

@@ -15,7 +15,7 @@ from pgfolio.flows.embed import Postponed, Refusal
 from pgfolio.flows.overlap import ahead, workers
 from pgfolio.schema import repair as mending
 from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pgfolio.flows.embed import Answer, Embedder
     from pgfolio.flows.run import Run
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.repair import Text
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgfolio.config.settings import Index
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 

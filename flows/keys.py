@@ -15,7 +15,7 @@ from pgfolio.config.settings import load_settings
 from pgfolio.flows import console
 from pgfolio.flows.up import Interval
 from pgfolio.schema import keys as stored
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

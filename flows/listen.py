@@ -17,15 +17,15 @@ from pgfolio.config.settings import load_settings
 from pgfolio.flows.run import Options
 from pgfolio.flows.start import started_sync
 from pgfolio.schema import pushes, sources
-from pgfolio.schema.connect import DatabaseError, database
-from pgfolio.schema.embedded import EmbeddedError
+from pgfolio.schema.database.bundled import EmbeddedError
+from pgfolio.schema.database.connect import DatabaseError, database
 from pgfolio.schema.sources import SourceBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source
 
     Sync = Callable[[list[Source]], object]

@@ -18,7 +18,7 @@ from pyrate_limiter import GCRA, Decision, InMemoryStateStore, Rate, StateAlgori
 from pgfolio.config.models.protocols import TransientError
 from pgfolio.flows.stopwatch import Stopwatch
 from pgfolio.schema import rates as stored
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyrate_limiter.abstracts.algorithm import State
 
     from pgfolio.config.models.protocols import RateLimits
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 BURST: Final = 0.04
 """Part of a limit that may be used at once. Requests are of half of it at most, so that a worker that wakes up

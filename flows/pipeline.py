@@ -24,7 +24,7 @@ from pgfolio.flows.reuse import Supply
 from pgfolio.flows.run import Options, Progress, Run, Step, at_once
 from pgfolio.flows.survey import Survey, settle, survey
 from pgfolio.schema import index, segments, sources, vectors, words
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
 from pgfolio.schema.sources import SourceBusyError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.embed import Embedder
     from pgfolio.flows.prepare import Parcel
     from pgfolio.flows.report import Estimate, Report
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source, Space
 
 REMOVE_BATCH = 500

@@ -13,7 +13,7 @@ from pgfolio.flows.survey import Survey
 from pgfolio.schema import ledger, pushes
 
 if TYPE_CHECKING:
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import LedgerEntry, Source
 
 

@@ -17,7 +17,7 @@ from pgfolio.schema import tuning
 
 if TYPE_CHECKING:
     from pgfolio.flows.run import Run
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 ASKED_FROM = 10_000

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pgfolio.flows.crawl import signature_of
 from pgfolio.flows.plan import distrusted, racy
 from pgfolio.schema import pushes
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Signature, Source
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
     from pgfolio.flows.report import Report
     from pgfolio.flows.run import Progress, Step
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Space
 
 ROUNDS = 5

@@ -21,7 +21,7 @@ from pgfolio.flows.verify import Verification, WrongChunk, examine, hash_known, 
 from pgfolio.schema import index, pushes, segments, sources, vectors
 from pgfolio.schema import repair as mending
 from pgfolio.schema import verify as stored
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
     from pgfolio.flows.report import Report
     from pgfolio.flows.run import Progress
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source
     from pgfolio.schema.verify import Finding
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.inflight import Answer
     from pgfolio.flows.prepare import Parcel, Prepared
     from pgfolio.flows.report import Report
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Chunk, Generation
 
 _Wanted = dict[bytes, tuple[str | None, "Chunk"]]

@@ -14,7 +14,7 @@ from pgfolio.config.settings import ConfigError
 from pgfolio.flows.embed import Bounds, Embedder, patiently
 from pgfolio.flows.report import Report
 from pgfolio.schema import runs, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
 from pgfolio.schema.storage import KINDS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
     from pgfolio.flows.pace import Pace
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 Result = TypeVar("Result")

@@ -17,7 +17,7 @@ from pgfolio.schema.tuning import Parameters
 
 if TYPE_CHECKING:
     from pgfolio.flows.run import Run
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.documents import Written
     from pgfolio.schema.records import Generation
 

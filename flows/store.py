@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pgfolio.flows.plan import Move
     from pgfolio.flows.prepare import Left, Parcel, Prepared, Todo
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source
 
 

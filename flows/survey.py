@@ -19,7 +19,7 @@ from pgfolio.schema import ledger
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import LedgerEntry, Source
 
 FOLDERS = 200

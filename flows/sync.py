@@ -21,7 +21,7 @@ from pgfolio.flows.fill import ShowsSpending
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.report import Report
 from pgfolio.flows.run import FailedError, Options, Progress, Quiet, watched_by, watcher
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.run import Progress
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 QUESTIONS = 200

@@ -16,8 +16,8 @@ from pgfolio.query_api.filter import WrongFilterError, parse_json
 from pgfolio.query_api.fuse import Fusion
 from pgfolio.query_api.query import Mode, Query, UnknownCollectionError
 from pgfolio.query_api.retrieve import SwitchingError
-from pgfolio.schema.connect import DatabaseError
-from pgfolio.schema.embedded import EmbeddedError
+from pgfolio.schema.database.bundled import EmbeddedError
+from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.keys import NoKeyError
 
 if TYPE_CHECKING:

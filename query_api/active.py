@@ -20,7 +20,7 @@ from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity
 from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.quote import local_model
 from pgfolio.query_api.stages import counted
-from pgfolio.schema.connect import DatabaseError
+from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.pool import reading
 from pgfolio.schema.search import active_generation
 from pgfolio.schema.vectors import coming

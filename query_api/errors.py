@@ -22,7 +22,7 @@ from pgfolio.query_api.query import UnknownCollectionError
 from pgfolio.query_api.retrieve import SwitchingError
 from pgfolio.query_api.stages import faulted
 from pgfolio.query_api.strict import WrongTypeError
-from pgfolio.schema.connect import DatabaseError
+from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.inbox import NoSuchCollectionError, WhichCollectionError
 from pgfolio.schema.pool import BusyError
 

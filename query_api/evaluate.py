@@ -29,7 +29,7 @@ from pgfolio.query_api.query import Mode, Query
 from pgfolio.query_api.retrieve import Retriever
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.catalog import unknown_paths
-from pgfolio.schema.connect import database
+from pgfolio.schema.database.connect import database
 from pgfolio.schema.pool import reading
 from pgfolio.schema.search import find_generation
 

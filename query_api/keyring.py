@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.schema import keys as stored
-from pgfolio.schema.connect import DatabaseError
+from pgfolio.schema.database.connect import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

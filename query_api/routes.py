@@ -34,7 +34,7 @@ from pgfolio.query_api.trace import explanation
 from pgfolio.query_api.tracelog import PERIOD
 from pgfolio.query_api.why import why
 from pgfolio.schema import catalog, gauges, traces
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.overview import overview
 from pgfolio.schema.pool import reading
 

@@ -16,7 +16,7 @@ from pgfolio.config.settings import environment, load_settings
 from pgfolio.query_api.app import create_app
 from pgfolio.query_api.patience import PatientProtocol
 from pgfolio.query_api.services import open_services
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.keys import require_key
 
 if TYPE_CHECKING:

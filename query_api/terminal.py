@@ -21,7 +21,7 @@ from pgfolio.query_api.explaining import show_explanation, show_why
 from pgfolio.query_api.services import open_services
 from pgfolio.query_api.trace import explanation
 from pgfolio.query_api.why import why
-from pgfolio.schema.connect import database
+from pgfolio.schema.database.connect import database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.filter import OF_DOCUMENT, matches
-from pgfolio.schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.schema import repair, vectors
-from pgfolio.schema.sql import fetch_one, statement
+from pgfolio.schema.database.statements import fetch_one, statement
 
 if TYPE_CHECKING:
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source
 
 BATCH: Final = 200

@@ -15,13 +15,13 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from pgfolio.schema import ledger, vectors
+from pgfolio.schema.database.statements import statement
 from pgfolio.schema.languages import SIMPLE, configuration
-from pgfolio.schema.sql import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Chunk, Document, Embedded, Generation, Source
 
 

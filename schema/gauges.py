@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfolio.schema.sql import array, statement
+from pgfolio.schema.database.statements import array, statement
 
 if TYPE_CHECKING:
     from pgfolio.schema.pool import AsyncConnection

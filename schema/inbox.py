@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import psycopg
 
-from pgfolio.schema.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
+from pgfolio.schema.database.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
+from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.pushes import COLLECTION
 from pgfolio.schema.search import active_generation
-from pgfolio.schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

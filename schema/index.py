@@ -10,13 +10,13 @@ import psycopg
 from psycopg import sql
 
 from pgfolio.schema import words
-from pgfolio.schema.sql import fetch_one, statement
+from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.storage import storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import psycopg
 
-from pgfolio.schema.connect import CONNECT_TIMEOUT, DatabaseError, described
-from pgfolio.schema.sql import fetch_one, statement
+from pgfolio.schema.database.connect import CONNECT_TIMEOUT, DatabaseError, described
+from pgfolio.schema.database.statements import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
     from datetime import datetime
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 Scope: TypeAlias = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import LedgerEntry, Signature
-from pgfolio.schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Document, Source
 
 FIRST_RETRY_MINUTES = 5

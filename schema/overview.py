@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.schema import index, runs, segments, tuning, vectors
-from pgfolio.schema.sql import array, statement
+from pgfolio.schema.database.statements import array, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search import Permitted
 

@@ -13,8 +13,8 @@ from pgvector.psycopg import register_vector_async
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from pgfolio.schema.connect import TOO_LONG, DatabaseError, described
-from pgfolio.schema.sql import statement
+from pgfolio.schema.database.connect import TOO_LONG, DatabaseError, described
+from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psycopg
 
-from pgfolio.schema.connect import DatabaseError, connect, described
+from pgfolio.schema.database.connect import DatabaseError, connect, described
+from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Signature
-from pgfolio.schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source
 
 COLLECTION: Final = "pushed"

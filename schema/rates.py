@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgfolio.schema.sql import statement
+from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 
 def lock(connection: Connection, name: str, initial: Sequence[float]) -> tuple[tuple[float, ...], int]:

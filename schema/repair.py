@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.sql import fetch_one, statement
 from pgfolio.schema.verify import ChunkRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.verify import Finding
 
 

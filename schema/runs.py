@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from pgfolio.schema.sql import array, fetch_one, statement
+from pgfolio.schema.database.statements import array, fetch_one, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 Status = Literal["complete", "partial", "failed"]
 

@@ -16,10 +16,10 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
+from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.filter import OF_DOCUMENT, OF_VECTOR, matches
 from pgfolio.schema.pool import ITERATIVE, LOOKS, GenerationChangedError, session
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.sql import array, statement
 from pgfolio.schema.storage import scan, value
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ import psycopg
 from psycopg import sql
 
 from pgfolio.schema import index
-from pgfolio.schema.sql import fetch_one, statement
+from pgfolio.schema.database.statements import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 ATTEMPTS = 100

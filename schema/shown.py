@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search import Hit, parameter
-from pgfolio.schema.sql import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Source
-from pgfolio.schema.sql import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 
 class SourceBusyError(Exception):

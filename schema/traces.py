@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from pgfolio.schema.sql import array, statement
+from pgfolio.schema.database.statements import array, statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

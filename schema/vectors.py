@@ -16,14 +16,14 @@ from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Jsonb
 
 from pgfolio.schema import segments
+from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.sql import fetch_one, statement
 from pgfolio.schema.storage import can_take, column_bytes, storage_of, value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.pool import AsyncConnection
 
 LOCK = 0x67656E  # "gen"

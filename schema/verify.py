@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 
 from pgfolio.schema import segments, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.recall import with_literals
 from pgfolio.schema.search import EF_SEARCH_MAXIMUM
-from pgfolio.schema.sql import fetch_one, statement
 from pgfolio.schema.storage import scan, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 LEXEMES_INDEX = "chunks_lexemes"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from psycopg import sql
 
+from pgfolio.schema.database.statements import array, fetch_one, statement
 from pgfolio.schema.filter import OF_CHUNK, matches
 from pgfolio.schema.search import EF_SEARCH_MAXIMUM, EVERYTHING, looks, parameter, ranked
-from pgfolio.schema.sql import array, fetch_one, statement
 from pgfolio.schema.storage import scan
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.pool import AsyncConnection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search import Permitted, Scope

@@ -19,7 +19,7 @@ from pgfolio.config.models import embedding_model
 from pgfolio.query_api.app import create_app
 from pgfolio.query_api.server import OPTIONS
 from pgfolio.schema import index, keys, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.documents import Storable, store
 from pgfolio.schema.records import Chunk, Document, Embedded, Signature, Space
 from tests.fakes.openai_server import KEY

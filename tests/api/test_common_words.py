@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgfolio.schema import index, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.api.library import Page, make_key, running_api, stock
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
 from tests.api.library import BREAD, RETRIES, UNTITLED, stock
 from tests.api.test_command import run

@@ -11,7 +11,7 @@ from litestar import Litestar, get
 
 from pgfolio.query_api.app import create_app
 from pgfolio.schema import keys
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.api.library import make_key, running, running_api, stock
 from tests.api.test_errors import check
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from pgfolio.schema import keys
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.api.library import make_key, stock
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from pgfolio.query_api.limit import Limit
-from pgfolio.schema.connect import DatabaseError
+from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.pool import open_pool, reading
 from pgfolio.schema.search import active_generation, nearest
 from tests.api.library import make_key, running_api, stock, stock_hosted

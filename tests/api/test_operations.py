@@ -16,7 +16,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.api.library import RETRIES, make_key, running_api, stock, stock_hosted, unreachable
 from tests.api.test_errors import check
 from tests.api.test_keys import environment, served

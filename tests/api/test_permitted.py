@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from pgfolio.schema import search, shown, words
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import names, statement
 from pgfolio.schema.pool import open_pool
-from pgfolio.schema.sql import names, statement
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pgfolio.flows.run import Options
 from pgfolio.flows.verify import run_verify
 from pgfolio.query_api import labels
 from pgfolio.schema import sources
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.api.library import BREAD, make_key, running_api, stock
 from tests.api.test_errors import check
 

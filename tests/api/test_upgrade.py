@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgfolio.flows.verify import run_verify
 from pgfolio.schema import index, segments, vectors
-from pgfolio.schema.connect import connect, prepare
+from pgfolio.schema.database.connect import connect, prepare
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
 from tests.integration.test_words import migrated_before
 

@@ -16,7 +16,7 @@ from pgfolio.flows.verify import run_verify
 from pgfolio.query_api.query import Query
 from pgfolio.query_api.services import open_services
 from pgfolio.schema import words
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.databases import empty_database
 from tests.flows.library import Library
 

@@ -30,7 +30,7 @@ import numpy as np
 from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
 from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 from tests.bench import corpus, floors
 from tests.bench.place import Place
 from tests.bench.room import new_room
@@ -39,7 +39,7 @@ from tests.environment import without_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 10

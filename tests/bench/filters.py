@@ -30,7 +30,7 @@ from pgfolio.config.settings import load_settings
 from pgfolio.query_api.filter import parse
 from pgfolio.query_api.within import nearest_within
 from pgfolio.schema import index, sources, vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.pool import open_pool, reading
 from pgfolio.schema.records import Space
 from pgfolio.schema.search import EVERYTHING, Scope, nearest, rank_exact
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.pool import AsyncConnection, Pool
     from pgfolio.schema.records import Generation, Source
     from pgfolio.schema.search import Candidate

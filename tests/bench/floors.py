@@ -11,13 +11,13 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from pgfolio.config.models.wordllama import LocalModel
+from pgfolio.schema.database.statements import statement
 from pgfolio.schema.pool import ITERATIVE
-from pgfolio.schema.sql import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 BATCH = 256

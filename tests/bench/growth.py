@@ -25,7 +25,7 @@ from rich.table import Table
 from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
 from pgfolio.schema import index, segments, vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 from tests.bench.corpus import SYLLABLES
 from tests.bench.room import new_room
 from tests.bench.serving import serving

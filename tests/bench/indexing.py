@@ -16,7 +16,7 @@ from rich.table import Table
 from pgfolio.config.settings import load_settings
 from pgfolio.flows import steward
 from pgfolio.schema import index, segments, vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space
 from tests.bench.room import new_room
 from tests.environment import without_settings
@@ -24,7 +24,7 @@ from tests.environment import without_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Storage
 
 OUT = Console(highlight=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pgfolio.flows.store import store_parcel
 from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.bench import floors
 from tests.bench.place import SPACE, STORED, timed
 from tests.bench.ratio import compare
@@ -19,7 +19,7 @@ from tests.bench.serving import serving
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from tests.bench.place import Place
     from tests.bench.ratio import Line
 

@@ -17,7 +17,7 @@ from pgfolio.flows.report import Report
 from pgfolio.flows.run import Options
 from pgfolio.flows.store import Ready, storable
 from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source
 
 SPACE = Space("local", "wordllama-256", 256)

@@ -23,10 +23,10 @@ from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import Options, Run
 from pgfolio.flows.tuning import run_tuning
 from pgfolio.schema import index, sources, vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.database.statements import statement
 from pgfolio.schema.recall import Questions, with_literals
 from pgfolio.schema.records import Storage
-from pgfolio.schema.sql import statement
 from pgfolio.schema.storage import scan
 from tests.bench.indexing import Bench, clustered
 from tests.bench.room import new_room

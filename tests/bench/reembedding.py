@@ -30,7 +30,7 @@ from rich.table import Table
 from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
 from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 from tests.bench import corpus
 from tests.bench.room import new_room
 from tests.environment import without_settings

@@ -23,7 +23,7 @@ from pgfolio.config.settings import Settings, load_settings
 from pgfolio.flows.pipeline import SyncRun
 from pgfolio.flows.run import Options
 from pgfolio.schema import sources
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 from tests.bench import corpus
 from tests.bench.room import new_room
 from tests.environment import without_settings

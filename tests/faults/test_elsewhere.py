@@ -27,8 +27,8 @@ from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run import FailedError, Options
 from pgfolio.schema import index, sources, vectors
-from pgfolio.schema.connect import connect
-from pgfolio.schema.sql import statement
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import statement
 from tests.api.library import Page, running_api, stock
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood, vector
 from tests.faults.world import wait_until
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import httpx
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 GUILTY = "contraband"

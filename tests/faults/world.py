@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 WORDS = [
     "river",

@@ -11,7 +11,7 @@ from psycopg import sql
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import Options
 from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     from pathlib import Path

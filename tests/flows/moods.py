@@ -12,7 +12,7 @@ from pgfolio.flows.embed import PROBE
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import FailedError, Options
 from pgfolio.schema import sources
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import (
     CUT,
     NO_QUOTA,

@@ -10,13 +10,13 @@ import pytest
 from pgfolio.flows.building import build
 from pgfolio.flows.run import Options, Quiet, Run
 from pgfolio.schema import index, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
 from pgfolio.schema.tuning import Parameters
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 ROWS = 4000

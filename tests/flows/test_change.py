@@ -10,7 +10,7 @@ import pytest
 
 from pgfolio.flows.plan import racy
 from pgfolio.schema import ledger, sources
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Signature
 from tests.flows.library import ANIMALS, Library, counts, long_document
 

@@ -12,7 +12,7 @@ import pytest
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import FailedError, Options
 from pgfolio.schema import sources
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.flows.library import ANIMALS, Library, counts
 
 if TYPE_CHECKING:

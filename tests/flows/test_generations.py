@@ -25,7 +25,7 @@ from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.run import FailedError, Options, Quiet
 from pgfolio.flows.verify import run_verify
 from pgfolio.schema import index, recall, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.overview import overview
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.sources import SourceBusyError

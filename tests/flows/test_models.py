@@ -18,7 +18,7 @@ from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.run import FailedError, Options
 from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import (
     CUT,
     NAN,

@@ -15,11 +15,11 @@ from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.flows import steward
 from pgfolio.flows.verify import run_verify
 from pgfolio.schema import index, segments, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.flows.library import Library, long_document
 
 if TYPE_CHECKING:
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 WORDS = "amber basalt cedar delta ember fjord grove heron inlet juniper kelp lagoon".split()  # noqa: SIM905

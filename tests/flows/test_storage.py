@@ -17,7 +17,7 @@ from pgfolio.flows.verify import run_verify
 from pgfolio.query_api.query import Query
 from pgfolio.query_api.services import open_services
 from pgfolio.schema import recall, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.flows.library import long_document
 from tests.flows.test_segments import active, grow
 

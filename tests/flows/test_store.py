@@ -15,7 +15,7 @@ from pgfolio.flows.reading import read_file
 from pgfolio.flows.report import Report
 from pgfolio.flows.store import Ready, storable, store_parcel
 from pgfolio.schema import ledger, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from pgfolio.flows.crawl import LONGEST_PATH
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import FailedError, Options
 from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.sources import SourceBusyError
 from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
 

@@ -22,7 +22,7 @@ from pgfolio.flows.console import show_status
 from pgfolio.flows.run import FailedError, Options, Run
 from pgfolio.flows.tuning import better, cheapest, check, run_tuning
 from pgfolio.schema import index, segments, tuning, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.gauges import index_gauge
 from pgfolio.schema.overview import overview
 from pgfolio.schema.pool import open_pool, reading

@@ -17,9 +17,9 @@ from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run import Options
 from pgfolio.flows.verify import REMEDIES, run_verify
 from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import statement
 from pgfolio.schema.sources import SourceBusyError
-from pgfolio.schema.sql import statement
 from pgfolio.schema.verify import REASONS, texts
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
 

@@ -9,9 +9,9 @@ import pytest
 from psycopg import sql
 
 from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import names, statement
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.sql import names, statement
 
 STATEMENTS = Path(__file__).resolve().parents[2] / "schema" / "statements"
 LITERALS: dict[str, sql.Composable] = {

@@ -13,9 +13,9 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.conninfo import conninfo_to_dict
 
-from pgfolio.schema.embedded import bundled_postgres
-from pgfolio.schema.migrate import migrate
-from pgfolio.schema.sql import statement
+from pgfolio.schema.database.bundled import bundled_postgres
+from pgfolio.schema.database.migrate import migrate
+from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

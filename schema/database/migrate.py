@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 if TYPE_CHECKING:
     import psycopg
 
-FOLDER = Path(__file__).parent / "migrations"
+FOLDER = Path(__file__).parents[1] / "migrations"
 LOCK = 0x7067666F  # "pgfo"
 
 

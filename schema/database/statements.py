@@ -14,10 +14,10 @@ from pgfolio.schema.storage import parts
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
-_QUERIES = aiosql.from_path(Path(__file__).parent / "statements", "psycopg", mandatory_parameters=False)
+_QUERIES = aiosql.from_path(Path(__file__).parents[1] / "statements", "psycopg", mandatory_parameters=False)
 
 
 def names() -> list[str]:
