@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from pgfolio.schema import index, segments
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import hnsw, segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.run import Run
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.tuning import Parameters
+    from pgfolio.schema.vectors.tuning import Parameters
 
 LOOK = 0.5
 """Seconds between two looks at a build."""
@@ -35,14 +35,14 @@ def build(run: Run, connection: Connection, member: Generation, wanted: Paramete
     connection.commit()
     began = time.perf_counter()
     with run.report.timed("index"), shown(run, connection):
-        made = index.build(connection, member, wanted.m, wanted.ef_construction)
+        made = hnsw.build(connection, member, wanted.m, wanted.ef_construction)
         took = time.perf_counter() - began
         segments.record_cost(connection, member, "build", segments.size(connection, member), took)
         connection.commit()
     tell(run, made)
 
 
-def tell(run: Run, made: index.Built) -> None:
+def tell(run: Run, made: hnsw.Built) -> None:
     """What a build met with and whoever runs the server can change."""
     if made.beyond_memory:
         run.report.note(
@@ -85,7 +85,7 @@ def _watch(conninfo: str, pid: int, display: ShowsBuild, done: Event) -> None:
     seen = False
     with suppress(Exception), connect(conninfo, autocommit=True) as connection:
         while not done.wait(LOOK):
-            part = index.progress(connection, pid)
+            part = hnsw.progress(connection, pid)
             if part is not None:
                 seen = True
                 display.built(part)

@@ -31,7 +31,7 @@ from pgfolio.flows.verify import run_verify
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError, connect, database
 from pgfolio.schema.keys import NoKeyError, WrongKeyError, require_key
-from pgfolio.schema.overview import generations, overview
+from pgfolio.schema.overview import describe_generations, overview
 from pgfolio.schema.sources import SourceBusyError, has_documents
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def reembed(
         if not as_json:
             with connect(conninfo) as connection:
                 kept = settings.index.keep_generations_days
-                console.show_move(report, generations(connection, kept))
+                console.show_move(report, describe_generations(connection, kept))
     if as_json:
         console.show_json(report.as_json())
     return command.PARTIAL if report.status == "partial" else 0

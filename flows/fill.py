@@ -14,9 +14,9 @@ from pgfolio.flows.chunk import embedded_text
 from pgfolio.flows.embed import Postponed, Refusal
 from pgfolio.flows.overlap import ahead, workers
 from pgfolio.schema import repair as mending
-from pgfolio.schema import vectors
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,7 +73,7 @@ class Filling:
     def once(self, connection: Connection) -> None:
         """One round: what is stored of the same text first, for it is free."""
         self._run.progress.stage("giving chunks their vectors")
-        for free in (vectors.take, vectors.place_stored):
+        for free in (generations.take, generations.place_stored):
             for placed in free(connection, self._generation, PAGE):
                 self._run.report.chunks.reused += placed
         texts = mending.count_texts_without_vector(connection, self._generation)
@@ -118,7 +118,7 @@ class Filling:
         def paid(positions: Sequence[int], made: list[np.ndarray]) -> None:
             given = {batch[at].hash: vector for at, vector in zip(positions, made, strict=True)}
             with self._lock, self._run.report.timed("store"):
-                placed = vectors.place(store, self._generation, given)
+                placed = generations.place(store, self._generation, given)
                 self._run.report.chunks.embedded += len(given)
                 self._run.report.chunks.reused += max(placed - len(given), 0)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pgfolio.flows.prepare import prepared
 from pgfolio.flows.reading import reader
-from pgfolio.schema import runs, vectors
+from pgfolio.schema import runs
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -108,7 +109,7 @@ class Forecaster:
         hashes = {chunk.hash for item in parcel.prepared for chunk in item.chunks} - self._seen
         self._seen |= hashes
         if generation is not None and hashes:
-            hashes -= vectors.reuse(connection, generation, list(hashes)).keys()
+            hashes -= generations.reuse(connection, generation, list(hashes)).keys()
             connection.commit()
         for item in parcel.prepared:
             tokens = 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.settings import child_environment
 from pgfolio.flows.tuning import REASONABLE
-from pgfolio.schema.recall import SAMPLE, Questions
+from pgfolio.schema.vectors.recall import SAMPLE, Questions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

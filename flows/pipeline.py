@@ -23,10 +23,11 @@ from pgfolio.flows.reading import reader
 from pgfolio.flows.reuse import Supply
 from pgfolio.flows.run import Options, Progress, Run, Step, at_once
 from pgfolio.flows.survey import Survey, settle, survey
-from pgfolio.schema import index, segments, sources, vectors, words
+from pgfolio.schema import sources, words
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
 from pgfolio.schema.sources import SourceBusyError
+from pgfolio.schema.vectors import generations, hnsw, segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,8 +88,8 @@ class SyncRun(Run):
                 else:  # pushes come at any time: the sync that has them does them, and this one its folders
                     reached += 1
         if not self.options.plan_only:
-            vectors.expire(connection, self.settings.sync.keep_vectors_days)
-            vectors.drop_expired(connection, self.settings.index.keep_generations_days)
+            generations.expire(connection, self.settings.sync.keep_vectors_days)
+            generations.drop_expired(connection, self.settings.index.keep_generations_days)
             connection.commit()
             if self._index_is_due(connection):
                 step("index", self.index, connection)
@@ -148,7 +149,7 @@ class SyncRun(Run):
         """Count as the sync would, and say what becomes of which document."""
         todos = todos_of(found.plan)
         self.progress.begin(len(todos))
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         connection.commit()
         planned = self._forecaster.of(
             connection, generation, source, found.plan, todos, self.progress.advance
@@ -169,7 +170,7 @@ class SyncRun(Run):
     def _remove(self, connection: Connection, source: Source, found: Survey) -> None:
         """Each path is looked at once more, just before."""
         removed = found.plan.removed
-        generation = vectors.active_generation(connection) if removed else None
+        generation = generations.active_generation(connection) if removed else None
         for start in range(0, len(removed), REMOVE_BATCH):
             gone = [
                 known
@@ -182,7 +183,7 @@ class SyncRun(Run):
 
     def index(self, connection: Connection) -> None:
         """Build the indexes that are missing; settle what a large load left."""
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         if generation is None:
             return
         steward.finish(self, connection, generation)
@@ -190,7 +191,7 @@ class SyncRun(Run):
         written = self.report.chunks.embedded + self.report.chunks.reused
         if written > SETTLE_FRACTION * self.report.chunks.total or words.are_stale(connection):
             with self.report.timed("index"):
-                index.settle(connection, generation)
+                hnsw.settle(connection, generation)
                 connection.commit()
 
     def _index_is_due(self, connection: Connection) -> bool:
@@ -198,7 +199,7 @@ class SyncRun(Run):
         counted. An empty table gets none: the first load would have to go through it."""
         if self.report.chunks.embedded or self.report.chunks.reused or self.report.documents.removed:
             return True
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         if generation is None:
             return False
         return bool(segments.unindexed(connection, generation)) or not words.are_counted(connection)

@@ -13,7 +13,7 @@ import numpy as np
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.budget import BudgetSpentError
-from pgfolio.schema import tuning
+from pgfolio.schema.vectors import tuning
 
 if TYPE_CHECKING:
     from pgfolio.flows.run import Run

@@ -18,11 +18,12 @@ from pgfolio.flows.fill import Filling
 from pgfolio.flows.forecast import seconds as forecast_seconds
 from pgfolio.flows.hold import without_syncs
 from pgfolio.flows.run import Options, Run, at_once
-from pgfolio.schema import segments, sources, tuning, vectors
-from pgfolio.schema.recall import SAMPLE
+from pgfolio.schema import sources
 from pgfolio.schema.records import Problem
 from pgfolio.schema.sources import SourceBusyError
-from pgfolio.schema.storage import can_take
+from pgfolio.schema.vectors import generations, segments, tuning
+from pgfolio.schema.vectors.recall import SAMPLE
+from pgfolio.schema.vectors.storage import can_take
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,22 +89,24 @@ class Reembedding(Run):
     def plan(self, connection: Connection) -> None:
         """What would be embedded, what it would cost and take; changes nothing."""
         space = self.wanted_space()
-        active = vectors.active_generation(connection)
+        active = generations.active_generation(connection)
         there = (
-            active if active and can_take(space, active.space) else vectors.generation_in(connection, space)
+            active
+            if active and can_take(space, active.space)
+            else generations.generation_in(connection, space)
         )
-        self.report.chunks.total = vectors.count_chunks(connection)
-        _, tokens = vectors.forecast(connection, space, there)
+        self.report.chunks.total = generations.count_chunks(connection)
+        _, tokens = generations.forecast(connection, space, there)
         took = forecast_seconds(connection, self.settings, space, tokens)
         estimate = tally.estimated(self.report, tokens, self.price(space), took, sampled=False)
         self.report.tokens, self.report.cost_usd = estimate.tokens, estimate.cost_usd
         self.report.space, self.report.plan = space.name, []
 
     def all(self, connection: Connection, step: Step) -> None:
-        with vectors.alone(connection), self._opened:
+        with generations.alone(connection), self._opened:
             space = self.wanted_space()
             self.report.space = space.name
-            active = vectors.active_generation(connection)
+            active = generations.active_generation(connection)
             connection.commit()
             if active is not None and active.space == space:  # chunks of an interrupted rollback, if any
                 step(f"complete {space.name}", self.catch_up, connection, active)
@@ -118,9 +121,9 @@ class Reembedding(Run):
 
     def back(self, connection: Connection, step: Step) -> None:
         """Switch to the generation before at once, then complete it. Raises NoWayBackError."""
-        with vectors.alone(connection), self._opened:
+        with generations.alone(connection), self._opened:
             step("switch back", self.switch_back, connection)
-            generation = vectors.active_generation(connection)
+            generation = generations.active_generation(connection)
             connection.commit()
             if generation is not None:
                 self.report.space = generation.space.name
@@ -129,11 +132,11 @@ class Reembedding(Run):
 
     def catch_up(self, connection: Connection, generation: Generation) -> None:
         """Vectors for every chunk that lacks one; syncs go on meanwhile and may add some, for the next round."""
-        missing = vectors.count_missing(connection, generation)
+        missing = generations.count_missing(connection, generation)
         connection.commit()
         for _ in range(ROUNDS if missing else 0):
             self._fill(connection, generation)
-            before, missing = missing, vectors.count_missing(connection, generation)
+            before, missing = missing, generations.count_missing(connection, generation)
             connection.commit()
             if missing <= REST or missing >= before:
                 return
@@ -144,14 +147,14 @@ class Reembedding(Run):
 
     def measure(self, connection: Connection, generation: Generation) -> None:
         """Raises GateError when the new generation is not good enough: it is kept ready."""
-        wanted, active = self.settings.index, vectors.active_generation(connection)
+        wanted, active = self.settings.index, generations.active_generation(connection)
         many = segments.reckoned(connection, generation) >= questions.ASKED_FROM
         asked = questions.asked(self, connection, generation, SAMPLE) if many else []
         self.progress.stage("measuring the new vectors")
         found = gate.measure(connection, self.conninfo, wanted, generation, active, self._labelled, asked)
         if found.ef_search is not None and found.ef_search != wanted.ef_search:
             tuning.save(connection, generation, None, found.ef_search)
-        vectors.record_measured(connection, generation, asdict(found))
+        generations.record_measured(connection, generation, asdict(found))
         connection.commit()
         if objections := gate.objections(found, wanted):
             self._refuse(connection, generation, "; ".join(objections))
@@ -160,7 +163,7 @@ class Reembedding(Run):
         """While no sync runs: the rest, then one row in one transaction, and only if nothing is missing."""
         for last in (False, False, True):
             with without_syncs(connection, self.progress) as held:
-                missing = vectors.count_missing(connection, generation)
+                missing = generations.count_missing(connection, generation)
                 connection.commit()
                 if missing <= REST or last:
                     self._fill(connection, generation)
@@ -172,10 +175,10 @@ class Reembedding(Run):
 
     def switch_back(self, connection: Connection) -> None:
         """Raises NoWayBackError."""
-        earlier = vectors.previous(connection)
+        earlier = generations.previous(connection)
         if earlier is None:
             raise NoWayBackError("there is no earlier generation to go back to: see `pgfolio status`")
-        vectors.activate(connection, earlier)
+        generations.activate(connection, earlier)
         connection.commit()
 
     def complete(self, connection: Connection, generation: Generation) -> None:
@@ -188,7 +191,7 @@ class Reembedding(Run):
         except (ModelError, ConfigError, BudgetSpentError, SourceBusyError) as error:
             connection.rollback()
             self.report.problem(Problem("", "embed", str(error)))
-        if missing := vectors.count_missing(connection, generation):
+        if missing := generations.count_missing(connection, generation):
             self.report.problem(
                 Problem(
                     "",
@@ -201,7 +204,7 @@ class Reembedding(Run):
 
     def _fill(self, connection: Connection, generation: Generation) -> None:
         if self._filling is None:
-            missing = vectors.count_missing(connection, generation)
+            missing = generations.count_missing(connection, generation)
             place = steward.prepare(connection, generation, missing).place if missing else generation
             self._filling = self._opened.enter_context(Filling(self, place))
         self._filling.once(connection)
@@ -212,18 +215,18 @@ class Reembedding(Run):
             )
 
     def _activate(self, connection: Connection, generation: Generation) -> None:
-        missing = vectors.count_missing(connection, generation)
+        missing = generations.count_missing(connection, generation)
         if missing and not self._force:
             reasons = {problem.reason for problem in self.report.problems}
             why = f" ({'; '.join(sorted(reasons)[:3])})" if reasons else ""
             self._refuse(
                 connection, generation, f"{missing} chunks have no vector in {generation.space.name}{why}"
             )
-        vectors.activate(connection, generation)
+        generations.activate(connection, generation)
         connection.commit()
 
     def _refuse(self, connection: Connection, generation: Generation, why: str) -> None:
-        vectors.set_state(connection, generation, "ready")
+        generations.set_state(connection, generation, "ready")
         connection.commit()
         raise gate.GateError(
             f"{why}: the old space stays active, {generation.space.name} is kept ready; "
@@ -232,22 +235,22 @@ class Reembedding(Run):
 
     def _building(self, connection: Connection, space: Space) -> Generation:
         """The generation to fill: one that is there of this space, or a new one. Others that were begun make room."""
-        for left in vectors.generations(connection, "building", "ready"):
+        for left in generations.list_generations(connection, "building", "ready"):
             if left.space != space:
-                vectors.set_state(connection, left, "retired")
-        found = vectors.generation_in(connection, space)
+                generations.set_state(connection, left, "retired")
+        found = generations.generation_in(connection, space)
         if found is None:
-            generation = vectors.create_generation(connection, space, "building")
+            generation = generations.create_generation(connection, space, "building")
         else:
-            vectors.set_state(connection, found, "building")
-            generation = vectors.generations(connection, "building")[0]
+            generations.set_state(connection, found, "building")
+            generation = generations.list_generations(connection, "building")[0]
         connection.commit()
         return generation
 
     def _end(self, connection: Connection) -> None:
-        self.report.chunks.total = vectors.count_chunks(connection)
+        self.report.chunks.total = generations.count_chunks(connection)
         connection.commit()
-        for left in vectors.drop_expired(connection, self.settings.index.keep_generations_days):
+        for left in generations.drop_expired(connection, self.settings.index.keep_generations_days):
             self.report.problem(
                 Problem("", "store", f"the old space {left.space.name} is in use: the next run drops it")
             )

@@ -18,10 +18,11 @@ from pgfolio.flows.fill import fill
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import FailedError, Options, Quiet, Run
 from pgfolio.flows.verify import Verification, WrongChunk, examine, hash_known, run_verify
-from pgfolio.schema import index, pushes, segments, sources, vectors
+from pgfolio.schema import pushes, sources
 from pgfolio.schema import repair as mending
 from pgfolio.schema import verify as stored
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations, hnsw, segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,8 +82,8 @@ class Repair:
         self._conninfo = conninfo
         self._connection = connection
         self._progress = progress
-        self._active = vectors.active_generation(connection)
-        self._generations = {g.id: g for g in vectors.generations(connection, "active", "building")}
+        self._active = generations.active_generation(connection)
+        self._generations = {g.id: g for g in generations.list_generations(connection, "active", "building")}
         self._to_sync: dict[int, Source] = {}
         self._anew: set[str] = set()
         self._later: list[Finding] = []
@@ -227,7 +228,7 @@ class Repair:
         """The newest generation that is still there becomes active, or a new one in the settings' space."""
         usable, _ = stored.tables(self._connection, "ready", "retired")
         if usable:
-            vectors.activate(self._connection, usable[0])
+            generations.activate(self._connection, usable[0])
         return self._run.active_generation(self._connection)
 
     def _mend_index(self, generation: Generation, *, rebuild: bool) -> None:
@@ -243,7 +244,7 @@ class Repair:
         for member in due:
             self._progress.stage("building the index")
             mending.drop_index(self._conninfo, member)
-            index.build(self._connection, member, wanted.m, wanted.ef_construction)
+            hnsw.build(self._connection, member, wanted.m, wanted.ef_construction)
             self._connection.commit()
 
     def _count(self, report: Report) -> None:

@@ -13,10 +13,11 @@ from pgfolio.config import models
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.embed import Bounds, Embedder, patiently
 from pgfolio.flows.report import Report
-from pgfolio.schema import runs, vectors
+from pgfolio.schema import runs
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
-from pgfolio.schema.storage import KINDS
+from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors.storage import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,7 +150,7 @@ class Run:
 
         Commits: no transaction stays open while the model server is asked for its dimensions.
         """
-        found = vectors.active_generation(connection)
+        found = generations.active_generation(connection)
         connection.commit()
         if found is None:
             space = self.wanted_space()
@@ -159,7 +160,7 @@ class Run:
                     "storage bit loses recall on some models' vectors, so it is measured first: this sync stored "
                     "halfvec; `pgfolio reembed` moves to bit, at no cost, where recall allows it"
                 )
-            found = vectors.ensure_active(connection, space)
+            found = generations.ensure_active(connection, space)
             connection.commit()
         return found
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pgfolio.flows import building
 from pgfolio.flows.hold import unless_syncing
-from pgfolio.schema import index, segments, tuning, words
-from pgfolio.schema.tuning import Parameters
+from pgfolio.schema import words
+from pgfolio.schema.vectors import hnsw, segments, tuning
+from pgfolio.schema.vectors.tuning import Parameters
 
 if TYPE_CHECKING:
     from pgfolio.flows.run import Run
@@ -99,7 +100,7 @@ def prepare(connection: Connection, generation: Generation, vectors: int) -> Loa
     everything: its index is built afterwards in any case."""
     waiting = segments.unindexed(connection, generation)
     load = Load(waiting[-1] if waiting else generation, settled=words.counted(connection))
-    if not waiting and index.is_valid(connection, generation):
+    if not waiting and hnsw.is_valid(connection, generation):
         indexed = segments.reckoned(connection, generation)
         load.choice = choose(vectors, indexed, costs(connection, generation))
         if load.choice.way == "build":
@@ -115,7 +116,7 @@ def keep_settled(run: Run, connection: Connection, generation: Generation, load:
     if load.unsettled <= max(SETTLED_AT_LEAST, 2 * load.settled):
         return
     with run.report.timed("index"):
-        index.settle(connection, generation)
+        hnsw.settle(connection, generation)
         connection.commit()
     load.settled, load.unsettled = load.settled + load.unsettled, 0
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from pgfolio.flows.plan import distrusted, racy
 from pgfolio.flows.prepare import Failed
 from pgfolio.schema import collect as collecting
-from pgfolio.schema import documents, ledger, pushes, vectors
+from pgfolio.schema import documents, ledger, pushes
 from pgfolio.schema.records import Embedded
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,9 +89,9 @@ def _store(
                 transient=item.transient,
             )
         if ready.spare:
-            vectors.keep(connection, generation, ready.spare)
+            generations.keep(connection, generation, ready.spare)
         if ready.release:
-            vectors.release(connection, generation, ready.release)
+            generations.release(connection, generation, ready.release)
     return written
 
 
@@ -156,7 +157,7 @@ def remove(
     """Files that are gone. Their vectors are kept for a time: a folder that is put back costs nothing."""
     with connection.transaction():
         if generation is not None:
-            vectors.keep_of_documents(connection, generation, source.id, paths)
+            generations.keep_of_documents(connection, generation, source.id, paths)
         ledger.remove(connection, source, paths)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pgfolio.flows import questions, steward
 from pgfolio.flows.hold import without_syncs
 from pgfolio.flows.run import Options, Run
-from pgfolio.schema import index, segments, tuning, vectors
-from pgfolio.schema.recall import Questions
-from pgfolio.schema.tuning import Measured, Parameters
+from pgfolio.schema.vectors import generations, hnsw, segments, tuning
+from pgfolio.schema.vectors.recall import Questions
+from pgfolio.schema.vectors.tuning import Measured, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,8 +150,8 @@ def check(
 
 
 def _tune(run: Run, connection: Connection, found: Tuning, *, tune: bool, rebuild: bool) -> None:
-    generation = vectors.active_generation(connection)
-    rows = index.rows(connection, generation) if generation else 0
+    generation = generations.active_generation(connection)
+    rows = hnsw.rows(connection, generation) if generation else 0
     if generation is None or rows < LEAST:
         raise NothingToTuneError(
             f"there are {rows} vectors: below {LEAST} comparing all of them is as fast as an index"
@@ -206,7 +206,7 @@ def _measured(
 ) -> list[Measured]:
     """The index in use at each `ef_search`, until one finds enough that is no less than `least`."""
     to_ask = Questions(connection, generation, count, asked=asked)
-    rows = index.rows(connection, generation)
+    rows = hnsw.rows(connection, generation)
     made = _grid(to_ask, _parameters(run, connection, generation), tried, rows, enough, least)
     tuning.record(connection, generation, made)
     connection.commit()

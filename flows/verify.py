@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pgfolio.flows.chunk import embedded_text
 from pgfolio.flows.run import Quiet
-from pgfolio.schema import segments, vectors
 from pgfolio.schema import verify as stored
+from pgfolio.schema.vectors import generations, segments
 from pgfolio.schema.verify import Finding
 
 if TYPE_CHECKING:
@@ -200,12 +200,12 @@ def _hash(title: str | None, heading: str, content: str) -> bytes:
 
 
 def _indexes(
-    reader: Connection, generations: Sequence[Generation], result: Verification
+    reader: Connection, all_generations: Sequence[Generation], result: Verification
 ) -> Iterator[Finding]:
     """The words' index and the active generation's. A first load that runs just now has not built its own yet."""
     if found := stored.lexemes_finding(reader):
         yield found
-    for generation in generations:
+    for generation in all_generations:
         if generation.state != "active":
             continue
         well = True
@@ -214,7 +214,7 @@ def _indexes(
             well = well and found is None
             if found is not None and not (found.kind == "index_missing" and result.syncing):
                 yield found
-        if well and vectors.has_any(reader, generation):
+        if well and generations.has_any(reader, generation):
             looked_up, lost = stored.look_up_sample(reader, generation)
             result.checked |= {"looked_up": looked_up, "not_found": lost}
             if lost > stored.TOLERATED * looked_up:

@@ -23,7 +23,7 @@ from pgfolio.query_api.stages import counted
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.pool import reading
 from pgfolio.schema.search import active_generation
-from pgfolio.schema.vectors import coming
+from pgfolio.schema.vectors.generations import coming
 
 if TYPE_CHECKING:
     import numpy as np

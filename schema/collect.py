@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pgfolio.schema import repair, vectors
+from pgfolio.schema import repair
 from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
@@ -22,6 +23,6 @@ def collect(connection: Connection, source: Source) -> int:
         return 0
     moved = [row[0] for row in connection.execute(statement("collect_documents"), {**values, "most": BATCH})]
     chunks = [row[0] for row in connection.execute(statement("chunks_of_documents"), {"document_ids": moved})]
-    generations = vectors.generations(connection, "active", "building", "ready", "retired")
-    repair.mend_collections(connection, generations, chunks)
+    known = generations.list_generations(connection, "active", "building", "ready", "retired")
+    repair.mend_collections(connection, known, chunks)
     return len(moved)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from pgfolio.schema import ledger, vectors
+from pgfolio.schema import ledger
 from pgfolio.schema.database.statements import statement
 from pgfolio.schema.languages import SIMPLE, configuration
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ def _store(
     new = [row for row in rows if not row.stored]
     _copy_chunks(connection, source, new, languages)
     began = time.perf_counter()
-    vectors.add_vectors(
+    generations.add_vectors(
         connection,
         generation,
         [(row.id, source.collection_id, _vector(row.item)) for row in new],
@@ -185,7 +186,7 @@ def _position(ordinal: int, chunk: Chunk) -> tuple[int, int | None, int, int]:
 
 def _delete(connection: Connection, generation: Generation, chunk_ids: list[int]) -> None:
     if chunk_ids:
-        vectors.keep_of_chunks(connection, generation, chunk_ids)
+        generations.keep_of_chunks(connection, generation, chunk_ids)
         connection.execute(statement("delete_chunks"), {"ids": chunk_ids})
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.schema import index, runs, segments, tuning, vectors
+from pgfolio.schema import runs
 from pgfolio.schema.database.statements import array, statement
+from pgfolio.schema.vectors import generations, hnsw, segments, tuning
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,14 +35,14 @@ def overview(
         "sources": [dict(zip(names, row, strict=True)) for row in rows],
         "generations": [
             shown if permitted is None else {name: shown[name] for name in ("space", "state", "index")}
-            for shown in generations(connection, keep_generations_days, ef_search)
+            for shown in describe_generations(connection, keep_generations_days, ef_search)
         ],
         "runs": [_run(run) for run in runs.last(connection, permitted)],
         "problems": _problems(connection, {**seen, "limit": problems}),
     }
 
 
-def generations(
+def describe_generations(
     connection: Connection, keep_days: int | None = None, ef_search: int | None = None
 ) -> list[dict[str, Any]]:
     """Each with its index, what was measured of it before it became active, and, if it is retired, since when and,
@@ -52,7 +53,7 @@ def generations(
         _generation(
             connection, generation, *notes[generation.id], keeps=keep_days is not None, ef_search=ef_search
         )
-        for generation in vectors.generations(connection, "building", "ready", "active", "retired")
+        for generation in generations.list_generations(connection, "building", "ready", "active", "retired")
         if generation.id in notes
     ]
 
@@ -68,7 +69,7 @@ def _generation(
     ef_search: int | None,
 ) -> dict[str, Any]:
     states = [
-        index.state(connection, member)
+        hnsw.state(connection, member)
         for member in segments.members(connection, generation)
         if segments.has_any(connection, member) or not member.segment
     ]
@@ -105,7 +106,7 @@ def _drift(connection: Connection, generation: Generation, ef_search: int | None
         "recall": round(last.recall, 4),
         "ef_search": last.ef_search,
         "vectors": last.vectors,
-        "grown": round(index.rows(connection, generation) / max(last.vectors, 1), 2),
+        "grown": round(hnsw.rows(connection, generation) / max(last.vectors, 1), 2),
         "measured_at": last.measured_at.isoformat(timespec="seconds"),
     }
 

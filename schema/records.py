@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Storage: TypeAlias = Literal["halfvec", "vector", "bit"]
-"""How a space's vectors stand in the column and in the index: schema/storage.py."""
+"""How a space's vectors stand in the column and in the index: schema/vectors/storage.py."""
 
 
 class Signature(NamedTuple):
@@ -121,7 +121,7 @@ class Generation:
     space: Space
     state: Literal["building", "ready", "active", "retired"]
     segment: int = 0
-    """Where new vectors go: 0 is the table itself, others are tables that inherit from it (schema/segments.py)."""
+    """Where new vectors go: 0 is the table itself, others are tables that inherit from it (vectors/segments.py)."""
     ef_search: int | None = None
     """What its index was tuned to; None: as the settings say. Known where it is read for searching."""
 

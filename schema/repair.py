@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgfolio.schema import vectors
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.vectors import generations
 from pgfolio.schema.verify import ChunkRow
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def delete_chunks(
 ) -> None:
     """Delete chunks with their vectors; the vectors of those to `keep` can be used again by their hash."""
     if keep and generation is not None:
-        vectors.keep_of_chunks(connection, generation, keep)
+        generations.keep_of_chunks(connection, generation, keep)
     connection.execute(statement("delete_chunks"), {"ids": list(chunk_ids)})
 
 
@@ -116,7 +116,7 @@ def forget_kept_vectors(connection: Connection) -> None:
 
 def make_table(connection: Connection, generation: Generation) -> None:
     """A generation's table, empty, where it is gone."""
-    vectors.create_table(connection, generation)
+    generations.create_table(connection, generation)
 
 
 def mend_dimensions(connection: Connection, generation: Generation) -> None:
@@ -127,7 +127,7 @@ def mend_dimensions(connection: Connection, generation: Generation) -> None:
 def drop_table(connection: Connection, name: str) -> bool:
     """Drop a table of vectors that belongs to no generation. False: it was in use all the time."""
     leftover = Generation(int(name.removeprefix("vectors_")), Space("", "", 1), "retired")
-    return vectors.drop_generation(connection, leftover)
+    return generations.drop_generation(connection, leftover)
 
 
 def drop_index(conninfo: str, generation: Generation) -> None:

@@ -20,7 +20,7 @@ from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.filter import OF_DOCUMENT, OF_VECTOR, matches
 from pgfolio.schema.pool import ITERATIVE, LOOKS, GenerationChangedError, session
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.storage import scan, value
+from pgfolio.schema.vectors.storage import scan, value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from pgfolio.schema import segments, vectors
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import fetch_one, statement
-from pgfolio.schema.recall import with_literals
 from pgfolio.schema.search import EF_SEARCH_MAXIMUM
-from pgfolio.schema.storage import scan, storage_of
+from pgfolio.schema.vectors import generations, segments
+from pgfolio.schema.vectors.recall import with_literals
+from pgfolio.schema.vectors.storage import scan, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +166,7 @@ def vector_rows(connection: Connection, generation: Generation) -> Iterator[Find
 def tables(connection: Connection, *states: str) -> tuple[list[Generation], list[Finding]]:
     """The generations in these states (by default those in use) that have their table, the newest first, and what
     is wrong with the tables."""
-    known = vectors.generations(connection, "active", "building", "ready", "retired")
+    known = generations.list_generations(connection, "active", "building", "ready", "retired")
     there = {row[0] for row in connection.execute(statement("verify_tables"))}
     wanted = [g for g in known if g.state in (states or ("active", "building"))]
     leftover = sorted(there - {g.table for g in known})

@@ -16,7 +16,7 @@ from psycopg import sql
 from pgfolio.schema.database.statements import array, fetch_one, statement
 from pgfolio.schema.filter import OF_CHUNK, matches
 from pgfolio.schema.search import EF_SEARCH_MAXIMUM, EVERYTHING, looks, parameter, ranked
-from pgfolio.schema.storage import scan
+from pgfolio.schema.vectors.storage import scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

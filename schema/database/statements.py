@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiosql
 from psycopg import sql
 
-from pgfolio.schema.storage import parts
+from pgfolio.schema.vectors.storage import parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def names() -> list[str]:
 @cache
 def statement(name: str, generation: Generation | None = None) -> sql.Composed:
     """The statement, with `{vectors}` standing for the generation's table, `{segment}` and `{index}` for the one that
-    new vectors go to and its index; what depends on how its space is stored is schema/storage.py's."""
+    new vectors go to and its index; what depends on how its space is stored is schema/vectors/storage.py's."""
     text = sql.SQL(getattr(_QUERIES, name).sql)
     if generation is None:
         return text.format()

@@ -29,8 +29,8 @@ import numpy as np
 
 from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
-from pgfolio.schema import vectors
 from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.vectors import generations
 from tests.bench import corpus, floors
 from tests.bench.place import Place
 from tests.bench.room import new_room
@@ -136,7 +136,7 @@ def one_client(
         httpx.Client(base_url=url) as client,
         httpx.Client(base_url=echo_url) as echo,
     ):
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         bare = floors.bare_search(connection, generation, place.settings.index.ef_search, LIMIT)
 
@@ -198,7 +198,7 @@ def bare_many(place: Place, clients: int, requests: int, question: Callable[[], 
         return taken
 
     def ready(connection: Connection) -> Callable[[str], object]:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         bare = floors.bare_search(connection, generation, place.settings.index.ef_search, LIMIT)
         bare(question())

@@ -15,9 +15,9 @@ from rich.table import Table
 
 from pgfolio.config.settings import load_settings
 from pgfolio.flows import steward
-from pgfolio.schema import index, segments, vectors
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space
+from pgfolio.schema.vectors import generations, hnsw, segments
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
@@ -73,19 +73,19 @@ class Bench:
 
     def generation(self, dimensions: int, storage: Storage = "halfvec") -> Generation:
         space = Space("local", f"bench {time.time_ns()}", dimensions, storage=storage)
-        made = vectors.create_generation(self.connection, space, "building")
+        made = generations.create_generation(self.connection, space, "building")
         self.connection.commit()
         return made
 
     def copy(self, place: Generation, first: int, made: np.ndarray) -> float:
         rows = [(i, 1, vector) for i, vector in zip(self.ids(first, len(made)), made, strict=True)]
-        return self.timed(lambda: vectors.add_vectors(self.connection, place, rows))
+        return self.timed(lambda: generations.add_vectors(self.connection, place, rows))
 
     def build(self, place: Generation) -> float:
-        return self.timed(lambda: index.build(self.connection, place, self.m, self.ef_construction))
+        return self.timed(lambda: hnsw.build(self.connection, place, self.m, self.ef_construction))
 
     def drop(self, generation: Generation) -> None:
-        vectors.drop_generation(self.connection, generation)
+        generations.drop_generation(self.connection, generation)
 
     def timed(self, work: Callable[[], object]) -> float:
         began = time.perf_counter()

@@ -16,9 +16,10 @@ from pgfolio.flows.reading import read_file
 from pgfolio.flows.report import Report
 from pgfolio.flows.run import Options
 from pgfolio.flows.store import Ready, storable
-from pgfolio.schema import sources, vectors
+from pgfolio.schema import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +59,10 @@ class Place:
         """As a new database is, but for its files, which are flushed so that no run pays for the one before."""
         with connect(self.conninfo) as connection:
             connection.execute(f"truncate {STORED}, folders, kept_vectors cascade")
-            for generation in vectors.generations(connection, "building", "ready", "active", "retired"):
-                vectors.drop_generation(connection, generation)
+            for generation in generations.list_generations(
+                connection, "building", "ready", "active", "retired"
+            ):
+                generations.drop_generation(connection, generation)
         with connect(self.conninfo, autocommit=True) as connection:
             connection.execute("checkpoint")
 

@@ -29,8 +29,8 @@ from rich.table import Table
 
 from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
-from pgfolio.schema import vectors
 from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.vectors import generations
 from tests.bench import corpus
 from tests.bench.room import new_room
 from tests.environment import without_settings
@@ -127,7 +127,9 @@ class Truth:
     def __init__(self, conninfo: str) -> None:
         self._stored: dict[str, dict[int, np.ndarray]] = {}
         with connect(conninfo) as connection:
-            for generation in vectors.generations(connection, "active", "retired", "ready", "building"):
+            for generation in generations.list_generations(
+                connection, "active", "retired", "ready", "building"
+            ):
                 query = sql.SQL("select chunk_id, embedding from {}").format(sql.Identifier(generation.table))
                 rows = connection.execute(query, binary=True)
                 self._stored[generation.space.name] = {row[0]: row[1].to_numpy() for row in rows}

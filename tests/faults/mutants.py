@@ -145,7 +145,7 @@ MUTANTS: Final = (
         "nothing that is stored is used again",
         "touched",
         "flows/reuse.py",
-        "found = vectors.reuse(self._reader, self._generation, list(wanted))",
+        "found = generations.reuse(self._reader, self._generation, list(wanted))",
         "found: dict[bytes, np.ndarray] = {}",
         (SYNC + "files_that_swap_their_names_keep_their_texts_apart",),
     ),
@@ -214,8 +214,8 @@ MUTANTS: Final = (
         "a first sync asks for the model's dimensions in a transaction",
         "transaction",
         "flows/run.py",
-        "found = vectors.active_generation(connection)\n        connection.commit()\n",
-        "found = vectors.active_generation(connection)\n",
+        "found = generations.active_generation(connection)\n        connection.commit()\n",
+        "found = generations.active_generation(connection)\n",
         (
             ELSEWHERE
             + "no_transaction_is_open_while_the_model_server_is_waited_for[first_sync_with_an_unknown_model]",
@@ -382,7 +382,7 @@ MUTANTS: Final = (
     Mutant(
         "the index is built for another distance",
         "unused",
-        "schema/storage.py",
+        "schema/vectors/storage.py",
         '"halfvec_cosine_ops",',
         '"halfvec_l2_ops",',
         (ELSEWHERE + "the_search_by_vectors_goes_through_the_half_precision_index",),
@@ -398,7 +398,7 @@ MUTANTS: Final = (
     Mutant(
         "the nearest are sorted by similarity",
         "unused",
-        "schema/storage.py",
+        "schema/vectors/storage.py",
         '"embedding <=> %(vector)s::halfvec",',
         '"1 - (embedding <=> %(vector)s::halfvec) desc",',
         (ELSEWHERE + "the_search_by_vectors_goes_through_the_half_precision_index[search_vectors]",),

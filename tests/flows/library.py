@@ -10,8 +10,9 @@ from psycopg import sql
 
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import Options
-from pgfolio.schema import sources, vectors
+from pgfolio.schema import sources
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ class Library:
 
     def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
         with connect(self.conninfo) as connection:
-            generation = vectors.active_generation(connection)
+            generation = generations.active_generation(connection)
             table = sql.Identifier(generation.table if generation else "none")
             return connection.execute(sql.SQL(query).format(vectors=table)).fetchall()
 

@@ -16,8 +16,9 @@ from pgfolio.flows.run import FailedError, Options, Run
 from pgfolio.flows.verify import run_verify
 from pgfolio.query_api.query import Query
 from pgfolio.query_api.services import open_services
-from pgfolio.schema import recall, sources, vectors
+from pgfolio.schema import sources
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations, recall
 from tests.flows.library import long_document
 from tests.flows.test_segments import active, grow
 
@@ -171,7 +172,7 @@ def test_full_precision_beyond_what_its_index_serves_is_refused(library: Library
 def test_what_depends_on_storage_is_known_of_every_kind(library: Library) -> None:
     library.sync()
     with connect(library.conninfo) as connection:
-        assert vectors.active_generation(connection) is not None
+        assert generations.active_generation(connection) is not None
         for storage in KINDS:
             connection.execute(
                 "insert into spaces (provider, model, dimensions, shortened, query_prefix, document_prefix, storage) "

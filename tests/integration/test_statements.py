@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from pgfolio.schema import vectors
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import names, statement
 from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.vectors import generations
 
 STATEMENTS = Path(__file__).resolve().parents[2] / "schema" / "statements"
 LITERALS: dict[str, sql.Composable] = {
@@ -30,7 +30,7 @@ LITERALS: dict[str, sql.Composable] = {
 def generation(conninfo: str) -> Generation:
     """With the table that tuning works on for a time."""
     with connect(conninfo) as connection:
-        made = vectors.create_generation(connection, Space("local", "wordllama-256", 256), "active")
+        made = generations.create_generation(connection, Space("local", "wordllama-256", 256), "active")
         connection.execute(
             sql.SQL(statement("sample_into", made).as_string(connection)).format(limit=sql.Literal(1))
         )

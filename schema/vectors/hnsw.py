@@ -11,7 +11,7 @@ from psycopg import sql
 
 from pgfolio.schema import words
 from pgfolio.schema.database.statements import fetch_one, statement
-from pgfolio.schema.storage import storage_of
+from pgfolio.schema.vectors.storage import storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

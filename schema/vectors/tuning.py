@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfolio.schema.database.statements import fetch_one, statement
-from pgfolio.schema.index import build_memory
-from pgfolio.schema.recall import with_literals
+from pgfolio.schema.vectors.hnsw import build_memory
+from pgfolio.schema.vectors.recall import with_literals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,10 +15,10 @@ from psycopg import sql
 from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Jsonb
 
-from pgfolio.schema import segments
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.storage import can_take, column_bytes, storage_of, value
+from pgfolio.schema.vectors import segments
+from pgfolio.schema.vectors.storage import can_take, column_bytes, storage_of, value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -46,11 +46,11 @@ class _InBinary(list[HalfVector | Vector]):
 
 
 def active_generation(connection: Connection) -> Generation | None:
-    found = generations(connection, "active")
+    found = list_generations(connection, "active")
     return found[0] if found else None
 
 
-def generations(connection: Connection, *states: str) -> list[Generation]:
+def list_generations(connection: Connection, *states: str) -> list[Generation]:
     """Generations in any of these states, the newest first."""
     rows = connection.execute(statement("list_generations"), {"states": list(states)})
     return [Generation(row[0], Space(*row[2:9]), row[1]) for row in rows]
@@ -88,7 +88,7 @@ def create_table(connection: Connection, generation: Generation) -> None:
 def activate(connection: Connection, generation: Generation) -> None:
     """The switch: readers see the old generation before the commit and the new one after it. The old one is retired.
     Raises GenerationGoneError."""
-    for old in generations(connection, "active"):
+    for old in list_generations(connection, "active"):
         set_state(connection, old, "retired")
     if not set_state(connection, generation, "active"):
         raise GenerationGoneError(f"the vectors of {generation.space.name} were dropped meanwhile")
@@ -119,14 +119,14 @@ def alone(connection: Connection) -> Iterator[None]:
 def generation_in(connection: Connection, space: Space) -> Generation | None:
     """Vectors in this space that are there but not in use: of a killed run, of a gate that failed, of a time when
     the space was active. The most complete are taken up again."""
-    found = [g for g in generations(connection, "building", "ready", "retired") if g.space == space]
+    found = [g for g in list_generations(connection, "building", "ready", "retired") if g.space == space]
     return min(found, key=lambda g: ("building", "ready", "retired").index(g.state), default=None)
 
 
 def previous(connection: Connection) -> Generation | None:
     """The generation that was active before and is still there."""
     row = connection.execute(statement("previous_generation")).fetchone()
-    retired = {generation.id: generation for generation in generations(connection, "retired")}
+    retired = {generation.id: generation for generation in list_generations(connection, "retired")}
     return None if row is None else retired.get(row[0])
 
 
@@ -134,7 +134,7 @@ def drop_expired(connection: Connection, days: int) -> list[Generation]:
     """Drop generations that were retired so many days ago, each in a transaction of its own. Returns those that were
     in use all the time: the next call tries again."""
     expired = {row[0] for row in connection.execute(statement("expired_generations"), {"days": days})}
-    retired = [g for g in generations(connection, "retired") if g.id in expired] if expired else []
+    retired = [g for g in list_generations(connection, "retired") if g.id in expired] if expired else []
     connection.commit()
     return [generation for generation in retired if not drop_generation(connection, generation)]
 
@@ -195,7 +195,7 @@ def place_stored(connection: Connection, generation: Generation, page: int) -> I
 def take(connection: Connection, generation: Generation, page: int) -> Iterator[int]:
     """Give chunks the vectors that they have in other generations of the same model, if any. As place_stored."""
     states = ("active", "ready", "building", "retired")
-    for other in generations(connection, *states):
+    for other in list_generations(connection, *states):
         if other.id != generation.id and can_take(generation.space, other.space):
             text = sql.SQL(statement("take_vectors", generation).as_string(connection))
             yield from _paged(connection, text.format(other=sql.Identifier(other.table)), {}, page)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.storage import scan, value
+from pgfolio.schema.vectors.storage import scan, value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ TIE = 1e-6
 
 class Questions:
     """Stored vectors taken by chance, with the distances of the truly nearest, each left out of its own neighbours;
-    `sampled`: in the sample that schema/tuning.py tries indexes on; `asked`: vectors of questions, each of shape
+    `sampled`: in the sample that tuning.py tries indexes on; `asked`: vectors of questions, each of shape
     (dimensions,), in the place of some of them."""
 
     def __init__(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from pgfolio.schema import index
 from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.vectors import hnsw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ def unindexed(connection: Connection, generation: Generation) -> list[Generation
     return [
         member
         for member in members(connection, generation)
-        if has_any(connection, member) and not index.is_valid(connection, member)
+        if has_any(connection, member) and not hnsw.is_valid(connection, member)
     ]
 
 
@@ -80,7 +80,7 @@ def create(connection: Connection, generation: Generation) -> Generation:
 
 def merge(
     connection: Connection, joined: Sequence[Generation], m: int, ef_construction: int
-) -> tuple[Generation, index.Built] | None:
+) -> tuple[Generation, hnsw.Built] | None:
     """One indexed segment in place of several, without their deleted rows; readers go on. Commits.
 
     Returns None, and leaves everything as it was, when the old ones were in use, or written to, all the time.
@@ -90,7 +90,7 @@ def merge(
     for member in joined:
         connection.execute(_into("copy_segment", member, made))
     connection.commit()
-    built = index.build(connection, made, m, ef_construction)
+    built = hnsw.build(connection, made, m, ef_construction)
     connection.commit()
     for _ in range(ATTEMPTS):
         try:
