@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgfolio.config.settings import ConfigError
-from pgfolio.schema import sources
-from pgfolio.schema.pushes import COLLECTION
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.push_queue import COLLECTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

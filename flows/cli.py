@@ -28,11 +28,11 @@ from pgfolio.flows.run import FailedError, Options
 from pgfolio.flows.start import started_reembed, started_sync
 from pgfolio.flows.tuning import run_tuning
 from pgfolio.flows.verify import run_verify
+from pgfolio.schema.corpus.sources import SourceBusyError, has_documents
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError, connect, database
 from pgfolio.schema.keys import NoKeyError, WrongKeyError, require_key
 from pgfolio.schema.overview import describe_generations, overview
-from pgfolio.schema.sources import SourceBusyError, has_documents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

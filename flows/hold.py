@@ -6,8 +6,8 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from pgfolio.schema import sources
-from pgfolio.schema.sources import SourceBusyError
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.schema.languages import SIMPLE, configuration
+from pgfolio.schema.corpus.languages import SIMPLE, configuration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

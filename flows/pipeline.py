@@ -23,10 +23,11 @@ from pgfolio.flows.reading import reader
 from pgfolio.flows.reuse import Supply
 from pgfolio.flows.run import Options, Progress, Run, Step, at_once
 from pgfolio.flows.survey import Survey, settle, survey
-from pgfolio.schema import sources, words
+from pgfolio.schema import words
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
-from pgfolio.schema.sources import SourceBusyError
 from pgfolio.schema.vectors import generations, hnsw, segments
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgfolio.flows.crawl import Crawl, Entry
 from pgfolio.flows.plan import Plan, Suspect
 from pgfolio.flows.survey import Survey
-from pgfolio.schema import ledger, pushes
+from pgfolio.schema.corpus import ledger, push_queue
 
 if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
@@ -21,7 +21,7 @@ def survey(connection: Connection, source: Source, recipe: str, *, full: bool = 
     """Pushes that are to be made documents, or made anew."""
     looked_at = time.time_ns()
     documents, chunks = ledger.totals(connection, source)
-    todo = pushes.to_do(connection, source, recipe, full=full)
+    todo = push_queue.to_do(connection, source, recipe, full=full)
     known = _known(connection, source, todo)
     connection.commit()
     entries = [Entry(each.path, each.signature) for each in todo]
@@ -41,7 +41,7 @@ def counted(connection: Connection, source: Source, found: Survey) -> Survey:
     return replace(found, chunks=ledger.totals(connection, source)[1])
 
 
-def _known(connection: Connection, source: Source, todo: list[pushes.ToDo]) -> dict[str, LedgerEntry]:
+def _known(connection: Connection, source: Source, todo: list[push_queue.ToDo]) -> dict[str, LedgerEntry]:
     """The ledger's rows of these, and of what failed: seldom more, for most pushes are new."""
     failed = ledger.load(connection, source, ())
     if all(each.path in failed for each in todo if each.known):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pgfolio.flows.crawl import signature_of
 from pgfolio.flows.plan import distrusted, racy
-from pgfolio.schema import pushes
+from pgfolio.schema.corpus import push_queue
 from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def read_file(root: str, path: str) -> Content:
 
 def read_push(connection: Connection, source: Source, path: str) -> Content:
     """The path is a key in the database: no file has it."""
-    given = pushes.read(connection, source, path)
+    given = push_queue.read(connection, source, path)
     if given is None:
         raise FileNotFoundError(path)
     return Content(given.content, given.signature, given.title or None, given.name, given.metadata)

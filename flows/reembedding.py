@@ -18,9 +18,9 @@ from pgfolio.flows.fill import Filling
 from pgfolio.flows.forecast import seconds as forecast_seconds
 from pgfolio.flows.hold import without_syncs
 from pgfolio.flows.run import Options, Run, at_once
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.records import Problem
-from pgfolio.schema.sources import SourceBusyError
 from pgfolio.schema.vectors import generations, segments, tuning
 from pgfolio.schema.vectors.recall import SAMPLE
 from pgfolio.schema.vectors.storage import can_take

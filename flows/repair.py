@@ -18,9 +18,9 @@ from pgfolio.flows.fill import fill
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import FailedError, Options, Quiet, Run
 from pgfolio.flows.verify import Verification, WrongChunk, examine, hash_known, run_verify
-from pgfolio.schema import pushes, sources
 from pgfolio.schema import repair as mending
 from pgfolio.schema import verify as stored
+from pgfolio.schema.corpus import push_queue, sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations, hnsw, segments
 
@@ -208,7 +208,7 @@ class Repair:
 
     def _is_there(self, source: Source, path: str) -> bool:
         if source.kind == "pushed":
-            return pushes.is_there(self._connection, source, path)
+            return push_queue.is_there(self._connection, source, path)
         return Path(source.root, path).is_file()
 
     def _mend_tables(self) -> None:

@@ -18,8 +18,8 @@ from pgfolio.schema.vectors.tuning import Parameters
 
 if TYPE_CHECKING:
     from pgfolio.flows.run import Run
+    from pgfolio.schema.corpus.documents import Written
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.documents import Written
     from pgfolio.schema.records import Generation
 
 SEGMENTS_AT_MOST = 4

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pgfolio.flows.plan import distrusted, racy
 from pgfolio.flows.prepare import Failed
-from pgfolio.schema import collect as collecting
-from pgfolio.schema import documents, ledger, pushes
+from pgfolio.schema.corpus import collections as collecting
+from pgfolio.schema.corpus import documents, ledger, push_queue
 from pgfolio.schema.records import Embedded
 from pgfolio.schema.vectors import generations
 
@@ -119,7 +119,7 @@ def _set_aside(
 def _drop_deleted(connection: Connection, source: Source, ready: Ready) -> None:
     """Takes out pushes that were deleted on the way; each of the others gets the id that it was promised."""
     parcel = ready.parcel
-    ids = pushes.hold(connection, source, [todo.entry.path for todo in _todos(parcel)])
+    ids = push_queue.hold(connection, source, [todo.entry.path for todo in _todos(parcel)])
     if len(ids) < parcel.files:
         ready.release = ()  # what they are of may not be stored
     failed = [item for item in parcel.failed if item.todo.entry.path in ids]

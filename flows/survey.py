@@ -14,7 +14,7 @@ from pgfolio.flows import crawl as crawling
 from pgfolio.flows import plan as planning
 from pgfolio.flows import store
 from pgfolio.flows.prepare import hash_file
-from pgfolio.schema import ledger
+from pgfolio.schema.corpus import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

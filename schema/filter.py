@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from psycopg import sql
 
-from pgfolio.schema.languages import configuration
+from pgfolio.schema.corpus.languages import configuration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import psycopg
 
+from pgfolio.schema.corpus.push_queue import COLLECTION
 from pgfolio.schema.database.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
 from pgfolio.schema.database.statements import array, statement
-from pgfolio.schema.pushes import COLLECTION
 from pgfolio.schema.search import active_generation
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ import uvicorn
 from pgfolio.config.models import embedding_model
 from pgfolio.query_api.app import create_app
 from pgfolio.query_api.server import OPTIONS
-from pgfolio.schema import keys, sources
+from pgfolio.schema import keys
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.documents import Storable, store
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.documents import Storable, store
 from pgfolio.schema.records import Chunk, Document, Embedded, Signature, Space
 from pgfolio.schema.vectors import generations, hnsw
 from tests.fakes.openai_server import KEY

@@ -13,7 +13,7 @@ from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import Options
 from pgfolio.flows.verify import run_verify
 from pgfolio.query_api import labels
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from tests.api.library import BREAD, make_key, running_api, stock
 from tests.api.test_errors import check

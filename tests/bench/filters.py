@@ -29,7 +29,7 @@ from rich.table import Table
 from pgfolio.config.settings import load_settings
 from pgfolio.query_api.filter import parse
 from pgfolio.query_api.within import nearest_within
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.pool import open_pool, reading
 from pgfolio.schema.records import Space

@@ -16,7 +16,7 @@ from pgfolio.flows.reading import read_file
 from pgfolio.flows.report import Report
 from pgfolio.flows.run import Options
 from pgfolio.flows.store import Ready, storable
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
 from pgfolio.schema.vectors import generations

@@ -22,7 +22,7 @@ from pgfolio.flows import questions
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import Options, Run
 from pgfolio.flows.tuning import run_tuning
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.database.statements import statement
 from pgfolio.schema.records import Storage

@@ -26,7 +26,7 @@ from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run import FailedError, Options
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import statement
 from pgfolio.schema.vectors import generations, hnsw

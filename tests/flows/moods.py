@@ -11,7 +11,7 @@ from pgfolio.config.settings import load_settings
 from pgfolio.flows.embed import PROBE
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import FailedError, Options
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import (
     CUT,

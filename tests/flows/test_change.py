@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgfolio.flows.plan import racy
-from pgfolio.schema import ledger, sources
+from pgfolio.schema.corpus import ledger, sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Signature
 from tests.flows.library import ANIMALS, Library, counts, long_document

@@ -11,7 +11,7 @@ import pytest
 
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import FailedError, Options
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from tests.flows.library import ANIMALS, Library, counts
 

@@ -24,11 +24,11 @@ from pgfolio.flows.hold import without_syncs
 from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.run import FailedError, Options, Quiet
 from pgfolio.flows.verify import run_verify
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.overview import overview
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.sources import SourceBusyError
 from pgfolio.schema.vectors import generations, hnsw, recall
 from tests.api.library import running_api
 from tests.bench.reembedding import Answer, Clients, Truth

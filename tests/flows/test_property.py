@@ -15,7 +15,7 @@ from psycopg import sql
 
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import Options
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations
 from tests.flows.library import GRAIN

@@ -15,7 +15,7 @@ import pytest
 
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.verify import run_verify
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from tests.api.library import running_api
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood

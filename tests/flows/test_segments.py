@@ -14,7 +14,7 @@ from psycopg import sql
 from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.flows import steward
 from pgfolio.flows.verify import run_verify
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations, hnsw, segments
 from tests.flows.library import Library, long_document

@@ -16,7 +16,7 @@ from pgfolio.flows.run import FailedError, Options, Run
 from pgfolio.flows.verify import run_verify
 from pgfolio.query_api.query import Query
 from pgfolio.query_api.services import open_services
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations, recall
 from tests.flows.library import long_document

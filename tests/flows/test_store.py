@@ -14,14 +14,14 @@ from pgfolio.flows.prepare import Recipe, Todo, prepare
 from pgfolio.flows.reading import read_file
 from pgfolio.flows.report import Report
 from pgfolio.flows.store import Ready, storable, store_parcel
-from pgfolio.schema import ledger, sources
+from pgfolio.schema.corpus import ledger, sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgfolio.schema.documents import Storable
+    from pgfolio.schema.corpus.documents import Storable
     from tests.flows.library import Library
 
 RECIPE = Recipe(400, 40, "english")

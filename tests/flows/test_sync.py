@@ -14,9 +14,9 @@ from psycopg import sql
 from pgfolio.flows.crawl import LONGEST_PATH
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import FailedError, Options
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.sources import SourceBusyError
 from pgfolio.schema.vectors import generations
 from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
 

@@ -16,10 +16,10 @@ from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run import Options
 from pgfolio.flows.verify import REMEDIES, run_verify
-from pgfolio.schema import sources
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.sources import SourceBusyError
 from pgfolio.schema.vectors import generations
 from pgfolio.schema.verify import REASONS, texts
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood

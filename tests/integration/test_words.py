@@ -11,9 +11,9 @@ import yoyo as untyped
 from psycopg.conninfo import conninfo_to_dict
 
 from pgfolio.schema import words
+from pgfolio.schema.corpus.languages import CONFIGURATIONS, SIMPLE
 from pgfolio.schema.database.connect import connect, prepare
 from pgfolio.schema.database.migrate import FOLDER
-from pgfolio.schema.languages import CONFIGURATIONS, SIMPLE
 from tests.databases import empty_database
 
 yoyo: Any = untyped

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from pgfolio.schema import ledger
+from pgfolio.schema.corpus import ledger
+from pgfolio.schema.corpus.languages import SIMPLE, configuration
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.languages import SIMPLE, configuration
 from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
