@@ -23,11 +23,11 @@ from pgfolio.flows.reading import reader
 from pgfolio.flows.reuse import Supply
 from pgfolio.flows.run import Options, Progress, Run, Step, at_once
 from pgfolio.flows.survey import Survey, settle, survey
-from pgfolio.schema import words
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
+from pgfolio.schema.search import lexical
 from pgfolio.schema.vectors import generations, hnsw, segments
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class SyncRun(Run):
         steward.finish(self, connection, generation)
         tuning.check(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
-        if written > SETTLE_FRACTION * self.report.chunks.total or words.are_stale(connection):
+        if written > SETTLE_FRACTION * self.report.chunks.total or lexical.are_stale(connection):
             with self.report.timed("index"):
                 hnsw.settle(connection, generation)
                 connection.commit()
@@ -203,7 +203,7 @@ class SyncRun(Run):
         generation = generations.active_generation(connection)
         if generation is None:
             return False
-        return bool(segments.unindexed(connection, generation)) or not words.are_counted(connection)
+        return bool(segments.unindexed(connection, generation)) or not lexical.are_counted(connection)
 
     def _pass_through(self, connection: Connection, source: Source, todos: Sequence[Todo]) -> None:
         """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few parcels."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pgfolio.flows import building
 from pgfolio.flows.hold import unless_syncing
-from pgfolio.schema import words
+from pgfolio.schema.search import lexical
 from pgfolio.schema.vectors import hnsw, segments, tuning
 from pgfolio.schema.vectors.tuning import Parameters
 
@@ -99,7 +99,7 @@ def prepare(connection: Connection, generation: Generation, vectors: int) -> Loa
     """The place for about so many new vectors: the live table, or a new segment. A table without an index takes
     everything: its index is built afterwards in any case."""
     waiting = segments.unindexed(connection, generation)
-    load = Load(waiting[-1] if waiting else generation, settled=words.counted(connection))
+    load = Load(waiting[-1] if waiting else generation, settled=lexical.counted(connection))
     if not waiting and hnsw.is_valid(connection, generation):
         indexed = segments.reckoned(connection, generation)
         load.choice = choose(vectors, indexed, costs(connection, generation))

@@ -21,8 +21,8 @@ from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.quote import local_model
 from pgfolio.query_api.stages import counted
 from pgfolio.schema.database.connect import DatabaseError
-from pgfolio.schema.pool import reading
-from pgfolio.schema.search import active_generation
+from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors.generations import coming
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from pgfolio.config.models import EmbeddingModel
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.pool import Pool
     from pgfolio.schema.records import Generation, Space
+    from pgfolio.schema.search.pool import Pool
 
 THREADS = 32
 """Questions that may wait for a slow model server at once."""

@@ -18,9 +18,9 @@ from pgfolio.query_api import context, quote
 from pgfolio.query_api.contracts import AnswerSource, Citation, Usage, shown_title
 from pgfolio.query_api.passages import Passage, excerpt, lines, passages
 from pgfolio.query_api.stages import stage
-from pgfolio.schema import shown as stored
-from pgfolio.schema import words
-from pgfolio.schema.pool import reading
+from pgfolio.schema.search import hits as stored
+from pgfolio.schema.search import lexical
+from pgfolio.schema.search.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pgfolio.config.prompts import Prompt, Prompts
     from pgfolio.query_api.query import Query, Retrieved
     from pgfolio.query_api.retrieve import Retriever
-    from pgfolio.schema.pool import AsyncConnection
-    from pgfolio.schema.search import Hit, Permitted
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Hit, Permitted
 
 Result = TypeVar("Result")
 
@@ -218,13 +218,13 @@ async def _read(
     connection: AsyncConnection, *, asked: Asked
 ) -> tuple[quote.Rarities, list[quote.Candidate], list[tuple[str, quote.Words]]]:
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
-    rarities = await words.rarities(connection, asked.question, asked.permitted)
+    rarities = await lexical.rarities(connection, asked.question, asked.permitted)
     in_code = await stored.in_code(connection, _places(asked.hits), asked.permitted)
     found = await asyncio.to_thread(_passages, asked.hits, in_code)
     chunks = [f"{shown_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in asked.hits]
     ids = [hit.chunk_id for hit in asked.hits]
     texts = [(ids[i], p.text) for i, p in found] + list(zip(ids, chunks, strict=True))
-    having = await words.lexemes(connection, texts, asked.permitted)
+    having = await lexical.lexemes(connection, texts, asked.permitted)
     candidates = [quote.Candidate(i, p, w) for (i, p), w in zip(found, having, strict=False)]
     return rarities, candidates, list(zip(chunks, having[len(found) :], strict=True))
 

@@ -11,7 +11,7 @@ from pgfolio.query_api.contracts import shown_title
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgfolio.schema.search import Hit
+    from pgfolio.schema.search.vector import Hit
 
 SHORTEST = 50
 """Tokens of a document: less says nothing."""

@@ -11,7 +11,7 @@ from pgfolio.query_api.explained import Explanation, Why  # noqa: TC001 -- msgsp
 
 if TYPE_CHECKING:
     from pgfolio.query_api.query import Found
-    from pgfolio.schema.catalog import StoredChunk, StoredCollection, StoredDocument
+    from pgfolio.schema.search.catalog import StoredChunk, StoredCollection, StoredDocument
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
 Limit = Annotated[int, Meta(ge=1, le=100)]

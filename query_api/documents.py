@@ -25,15 +25,16 @@ from pgfolio.query_api.errors import (
 )
 from pgfolio.query_api.filter import parse_json
 from pgfolio.query_api.guard import READ, WRITE, caller_of
-from pgfolio.schema import catalog, inbox
-from pgfolio.schema.pool import reading
+from pgfolio.schema import inbox
+from pgfolio.schema.search import catalog
+from pgfolio.schema.search.pool import reading
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Api
     from pgfolio.query_api.services import Services
     from pgfolio.schema.inbox import Waiting
-    from pgfolio.schema.pool import AsyncConnection, Pool
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.pool import AsyncConnection, Pool
+    from pgfolio.schema.search.vector import Permitted
 
 Anyone = Request[Any, Any, State]
 WRITERS: Final = 4

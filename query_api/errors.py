@@ -24,7 +24,7 @@ from pgfolio.query_api.stages import faulted
 from pgfolio.query_api.strict import WrongTypeError
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.inbox import NoSuchCollectionError, WhichCollectionError
-from pgfolio.schema.pool import BusyError
+from pgfolio.schema.search.pool import BusyError
 
 if TYPE_CHECKING:
     from litestar import Request

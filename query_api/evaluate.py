@@ -28,10 +28,10 @@ from pgfolio.query_api.active import ActiveSpace
 from pgfolio.query_api.query import Mode, Query
 from pgfolio.query_api.retrieve import Retriever
 from pgfolio.query_api.services import open_services
-from pgfolio.schema.catalog import unknown_paths
 from pgfolio.schema.database.connect import database
-from pgfolio.schema.pool import reading
-from pgfolio.schema.search import find_generation
+from pgfolio.schema.search.catalog import unknown_paths
+from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.vector import find_generation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pgfolio.schema.filter import (
+from pgfolio.schema.search.conditions import (
     DATES,
     TEXTS,
     BuiltIn,

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pgfolio.schema.search import Candidate
+from pgfolio.schema.search.vector import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgfolio.schema.words import Scored
+    from pgfolio.schema.search.lexical import Scored
 
 Fusion = Literal["scores", "rrf"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Api
     from pgfolio.query_api.keyring import KeyRing
     from pgfolio.schema.keys import Scope
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.vector import Permitted
 
 PUBLIC: Final = {"needs": "nothing"}
 READ: Final = {"needs": "read"}

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.query_api.stages import Record
-    from pgfolio.schema.catalog import StoredCollection
     from pgfolio.schema.gauges import IndexGauge, SourceGauge
-    from pgfolio.schema.pool import Pool
+    from pgfolio.schema.search.catalog import StoredCollection
+    from pgfolio.schema.search.pool import Pool
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 """With the charset that litestar adds."""

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgfolio.schema.search import Hit
-    from pgfolio.schema.shown import Passage
+    from pgfolio.schema.search.hits import Passage
+    from pgfolio.schema.search.vector import Hit
 
 
 @dataclass(frozen=True, slots=True)

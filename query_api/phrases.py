@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from pgfolio.schema.words import Question
+from pgfolio.schema.search.lexical import Question
 
 MOST = 8
 LONGEST = 200

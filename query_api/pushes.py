@@ -25,12 +25,12 @@ from pgfolio.query_api import labels
 from pgfolio.query_api.errors import PushFailedError, UnknownDocumentError, WrongPushError
 from pgfolio.query_api.labels import WrongMetadataError
 from pgfolio.schema import inbox
-from pgfolio.schema.pool import BusyError, reading
+from pgfolio.schema.search.pool import BusyError, reading
 
 if TYPE_CHECKING:
     from pgfolio.schema.inbox import Push
-    from pgfolio.schema.pool import Pool
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.pool import Pool
+    from pgfolio.schema.search.vector import Permitted
 
 Anyone = Request[Any, Any, State]
 LOOKS: Final = (0.05, 0.5)

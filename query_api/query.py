@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from pgfolio.query_api.fuse import Fusion
     from pgfolio.query_api.trace import Trace
-    from pgfolio.schema.filter import Condition
-    from pgfolio.schema.search import Hit
+    from pgfolio.schema.search.conditions import Condition
+    from pgfolio.schema.search.vector import Hit
 
 Mode = Literal["hybrid", "vector", "lexical"]
 

@@ -9,10 +9,10 @@ from pgfolio.query_api.fuse import by_rank, by_scores, by_words, vector_share
 from pgfolio.query_api.phrases import question
 from pgfolio.query_api.query import Found, UnknownCollectionError
 from pgfolio.query_api.within import EXACT, nearest_within
-from pgfolio.schema import search as stored
-from pgfolio.schema.search import EVERYTHING, Candidate, Scope
-from pgfolio.schema.shown import read_hits
-from pgfolio.schema.words import rank_words
+from pgfolio.schema.search import vector as stored
+from pgfolio.schema.search.hits import read_hits
+from pgfolio.schema.search.lexical import rank_words
+from pgfolio.schema.search.vector import EVERYTHING, Candidate, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pgfolio.query_api.fuse import Fusion
     from pgfolio.query_api.query import Query
     from pgfolio.query_api.trace import Trace
-    from pgfolio.schema.pool import AsyncConnection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search import Permitted
-    from pgfolio.schema.words import Scored
+    from pgfolio.schema.search.lexical import Scored
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Permitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.schema.search import Hit
+    from pgfolio.schema.search.vector import Hit
 
 RUN: Final = 4
 """Words, or letters of a script without spaces, that are compared together."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.config.models.protocols import Reranker
-    from pgfolio.schema.search import Hit
+    from pgfolio.schema.search.vector import Hit
 
 THREADS: Final = 16
 UNSET: Final = "no reranker is set (PGFOLIO_RERANK__URL): the results are ranked without one"

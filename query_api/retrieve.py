@@ -20,8 +20,8 @@ from pgfolio.query_api.ranking import Search, collections
 from pgfolio.query_api.repeats import repeats
 from pgfolio.query_api.rerank import UNSET
 from pgfolio.query_api.trace import Trace, located
-from pgfolio.schema.pool import GenerationChangedError, reading
-from pgfolio.schema.shown import locate, read_passages
+from pgfolio.schema.search.hits import locate, read_passages
+from pgfolio.schema.search.pool import GenerationChangedError, reading
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pgfolio.query_api.query import Found, Query
     from pgfolio.query_api.ranking import Ranking
     from pgfolio.query_api.rerank import Reranking
-    from pgfolio.schema.pool import Pool
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.pool import Pool
+    from pgfolio.schema.search.vector import Permitted
 
 ATTEMPTS = 5
 MANY = 40

@@ -33,10 +33,11 @@ from pgfolio.query_api.query import Query
 from pgfolio.query_api.trace import explanation
 from pgfolio.query_api.tracelog import PERIOD
 from pgfolio.query_api.why import why
-from pgfolio.schema import catalog, gauges, traces
+from pgfolio.schema import gauges, traces
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.overview import overview
-from pgfolio.schema.pool import reading
+from pgfolio.schema.search import catalog
+from pgfolio.schema.search.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from pgfolio.query_api.query import Retrieved
     from pgfolio.query_api.services import Services
     from pgfolio.query_api.tracelog import TraceLog
-    from pgfolio.schema.pool import AsyncConnection
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Permitted
 
 Anyone = Request[Any, Any, State]
 PROBLEM = ResponseSpec(

@@ -13,7 +13,7 @@ from pgfolio.query_api.active import ActiveSpaces
 from pgfolio.query_api.answer import Answerer
 from pgfolio.query_api.rerank import Reranking
 from pgfolio.query_api.retrieve import Retriever
-from pgfolio.schema.pool import open_pool
+from pgfolio.schema.search.pool import open_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

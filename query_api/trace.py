@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.query_api.explained import NONE, Explanation, KeptCandidate, Ranked, TracedCandidate
-from pgfolio.schema.words import Scored
+from pgfolio.schema.search.lexical import Scored
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
     from pgfolio.query_api.query import Query
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search import Candidate
-    from pgfolio.schema.shown import Place
+    from pgfolio.schema.search.hits import Place
+    from pgfolio.schema.search.vector import Candidate
 
 KEPT = 50
 """Candidates of a trace that is kept; `explain` shows all of them."""

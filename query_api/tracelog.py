@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Traces
     from pgfolio.query_api.guard import Caller
     from pgfolio.query_api.trace import Trace
-    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.search.pool import AsyncConnection
 
 PERIOD: Final = 0.25
 TIMEOUT: Final = 5.0

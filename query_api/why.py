@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pgfolio.query_api.explained import Why
 from pgfolio.query_api.trace import explanation
-from pgfolio.schema.catalog import find_document
-from pgfolio.schema.filter import BuiltIn, Equal, Every
-from pgfolio.schema.pool import reading
+from pgfolio.schema.search.catalog import find_document
+from pgfolio.schema.search.conditions import BuiltIn, Equal, Every
+from pgfolio.schema.search.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pgfolio.query_api.explained import Explanation, TracedCandidate
     from pgfolio.query_api.query import Query, Retrieved
     from pgfolio.query_api.retrieve import Retriever
-    from pgfolio.schema.catalog import StoredDocument
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.catalog import StoredDocument
+    from pgfolio.schema.search.vector import Permitted
 
 
 async def why(

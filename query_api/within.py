@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pgfolio.schema import search as stored
-from pgfolio.schema.search import EVERYTHING
+from pgfolio.schema.search import vector as stored
+from pgfolio.schema.search.vector import EVERYTHING
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pgfolio.schema.pool import AsyncConnection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search import Candidate, Scope
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Candidate, Scope
 
 EXACT: Final = "every vector that matches was compared"
 RELIABLE: Final = 4

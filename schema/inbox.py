@@ -12,14 +12,14 @@ import psycopg
 from pgfolio.schema.corpus.push_queue import COLLECTION
 from pgfolio.schema.database.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
 from pgfolio.schema.database.statements import array, statement
-from pgfolio.schema.search import active_generation
+from pgfolio.schema.search.vector import active_generation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
-    from pgfolio.schema.pool import AsyncConnection
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Permitted
 
 State: TypeAlias = Literal["pending", "ok", "failed"]
 

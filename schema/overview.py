@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.vector import Permitted
 
 MEGABYTE = 1024 * 1024
 

@@ -13,7 +13,7 @@ import psycopg
 
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import fetch_one, statement
-from pgfolio.schema.search import EF_SEARCH_MAXIMUM
+from pgfolio.schema.search.vector import EF_SEARCH_MAXIMUM
 from pgfolio.schema.vectors import generations, segments
 from pgfolio.schema.vectors.recall import with_literals
 from pgfolio.schema.vectors.storage import scan, storage_of

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.search.pool import AsyncConnection
 
 LOCK = 0x67656E  # "gen"
 DROP_ATTEMPTS = 100

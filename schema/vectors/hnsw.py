@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from pgfolio.schema import words
 from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.search import lexical
 from pgfolio.schema.vectors.storage import storage_of
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def settle(connection: Connection, generation: Generation) -> None:
     without which every word is looked for in the waiting list too (10 times slower). In the caller's transaction."""
     connection.execute(statement("clean_lexemes"))
     connection.execute(statement("analyze_tables", generation))
-    words.count(connection)
+    lexical.count(connection)
 
 
 def graph_bytes(generation: Generation, m: int) -> int:

@@ -10,7 +10,7 @@ from pgfolio.config.prompts import Prompts, load_prompts
 from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.context import FENCE, claims, pack
 from pgfolio.query_api.quote import coverage
-from pgfolio.schema.search import Hit
+from pgfolio.schema.search.vector import Hit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from pgfolio.query_api.filter import WrongFilterError, parse
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.filter import OF_DOCUMENT, matches
+from pgfolio.schema.search.conditions import OF_DOCUMENT, matches
 from tests.api.library import Page, random_parts, running_api, stock
 from tests.api.reference import DATES, holds
 

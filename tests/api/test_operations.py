@@ -129,7 +129,7 @@ def test_the_log_has_a_line_a_request_and_never_a_key_or_a_text(
     lines = log.splitlines()
     assert len(lines) == {"json": 8, "text": 8, "off": 1}[form]
     assert "UndefinedColumn 42703 at" in lines[-1]
-    assert "schema/catalog.py" in lines[-1]
+    assert "schema/search/catalog.py" in lines[-1]
     if form == "json":
         first = json.loads(lines[0])
         trace = answer.json()["trace_id"]

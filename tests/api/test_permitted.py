@@ -13,10 +13,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from pgfolio.schema import search, shown, words
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import names, statement
-from pgfolio.schema.pool import open_pool
+from pgfolio.schema.search import hits, lexical, vector
+from pgfolio.schema.search.pool import open_pool
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
 
 if TYPE_CHECKING:
@@ -277,19 +277,19 @@ def test_what_is_known_by_its_id_is_not_read_where_it_is_not_permitted(
 
     async def read(permitted: tuple[int, ...] | None) -> list[Any]:
         async with open_pool(library, 1, 64) as pool, pool.connection() as c:
-            generation = await search.active_generation(c)
+            generation = await vector.active_generation(c)
             assert generation is not None
-            vector = np.ones(generation.space.dimensions)
+            question = np.ones(generation.space.dimensions)
             await c.rollback()
-            nearest = await search.nearest(c, generation, vector, 3, 64, permitted)
+            nearest = await vector.nearest(c, generation, question, 3, 64, permitted)
             return [
                 len(nearest),
-                list(await shown.read_hits(c, generation, vector, [chunk], permitted)),
-                await shown.stored_quotes(c, [(document, 0, 2, "##")], permitted),
-                list(await words.rarities(c, "sourdough", permitted)),
-                await words.lexemes(c, [(chunk, "sourdough")], permitted),
-                len(await search.rank(c, generation, vector, 3, 64, permitted)),
-                list(await search.collection_ids(c, ["kitchen"], permitted)),
+                list(await hits.read_hits(c, generation, question, [chunk], permitted)),
+                await hits.stored_quotes(c, [(document, 0, 2, "##")], permitted),
+                list(await lexical.rarities(c, "sourdough", permitted)),
+                await lexical.lexemes(c, [(chunk, "sourdough")], permitted),
+                len(await vector.rank(c, generation, question, 3, 64, permitted)),
+                list(await vector.collection_ids(c, ["kitchen"], permitted)),
             ]
 
     assert asyncio.run(read(None)) == [

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pgfolio.schema.pool import open_pool
 from pgfolio.schema.records import Space
-from pgfolio.schema.search import active_generation, nearest
+from pgfolio.schema.search.pool import open_pool
+from pgfolio.schema.search.vector import active_generation, nearest
 from tests.api.library import (
     LOCAL,
     PAGES,

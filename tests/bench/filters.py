@@ -31,9 +31,9 @@ from pgfolio.query_api.filter import parse
 from pgfolio.query_api.within import nearest_within
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database
-from pgfolio.schema.pool import open_pool, reading
 from pgfolio.schema.records import Space
-from pgfolio.schema.search import EVERYTHING, Scope, nearest, rank_exact
+from pgfolio.schema.search.pool import open_pool, reading
+from pgfolio.schema.search.vector import EVERYTHING, Scope, nearest, rank_exact
 from pgfolio.schema.vectors import generations, hnsw
 from tests.bench.room import new_room
 from tests.environment import without_settings
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.pool import AsyncConnection, Pool
     from pgfolio.schema.records import Generation, Source
-    from pgfolio.schema.search import Candidate
+    from pgfolio.schema.search.pool import AsyncConnection, Pool
+    from pgfolio.schema.search.vector import Candidate
 
 SEED = 7
 DIMENSIONS = 256

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.pool import ITERATIVE
+from pgfolio.schema.search.pool import ITERATIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -342,7 +342,7 @@ MUTANTS: Final = (
     Mutant(
         "a connection keeps the ef_search that it began with",
         "unused",
-        "schema/search.py",
+        "schema/search/vector.py",
         'if not rows or rows[0][-1] != f"{far} {ITERATIVE}":',
         "if not rows:",
         (SEARCH + "a_session_that_was_set_by_another_is_noticed",),
@@ -350,7 +350,7 @@ MUTANTS: Final = (
     Mutant(
         "each question walks the index twice where it looks farther than the settings say",
         "unused",
-        "schema/search.py",
+        "schema/search/vector.py",
         "if LOOKS.get(connection) == far:",
         "if far:",
         (SEARCH + "however_far_it_looks_a_question_walks_the_index_once",),

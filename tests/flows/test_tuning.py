@@ -24,8 +24,8 @@ from pgfolio.flows.tuning import better, cheapest, check, run_tuning
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.gauges import index_gauge
 from pgfolio.schema.overview import overview
-from pgfolio.schema.pool import open_pool, reading
-from pgfolio.schema.search import active_generation
+from pgfolio.schema.search.pool import open_pool, reading
+from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning
 from pgfolio.schema.vectors.recall import Questions
 from pgfolio.schema.vectors.tuning import Measured, Parameters

@@ -9,7 +9,7 @@ import pytest
 
 from pgfolio.query_api.filter import CONDITIONS, DEPTH, VALUES, WrongFilterError, parse
 from pgfolio.query_api.within import reliable
-from pgfolio.schema.filter import (
+from pgfolio.schema.search.conditions import (
     OF_DOCUMENT,
     BuiltIn,
     Equal,

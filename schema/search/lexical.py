@@ -14,8 +14,8 @@ from msgspec import Struct
 from psycopg import sql
 
 from pgfolio.schema.database.statements import array, fetch_one, statement
-from pgfolio.schema.filter import OF_CHUNK, matches
-from pgfolio.schema.search import EF_SEARCH_MAXIMUM, EVERYTHING, looks, parameter, ranked
+from pgfolio.schema.search.conditions import OF_CHUNK, matches
+from pgfolio.schema.search.vector import EF_SEARCH_MAXIMUM, EVERYTHING, looks, parameter, ranked
 from pgfolio.schema.vectors.storage import scan
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.pool import AsyncConnection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search import Permitted, Scope
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Permitted, Scope
 
 MOST = 30_000
 """Chunks that a common word is looked for in where vectors find some too."""

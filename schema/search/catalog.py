@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from pgfolio.schema.database.statements import array, statement
-from pgfolio.schema.filter import OF_DOCUMENT, matches
+from pgfolio.schema.search.conditions import OF_DOCUMENT, matches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from pgfolio.schema.filter import Condition
-    from pgfolio.schema.pool import AsyncConnection
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.conditions import Condition
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Permitted
 
 
 @dataclass(frozen=True, slots=True)

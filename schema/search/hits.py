@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.schema.database.statements import array, statement
-from pgfolio.schema.search import Hit, parameter
+from pgfolio.schema.search.vector import Hit, parameter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from pgfolio.schema.pool import AsyncConnection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search import Permitted
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Permitted
 
 
 @dataclass(frozen=True, slots=True)

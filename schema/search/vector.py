@@ -17,9 +17,9 @@ from msgspec import Struct
 from psycopg import sql
 
 from pgfolio.schema.database.statements import array, statement
-from pgfolio.schema.filter import OF_DOCUMENT, OF_VECTOR, matches
-from pgfolio.schema.pool import ITERATIVE, LOOKS, GenerationChangedError, session
 from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.search.conditions import OF_DOCUMENT, OF_VECTOR, matches
+from pgfolio.schema.search.pool import ITERATIVE, LOOKS, GenerationChangedError, session
 from pgfolio.schema.vectors.storage import scan, value
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from pgvector import HalfVector, Vector
 
-    from pgfolio.schema.filter import Condition
-    from pgfolio.schema.pool import AsyncConnection
+    from pgfolio.schema.search.conditions import Condition
+    from pgfolio.schema.search.pool import AsyncConnection
 
 EF_SEARCH_MAXIMUM = 1000
 """pgvector's own bound."""
