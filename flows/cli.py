@@ -31,8 +31,8 @@ from pgfolio.flows.verify import run_verify
 from pgfolio.schema.corpus.sources import SourceBusyError, has_documents
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError, connect, database
-from pgfolio.schema.keys import NoKeyError, WrongKeyError, require_key
-from pgfolio.schema.overview import describe_generations, overview
+from pgfolio.schema.operations.api_keys import NoKeyError, WrongKeyError, require_key
+from pgfolio.schema.operations.overview import describe_generations, overview
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pgfolio.flows.prepare import prepared
 from pgfolio.flows.reading import reader
-from pgfolio.schema import runs
+from pgfolio.schema.operations import runs
 from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:

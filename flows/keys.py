@@ -1,4 +1,4 @@
-"""`pgfolio keys`: makes, lists and revokes the API's keys. What a key is stands in schema/keys.py."""
+"""`pgfolio keys`: makes, lists and revokes the API's keys. What a key is stands in schema/operations/api_keys.py."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rich.table import Table
 from pgfolio.config.settings import load_settings
 from pgfolio.flows import console
 from pgfolio.flows.up import Interval
-from pgfolio.schema import keys as stored
 from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.operations import api_keys as stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.schema.keys import Listed, Made, Scope
+    from pgfolio.schema.operations.api_keys import Listed, Made, Scope
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 """Python has no later day, whatever time zone a moment is read in."""

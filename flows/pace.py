@@ -17,8 +17,8 @@ from pyrate_limiter import GCRA, Decision, InMemoryStateStore, Rate, StateAlgori
 
 from pgfolio.config.models.protocols import TransientError
 from pgfolio.flows.stopwatch import Stopwatch
-from pgfolio.schema import rates as stored
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations import rate_limits as stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from pgfolio.config import models
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.embed import Bounds, Embedder, patiently
 from pgfolio.flows.report import Report
-from pgfolio.schema import runs
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations import runs
 from pgfolio.schema.records import Space
 from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import KINDS

@@ -18,7 +18,7 @@ from pgfolio.query_api.query import Mode, Query, UnknownCollectionError
 from pgfolio.query_api.retrieve import SwitchingError
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError
-from pgfolio.schema.keys import NoKeyError
+from pgfolio.schema.operations.api_keys import NoKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -25,14 +25,14 @@ from pgfolio.query_api.errors import (
 )
 from pgfolio.query_api.filter import parse_json
 from pgfolio.query_api.guard import READ, WRITE, caller_of
-from pgfolio.schema import inbox
+from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import reading
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Api
     from pgfolio.query_api.services import Services
-    from pgfolio.schema.inbox import Waiting
+    from pgfolio.schema.operations.push_inbox import Waiting
     from pgfolio.schema.search.pool import AsyncConnection, Pool
     from pgfolio.schema.search.vector import Permitted
 
@@ -104,8 +104,8 @@ class Documents(Controller):
         """Answers when it is kept; with `wait` when it is searchable, at most so many seconds later."""
         seen, services, trace = _seen(request), _services(request), trace_id(request.scope)
         pushed, collection = await pushes.read(request)
-        async with self.writers, inbox.writing(services.conninfo, self.statement_timeout) as connection:
-            push_id = await inbox.add(connection, pushed, collection, seen)
+        async with self.writers, push_inbox.writing(services.conninfo, self.statement_timeout) as connection:
+            push_id = await push_inbox.add(connection, pushed, collection, seen)
         url, pool = f"/documents/{push_id}", services.retriever.pool
         if await pushes.is_made(pool, push_id, seen, min(wait, self.longest_wait)):
             made = await _shown(pool, push_id, seen, trace)
@@ -123,10 +123,10 @@ class Documents(Controller):
     async def remove(self, request: Anyone, document_id: FromPath[int]) -> None:
         """At once, whether it waits, failed or is searchable. What comes from a folder is deleted there."""
         seen, number, conninfo = _seen(request), min(document_id, LARGEST), _services(request).conninfo
-        async with self.writers, inbox.writing(conninfo, self.statement_timeout) as connection:
-            if await inbox.remove(connection, number, seen):
+        async with self.writers, push_inbox.writing(conninfo, self.statement_timeout) as connection:
+            if await push_inbox.remove(connection, number, seen):
                 return
-            found = await inbox.origin(connection, number, seen)
+            found = await push_inbox.origin(connection, number, seen)
         if found is None:
             raise UnknownDocumentError(document_id)
         raise FromFolderError(f"it comes from the folder {found[0]!r}: delete {found[1]!r} there, then sync")
@@ -149,12 +149,12 @@ async def _shown(pool: Pool, document_id: int, seen: Permitted, trace: str) -> c
     async def read(connection: AsyncConnection) -> Any:
         number = min(document_id, LARGEST)
         found = await catalog.get_document(connection, number, seen)
-        return found or await inbox.waiting(connection, number, seen)
+        return found or await push_inbox.waiting(connection, number, seen)
 
     found = await reading(pool, read)
     if found is None:
         raise UnknownDocumentError(document_id)
-    if isinstance(found, inbox.Waiting):
+    if isinstance(found, push_inbox.Waiting):
         return _waiting(found, trace)
     stored, reason, text, chunks = found
     return c.DocumentAnswer(

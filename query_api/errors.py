@@ -23,7 +23,7 @@ from pgfolio.query_api.retrieve import SwitchingError
 from pgfolio.query_api.stages import faulted
 from pgfolio.query_api.strict import WrongTypeError
 from pgfolio.schema.database.connect import DatabaseError
-from pgfolio.schema.inbox import NoSuchCollectionError, WhichCollectionError
+from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
 from pgfolio.schema.search.pool import BusyError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from pgfolio.query_api.limit import Limit
-from pgfolio.schema.keys import SCOPES, is_loopback
+from pgfolio.schema.operations.api_keys import SCOPES, is_loopback
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Api
     from pgfolio.query_api.keyring import KeyRing
-    from pgfolio.schema.keys import Scope
+    from pgfolio.schema.operations.api_keys import Scope
     from pgfolio.schema.search.vector import Permitted
 
 PUBLIC: Final = {"needs": "nothing"}

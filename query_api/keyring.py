@@ -11,13 +11,13 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from pgfolio.schema import keys as stored
 from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.operations import api_keys as stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from pgfolio.schema.keys import AsyncConnection, Known
+    from pgfolio.schema.operations.api_keys import AsyncConnection, Known
 
 PERIOD: Final = 0.5
 """Seconds between two looks. A look takes a millisecond on a connection of its own: a full pool does not delay it."""

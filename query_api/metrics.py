@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.query_api.stages import Record
-    from pgfolio.schema.gauges import IndexGauge, SourceGauge
+    from pgfolio.schema.operations.gauges import IndexGauge, SourceGauge
     from pgfolio.schema.search.catalog import StoredCollection
     from pgfolio.schema.search.pool import Pool
 

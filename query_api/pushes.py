@@ -24,11 +24,11 @@ from pgfolio.query_api import contracts as c
 from pgfolio.query_api import labels
 from pgfolio.query_api.errors import PushFailedError, UnknownDocumentError, WrongPushError
 from pgfolio.query_api.labels import WrongMetadataError
-from pgfolio.schema import inbox
+from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search.pool import BusyError, reading
 
 if TYPE_CHECKING:
-    from pgfolio.schema.inbox import Push
+    from pgfolio.schema.operations.push_inbox import Push
     from pgfolio.schema.search.pool import Pool
     from pgfolio.schema.search.vector import Permitted
 
@@ -78,7 +78,7 @@ def _of_text(wanted: c.PushRequest) -> Push:
     if not shown:
         raise WrongPushError("correct the request: the title has nothing that can be seen")
     content = wanted.content.encode()
-    return inbox.Push(content, ".md", shown, shown, labels.metadata(wanted.metadata))
+    return push_inbox.Push(content, ".md", shown, shown, labels.metadata(wanted.metadata))
 
 
 async def _read_form(request: Anyone) -> tuple[Push, str | None]:
@@ -100,7 +100,7 @@ async def _read_form(request: Anyone) -> tuple[Push, str | None]:
     said = None if form.metadata is None else msgspec.json.decode(form.metadata)
     name = file.filename if isinstance(file, UploadFile) else ""
     content = await file.read() if isinstance(file, UploadFile) else str(file).encode()
-    kept = inbox.Push(
+    kept = push_inbox.Push(
         content, labels.suffix(name), labels.title(form.title), labels.label(name), labels.metadata(said)
     )
     return kept, form.collection
@@ -114,7 +114,7 @@ async def is_made(pool: Pool, push_id: int, seen: Permitted, seconds: float) -> 
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 1.5, LOOKS[1])
         with suppress(BusyError):  # as good as not yet
-            became = await reading(pool, partial(inbox.state, push_id=push_id, permitted=seen))
+            became = await reading(pool, partial(push_inbox.state, push_id=push_id, permitted=seen))
             if became is None:
                 raise UnknownDocumentError(push_id)
             if became[0] == "failed":

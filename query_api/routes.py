@@ -33,9 +33,9 @@ from pgfolio.query_api.query import Query
 from pgfolio.query_api.trace import explanation
 from pgfolio.query_api.tracelog import PERIOD
 from pgfolio.query_api.why import why
-from pgfolio.schema import gauges, traces
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.overview import overview
+from pgfolio.schema.operations import gauges, traces
+from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import reading
 

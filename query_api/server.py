@@ -17,7 +17,7 @@ from pgfolio.query_api.app import create_app
 from pgfolio.query_api.patience import PatientProtocol
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import connect, database
-from pgfolio.schema.keys import require_key
+from pgfolio.schema.operations.api_keys import require_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

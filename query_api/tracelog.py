@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pgfolio.query_api.trace import KEPT, explanation
-from pgfolio.schema import traces as stored
+from pgfolio.schema.operations import traces as stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,10 +18,10 @@ import uvicorn
 from pgfolio.config.models import embedding_model
 from pgfolio.query_api.app import create_app
 from pgfolio.query_api.server import OPTIONS
-from pgfolio.schema import keys
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.documents import Storable, store
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations import api_keys
 from pgfolio.schema.records import Chunk, Document, Embedded, Signature, Space
 from pgfolio.schema.vectors import generations, hnsw
 from tests.fakes.openai_server import KEY
@@ -151,7 +151,7 @@ def make_key(
 ) -> str:
     """A key of the API, as `pgfolio keys add` shows it."""
     with connect(conninfo) as connection:
-        return keys.add(connection, None, scope, collections, expires_at).secret
+        return api_keys.add(connection, None, scope, collections, expires_at).secret
 
 
 def switch(conninfo: str, settings: Settings, space: Space, *, drop: bool) -> None:

@@ -19,7 +19,7 @@ from pgfolio.query_api.query import Query
 from pgfolio.query_api.trace import Trace
 from pgfolio.query_api.tracelog import open_traces
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.traces import expire, traces_connection
+from pgfolio.schema.operations.traces import expire, traces_connection
 from tests.api.library import BREAD, PAGES, RETRIES, Page, make_key, running_api, stock
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from pgfolio.flows.verify import run_verify
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.overview import overview
+from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.vectors import generations, hnsw, recall
 from tests.api.library import running_api

@@ -22,8 +22,8 @@ from pgfolio.flows.console import show_status
 from pgfolio.flows.run import FailedError, Options, Run
 from pgfolio.flows.tuning import better, cheapest, check, run_tuning
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.gauges import index_gauge
-from pgfolio.schema.overview import overview
+from pgfolio.schema.operations.gauges import index_gauge
+from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.search.pool import open_pool, reading
 from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning

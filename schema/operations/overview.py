@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.schema import runs
 from pgfolio.schema.database.statements import array, statement
+from pgfolio.schema.operations import runs
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning
 
 if TYPE_CHECKING:
