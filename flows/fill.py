@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from pgfolio.flows.chunk import embedded_text
-from pgfolio.flows.embed import Postponed, Refusal
+from pgfolio.flows.embedding.embedder import Postponed, Refusal
 from pgfolio.flows.overlap import ahead, workers
 from pgfolio.schema import repair as mending
 from pgfolio.schema.database.connect import connect
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.flows.embed import Answer, Embedder
+    from pgfolio.flows.embedding.embedder import Answer, Embedder
     from pgfolio.flows.run import Run
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation

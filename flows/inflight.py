@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.flows.embed import Postponed, Refusal
+    from pgfolio.flows.embedding.embedder import Postponed, Refusal
 
     Answer = np.ndarray | Refusal | Postponed
 

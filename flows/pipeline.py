@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.embed import Embedder
+    from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.flows.prepare import Parcel
     from pgfolio.flows.report import Estimate, Report
     from pgfolio.schema.database.connect import Connection

@@ -12,7 +12,7 @@ import numpy as np
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows.budget import BudgetSpentError
+from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.schema.vectors import tuning
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows import gate, questions, steward, tally
-from pgfolio.flows.embed import BudgetSpentError
+from pgfolio.flows.embedding.embedder import BudgetSpentError
 from pgfolio.flows.fill import Filling
 from pgfolio.flows.forecast import seconds as forecast_seconds
 from pgfolio.flows.hold import without_syncs

@@ -10,7 +10,7 @@ import numpy as np
 
 from pgfolio.flows import store
 from pgfolio.flows.chunk import embedded_text
-from pgfolio.flows.embed import Postponed, Refusal
+from pgfolio.flows.embedding.embedder import Postponed, Refusal
 from pgfolio.flows.inflight import InFlight
 from pgfolio.flows.prepare import Failed, Left
 from pgfolio.schema.vectors import generations
@@ -18,7 +18,7 @@ from pgfolio.schema.vectors import generations
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgfolio.flows.embed import Embedder
+    from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.flows.inflight import Answer
     from pgfolio.flows.prepare import Parcel, Prepared
     from pgfolio.flows.report import Report

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from pgfolio.config import models
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows.embed import Bounds, Embedder, patiently
+from pgfolio.flows.embedding.embedder import Bounds, Embedder, patiently
 from pgfolio.flows.report import Report
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import runs
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.pace import Pace
+    from pgfolio.flows.embedding.rate_limit import Pace
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
@@ -222,7 +222,7 @@ class Run:
         if space.provider == "local":
             yield None
             return
-        from pgfolio.flows.pace import Limits, Pace, SharedState  # noqa: PLC0415 -- its library takes 14 ms to import
+        from pgfolio.flows.embedding.rate_limit import Limits, Pace, SharedState  # noqa: PLC0415 -- its library takes 14 ms to import
 
         wanted = self.settings.embedding
         limits = Limits(wanted.requests_per_minute, wanted.tokens_per_minute, wanted.query_reserve)

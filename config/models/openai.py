@@ -1,6 +1,6 @@
 """Clients of any server that speaks the OpenAI API: embeddings and chat.
 
-One checked request each, no retries (`max_retries=0`): tenacity in flows/embed.py is their one owner.
+One checked request each, no retries (`max_retries=0`): tenacity in flows/embedding/embedder.py is their one owner.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from tests.fakes.openai_server import KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgfolio.flows.embed import Embedder
+    from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.schema.records import Generation
 
 ROOT = Path(__file__).resolve().parents[2]

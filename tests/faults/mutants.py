@@ -288,7 +288,7 @@ MUTANTS: Final = (
     Mutant(
         "a 429 uses up the deadline",
         "429",
-        "flows/embed.py",
+        "flows/embedding/embedder.py",
         "            waited = now - max(self._limited_since, self._health.succeeded_at)\n",
         "            waited = now - self._limited_since\n",
         ("tests/unit/test_embed.py::test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed",),
@@ -479,7 +479,7 @@ MUTANTS: Final = (
     Mutant(
         "a batch is refused with the one text that is",
         "too few",
-        "flows/embed.py",
+        "flows/embedding/embedder.py",
         "        if len(batch.positions) > 1:\n",
         "        if not batch.positions:\n",
         (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows.embed import PROBE
+from pgfolio.flows.embedding.embedder import PROBE
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run import FailedError, Options
 from pgfolio.schema.corpus import sources

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from pyrate_limiter import GCRA, Decision, InMemoryStateStore, Rate, StateAlgorithm, StateStore
 
 from pgfolio.config.models.protocols import TransientError
-from pgfolio.flows.stopwatch import Stopwatch
+from pgfolio.flows.embedding.stopwatch import Stopwatch
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import rate_limits as stored
 

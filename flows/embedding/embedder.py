@@ -1,7 +1,7 @@
 """Embeds: texts into vectors, in batches bounded by count and by tokens, with retries.
 
 tenacity is the one owner of retries; the clients in config/models make one request each. What a batch may cost is
-set apart before it is sent, and when it may be sent is for flows/pace.py to say.
+set apart before it is sent, and when it may be sent is for flows/embedding/rate_limit.py to say.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from pgfolio.config.models.protocols import (
     RefusedError,
     TransientError,
 )
-from pgfolio.flows.budget import Budget, BudgetSpentError
-from pgfolio.flows.stopwatch import Stopwatch
+from pgfolio.flows.embedding.budget import Budget, BudgetSpentError
+from pgfolio.flows.embedding.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
     from pgfolio.config.models.protocols import EmbeddingModel, Embeddings
-    from pgfolio.flows.pace import Pace
+    from pgfolio.flows.embedding.rate_limit import Pace
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
 """At most 20 s: so soon after a server came back it is noticed."""
