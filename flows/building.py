@@ -14,7 +14,7 @@ from pgfolio.schema.vectors import hnsw, segments
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgfolio.flows.run import Run
+    from pgfolio.flows.run.context import Run
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.vectors.tuning import Parameters

@@ -24,7 +24,7 @@ from pgfolio.flows.keys import keys
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.reembedding import with_model
 from pgfolio.flows.repair import run_repair
-from pgfolio.flows.run import FailedError, Options
+from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.flows.start import started_reembed, started_sync
 from pgfolio.flows.tuning import run_tuning
 from pgfolio.flows.verify import run_verify
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Source
 
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, up_side.ChildError)

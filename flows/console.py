@@ -24,7 +24,7 @@ from pgfolio.flows.verify import REMEDIES
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from pgfolio.flows.tuning import Tuning
     from pgfolio.flows.verify import Verification
 

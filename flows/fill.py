@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from pgfolio.flows.chunk import embedded_text
 from pgfolio.flows.embedding.embedder import Postponed, Refusal
-from pgfolio.flows.overlap import ahead, workers
+from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.schema import repair as mending
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgfolio.flows.embedding.embedder import Answer, Embedder
-    from pgfolio.flows.run import Run
+    from pgfolio.flows.run.context import Run
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.repair import Text

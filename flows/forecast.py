@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
     from pgfolio.flows.plan import Plan
     from pgfolio.flows.prepare import Failed, Left, Parcel, Recipe, Todo
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source, Space
 

@@ -17,11 +17,11 @@ from pgfolio.flows import pushed, steward, store, tally, tuning
 from pgfolio.flows.crawl import Rules, SourceUnreachable, garbage_kept
 from pgfolio.flows.forecast import Forecaster, by_size
 from pgfolio.flows.forecast import seconds as forecast_seconds
-from pgfolio.flows.overlap import ahead, workers
 from pgfolio.flows.prepare import Recipe, Todo, prepared
 from pgfolio.flows.reading import reader
 from pgfolio.flows.reuse import Supply
-from pgfolio.flows.run import Options, Progress, Run, Step, at_once
+from pgfolio.flows.run.concurrency import ahead, workers
+from pgfolio.flows.run.context import Options, Progress, Run, Step, at_once
 from pgfolio.flows.survey import Survey, settle, survey
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
     from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.flows.prepare import Parcel
-    from pgfolio.flows.report import Estimate, Report
+    from pgfolio.flows.run.report import Estimate, Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source, Space
 

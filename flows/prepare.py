@@ -18,8 +18,8 @@ from pgfolio.flows import extract as extraction
 from pgfolio.flows import language as languages
 from pgfolio.flows.isolate import isolated
 from pgfolio.flows.outline import Chunkable
-from pgfolio.flows.overlap import ahead, workers
 from pgfolio.flows.reading import ChangedError
+from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.schema.records import Document
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pgfolio.flows.crawl import Entry
     from pgfolio.flows.reading import Read
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Chunk, LedgerEntry, Signature
 
 PREPARERS = 2

@@ -16,7 +16,7 @@ from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.schema.vectors import tuning
 
 if TYPE_CHECKING:
-    from pgfolio.flows.run import Run
+    from pgfolio.flows.run.context import Run
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 

@@ -16,8 +16,8 @@ from pgfolio.flows import gate, questions, steward, tally
 from pgfolio.flows.embedding.embedder import BudgetSpentError
 from pgfolio.flows.fill import Filling
 from pgfolio.flows.forecast import seconds as forecast_seconds
-from pgfolio.flows.hold import without_syncs
-from pgfolio.flows.run import Options, Run, at_once
+from pgfolio.flows.run.context import Options, Run, at_once
+from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.records import Problem
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
-    from pgfolio.flows.run import Progress, Step
+    from pgfolio.flows.run.context import Progress, Step
+    from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Space
 

@@ -16,7 +16,7 @@ from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.fill import fill
 from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import FailedError, Options, Quiet, Run
+from pgfolio.flows.run.context import FailedError, Options, Quiet, Run
 from pgfolio.flows.verify import Verification, WrongChunk, examine, hash_known, run_verify
 from pgfolio.schema import repair as mending
 from pgfolio.schema import verify as stored
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
-    from pgfolio.flows.run import Progress
+    from pgfolio.flows.run.context import Progress
+    from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source
     from pgfolio.schema.verify import Finding

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.flows.inflight import Answer
     from pgfolio.flows.prepare import Parcel, Prepared
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Chunk, Generation
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
-    from pgfolio.flows.run import Options, Progress
+    from pgfolio.flows.run.context import Options, Progress
+    from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Source
 
 
@@ -34,7 +34,7 @@ def started_sync(
             console.show_note(f"the Prefect API {configured} does not answer: running without it")
         return run_sync(settings, conninfo, chosen, options, progress=progress)
     with environment(PREFECT_API_URL=url, **QUIET):
-        from pgfolio.flows.run import Quiet  # noqa: PLC0415
+        from pgfolio.flows.run.context import Quiet  # noqa: PLC0415
         from pgfolio.flows.sync import run_watched  # noqa: PLC0415 -- it loads prefect
         from pgfolio.flows.sync import sync as flow  # noqa: PLC0415
 

@@ -11,13 +11,13 @@ from math import log2
 from typing import TYPE_CHECKING, Any, Literal
 
 from pgfolio.flows import building
-from pgfolio.flows.hold import unless_syncing
+from pgfolio.flows.run.exclusive import unless_syncing
 from pgfolio.schema.search import lexical
 from pgfolio.schema.vectors import hnsw, segments, tuning
 from pgfolio.schema.vectors.tuning import Parameters
 
 if TYPE_CHECKING:
-    from pgfolio.flows.run import Run
+    from pgfolio.flows.run.context import Run
     from pgfolio.schema.corpus.documents import Written
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation

@@ -19,8 +19,8 @@ from pgfolio.flows.building import ShowsBuild
 from pgfolio.flows.choose import chosen_sources
 from pgfolio.flows.fill import ShowsSpending
 from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.report import Report
-from pgfolio.flows.run import FailedError, Options, Progress, Quiet, watched_by, watcher
+from pgfolio.flows.run.context import FailedError, Options, Progress, Quiet, watched_by, watcher
+from pgfolio.flows.run.report import Report
 from pgfolio.schema.database.connect import connect, database
 
 if TYPE_CHECKING:

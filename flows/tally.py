@@ -6,7 +6,7 @@ from dataclasses import asdict
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.report import Estimate
+from pgfolio.flows.run.report import Estimate
 from pgfolio.schema.records import Problem
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pgfolio.flows.forecast import Forecast
     from pgfolio.flows.prepare import Failed, Left
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from pgfolio.flows.store import Ready
     from pgfolio.flows.survey import Survey
     from pgfolio.schema.records import Source

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.flows.chunk import embedded_text
-from pgfolio.flows.run import Quiet
+from pgfolio.flows.run.context import Quiet
 from pgfolio.schema import verify as stored
 from pgfolio.schema.vectors import generations, segments
 from pgfolio.schema.verify import Finding
@@ -20,7 +20,7 @@ from pgfolio.schema.verify import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pgfolio.flows.run import Progress
+    from pgfolio.flows.run.context import Progress
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.verify import ChunkRow, TextRow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import Options
+from pgfolio.flows.run.context import Options
 from pgfolio.flows.verify import run_verify
 from pgfolio.query_api import labels
 from pgfolio.schema.corpus import sources
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
 
 TIDES = {"title": "Tides", "content": "The moon pulls the water, and the tides follow it twice a day."}
 PAGE = b"<html><head><title>Volcanoes</title></head><body><p>Lava flows from a volcano.</p></body></html>"

@@ -13,8 +13,8 @@ from pgfolio.flows.crawl import Rules, crawl
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.prepare import Parcel, Recipe, Todo, parcels, prepare
 from pgfolio.flows.reading import read_file
-from pgfolio.flows.report import Report
-from pgfolio.flows.run import Options
+from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.report import Report
 from pgfolio.flows.store import Ready, storable
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect

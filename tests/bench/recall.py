@@ -20,7 +20,7 @@ from rich.table import Table
 from pgfolio.config.settings import load_settings
 from pgfolio.flows import questions
 from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import Options, Run
+from pgfolio.flows.run.context import Options, Run
 from pgfolio.flows.tuning import run_tuning
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database

@@ -213,7 +213,7 @@ MUTANTS: Final = (
     Mutant(
         "a first sync asks for the model's dimensions in a transaction",
         "transaction",
-        "flows/run.py",
+        "flows/run/context.py",
         "found = generations.active_generation(connection)\n        connection.commit()\n",
         "found = generations.active_generation(connection)\n",
         (

@@ -25,7 +25,7 @@ from psycopg import sql
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.repair import run_repair
-from pgfolio.flows.run import FailedError, Options
+from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import statement

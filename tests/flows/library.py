@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from psycopg import sql
 
 from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import Options
+from pgfolio.flows.run.context import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
 
 GRAIN = 0.03
 """Seconds after which a file's time is older than the clock's grain, so that its stat is trusted."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pgfolio.flows.building import build
-from pgfolio.flows.run import Options, Quiet, Run
+from pgfolio.flows.run.context import Options, Quiet, Run
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
 from pgfolio.schema.vectors import generations, hnsw

@@ -20,9 +20,9 @@ from psycopg import sql
 from pgfolio.flows import questions
 from pgfolio.flows.forecast import seconds
 from pgfolio.flows.gate import Measured, objections
-from pgfolio.flows.hold import without_syncs
 from pgfolio.flows.reembedding import run_reembed
-from pgfolio.flows.run import FailedError, Options, Quiet
+from pgfolio.flows.run.context import FailedError, Options, Quiet
+from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.flows.verify import run_verify
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from tests.flows.library import Library
 
 PAGES = 60

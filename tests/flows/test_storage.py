@@ -12,7 +12,7 @@ from psycopg import sql
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.reembedding import run_reembed
-from pgfolio.flows.run import FailedError, Options, Run
+from pgfolio.flows.run.context import FailedError, Options, Run
 from pgfolio.flows.verify import run_verify
 from pgfolio.query_api.query import Query
 from pgfolio.query_api.services import open_services
@@ -24,7 +24,7 @@ from tests.flows.test_segments import active, grow
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from tests.flows.library import Library
 
 KINDS = {

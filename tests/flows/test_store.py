@@ -12,7 +12,7 @@ from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
 from pgfolio.flows.crawl import Rules, crawl
 from pgfolio.flows.prepare import Recipe, Todo, prepare
 from pgfolio.flows.reading import read_file
-from pgfolio.flows.report import Report
+from pgfolio.flows.run.report import Report
 from pgfolio.flows.store import Ready, storable, store_parcel
 from pgfolio.schema.corpus import ledger, sources
 from pgfolio.schema.database.connect import connect

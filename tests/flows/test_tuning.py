@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from pgfolio.flows import questions
 from pgfolio.flows.console import show_status
-from pgfolio.flows.run import FailedError, Options, Run
+from pgfolio.flows.run.context import FailedError, Options, Run
 from pgfolio.flows.tuning import better, cheapest, check, run_tuning
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations.gauges import index_gauge

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.repair import run_repair
-from pgfolio.flows.run import Options
+from pgfolio.flows.run.context import Options
 from pgfolio.flows.verify import REMEDIES, run_verify
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError

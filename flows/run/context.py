@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from pgfolio.config import models
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.embedding.embedder import Bounds, Embedder, patiently
-from pgfolio.flows.report import Report
+from pgfolio.flows.run.report import Report
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import runs
 from pgfolio.schema.records import Space
