@@ -10,7 +10,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
-from pgfolio.flows.chunk import embedded_text
+from pgfolio.flows.chunking.chunk import embedded_text
 from pgfolio.flows.embedding.embedder import Postponed, Refusal
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.schema import repair as mending

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pgfolio.flows import store
-from pgfolio.flows.chunk import embedded_text
+from pgfolio.flows.chunking.chunk import embedded_text
 from pgfolio.flows.embedding.embedder import Postponed, Refusal
 from pgfolio.flows.inflight import InFlight
 from pgfolio.flows.prepare import Failed, Left

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.flows.chunk import embedded_text
+from pgfolio.flows.chunking.chunk import embedded_text
 from pgfolio.flows.run.context import Quiet
 from pgfolio.schema import verify as stored
 from pgfolio.schema.vectors import generations, segments
@@ -195,7 +195,7 @@ def _wrong(document: TextRow, chunk: ChunkRow) -> WrongChunk | None:
 
 
 def _hash(title: str | None, heading: str, content: str) -> bytes:
-    """As flows/chunk.py makes it."""
+    """As flows/chunking/chunk.py makes it."""
     return hashlib.sha256(embedded_text(title, heading, content).encode("utf-8", "replace")).digest()
 
 

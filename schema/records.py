@@ -74,7 +74,7 @@ class Chunk:
     end: int
     tokens: int
     hash: bytes
-    """SHA-256 of the text as it is embedded (see flows/chunk.py), so that equal hashes share a vector."""
+    """SHA-256 of the text as it is embedded (see flows/chunking/chunk.py), so that equal hashes share a vector."""
 
 
 @dataclass(frozen=True, slots=True)

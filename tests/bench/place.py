@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
-from pgfolio.flows.chunk import embedded_text
+from pgfolio.flows.chunking.chunk import embedded_text
 from pgfolio.flows.crawl import Rules, crawl
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.prepare import Parcel, Recipe, Todo, parcels, prepare

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.estimate import running_total
+from pgfolio.flows.chunking.token_estimate import running_total
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

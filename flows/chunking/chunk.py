@@ -1,6 +1,6 @@
 """Decides: how a document's text is cut into chunks. Pure but for the caller's `count`, which counts tokens.
 
-Sizes are estimated (see flows/estimate.py); tokens are counted once for all chunks of a batch, and only what
+Sizes are estimated (see token_estimate.py); tokens are counted once for all chunks of a batch, and only what
 is over is cut again.
 """
 
@@ -12,9 +12,9 @@ from bisect import bisect_left, bisect_right
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgfolio.flows.cut import cut
-from pgfolio.flows.estimate import ONE
-from pgfolio.flows.outline import HEADING_BYTES, TITLE_BYTES, Chunkable, Outline, plain
+from pgfolio.flows.chunking.boundaries import cut
+from pgfolio.flows.chunking.outline import HEADING_BYTES, TITLE_BYTES, Chunkable, Outline, plain
+from pgfolio.flows.chunking.token_estimate import ONE
 from pgfolio.schema.records import Chunk
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from semantic_text_splitter import MarkdownSplitter, TextSplitter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgfolio.flows.outline import Outline
+    from pgfolio.flows.chunking.outline import Outline
 
 PARAGRAPH, BEHIND_COLON, IN_CODE, IN_BLOCK = 7, 8, 9, 10  # ranks of boundaries below the six heading levels
 
