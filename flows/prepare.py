@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgfolio.flows import extract as extraction
-from pgfolio.flows import language as languages
 from pgfolio.flows.chunking import chunk as chunking
 from pgfolio.flows.chunking.outline import Chunkable
-from pgfolio.flows.isolate import isolated
+from pgfolio.flows.extraction import extract as extraction
+from pgfolio.flows.extraction import language as languages
+from pgfolio.flows.extraction.worker import isolated
 from pgfolio.flows.reading import ChangedError
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.schema.records import Document

@@ -32,7 +32,7 @@ DOORS = {
     "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/limit.py"},
     "prometheus_client": {"query_api/metrics.py"},
     "litestar": {"query_api/"},
-    "kreuzberg": {"flows/extract.py", "flows/language.py"},
+    "kreuzberg": {"flows/extraction/extract.py", "flows/extraction/language.py"},
     "wordllama": {"config/models/"},
 }
 TOP_LEVEL = {"flows", "query_api", "schema", "config", "tests", "prefect.yaml", "pyproject.toml", "README.md"}

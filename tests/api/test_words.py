@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pgfolio.flows.language import RECIPE
+from pgfolio.flows.extraction.language import RECIPE
 from pgfolio.flows.verify import run_verify
 from pgfolio.query_api.query import Query
 from pgfolio.query_api.services import open_services

@@ -204,7 +204,7 @@ MUTANTS: Final = (
     Mutant(
         "a parser that crashes ends the run",
         "unparsable",
-        "flows/isolate.py",
+        "flows/extraction/worker.py",
         "raise Unextractable(reason, transient=True) from error\n        if isinstance(outcome, tuple):",
         "raise\n        if isinstance(outcome, tuple):",
         ("tests/flows/test_isolation.py::test_a_parser_that_crashes_fails_its_file_alone",),
@@ -446,7 +446,7 @@ MUTANTS: Final = (
     Mutant(
         "NUL stays in a text",
         "nul",
-        "flows/decode.py",
+        "flows/extraction/decode.py",
         r'_UNWANTED = re.compile(r"[\x00\ud800-\udfff]")',
         r'_UNWANTED = re.compile(r"[\ud800-\udfff]")',
         (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),
@@ -454,7 +454,7 @@ MUTANTS: Final = (
     Mutant(
         "NUL stays in metadata",
         "nul",
-        "flows/described.py",
+        "flows/extraction/metadata.py",
         "case str():\n            return clean(value)",
         "case str():\n            return value",
         (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),

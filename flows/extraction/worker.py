@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from pgfolio.flows import extract as extraction
-from pgfolio.flows.extract import Extracted, Unextractable
+from pgfolio.flows.extraction import extract as extraction
+from pgfolio.flows.extraction.extract import Extracted, Unextractable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ class Isolated:
         self._pool: ProcessPool | None = None
 
     def extract(self, path: str, data: bytes) -> Extracted:
-        """As pgfolio.flows.extract.extract. Raises Unextractable also when the parser dies or takes too long."""
+        """As `extract.extract`. Raises Unextractable also when the parser dies or takes too long."""
         if extraction.is_text(path, data):
             return extraction.extract(path, data)
         from pebble import ProcessExpired  # noqa: PLC0415 -- only where there is more than text

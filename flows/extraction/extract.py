@@ -20,9 +20,17 @@ from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.flows.decode import clean, decode
-from pgfolio.flows.described import created, first_heading, front_matter, jsonable, owner, title_of, when
-from pgfolio.flows.pages import aligned, joined, marked
+from pgfolio.flows.extraction.decode import clean, decode
+from pgfolio.flows.extraction.metadata import (
+    created,
+    first_heading,
+    front_matter,
+    jsonable,
+    owner,
+    title_of,
+    when,
+)
+from pgfolio.flows.extraction.pages import aligned, joined, marked
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from pgfolio.flows.decode import clean
+from pgfolio.flows.extraction.decode import clean
 
 JUNK_TITLE = re.compile(
     r"(?i)(untitled.*|document\d*|enscript output|powerpoint presentation|microsoft \w+ - .*)?"
