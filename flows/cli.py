@@ -19,7 +19,7 @@ from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError, child_environment, load_settings
 from pgfolio.flows import console
 from pgfolio.flows import up as up_side
-from pgfolio.flows.choose import chosen_sources
+from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.keys import keys
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.reembedding import with_model

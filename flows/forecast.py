@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pgfolio.flows.discovery.reader import reader
 from pgfolio.flows.prepare import prepared
-from pgfolio.flows.reading import reader
 from pgfolio.schema.operations import runs
 from pgfolio.schema.vectors import generations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.plan import Plan
+    from pgfolio.flows.discovery.plan import Plan
     from pgfolio.flows.prepare import Failed, Left, Parcel, Recipe, Todo
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection

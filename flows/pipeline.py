@@ -12,17 +12,18 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pgfolio.flows import plan as planning
-from pgfolio.flows import pushed, steward, store, tally, tuning
-from pgfolio.flows.crawl import Rules, SourceUnreachable, garbage_kept
+from pgfolio.flows import steward, store, tally, tuning
+from pgfolio.flows.discovery import plan as planning
+from pgfolio.flows.discovery import pushed
+from pgfolio.flows.discovery.crawl import Rules, SourceUnreachable, garbage_kept
+from pgfolio.flows.discovery.reader import reader
+from pgfolio.flows.discovery.survey import Survey, settle, survey
 from pgfolio.flows.forecast import Forecaster, by_size
 from pgfolio.flows.forecast import seconds as forecast_seconds
 from pgfolio.flows.prepare import Recipe, Todo, prepared
-from pgfolio.flows.reading import reader
 from pgfolio.flows.reuse import Supply
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.flows.run.context import Options, Progress, Run, Step, at_once
-from pgfolio.flows.survey import Survey, settle, survey
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 
 from pgfolio.flows.chunking import chunk as chunking
 from pgfolio.flows.chunking.outline import Chunkable
+from pgfolio.flows.discovery.reader import ChangedError
 from pgfolio.flows.extraction import extract as extraction
 from pgfolio.flows.extraction import language as languages
 from pgfolio.flows.extraction.worker import isolated
-from pgfolio.flows.reading import ChangedError
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.schema.records import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pgfolio.flows.crawl import Entry
-    from pgfolio.flows.reading import Read
+    from pgfolio.flows.discovery.crawl import Entry
+    from pgfolio.flows.discovery.reader import Read
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Chunk, LedgerEntry, Signature
 

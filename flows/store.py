@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from pgfolio.flows.plan import distrusted, racy
+from pgfolio.flows.discovery.plan import distrusted, racy
 from pgfolio.flows.prepare import Failed
 from pgfolio.schema.corpus import collections as collecting
 from pgfolio.schema.corpus import documents, ledger, push_queue
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.flows.plan import Move
+    from pgfolio.flows.discovery.plan import Move
     from pgfolio.flows.prepare import Left, Parcel, Prepared, Todo
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source

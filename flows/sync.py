@@ -16,7 +16,7 @@ from prefect.states import Completed
 
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.building import ShowsBuild
-from pgfolio.flows.choose import chosen_sources
+from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.fill import ShowsSpending
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run.context import FailedError, Options, Progress, Quiet, watched_by, watcher

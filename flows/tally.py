@@ -12,11 +12,11 @@ from pgfolio.schema.records import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pgfolio.flows.discovery.survey import Survey
     from pgfolio.flows.forecast import Forecast
     from pgfolio.flows.prepare import Failed, Left
     from pgfolio.flows.run.report import Report
     from pgfolio.flows.store import Ready
-    from pgfolio.flows.survey import Survey
     from pgfolio.schema.records import Source
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
 from pgfolio.flows.chunking.chunk import embedded_text
-from pgfolio.flows.crawl import Rules, crawl
+from pgfolio.flows.discovery.crawl import Rules, crawl
+from pgfolio.flows.discovery.reader import read_file
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.prepare import Parcel, Recipe, Todo, parcels, prepare
-from pgfolio.flows.reading import read_file
 from pgfolio.flows.run.context import Options
 from pgfolio.flows.run.report import Report
 from pgfolio.flows.store import Ready, storable

@@ -81,7 +81,7 @@ MUTANTS: Final = (
     Mutant(
         "a folder that cannot be listed is empty",
         "unseen",
-        "flows/crawl.py",
+        "flows/discovery/crawl.py",
         'self.lost_folder(prefix, f"folder cannot be listed: {_why(error)}")',
         "continue",
         ("tests/unit/test_crawl.py::test_a_folder_that_may_not_be_listed_is_unknown_not_empty",),
@@ -97,7 +97,7 @@ MUTANTS: Final = (
     Mutant(
         "what was on a disk that is gone is gone",
         "unseen",
-        "flows/plan.py",
+        "flows/discovery/plan.py",
         "detached=_detached(crawl, ledger, missing),",
         "detached=frozenset(),",
         (ELSEWHERE + "documents_on_a_filesystem_that_is_nowhere_to_be_seen_are_kept",),
@@ -105,7 +105,7 @@ MUTANTS: Final = (
     Mutant(
         "an empty folder is believed",
         "unseen",
-        "flows/plan.py",
+        "flows/discovery/plan.py",
         "emptied=not crawl.files and bool(ledger),",
         "emptied=False,",
         (SYNC + "a_source_that_is_suddenly_empty_loses_nothing_until_approved",),
@@ -133,7 +133,7 @@ MUTANTS: Final = (
     Mutant(
         "a rename is a removal and an addition",
         "touched",
-        "flows/plan.py",
+        "flows/discovery/plan.py",
         "moved = _moves(comparison, hashes)",
         "moved: tuple[Move, ...] = ()",
         (
@@ -312,7 +312,7 @@ MUTANTS: Final = (
     Mutant(
         "what is pushed is read from a file of its name",
         "outside",
-        "flows/reading.py",
+        "flows/discovery/reader.py",
         "return Content(given.content, given.signature",
         "from pathlib import Path\n\n"
         "    file = Path('../..', given.name)\n"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
-from pgfolio.flows.crawl import Rules, crawl
+from pgfolio.flows.discovery.crawl import Rules, crawl
+from pgfolio.flows.discovery.reader import read_file
 from pgfolio.flows.prepare import Recipe, Todo, prepare
-from pgfolio.flows.reading import read_file
 from pgfolio.flows.run.report import Report
 from pgfolio.flows.store import Ready, storable, store_parcel
 from pgfolio.schema.corpus import ledger, sources

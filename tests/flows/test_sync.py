@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from pgfolio.flows.crawl import LONGEST_PATH
+from pgfolio.flows.discovery.crawl import LONGEST_PATH
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.schema.corpus import sources

@@ -7,9 +7,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.crawl import Crawl, Entry
-from pgfolio.flows.plan import Plan, Suspect
-from pgfolio.flows.survey import Survey
+from pgfolio.flows.discovery.crawl import Crawl, Entry
+from pgfolio.flows.discovery.plan import Plan, Suspect
+from pgfolio.flows.discovery.survey import Survey
 from pgfolio.schema.corpus import ledger, push_queue
 
 if TYPE_CHECKING:

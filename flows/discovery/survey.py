@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgfolio.flows import crawl as crawling
-from pgfolio.flows import plan as planning
 from pgfolio.flows import store
+from pgfolio.flows.discovery import crawl as crawling
+from pgfolio.flows.discovery import plan as planning
 from pgfolio.flows.prepare import hash_file
 from pgfolio.schema.corpus import ledger
 

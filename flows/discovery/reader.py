@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pgfolio.flows.crawl import signature_of
-from pgfolio.flows.plan import distrusted, racy
+from pgfolio.flows.discovery.crawl import signature_of
+from pgfolio.flows.discovery.plan import distrusted, racy
 from pgfolio.schema.corpus import push_queue
 from pgfolio.schema.database.connect import connect
 

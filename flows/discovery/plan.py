@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.crawl import Entry
+from pgfolio.flows.discovery.crawl import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from pgfolio.flows.crawl import Crawl
+    from pgfolio.flows.discovery.crawl import Crawl
     from pgfolio.schema.records import LedgerEntry, Signature
 
 SECOND = 1_000_000_000
