@@ -20,13 +20,13 @@ from pgfolio.config.settings import ConfigError, child_environment, load_setting
 from pgfolio.flows import console
 from pgfolio.flows import up as up_side
 from pgfolio.flows.discovery.sources import chosen_sources
+from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.keys import keys
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.reembedding import with_model
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.flows.start import started_reembed, started_sync
-from pgfolio.flows.tuning import run_tuning
 from pgfolio.flows.verify import run_verify
 from pgfolio.schema.corpus.sources import SourceBusyError, has_documents
 from pgfolio.schema.database.bundled import EmbeddedError

@@ -24,8 +24,8 @@ from pgfolio.flows.verify import REMEDIES
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from pgfolio.flows.index.tuning import Tuning
     from pgfolio.flows.run.report import Report
-    from pgfolio.flows.tuning import Tuning
     from pgfolio.flows.verify import Verification
 
 OUT = Terminal(width=None if sys.stdout.isatty() else 160)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgfolio.config.settings import child_environment
-from pgfolio.flows.tuning import REASONABLE
+from pgfolio.flows.index.tuning import REASONABLE
 from pgfolio.schema.vectors.recall import SAMPLE, Questions
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pgfolio.flows import steward, store, tally, tuning
+from pgfolio.flows import store, tally
 from pgfolio.flows.discovery import plan as planning
 from pgfolio.flows.discovery import pushed
 from pgfolio.flows.discovery.crawl import Rules, SourceUnreachable, garbage_kept
@@ -20,6 +20,7 @@ from pgfolio.flows.discovery.reader import reader
 from pgfolio.flows.discovery.survey import Survey, settle, survey
 from pgfolio.flows.forecast import Forecaster, by_size
 from pgfolio.flows.forecast import seconds as forecast_seconds
+from pgfolio.flows.index import maintenance, tuning
 from pgfolio.flows.prepare import Recipe, Todo, prepared
 from pgfolio.flows.reuse import Supply
 from pgfolio.flows.run.concurrency import ahead, workers
@@ -188,7 +189,7 @@ class SyncRun(Run):
         generation = generations.active_generation(connection)
         if generation is None:
             return
-        steward.finish(self, connection, generation)
+        maintenance.finish(self, connection, generation)
         tuning.check(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
         if written > SETTLE_FRACTION * self.report.chunks.total or lexical.are_stale(connection):
@@ -213,7 +214,7 @@ class SyncRun(Run):
         tokens = by_size(connection, source, todos)
         self._estimate(connection, generation.space, tokens, sampled=True)
         expected = tokens // max(self.settings.chunking.tokens * 2 // 3, 1)
-        load = steward.prepare(connection, generation, expected)
+        load = maintenance.prepare(connection, generation, expected)
         postponed = 0
         with (
             self._prepared(source, todos) as parcels,
@@ -228,10 +229,10 @@ class SyncRun(Run):
                     load.add(store.store_parcel(connection, source, load.place, ready, self.recipe.name))
                 supply.stored(ready)
                 tally.stored(self.report, ready)
-                steward.keep_settled(self, connection, generation, load, ready.embedded + ready.reused)
+                maintenance.keep_settled(self, connection, generation, load, ready.embedded + ready.reused)
                 postponed += len(ready.postponed)
                 self.progress.advance(ready.parcel.files, ready.embedded + ready.reused)
-        steward.loaded(self, connection, load)
+        maintenance.loaded(self, connection, load)
         tally.postponed(self.report, source, postponed, self.options.max_cost)
 
     @contextmanager

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows import gate, questions, steward, tally
+from pgfolio.flows import gate, tally
 from pgfolio.flows.embedding.embedder import BudgetSpentError
 from pgfolio.flows.fill import Filling
 from pgfolio.flows.forecast import seconds as forecast_seconds
+from pgfolio.flows.index import maintenance, queries
 from pgfolio.flows.run.context import Options, Run, at_once
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.schema.corpus import sources
@@ -142,14 +143,14 @@ class Reembedding(Run):
                 return
 
     def index_generation(self, connection: Connection, generation: Generation) -> None:
-        steward.finish(self, connection, generation)
+        maintenance.finish(self, connection, generation)
         connection.commit()
 
     def measure(self, connection: Connection, generation: Generation) -> None:
         """Raises GateError when the new generation is not good enough: it is kept ready."""
         wanted, active = self.settings.index, generations.active_generation(connection)
-        many = segments.reckoned(connection, generation) >= questions.ASKED_FROM
-        asked = questions.asked(self, connection, generation, SAMPLE) if many else []
+        many = segments.reckoned(connection, generation) >= queries.ASKED_FROM
+        asked = queries.asked(self, connection, generation, SAMPLE) if many else []
         self.progress.stage("measuring the new vectors")
         found = gate.measure(connection, self.conninfo, wanted, generation, active, self._labelled, asked)
         if found.ef_search is not None and found.ef_search != wanted.ef_search:
@@ -205,7 +206,7 @@ class Reembedding(Run):
     def _fill(self, connection: Connection, generation: Generation) -> None:
         if self._filling is None:
             missing = generations.count_missing(connection, generation)
-            place = steward.prepare(connection, generation, missing).place if missing else generation
+            place = maintenance.prepare(connection, generation, missing).place if missing else generation
             self._filling = self._opened.enter_context(Filling(self, place))
         self._filling.once(connection)
         if self._filling.postponed:

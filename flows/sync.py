@@ -15,9 +15,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows.building import ShowsBuild
 from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.fill import ShowsSpending
+from pgfolio.flows.index.build import ShowsBuild
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run.context import FailedError, Options, Progress, Quiet, watched_by, watcher
 from pgfolio.flows.run.report import Report

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows import questions
+from pgfolio.flows.index import queries
+from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.run.context import Options, Run
-from pgfolio.flows.tuning import run_tuning
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.database.statements import statement
@@ -53,7 +53,7 @@ def of_folder(settings: Settings, conninfo: str, folder: Path, table: Table) -> 
         assert generation is not None
         rows = hnsw.rows(connection, generation)
         wanted = settings.index
-        asked = questions.asked(Run(settings, conninfo, Options()), connection, generation, QUERIES)
+        asked = queries.asked(Run(settings, conninfo, Options()), connection, generation, QUERIES)
         built = f"{wanted.m}, {wanted.ef_construction}"
         for what, vectors_ in (("stored vectors", []), ("questions", asked)):
             found, p50_ms = Questions(connection, generation, QUERIES, asked=vectors_).measure(

@@ -224,7 +224,7 @@ MUTANTS: Final = (
     Mutant(
         "a sync embeds in the transaction that it read in",
         "transaction",
-        "flows/steward.py",
+        "flows/index/maintenance.py",
         "    connection.commit()\n    return load\n",
         "    return load\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[sync_of_a_change]",),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pgfolio.flows.building import build
+from pgfolio.flows.index.build import build
 from pgfolio.flows.run.context import Options, Quiet, Run
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space

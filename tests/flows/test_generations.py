@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from psycopg import sql
 
-from pgfolio.flows import questions
 from pgfolio.flows.forecast import seconds
 from pgfolio.flows.gate import Measured, objections
+from pgfolio.flows.index import queries
 from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.run.context import FailedError, Options, Quiet
 from pgfolio.flows.run.exclusive import without_syncs
@@ -361,7 +361,7 @@ def test_of_many_vectors_the_gate_measures_with_questions(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch, *, many: bool
 ) -> None:
     """Of few it does not: each text is paid for once, and nothing else is."""
-    monkeypatch.setattr(questions, "ASKED_FROM", PAGES if many else PAGES * 10)
+    monkeypatch.setattr(queries, "ASKED_FROM", PAGES if many else PAGES * 10)
     corpus.server.requests.clear()
     corpus.move()
     texts = [text for request in corpus.server.requests for text in request.body["input"]]

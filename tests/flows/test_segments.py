@@ -12,7 +12,7 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from pgfolio.config.models.wordllama import LocalModel
-from pgfolio.flows import steward
+from pgfolio.flows.index import maintenance
 from pgfolio.flows.verify import run_verify
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
@@ -274,7 +274,7 @@ def touched(connection: Connection, generation: Generation) -> tuple[object, ...
 
 def test_statistics_keep_up_with_a_large_load(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search that was planned for a small table took seconds until the end of the sync that made it large."""
-    monkeypatch.setattr(steward, "SETTLED_AT_LEAST", 100)
+    monkeypatch.setattr(maintenance, "SETTLED_AT_LEAST", 100)
     library.sync()
     before = analyzed(library)
     grow(library, "large", files=120)  # several parcels

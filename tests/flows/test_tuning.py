@@ -17,10 +17,10 @@ from pgvector import HalfVector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pgfolio.flows import questions
 from pgfolio.flows.console import show_status
+from pgfolio.flows.index import queries
+from pgfolio.flows.index.tuning import better, cheapest, check, run_tuning
 from pgfolio.flows.run.context import FailedError, Options, Run
-from pgfolio.flows.tuning import better, cheapest, check, run_tuning
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations.gauges import index_gauge
 from pgfolio.schema.operations.overview import overview
@@ -190,7 +190,7 @@ def test_an_index_is_measured_with_questions(grown: Library) -> None:
     run = Run(grown.settings, grown.conninfo, Options())
     with connect(grown.conninfo) as connection:
         generation = active(connection)
-        asked = questions.asked(run, connection, generation, 80)
+        asked = queries.asked(run, connection, generation, 80)
         assert [vector.shape for vector in asked] == [(256,)] * 80
         assert run.report.tokens > 80
         to_ask = Questions(connection, generation, 100, asked=asked)
@@ -208,7 +208,7 @@ def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Libra
     )
     run = Run(settings, grown.conninfo, Options())
     with connect(grown.conninfo) as connection:
-        assert questions.asked(run, connection, active(connection), 10) == []
+        assert queries.asked(run, connection, active(connection), 10) == []
     (note,) = run.report.notes
     assert "stored vectors" in note
     assert run_tuning(settings, grown.conninfo, 0.9, tune=False).recall > 0.9
@@ -226,7 +226,7 @@ def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Libra
     ],
 )
 def test_questions_are_headings_and_parts_of_texts(n: int, heading: str, content: str, wanted: str) -> None:
-    assert questions.might_ask(n, heading, content) == wanted
+    assert queries.might_ask(n, heading, content) == wanted
 
 
 def test_the_status_shows_recall_as_a_number(grown: Library, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import log2
 from typing import TYPE_CHECKING, Any, Literal
 
-from pgfolio.flows import building
+from pgfolio.flows.index import build
 from pgfolio.flows.run.exclusive import unless_syncing
 from pgfolio.schema.search import lexical
 from pgfolio.schema.vectors import hnsw, segments, tuning
@@ -140,7 +140,7 @@ def finish(run: Run, connection: Connection, generation: Generation) -> None:
     wanted = _wanted(run, connection, generation)
     for member in segments.unindexed(connection, generation):
         run.progress.stage("building the index")
-        building.build(run, connection, member, wanted)
+        build.build(run, connection, member, wanted)
     connection.commit()
     if Upkeep.of(connection, generation).due:
         with unless_syncing(connection) as free:  # else after the next sync
@@ -201,10 +201,10 @@ def _renew(run: Run, connection: Connection, generation: Generation, wanted: Par
 
 def join(run: Run, connection: Connection, members: list[Generation], wanted: Parameters) -> bool:
     """One segment in place of these, while no sync runs. False: they were in use all the time, and stay."""
-    with run.report.timed("index"), building.shown(run, connection):
+    with run.report.timed("index"), build.shown(run, connection):
         made = segments.merge(connection, members, wanted.m, wanted.ef_construction)
     if made is not None:
-        building.tell(run, made[1])
+        build.tell(run, made[1])
     return made is not None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.flows import questions, steward
+from pgfolio.flows.index import maintenance, queries
 from pgfolio.flows.run.context import Options, Run
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning
@@ -120,9 +120,7 @@ def better(tried: Sequence[Measured], in_use: Parameters, target: float, *, met:
     return in_use
 
 
-def check(
-    run: Run, connection: Connection, generation: Generation, least: int = questions.ASKED_FROM
-) -> None:
+def check(run: Run, connection: Connection, generation: Generation, least: int = queries.ASKED_FROM) -> None:
     """After a sync that made the corpus grow: measure again, lightly. Where recall has fallen below the target,
     searches look farther from now on; where that is not enough, the report says what is."""
     rows = segments.reckoned(connection, generation)
@@ -133,7 +131,7 @@ def check(
     last = tuning.last(connection, generation, ef_search)
     if last is not None and rows < last.vectors * GROWN:
         return
-    asked = questions.asked(run, connection, generation, CHECKED)
+    asked = queries.asked(run, connection, generation, CHECKED)
     run.progress.stage("measuring the index")
     with run.report.timed("index"):
         farther = [ef for ef in EF_SEARCH if ef_search < ef <= REASONABLE]
@@ -158,7 +156,7 @@ def _tune(run: Run, connection: Connection, found: Tuning, *, tune: bool, rebuil
         )
     run.progress.stage(f"measuring the index over {rows:,} vectors")
     found.parameters = _parameters(run, connection, generation)
-    asked = questions.asked(run, connection, generation, QUESTIONS)
+    asked = queries.asked(run, connection, generation, QUESTIONS)
     searched = tuning.tuned(connection, generation)[1] or run.settings.index.ef_search
     farther = sorted({*EF_SEARCH, searched})
     in_use = _measured(run, connection, generation, farther, QUESTIONS, asked, least=searched)
@@ -252,4 +250,4 @@ def _rebuild(run: Run, connection: Connection, generation: Generation, wanted: P
         run.progress.stage(f"building the index with m {wanted.m}, ef_construction {wanted.ef_construction}")
         members = [m for m in segments.members(connection, generation) if segments.has_any(connection, m)]
         connection.commit()
-        return steward.join(run, connection, members, wanted)
+        return maintenance.join(run, connection, members, wanted)
