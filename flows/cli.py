@@ -21,8 +21,8 @@ from pgfolio.flows import console
 from pgfolio.flows import up as up_side
 from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.index.tuning import run_tuning
+from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.keys import keys
-from pgfolio.flows.pipeline import run_sync
 from pgfolio.flows.reembedding import with_model
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run.context import FailedError, Options

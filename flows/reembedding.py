@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows import gate, tally
+from pgfolio.flows import gate
 from pgfolio.flows.embedding.embedder import BudgetSpentError
 from pgfolio.flows.fill import Filling
-from pgfolio.flows.forecast import seconds as forecast_seconds
 from pgfolio.flows.index import maintenance, queries
+from pgfolio.flows.ingest import accounting
+from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.run.context import Options, Run, at_once
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.schema.corpus import sources
@@ -99,7 +100,7 @@ class Reembedding(Run):
         self.report.chunks.total = generations.count_chunks(connection)
         _, tokens = generations.forecast(connection, space, there)
         took = forecast_seconds(connection, self.settings, space, tokens)
-        estimate = tally.estimated(self.report, tokens, self.price(space), took, sampled=False)
+        estimate = accounting.estimated(self.report, tokens, self.price(space), took, sampled=False)
         self.report.tokens, self.report.cost_usd = estimate.tokens, estimate.cost_usd
         self.report.space, self.report.plan = space.name, []
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgfolio.flows import store
 from pgfolio.flows.discovery import crawl as crawling
 from pgfolio.flows.discovery import plan as planning
-from pgfolio.flows.prepare import hash_file
+from pgfolio.flows.ingest import store
+from pgfolio.flows.ingest.prepare import hash_file
 from pgfolio.schema.corpus import ledger
 
 if TYPE_CHECKING:

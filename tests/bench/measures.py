@@ -8,7 +8,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.store import store_parcel
+from pgfolio.flows.ingest.store import store_parcel
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations
 from tests.bench import floors

@@ -20,7 +20,7 @@ from rich.table import Table
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.index import queries
 from pgfolio.flows.index.tuning import run_tuning
-from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.run.context import Options, Run
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database

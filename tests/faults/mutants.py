@@ -89,7 +89,7 @@ MUTANTS: Final = (
     Mutant(
         "a path that cannot be looked at is gone",
         "unseen",
-        "flows/store.py",
+        "flows/ingest/store.py",
         'except OSError:\n        return "unknown"',
         'except OSError:\n        return "gone"',
         (DELETION + "a_folder_that_cannot_be_looked_at_keeps_its_documents",),
@@ -113,7 +113,7 @@ MUTANTS: Final = (
     Mutant(
         "a document goes when its file cannot be read",
         "unseen",
-        "flows/store.py",
+        "flows/ingest/store.py",
         "        for item in (*ready.parcel.failed, *ready.failed):\n",
         "        for item in (*ready.parcel.failed, *ready.failed):\n"
         "            ledger.remove(connection, source, [item.todo.entry.path])\n",
@@ -125,7 +125,7 @@ MUTANTS: Final = (
     Mutant(
         "a file is what it was only if its stat is",
         "touched",
-        "flows/prepare.py",
+        "flows/ingest/prepare.py",
         'if known and known.state == "ok" and known.content_hash == content_hash and known.recipe == recipe.name:',
         "if known and known.signature == signature and known.recipe == recipe.name:",
         (SYNC + "touching_every_file_embeds_nothing",),
@@ -144,7 +144,7 @@ MUTANTS: Final = (
     Mutant(
         "nothing that is stored is used again",
         "touched",
-        "flows/reuse.py",
+        "flows/ingest/vectors.py",
         "found = generations.reuse(self._reader, self._generation, list(wanted))",
         "found: dict[bytes, np.ndarray] = {}",
         (SYNC + "files_that_swap_their_names_keep_their_texts_apart",),
@@ -160,7 +160,7 @@ MUTANTS: Final = (
     Mutant(
         "a batch that fails is passed over",
         "swallowed",
-        "flows/reuse.py",
+        "flows/ingest/vectors.py",
         "            return self._ready(parcel, wanted)\n",
         "            try:\n"
         "                return self._ready(parcel, wanted)\n"
@@ -174,7 +174,7 @@ MUTANTS: Final = (
     Mutant(
         "a document is stored without the chunks that failed",
         "swallowed",
-        "flows/reuse.py",
+        "flows/ingest/vectors.py",
         "            ready.failed.append(_refused(item, refused))\n",
         "            kept = [chunk for chunk in item.chunks if not isinstance(answers[chunk.hash], Refusal)]\n"
         "            item = type(item)(item.todo, item.document, kept)\n"
@@ -187,7 +187,7 @@ MUTANTS: Final = (
     Mutant(
         "documents that failed are counted and not told",
         "swallowed",
-        "flows/tally.py",
+        "flows/ingest/accounting.py",
         "        report.problem(Problem(item.todo.entry.path, item.stage, item.reason))\n",
         "",
         (ELSEWHERE + "of_thirty_documents_one_is_stored_and_the_run_does_not_say_complete",),
@@ -195,7 +195,7 @@ MUTANTS: Final = (
     Mutant(
         "a document that cannot be parsed ends the run",
         "unparsable",
-        "flows/prepare.py",
+        "flows/ingest/prepare.py",
         'return Failed(todo, signature, content_hash, "extract", str(error), error.transient)',
         'raise RuntimeError(f"{todo.entry.path}: {error}") from error',
         (SYNC + "a_file_that_cannot_be_read_is_listed_and_stops_no_other",),
@@ -232,7 +232,7 @@ MUTANTS: Final = (
     Mutant(
         "the lookup of stored vectors leaves its transaction open",
         "transaction",
-        "flows/pipeline.py",
+        "flows/ingest/pipeline.py",
         "connect(self.conninfo, autocommit=True) as reader,",
         "connect(self.conninfo) as reader,",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[sync_of_a_change]",),
@@ -406,7 +406,7 @@ MUTANTS: Final = (
     Mutant(
         "each statement of a document's change is committed by itself",
         "too early",
-        "flows/store.py",
+        "flows/ingest/store.py",
         '    with connection.transaction():\n        if source.kind == "pushed":\n',
         "    connection.commit()\n    connection.set_autocommit(True)\n    if True:\n"
         '        if source.kind == "pushed":\n',
@@ -415,7 +415,7 @@ MUTANTS: Final = (
     Mutant(
         "the old chunks make room before the new ones are embedded",
         "too early",
-        "flows/pipeline.py",
+        "flows/ingest/pipeline.py",
         "            self._pass_through(connection, source, todos)\n",
         "            changed = [todo.known.document_id for todo in todos if todo.known]\n"
         '            connection.execute("delete from chunks where document_id = any(%s)", [changed])\n'
@@ -426,7 +426,7 @@ MUTANTS: Final = (
     Mutant(
         "the ledger learns of a change before it is embedded",
         "too early",
-        "flows/pipeline.py",
+        "flows/ingest/pipeline.py",
         "            self._pass_through(connection, source, todos)\n",
         "            from pgfolio.schema import ledger\n\n"
         "            seen = [(suspect.entry.path, suspect.entry.signature) for suspect in found.plan.changed]\n"
@@ -500,7 +500,7 @@ MUTANTS: Final = (
     Mutant(
         "documents are keyed by their hash",
         "identical",
-        "flows/store.py",
+        "flows/ingest/store.py",
         "documents.store(connection, source, generation, ready.storables, recipe)",
         "documents.store(connection, source, generation,\n"
         "                            list({s.document.content_hash: s for s in ready.storables}.values()), recipe)",

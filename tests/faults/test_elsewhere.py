@@ -22,7 +22,7 @@ import pytest
 from pgvector import HalfVector
 from psycopg import sql
 
-from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run.context import FailedError, Options

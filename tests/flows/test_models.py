@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pgfolio.config import models
 from pgfolio.config.models.protocols import FatalModelError, RefusedError, TransientError
 from pgfolio.config.settings import ConfigError, Settings
-from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.schema.corpus import sources

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.run.context import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.schema.corpus import sources

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.reembedding import run_reembed
 from pgfolio.flows.run.context import FailedError, Options, Run
 from pgfolio.flows.verify import run_verify

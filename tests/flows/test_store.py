@@ -11,9 +11,9 @@ import pytest
 from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
 from pgfolio.flows.discovery.crawl import Rules, crawl
 from pgfolio.flows.discovery.reader import read_file
-from pgfolio.flows.prepare import Recipe, Todo, prepare
+from pgfolio.flows.ingest.prepare import Recipe, Todo, prepare
+from pgfolio.flows.ingest.store import Ready, storable, store_parcel
 from pgfolio.flows.run.report import Report
-from pgfolio.flows.store import Ready, storable, store_parcel
 from pgfolio.schema.corpus import ledger, sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations

@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 from pgfolio.flows.discovery.crawl import LONGEST_PATH
-from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from pgfolio.flows.pipeline import run_sync
+from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run.context import Options
 from pgfolio.flows.verify import REMEDIES, run_verify

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pgfolio.flows import store
 from pgfolio.flows.chunking.chunk import embedded_text
 from pgfolio.flows.embedding.embedder import Postponed, Refusal
-from pgfolio.flows.inflight import InFlight
-from pgfolio.flows.prepare import Failed, Left
+from pgfolio.flows.ingest import store
+from pgfolio.flows.ingest.prepare import Failed, Left
+from pgfolio.flows.ingest.single_flight import InFlight
 from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgfolio.flows.embedding.embedder import Embedder
-    from pgfolio.flows.inflight import Answer
-    from pgfolio.flows.prepare import Parcel, Prepared
+    from pgfolio.flows.ingest.prepare import Parcel, Prepared
+    from pgfolio.flows.ingest.single_flight import Answer
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Chunk, Generation

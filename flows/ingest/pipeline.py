@@ -12,17 +12,17 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pgfolio.flows import store, tally
 from pgfolio.flows.discovery import plan as planning
 from pgfolio.flows.discovery import pushed
 from pgfolio.flows.discovery.crawl import Rules, SourceUnreachable, garbage_kept
 from pgfolio.flows.discovery.reader import reader
 from pgfolio.flows.discovery.survey import Survey, settle, survey
-from pgfolio.flows.forecast import Forecaster, by_size
-from pgfolio.flows.forecast import seconds as forecast_seconds
 from pgfolio.flows.index import maintenance, tuning
-from pgfolio.flows.prepare import Recipe, Todo, prepared
-from pgfolio.flows.reuse import Supply
+from pgfolio.flows.ingest import accounting, store
+from pgfolio.flows.ingest.forecast import Forecaster, by_size
+from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
+from pgfolio.flows.ingest.prepare import Recipe, Todo, prepared
+from pgfolio.flows.ingest.vectors import Supply
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.flows.run.context import Options, Progress, Run, Step, at_once
 from pgfolio.schema.corpus import sources
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.embedding.embedder import Embedder
-    from pgfolio.flows.prepare import Parcel
+    from pgfolio.flows.ingest.prepare import Parcel
     from pgfolio.flows.run.report import Estimate, Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source, Space
@@ -107,7 +107,7 @@ class SyncRun(Run):
         except SourceUnreachable as error:
             self.report.problem(Problem(source.name, "crawl", str(error)))
             return False
-        tally.surveyed(self.report, source, found)
+        accounting.surveyed(self.report, source, found)
         if self.options.plan_only:
             self.forecast(connection, source, found)
         else:
@@ -157,7 +157,7 @@ class SyncRun(Run):
         planned = self._forecaster.of(
             connection, generation, source, found.plan, todos, self.progress.advance
         )
-        tally.forecast(self.report, planned)
+        accounting.forecast(self.report, planned)
         space = generation.space if generation else self.wanted_space()
         estimate = self._estimate(connection, space, planned.tokens, sampled=planned.sampled)
         self.report.tokens, self.report.cost_usd = estimate.tokens, estimate.cost_usd
@@ -168,7 +168,7 @@ class SyncRun(Run):
 
     def _estimate(self, connection: Connection, space: Space, tokens: int, *, sampled: bool) -> Estimate:
         took = forecast_seconds(connection, self.settings, space, tokens)
-        return tally.estimated(self.report, tokens, self.price(space), took, sampled=sampled)
+        return accounting.estimated(self.report, tokens, self.price(space), took, sampled=sampled)
 
     def _remove(self, connection: Connection, source: Source, found: Survey) -> None:
         """Each path is looked at once more, just before."""
@@ -228,12 +228,12 @@ class SyncRun(Run):
                 with self.report.timed("store"):
                     load.add(store.store_parcel(connection, source, load.place, ready, self.recipe.name))
                 supply.stored(ready)
-                tally.stored(self.report, ready)
+                accounting.stored(self.report, ready)
                 maintenance.keep_settled(self, connection, generation, load, ready.embedded + ready.reused)
                 postponed += len(ready.postponed)
                 self.progress.advance(ready.parcel.files, ready.embedded + ready.reused)
         maintenance.loaded(self, connection, load)
-        tally.postponed(self.report, source, postponed, self.options.max_cost)
+        accounting.postponed(self.report, source, postponed, self.options.max_cost)
 
     @contextmanager
     def _prepared(self, source: Source, todos: Sequence[Todo]) -> Iterator[Iterator[Parcel]]:

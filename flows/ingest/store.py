@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from pgfolio.flows.discovery.plan import distrusted, racy
-from pgfolio.flows.prepare import Failed
+from pgfolio.flows.ingest.prepare import Failed
 from pgfolio.schema.corpus import collections as collecting
 from pgfolio.schema.corpus import documents, ledger, push_queue
 from pgfolio.schema.records import Embedded
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgfolio.flows.discovery.plan import Move
-    from pgfolio.flows.prepare import Left, Parcel, Prepared, Todo
+    from pgfolio.flows.ingest.prepare import Left, Parcel, Prepared, Todo
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source
 

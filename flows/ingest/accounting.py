@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pgfolio.flows.discovery.survey import Survey
-    from pgfolio.flows.forecast import Forecast
-    from pgfolio.flows.prepare import Failed, Left
+    from pgfolio.flows.ingest.forecast import Forecast
+    from pgfolio.flows.ingest.prepare import Failed, Left
+    from pgfolio.flows.ingest.store import Ready
     from pgfolio.flows.run.report import Report
-    from pgfolio.flows.store import Ready
     from pgfolio.schema.records import Source
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pgfolio.flows.discovery.reader import reader
-from pgfolio.flows.prepare import prepared
+from pgfolio.flows.ingest.prepare import prepared
 from pgfolio.schema.operations import runs
 from pgfolio.schema.vectors import generations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.discovery.plan import Plan
-    from pgfolio.flows.prepare import Failed, Left, Parcel, Recipe, Todo
+    from pgfolio.flows.ingest.prepare import Failed, Left, Parcel, Recipe, Todo
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source, Space
