@@ -23,7 +23,7 @@ from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.keys import keys
-from pgfolio.flows.reembedding import with_model
+from pgfolio.flows.reembedding.run import with_model
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.flows.start import started_reembed, started_sync

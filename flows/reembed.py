@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows.reembedding import run_reembed, with_model
+from pgfolio.flows.reembedding.run import run_reembed, with_model
 from pgfolio.flows.run.context import FailedError, Options, watcher
 from pgfolio.flows.sync import Published, as_task, ended, publish
 from pgfolio.schema.database.connect import database

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows.fill import fill
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.reembedding.backfill import fill
 from pgfolio.flows.run.context import FailedError, Options, Quiet, Run
 from pgfolio.flows.verify import Verification, WrongChunk, examine, hash_known, run_verify
 from pgfolio.schema import repair as mending

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pgfolio.config.settings import environment, prefect_api_url
 from pgfolio.flows import console
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.up import QUIET, running_prefect
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from prefect.states import Completed
 
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.discovery.sources import chosen_sources
-from pgfolio.flows.fill import ShowsSpending
 from pgfolio.flows.index.build import ShowsBuild
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.reembedding.backfill import ShowsSpending
 from pgfolio.flows.run.context import FailedError, Options, Progress, Quiet, watched_by, watcher
 from pgfolio.flows.run.report import Report
 from pgfolio.schema.database.connect import connect, database

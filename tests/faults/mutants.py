@@ -240,7 +240,7 @@ MUTANTS: Final = (
     Mutant(
         "a move to another space embeds in the transaction that it read in",
         "transaction",
-        "flows/fill.py",
+        "flows/reembedding/backfill.py",
         "texts = mending.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
         "texts = mending.count_texts_without_vector(connection, self._generation)\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[move_to_another_space]",),
@@ -248,7 +248,7 @@ MUTANTS: Final = (
     Mutant(
         "a repair embeds in the transaction that it read in",
         "transaction",
-        "flows/fill.py",
+        "flows/reembedding/backfill.py",
         "texts = mending.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
         "texts = mending.count_texts_without_vector(connection, self._generation)\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[repair_of_a_lost_vector]",),
@@ -438,7 +438,7 @@ MUTANTS: Final = (
     Mutant(
         "a space is switched to that lacks vectors",
         "too early",
-        "flows/reembedding.py",
+        "flows/reembedding/run.py",
         "        if missing and not self._force:\n",
         "        if not missing and not self._force and missing:\n",
         (ELSEWHERE + "a_space_that_lacks_one_vector_does_not_take_the_old_ones_place",),

@@ -23,7 +23,7 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.schema.corpus import sources

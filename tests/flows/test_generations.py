@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from psycopg import sql
 
-from pgfolio.flows.gate import Measured, objections
 from pgfolio.flows.index import queries
 from pgfolio.flows.ingest.forecast import seconds
-from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.reembedding.gate import Measured, objections
+from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.context import FailedError, Options, Quiet
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.flows.verify import run_verify

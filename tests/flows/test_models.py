@@ -15,7 +15,7 @@ from pgfolio.config import models
 from pgfolio.config.models.protocols import FatalModelError, RefusedError, TransientError
 from pgfolio.config.settings import ConfigError, Settings
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect

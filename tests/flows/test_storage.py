@@ -11,7 +11,7 @@ from psycopg import sql
 
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.reembedding import run_reembed
+from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.context import FailedError, Options, Run
 from pgfolio.flows.verify import run_verify
 from pgfolio.query_api.query import Query

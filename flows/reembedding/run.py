@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows import gate
 from pgfolio.flows.embedding.embedder import BudgetSpentError
-from pgfolio.flows.fill import Filling
 from pgfolio.flows.index import maintenance, queries
 from pgfolio.flows.ingest import accounting
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
+from pgfolio.flows.reembedding import gate
+from pgfolio.flows.reembedding.backfill import Filling
 from pgfolio.flows.run.context import Options, Run, at_once
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.schema.corpus import sources
