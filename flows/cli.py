@@ -22,12 +22,12 @@ from pgfolio.flows import up as up_side
 from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.integrity.repair import run_repair
+from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.keys import keys
 from pgfolio.flows.reembedding.run import with_model
-from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.flows.start import started_reembed, started_sync
-from pgfolio.flows.verify import run_verify
 from pgfolio.schema.corpus.sources import SourceBusyError, has_documents
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError, connect, database

@@ -19,14 +19,14 @@ from rich.progress import (
 from rich.table import Table
 
 from pgfolio.config.command import ERR, Terminal
-from pgfolio.flows.verify import REMEDIES
+from pgfolio.flows.integrity.verify import REMEDIES
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from pgfolio.flows.index.tuning import Tuning
+    from pgfolio.flows.integrity.verify import Verification
     from pgfolio.flows.run.report import Report
-    from pgfolio.flows.verify import Verification
 
 OUT = Terminal(width=None if sys.stdout.isatty() else 160)
 SHOWN = 20

@@ -1,6 +1,7 @@
 """Verifying what is stored: what ledger, documents, chunks, vectors and indexes say of each other. Changes nothing.
 
-What only Python can tell, whether a chunk has its text's hash, is in flows/verify.py; what mends is in repair.py.
+What only Python can tell, whether a chunk has its text's hash, is in flows/integrity/verify.py; what mends is in
+repair.py.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.run.context import Options
-from pgfolio.flows.verify import run_verify
 from pgfolio.query_api import labels
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect

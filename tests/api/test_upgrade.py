@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgfolio.flows.verify import run_verify
+from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.schema.database.connect import connect, prepare
 from pgfolio.schema.vectors import generations, hnsw, segments
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock

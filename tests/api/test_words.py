@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pgfolio.flows.extraction.language import RECIPE
-from pgfolio.flows.verify import run_verify
+from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.query_api.query import Query
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import connect

@@ -23,8 +23,8 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.reembedding.run import run_reembed
-from pgfolio.flows.repair import run_repair
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect

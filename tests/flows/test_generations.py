@@ -19,11 +19,11 @@ from psycopg import sql
 
 from pgfolio.flows.index import queries
 from pgfolio.flows.ingest.forecast import seconds
+from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.reembedding.gate import Measured, objections
 from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.context import FailedError, Options, Quiet
 from pgfolio.flows.run.exclusive import without_syncs
-from pgfolio.flows.verify import run_verify
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.flows.repair import run_repair
-from pgfolio.flows.verify import run_verify
+from pgfolio.flows.integrity.repair import run_repair
+from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from tests.api.library import running_api

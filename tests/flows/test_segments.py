@@ -13,7 +13,7 @@ from psycopg import sql
 
 from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.flows.index import maintenance
-from pgfolio.flows.verify import run_verify
+from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations, hnsw, segments

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.integrity.verify import Verification, WrongChunk, examine, hash_known, run_verify
 from pgfolio.flows.reembedding.backfill import fill
 from pgfolio.flows.run.context import FailedError, Options, Quiet, Run
-from pgfolio.flows.verify import Verification, WrongChunk, examine, hash_known, run_verify
 from pgfolio.schema import repair as mending
 from pgfolio.schema import verify as stored
 from pgfolio.schema.corpus import push_queue, sources
