@@ -18,13 +18,13 @@ from pgfolio.config import command
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError, child_environment, load_settings
 from pgfolio.flows import console
-from pgfolio.flows import up as up_side
 from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.keys import keys
+from pgfolio.flows.local import processes as up_side
 from pgfolio.flows.reembedding.run import with_model
 from pgfolio.flows.run.context import FailedError, Options
 from pgfolio.flows.start import started_reembed, started_sync

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pgfolio.config.settings import environment, prefect_api_url
 from pgfolio.flows import console
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.local.processes import QUIET, running_prefect
 from pgfolio.flows.reembedding.run import run_reembed
-from pgfolio.flows.up import QUIET, running_prefect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
