@@ -17,7 +17,7 @@ from pgvector import HalfVector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pgfolio.flows.console import show_status
+from pgfolio.flows.cli.render import show_status
 from pgfolio.flows.index import queries
 from pgfolio.flows.index.tuning import better, cheapest, check, run_tuning
 from pgfolio.flows.run.context import FailedError, Options, Run

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows import console
+from pgfolio.flows.cli import render
 from pgfolio.flows.local.processes import Interval
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.operations import api_keys as stored
@@ -86,10 +86,10 @@ def add(
     with database(load_settings()) as conninfo, connect(conninfo) as connection:
         made = stored.add(connection, name, scope, collections, expires)
     if as_json:
-        console.show_json(_shown(made))
+        render.show_json(_shown(made))
     else:
-        console.say(f"key {made.id}, {made.name!r}: {made.scope}, {_where(made.collections)}")
-        console.say("It is shown now and never again; send it as `Authorization: Bearer KEY`:")
+        render.say(f"key {made.id}, {made.name!r}: {made.scope}, {_where(made.collections)}")
+        render.say("It is shown now and never again; send it as `Authorization: Bearer KEY`:")
         print(made.secret)
 
 
@@ -100,11 +100,9 @@ def list_(*, as_json: bool) -> None:
     with database(load_settings()) as conninfo, connect(conninfo) as connection:
         found = stored.listed(connection)
     if as_json:
-        console.show_json({"keys": [_plain(asdict(key)) for key in found]})
+        render.show_json({"keys": [_plain(asdict(key)) for key in found]})
     else:
-        console.OUT.print(
-            _table(found) if found else "No key was ever made: the API is open to this machine."
-        )
+        render.OUT.print(_table(found) if found else "No key was ever made: the API is open to this machine.")
 
 
 @keys.command()
@@ -115,9 +113,9 @@ def revoke(*, which: str, as_json: bool) -> None:
     with database(load_settings()) as conninfo, connect(conninfo) as connection:
         key_id, name = stored.revoke(connection, which)
     if as_json:
-        console.show_json({"id": key_id, "name": name, "revoked": True})
+        render.show_json({"id": key_id, "name": name, "revoked": True})
     else:
-        console.say(f"key {key_id}, {name!r}, opens nothing any more")
+        render.say(f"key {key_id}, {name!r}, opens nothing any more")
 
 
 def _shown(made: Made) -> dict[str, Any]:

@@ -17,17 +17,17 @@ import click
 from pgfolio.config import command
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError, child_environment, load_settings
-from pgfolio.flows import console
+from pgfolio.flows.cli import render
+from pgfolio.flows.cli.keys import keys
 from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
-from pgfolio.flows.keys import keys
+from pgfolio.flows.launch import started_reembed, started_sync
 from pgfolio.flows.local import processes as up_side
 from pgfolio.flows.reembedding.run import with_model
 from pgfolio.flows.run.context import FailedError, Options
-from pgfolio.flows.start import started_reembed, started_sync
 from pgfolio.schema.corpus.sources import SourceBusyError, has_documents
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError, connect, database
@@ -88,11 +88,11 @@ def sync(
         if not chosen:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio sync ~/Documents`")
         try:
-            with console.Display(shown=not as_json) as display:
+            with render.Display(shown=not as_json) as display:
                 report = started_sync(settings, conninfo, chosen, options, display)
         except FailedError as error:
             if as_json:
-                console.show_json(error.report.as_json())
+                render.show_json(error.report.as_json())
             raise
     _show(report, as_json=as_json)
     return command.PARTIAL if report.status == "partial" else 0
@@ -139,7 +139,7 @@ def reembed(
     options = Options(plan_only=plan, max_cost=max_cost)
     with database(settings) as conninfo:
         try:
-            with console.Display(shown=not as_json) as display:
+            with render.Display(shown=not as_json) as display:
                 report = started_reembed(
                     settings,
                     conninfo,
@@ -152,14 +152,14 @@ def reembed(
                 )
         except FailedError as error:
             if as_json:
-                console.show_json(error.report.as_json())
+                render.show_json(error.report.as_json())
             raise
         if not as_json:
             with connect(conninfo) as connection:
                 kept = settings.index.keep_generations_days
-                console.show_move(report, describe_generations(connection, kept))
+                render.show_move(report, describe_generations(connection, kept))
     if as_json:
-        console.show_json(report.as_json())
+        render.show_json(report.as_json())
     return command.PARTIAL if report.status == "partial" else 0
 
 
@@ -185,18 +185,18 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
         started.start("api", "query_api", "serve", "--host", host, "--port", str(port), own_output=True)
         started.wait_for(f"{address}/health/live", "the API")
         _first_sync(settings, conninfo, chosen)
-        console.say(f"\nThe API answers at {address}; its description is at {address}/schema")
-        console.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
+        render.say(f"\nThe API answers at {address}; its description is at {address}/schema")
+        render.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
         started.start("pushes", "pgfolio.flows.listen")
         try:
             if every:
                 _schedule(started, settings, every)
-            console.say("Ctrl-C stops everything.")
+            render.say("Ctrl-C stops everything.")
             while True:
                 _attend(started)
                 time.sleep(0.5)
         except KeyboardInterrupt:  # how it is meant to end
-            console.say("stopping")
+            render.say("stopping")
             return 0
         finally:
             up_side.forget_schedule(settings.home)
@@ -214,7 +214,7 @@ def status(*, as_json: bool) -> int:
             keep_generations_days=settings.index.keep_generations_days,
             ef_search=settings.index.ef_search,
         )
-    (console.show_json if as_json else console.show_status)(found)
+    (render.show_json if as_json else render.show_status)(found)
     return 0
 
 
@@ -227,16 +227,16 @@ def verify(*, repair: bool, as_json: bool) -> int:
     A repair embeds only texts whose vector is stored nowhere, and makes documents anew from their files.
     """
     settings = load_settings()
-    with database(settings) as conninfo, console.Display(shown=not as_json) as display:
+    with database(settings) as conninfo, render.Display(shown=not as_json) as display:
         found = (
             run_repair(settings, conninfo, progress=display)
             if repair
             else run_verify(conninfo, progress=display)
         )
     if as_json:
-        console.show_json(found.as_json())
+        render.show_json(found.as_json())
     else:
-        console.show_verification(found)
+        render.show_verification(found)
     return 0 if found.complete else command.PARTIAL
 
 
@@ -256,12 +256,12 @@ def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: b
     """
     settings = load_settings()
     target = target_recall or settings.index.target_recall
-    with database(settings) as conninfo, console.Display(shown=not as_json) as display:
+    with database(settings) as conninfo, render.Display(shown=not as_json) as display:
         found = run_tuning(settings, conninfo, target, tune=tune, rebuild=rebuild, progress=display)
     if as_json:
-        console.show_json(found.as_json())
+        render.show_json(found.as_json())
     else:
-        console.show_tuning(found)
+        render.show_tuning(found)
     return 0 if found.met else command.PARTIAL
 
 
@@ -274,9 +274,9 @@ def migrate(*, as_json: bool) -> int:
     with database(load_settings()):
         names = sorted(path.stem for path in FOLDER.glob("*.sql"))
     if as_json:
-        console.show_json({"migrations": names})
+        render.show_json({"migrations": names})
     else:
-        console.OUT.print(f"up to date: {', '.join(names)}")
+        render.OUT.print(f"up to date: {', '.join(names)}")
     return 0
 
 
@@ -310,15 +310,15 @@ _passed_on("serve", "Run the HTTP API alone.")
 def _first_sync(settings: Settings, conninfo: str, chosen: Sequence[Source]) -> None:
     """What is stored can be searched, whatever becomes of it. Raises FailedError where nothing is."""
     try:
-        with console.Display() as display:
+        with render.Display() as display:
             report = run_sync(settings, conninfo, chosen, Options(started_by="up"), progress=display)
     except FailedError as error:
         with connect(conninfo) as connection:
             if not has_documents(connection):
                 raise
-        console.show_note(f"{error}; what is stored can be searched")
+        render.show_note(f"{error}; what is stored can be searched")
     else:
-        console.show_report(report)
+        render.show_report(report)
 
 
 def _schedule(started: up_side.Children, settings: Settings, every: int) -> None:
@@ -328,9 +328,9 @@ def _schedule(started: up_side.Children, settings: Settings, every: int) -> None
     except up_side.ChildError as error:
         if lost := started.ended().get("api"):
             raise up_side.ChildError(lost) from error
-        console.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
+        render.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
     else:
-        console.say(f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}")
+        render.say(f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}")
 
 
 def _attend(started: up_side.Children) -> None:
@@ -339,14 +339,14 @@ def _attend(started: up_side.Children) -> None:
         if name == "api":
             raise up_side.ChildError(sentence)
         lost = "pushed documents wait for the next sync" if name == "pushes" else "the schedule is over"
-        console.show_note(f"{sentence}; {lost}: run `pgfolio sync` yourself, or start again")
+        render.show_note(f"{sentence}; {lost}: run `pgfolio sync` yourself, or start again")
 
 
 def _show(report: Report, *, as_json: bool) -> None:
     if as_json:
-        console.show_json(report.as_json())
+        render.show_json(report.as_json())
     else:
-        console.show_report(report)
+        render.show_report(report)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.config.settings import environment, prefect_api_url
-from pgfolio.flows import console
+from pgfolio.flows.cli import render
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.local.processes import QUIET, running_prefect
 from pgfolio.flows.reembedding.run import run_reembed
@@ -31,7 +31,7 @@ def started_sync(
     url = None if options.plan_only else running_prefect(settings.home)
     if url is None:
         if not options.plan_only and (configured := prefect_api_url()):
-            console.show_note(f"the Prefect API {configured} does not answer: running without it")
+            render.show_note(f"the Prefect API {configured} does not answer: running without it")
         return run_sync(settings, conninfo, chosen, options, progress=progress)
     with environment(PREFECT_API_URL=url, **QUIET):
         from pgfolio.flows.run.context import Quiet  # noqa: PLC0415
