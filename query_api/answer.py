@@ -16,8 +16,8 @@ from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api import context, quote
 from pgfolio.query_api.contracts import AnswerSource, Citation, Usage, shown_title
+from pgfolio.query_api.observability.timings import stage
 from pgfolio.query_api.passages import Passage, excerpt, lines, passages
-from pgfolio.query_api.stages import stage
 from pgfolio.schema.search import hits as stored
 from pgfolio.schema.search import lexical
 from pgfolio.schema.search.pool import reading

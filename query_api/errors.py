@@ -17,10 +17,10 @@ from pgfolio.query_api.answer import UnknownPromptError
 from pgfolio.query_api.contracts import Problem
 from pgfolio.query_api.filter import WrongFilterError
 from pgfolio.query_api.guard import ForbiddenError, TooManyError, UnauthenticatedError
-from pgfolio.query_api.log import fault_of
+from pgfolio.query_api.observability.request_log import fault_of
+from pgfolio.query_api.observability.timings import faulted
 from pgfolio.query_api.query import UnknownCollectionError
 from pgfolio.query_api.retrieve import SwitchingError
-from pgfolio.query_api.stages import faulted
 from pgfolio.query_api.strict import WrongTypeError
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError

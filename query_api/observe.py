@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from litestar.enums import ScopeType
 
-from pgfolio.query_api import metrics, stages
 from pgfolio.query_api.errors import MEDIA_TYPE, TookTooLongError, problem, trace_id
+from pgfolio.query_api.observability import metrics, timings
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, ReceiveMessage, Scope, Send
 
-    from pgfolio.query_api.log import RequestLog
+    from pgfolio.query_api.observability.request_log import RequestLog
 
 QUIET: Final = {"/health/live", "/health/ready", "/metrics"}
 """Asked every few seconds: told only when they fail."""
@@ -38,7 +38,7 @@ class Observed:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        began, record, answer = time.perf_counter(), stages.begin(), _Answer(send)
+        began, record, answer = time.perf_counter(), timings.begin(), _Answer(send)
 
         async def heard() -> ReceiveMessage:
             message = await receive()
@@ -53,7 +53,7 @@ class Observed:
         finally:
             self._tell(scope, answer.status, time.perf_counter() - began, record)
 
-    def _tell(self, scope: HTTPScope, status: int, seconds: float, record: stages.Record) -> None:
+    def _tell(self, scope: HTTPScope, status: int, seconds: float, record: timings.Record) -> None:
         route = scope.get("path_template") or "unmatched"
         metrics.observe(scope["method"], route, status, seconds, record)
         if route in QUIET and status == 200:

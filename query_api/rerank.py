@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.contracts import shown_title
-from pgfolio.query_api.stages import stage
+from pgfolio.query_api.observability.timings import stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.query_api import stages
 from pgfolio.query_api.active import Embedded
 from pgfolio.query_api.neighbors import widened
+from pgfolio.query_api.observability import timings
 from pgfolio.query_api.phrases import question
 from pgfolio.query_api.query import Retrieved
 from pgfolio.query_api.ranking import Search, collections
@@ -75,16 +75,16 @@ class Retriever:
         """
         active = await self.spaces.current()
         for _ in range(ATTEMPTS):
-            trace = Trace(query, seconds=stages.seconds())
+            trace = Trace(query, seconds=timings.seconds())
             if active is None:
                 await reading(self.pool, partial(collections, query=query, permitted=permitted))
                 return Retrieved(trace)
-            with stages.stage("embed"):
+            with timings.stage("embed"):
                 embedded = await self._embedded(active, query, trace)
             trace.generation = generation = active.generation
             search = Search(self.settings, generation, embedded, query, permitted, self._depth(query), trace)
             try:
-                with stages.stage("retrieve"):
+                with timings.stage("retrieve"):
                     ranking = await reading(self.pool, search.run)
             except GenerationChangedError:
                 active = await self.spaces.refresh(active)

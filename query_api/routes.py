@@ -17,7 +17,6 @@ from litestar.params import Body, FromPath
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 
 from pgfolio.query_api import contracts as c
-from pgfolio.query_api import metrics
 from pgfolio.query_api.answer import Answer
 from pgfolio.query_api.errors import (
     NotReadyError,
@@ -29,6 +28,7 @@ from pgfolio.query_api.errors import (
 from pgfolio.query_api.explained import Explanation
 from pgfolio.query_api.filter import parse
 from pgfolio.query_api.guard import PUBLIC, READ, caller_of
+from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.query import Query
 from pgfolio.query_api.trace import explanation
 from pgfolio.query_api.tracelog import PERIOD

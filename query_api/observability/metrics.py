@@ -18,7 +18,7 @@ from prometheus_client.values import ValueClass
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.query_api.stages import Record
+    from pgfolio.query_api.observability.timings import Record
     from pgfolio.schema.operations.gauges import IndexGauge, SourceGauge
     from pgfolio.schema.search.catalog import StoredCollection
     from pgfolio.schema.search.pool import Pool

@@ -27,7 +27,7 @@ ROOM: Final = 10_000
 PERIOD: Final = 0.1
 """Seconds between two writes."""
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class RequestLog:
