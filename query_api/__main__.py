@@ -12,10 +12,10 @@ from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.config.settings import ConfigError, load_settings
 from pgfolio.query_api.answer import UnknownPromptError
-from pgfolio.query_api.filter import WrongFilterError, parse_json
-from pgfolio.query_api.fuse import Fusion
-from pgfolio.query_api.query import Mode, Query, UnknownCollectionError
-from pgfolio.query_api.retrieve import SwitchingError
+from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse_json
+from pgfolio.query_api.retrieval.fusion import Fusion
+from pgfolio.query_api.retrieval.query import Mode, Query, UnknownCollectionError
+from pgfolio.query_api.retrieval.retriever import SwitchingError
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.operations.api_keys import NoKeyError

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from pgfolio.config.models import ChatModel
     from pgfolio.config.prompts import Prompt, Prompts
-    from pgfolio.query_api.query import Query, Retrieved
-    from pgfolio.query_api.retrieve import Retriever
+    from pgfolio.query_api.retrieval.query import Query, Retrieved
+    from pgfolio.query_api.retrieval.retriever import Retriever
     from pgfolio.schema.search.pool import AsyncConnection
     from pgfolio.schema.search.vector import Hit, Permitted
 

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, field
 from pgfolio.query_api.explained import Explanation, Why  # noqa: TC001 -- msgspec reads them
 
 if TYPE_CHECKING:
-    from pgfolio.query_api.query import Found
+    from pgfolio.query_api.retrieval.query import Found
     from pgfolio.schema.search.catalog import StoredChunk, StoredCollection, StoredDocument
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]

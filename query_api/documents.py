@@ -23,8 +23,8 @@ from pgfolio.query_api.errors import (
     WrongCursorError,
     trace_id,
 )
-from pgfolio.query_api.filter import parse_json
 from pgfolio.query_api.guard import READ, WRITE, caller_of
+from pgfolio.query_api.retrieval.filter_parser import parse_json
 from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import reading

@@ -15,12 +15,12 @@ from pgfolio.config.models.protocols import FatalModelError, ModelError, Refused
 from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.answer import UnknownPromptError
 from pgfolio.query_api.contracts import Problem
-from pgfolio.query_api.filter import WrongFilterError
 from pgfolio.query_api.guard import ForbiddenError, TooManyError, UnauthenticatedError
 from pgfolio.query_api.observability.request_log import fault_of
 from pgfolio.query_api.observability.timings import faulted
-from pgfolio.query_api.query import UnknownCollectionError
-from pgfolio.query_api.retrieve import SwitchingError
+from pgfolio.query_api.retrieval.filter_parser import WrongFilterError
+from pgfolio.query_api.retrieval.query import UnknownCollectionError
+from pgfolio.query_api.retrieval.retriever import SwitchingError
 from pgfolio.query_api.strict import WrongTypeError
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError

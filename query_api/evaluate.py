@@ -24,9 +24,9 @@ from ir_measures import RR, R, nDCG
 
 from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.query_api.active import ActiveSpace
-from pgfolio.query_api.query import Mode, Query
-from pgfolio.query_api.retrieve import Retriever
+from pgfolio.query_api.retrieval.query import Mode, Query
+from pgfolio.query_api.retrieval.query_embedding import ActiveSpace
+from pgfolio.query_api.retrieval.retriever import Retriever
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import database
 from pgfolio.schema.search.catalog import unknown_paths
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.fuse import Fusion
+    from pgfolio.query_api.retrieval.fusion import Fusion
     from pgfolio.query_api.services import Services
 
 LOG = logging.getLogger("query_api")

@@ -26,10 +26,10 @@ from pgfolio.query_api.errors import (
     trace_id,
 )
 from pgfolio.query_api.explained import Explanation
-from pgfolio.query_api.filter import parse
 from pgfolio.query_api.guard import PUBLIC, READ, caller_of
 from pgfolio.query_api.observability import metrics
-from pgfolio.query_api.query import Query
+from pgfolio.query_api.retrieval.filter_parser import parse
+from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.trace import explanation
 from pgfolio.query_api.tracelog import PERIOD
 from pgfolio.query_api.why import why
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from pgfolio.query_api.answer import Asked, Event
     from pgfolio.query_api.explained import Why
-    from pgfolio.query_api.query import Retrieved
+    from pgfolio.query_api.retrieval.query import Retrieved
     from pgfolio.query_api.services import Services
     from pgfolio.query_api.tracelog import TraceLog
     from pgfolio.schema.search.pool import AsyncConnection

@@ -12,7 +12,7 @@ from pgfolio.schema.search.lexical import Scored
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
-    from pgfolio.query_api.query import Query
+    from pgfolio.query_api.retrieval.query import Query
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.hits import Place
     from pgfolio.schema.search.vector import Candidate

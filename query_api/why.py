@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.query_api.explained import Explanation, TracedCandidate
-    from pgfolio.query_api.query import Query, Retrieved
-    from pgfolio.query_api.retrieve import Retriever
+    from pgfolio.query_api.retrieval.query import Query, Retrieved
+    from pgfolio.query_api.retrieval.retriever import Retriever
     from pgfolio.schema.search.catalog import StoredDocument
     from pgfolio.schema.search.vector import Permitted
 

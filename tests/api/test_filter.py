@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pgfolio.query_api.filter import WrongFilterError, parse
+from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.search.conditions import OF_DOCUMENT, matches
 from tests.api.library import Page, random_parts, running_api, stock

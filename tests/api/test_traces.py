@@ -15,7 +15,7 @@ import pytest
 
 from pgfolio.config.settings import child_environment
 from pgfolio.query_api.guard import OPEN
-from pgfolio.query_api.query import Query
+from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.trace import Trace
 from pgfolio.query_api.tracelog import open_traces
 from pgfolio.schema.database.connect import connect

@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.settings import load_settings
-from pgfolio.query_api.filter import parse
-from pgfolio.query_api.within import nearest_within
+from pgfolio.query_api.retrieval.filter_parser import parse
+from pgfolio.query_api.retrieval.vector_search import nearest_within
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space

@@ -256,7 +256,7 @@ MUTANTS: Final = (
     Mutant(
         "a question is embedded in the snapshot that it is answered from",
         "transaction",
-        "query_api/retrieve.py",
+        "query_api/retrieval/retriever.py",
         '            with timings.stage("embed"):\n'
         "                embedded = await self._embedded(active, query, trace)\n"
         "            trace.generation = generation = active.generation\n"
@@ -268,7 +268,7 @@ MUTANTS: Final = (
         "            search = made(embedded=None)\n\n"
         "            async def run(connection: AsyncConnection, self: Search = search) -> Ranking:\n"
         '                await connection.execute("select 1")\n'
-        "                embedded = await active.embed(question(query.text).text)\n"
+        "                embedded = await query_embedding.embed(question(query.text).text)\n"
         "                return await made(embedded=embedded).run(connection)\n\n"
         '            search = type("Late", (), {"run": staticmethod(run), "query": query, "trace": trace,\n'
         '                                       "generation": generation, "permitted": permitted})()\n',
@@ -331,7 +331,7 @@ MUTANTS: Final = (
     Mutant(
         "a request's ef_search is not passed on",
         "unused",
-        "query_api/ranking.py",
+        "query_api/retrieval/candidates.py",
         "return self.query.ef_search or self.generation.ef_search",
         "return self.generation.ef_search",
         (
@@ -358,7 +358,7 @@ MUTANTS: Final = (
     Mutant(
         "a filtered search looks no farther than its limit",
         "unused",
-        "query_api/within.py",
+        "query_api/retrieval/vector_search.py",
         "looked_at = stored.looks(wanted, ef_search)",
         "ef_search = looked_at = wanted",
         (ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[collections1]",),
@@ -490,7 +490,7 @@ MUTANTS: Final = (
     Mutant(
         "a filtered search ends where the index gives up",
         "filter",
-        "query_api/within.py",
+        "query_api/retrieval/vector_search.py",
         "    if len(found) < wanted:\n"
         "        exact = await stored.rank_exact(connection, generation, vector, wanted, scope)\n"
         '        return exact, f"{EXACT}: {how} only"\n',

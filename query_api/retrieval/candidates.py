@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pgfolio.query_api.fuse import by_rank, by_scores, by_words, vector_share
-from pgfolio.query_api.phrases import question
-from pgfolio.query_api.query import Found, UnknownCollectionError
-from pgfolio.query_api.within import EXACT, nearest_within
+from pgfolio.query_api.retrieval.fusion import by_rank, by_scores, by_words, vector_share
+from pgfolio.query_api.retrieval.phrases import question
+from pgfolio.query_api.retrieval.query import Found, UnknownCollectionError
+from pgfolio.query_api.retrieval.vector_search import EXACT, nearest_within
 from pgfolio.schema.search import vector as stored
 from pgfolio.schema.search.hits import read_hits
 from pgfolio.schema.search.lexical import rank_words
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.active import Embedded
-    from pgfolio.query_api.fuse import Fusion
-    from pgfolio.query_api.query import Query
+    from pgfolio.query_api.retrieval.fusion import Fusion
+    from pgfolio.query_api.retrieval.query import Query
+    from pgfolio.query_api.retrieval.query_embedding import Embedded
     from pgfolio.query_api.trace import Trace
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.lexical import Scored
