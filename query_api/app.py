@@ -16,10 +16,10 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.routes import HTTPRoute
 
+from pgfolio.query_api.auth.guard import READ, Guard
+from pgfolio.query_api.auth.keyring import open_keys
 from pgfolio.query_api.documents import document_routes
 from pgfolio.query_api.errors import add_headers, answer_problem
-from pgfolio.query_api.guard import READ, Guard
-from pgfolio.query_api.keyring import open_keys
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.observe import Observed

@@ -17,13 +17,13 @@ from litestar.response import Response
 
 from pgfolio.query_api import contracts as c
 from pgfolio.query_api import pushes
+from pgfolio.query_api.auth.guard import READ, WRITE, caller_of
 from pgfolio.query_api.errors import (
     FromFolderError,
     UnknownDocumentError,
     WrongCursorError,
     trace_id,
 )
-from pgfolio.query_api.guard import READ, WRITE, caller_of
 from pgfolio.query_api.retrieval.filter_parser import parse_json
 from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search import catalog

@@ -14,8 +14,8 @@ from litestar.response import Response
 from pgfolio.config.models.protocols import FatalModelError, ModelError, RefusedError, TransientError
 from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.answer import UnknownPromptError
+from pgfolio.query_api.auth.guard import ForbiddenError, TooManyError, UnauthenticatedError
 from pgfolio.query_api.contracts import Problem
-from pgfolio.query_api.guard import ForbiddenError, TooManyError, UnauthenticatedError
 from pgfolio.query_api.observability.request_log import fault_of
 from pgfolio.query_api.observability.timings import faulted
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError

@@ -18,6 +18,7 @@ from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 
 from pgfolio.query_api import contracts as c
 from pgfolio.query_api.answer import Answer
+from pgfolio.query_api.auth.guard import PUBLIC, READ, caller_of
 from pgfolio.query_api.errors import (
     NotReadyError,
     TookTooLongError,
@@ -26,7 +27,6 @@ from pgfolio.query_api.errors import (
     trace_id,
 )
 from pgfolio.query_api.explained import Explanation
-from pgfolio.query_api.guard import PUBLIC, READ, caller_of
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.query import Query

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from pgfolio.config.settings import Traces
-    from pgfolio.query_api.guard import Caller
+    from pgfolio.query_api.auth.guard import Caller
     from pgfolio.query_api.trace import Trace
     from pgfolio.schema.search.pool import AsyncConnection
 

