@@ -11,7 +11,7 @@ from pgfolio.config import command
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.config.settings import ConfigError, load_settings
-from pgfolio.query_api.answer import UnknownPromptError
+from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse_json
 from pgfolio.query_api.retrieval.fusion import Fusion
 from pgfolio.query_api.retrieval.query import Mode, Query, UnknownCollectionError

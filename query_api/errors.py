@@ -13,7 +13,7 @@ from litestar.response import Response
 
 from pgfolio.config.models.protocols import FatalModelError, ModelError, RefusedError, TransientError
 from pgfolio.config.settings import ConfigError
-from pgfolio.query_api.answer import UnknownPromptError
+from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.auth.guard import ForbiddenError, TooManyError, UnauthenticatedError
 from pgfolio.query_api.contracts import Problem
 from pgfolio.query_api.observability.request_log import fault_of

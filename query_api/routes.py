@@ -17,7 +17,7 @@ from litestar.params import Body, FromPath
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 
 from pgfolio.query_api import contracts as c
-from pgfolio.query_api.answer import Answer
+from pgfolio.query_api.answering.answerer import Answer
 from pgfolio.query_api.auth.guard import PUBLIC, READ, caller_of
 from pgfolio.query_api.errors import (
     NotReadyError,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from litestar.types import Scope
 
-    from pgfolio.query_api.answer import Asked, Event
+    from pgfolio.query_api.answering.answerer import Asked, Event
     from pgfolio.query_api.explained import Why
     from pgfolio.query_api.retrieval.query import Retrieved
     from pgfolio.query_api.services import Services

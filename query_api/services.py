@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models import chat_model, reranker
 from pgfolio.config.prompts import FILE, Prompts
-from pgfolio.query_api.answer import Answerer
+from pgfolio.query_api.answering.answerer import Answerer
 from pgfolio.query_api.retrieval.query_embedding import ActiveSpaces
 from pgfolio.query_api.retrieval.reranking import Reranking
 from pgfolio.query_api.retrieval.retriever import Retriever

@@ -18,8 +18,8 @@ from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity
 from pgfolio.config.settings import ConfigError
+from pgfolio.query_api.answering.extractive import local_model
 from pgfolio.query_api.observability.timings import counted
-from pgfolio.query_api.quote import local_model
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.search.pool import reading
 from pgfolio.schema.search.vector import active_generation

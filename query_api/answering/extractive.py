@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.query_api.passages import Passage
+    from pgfolio.query_api.answering.sentences import Passage
 
 MOST = 3
 """Sentences of an extractive answer."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
-from pgfolio.query_api import context, quote
+from pgfolio.query_api.answering import extractive, prompt_context
+from pgfolio.query_api.answering.sentences import Passage, excerpt, lines, passages
 from pgfolio.query_api.contracts import AnswerSource, Citation, Usage, shown_title
 from pgfolio.query_api.observability.timings import stage
-from pgfolio.query_api.passages import Passage, excerpt, lines, passages
 from pgfolio.schema.search import hits as stored
 from pgfolio.schema.search import lexical
 from pgfolio.schema.search.pool import reading
@@ -135,8 +135,10 @@ class Answerer:
 
     def _rendered(self, asked: Asked) -> tuple[tuple[str, str], list[Hit]]:
         """What the model is asked, and the chunks that it is shown."""
-        tokens = quote.local_model().tokens([hit.content for hit in asked.hits])
-        documents, shown = context.pack(asked.hits, tokens, self._retriever.settings.chat.context_tokens)
+        tokens = extractive.local_model().tokens([hit.content for hit in asked.hits])
+        documents, shown = prompt_context.pack(
+            asked.hits, tokens, self._retriever.settings.chat.context_tokens
+        )
         return asked.prompt.render(question=asked.question, context=documents), shown
 
     def _traced(self, asked: Asked, answer: Answer) -> Answer:
@@ -153,7 +155,7 @@ class Answerer:
 
     async def _generated(self, asked: Asked, shown: Sequence[Hit], completion: Completion) -> Answer:
         text = completion.text.strip()
-        claims = list(context.claims(text, len(shown)))
+        claims = list(prompt_context.claims(text, len(shown)))
         if not text or _refuses(asked.prompt, text, cites=bool(claims)):
             return self._refused(asked, completion)
         in_code = await self._in_code(shown, asked.permitted)
@@ -216,7 +218,7 @@ class Answerer:
 
 async def _read(
     connection: AsyncConnection, *, asked: Asked
-) -> tuple[quote.Rarities, list[quote.Candidate], list[tuple[str, quote.Words]]]:
+) -> tuple[extractive.Rarities, list[extractive.Candidate], list[tuple[str, extractive.Words]]]:
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
     rarities = await lexical.rarities(connection, asked.question, asked.permitted)
     in_code = await stored.in_code(connection, _places(asked.hits), asked.permitted)
@@ -225,7 +227,7 @@ async def _read(
     ids = [hit.chunk_id for hit in asked.hits]
     texts = [(ids[i], p.text) for i, p in found] + list(zip(ids, chunks, strict=True))
     having = await lexical.lexemes(connection, texts, asked.permitted)
-    candidates = [quote.Candidate(i, p, w) for (i, p), w in zip(found, having, strict=False)]
+    candidates = [extractive.Candidate(i, p, w) for (i, p), w in zip(found, having, strict=False)]
     return rarities, candidates, list(zip(chunks, having[len(found) :], strict=True))
 
 
@@ -239,32 +241,32 @@ def _passages(hits: Sequence[Hit], in_code: Sequence[bool]) -> list[tuple[int, P
 
 def _extracted(
     asked: Asked,
-    rarities: quote.Rarities,
-    candidates: list[quote.Candidate],
-    chunks: list[tuple[str, quote.Words]],
+    rarities: extractive.Rarities,
+    candidates: list[extractive.Candidate],
+    chunks: list[tuple[str, extractive.Words]],
     threshold: float,
-) -> list[quote.Candidate]:
+) -> list[extractive.Candidate]:
     """Passages of the relevant chunks; where these have none, as a table has, the line of the best one."""
-    relevant = quote.relevance(asked.question, rarities, chunks)
+    relevant = extractive.relevance(asked.question, rarities, chunks)
     best = max(range(len(relevant)), key=relevant.__getitem__, default=0)
     if not relevant or relevant[best] < threshold:
         return []
     telling = [c for c in candidates if relevant[c.chunk] >= threshold]
     if telling:
-        return quote.choose(asked.question, rarities, relevant, telling)
-    line = quote.support(asked.question, lines(asked.hits[best].content))
-    return [quote.Candidate(best, line, frozenset())] if line else []
+        return extractive.choose(asked.question, rarities, relevant, telling)
+    line = extractive.support(asked.question, lines(asked.hits[best].content))
+    return [extractive.Candidate(best, line, frozenset())] if line else []
 
 
 def _supports(
-    claims: Sequence[context.Claim], shown: Sequence[Hit], in_code: Sequence[bool]
+    claims: Sequence[prompt_context.Claim], shown: Sequence[Hit], in_code: Sequence[bool]
 ) -> list[tuple[int, int, Passage]]:
     """For each claim the passage of its chunk that it rests on; the same passage once for a marker."""
     found: dict[tuple[int, int], tuple[int, int, Passage]] = {}
     for claim in claims:
         hit = shown[claim.marker - 1]
         choices = passages(hit.content, in_code=in_code[claim.marker - 1])
-        passage = quote.support(claim.text, choices) or excerpt(hit.content)
+        passage = extractive.support(claim.text, choices) or excerpt(hit.content)
         found.setdefault((claim.marker, passage.start), (claim.marker, claim.marker - 1, passage))
     return list(found.values())
 
