@@ -20,13 +20,13 @@ from pgfolio.query_api.auth.guard import READ, Guard
 from pgfolio.query_api.auth.keyring import open_keys
 from pgfolio.query_api.documents import document_routes
 from pgfolio.query_api.errors import add_headers, answer_problem
+from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.observe import Observed
 from pgfolio.query_api.routes import ROUTES
 from pgfolio.query_api.services import open_services
 from pgfolio.query_api.strict import strictly
-from pgfolio.query_api.tracelog import open_traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from pgfolio.query_api.explained import Explanation, Why  # noqa: TC001 -- msgspec reads them
+from pgfolio.query_api.explain.records import Explanation, Why  # noqa: TC001 -- msgspec reads them
 
 if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.query import Found

@@ -10,7 +10,7 @@ from rich.table import Table
 from pgfolio.config.command import Terminal
 
 if TYPE_CHECKING:
-    from pgfolio.query_api.explained import Explanation, Ranked, TracedCandidate, Why
+    from pgfolio.query_api.explain.records import Explanation, Ranked, TracedCandidate, Why
 
 OUT = Terminal()
 SHOWN = 20

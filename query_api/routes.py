@@ -26,13 +26,13 @@ from pgfolio.query_api.errors import (
     problem,
     trace_id,
 )
-from pgfolio.query_api.explained import Explanation
+from pgfolio.query_api.explain.explanation import explanation
+from pgfolio.query_api.explain.records import Explanation
+from pgfolio.query_api.explain.trace_log import PERIOD
+from pgfolio.query_api.explain.why import why
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.query import Query
-from pgfolio.query_api.trace import explanation
-from pgfolio.query_api.tracelog import PERIOD
-from pgfolio.query_api.why import why
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import gauges, traces
 from pgfolio.schema.operations.overview import overview
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from litestar.types import Scope
 
     from pgfolio.query_api.answering.answerer import Asked, Event
-    from pgfolio.query_api.explained import Why
+    from pgfolio.query_api.explain.records import Why
+    from pgfolio.query_api.explain.trace_log import TraceLog
     from pgfolio.query_api.retrieval.query import Retrieved
     from pgfolio.query_api.services import Services
-    from pgfolio.query_api.tracelog import TraceLog
     from pgfolio.schema.search.pool import AsyncConnection
     from pgfolio.schema.search.vector import Permitted
 

@@ -16,11 +16,11 @@ from rich.text import Text
 
 from pgfolio.config.command import Terminal, shown
 from pgfolio.query_api.contracts import AskAnswer, SearchAnswer, result
+from pgfolio.query_api.explain.explanation import explanation
+from pgfolio.query_api.explain.why import why
 from pgfolio.query_api.explaining import show_explanation, show_why
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.services import open_services
-from pgfolio.query_api.trace import explanation
-from pgfolio.query_api.why import why
 from pgfolio.schema.database.connect import database
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgfolio.config.settings import Settings
+    from pgfolio.query_api.explain.explanation import Trace
     from pgfolio.query_api.retrieval.fusion import Fusion
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.retrieval.query_embedding import Embedded
-    from pgfolio.query_api.trace import Trace
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.lexical import Scored
     from pgfolio.schema.search.pool import AsyncConnection

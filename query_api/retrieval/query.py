@@ -10,8 +10,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgfolio.query_api.explain.explanation import Trace
     from pgfolio.query_api.retrieval.fusion import Fusion
-    from pgfolio.query_api.trace import Trace
     from pgfolio.schema.search.conditions import Condition
     from pgfolio.schema.search.vector import Hit
 

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from pgfolio.config.models.protocols import ModelError
+from pgfolio.query_api.explain.explanation import Trace, located
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.retrieval.candidates import Search, collections
 from pgfolio.query_api.retrieval.deduplication import repeats
@@ -19,13 +20,12 @@ from pgfolio.query_api.retrieval.phrases import question
 from pgfolio.query_api.retrieval.query import Retrieved
 from pgfolio.query_api.retrieval.query_embedding import Embedded
 from pgfolio.query_api.retrieval.reranking import UNSET
-from pgfolio.query_api.trace import Trace, located
 from pgfolio.schema.search.hits import locate, read_passages
 from pgfolio.schema.search.pool import GenerationChangedError, reading
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.explained import Explanation
+    from pgfolio.query_api.explain.records import Explanation
     from pgfolio.query_api.retrieval.candidates import Ranking
     from pgfolio.query_api.retrieval.query import Found, Query
     from pgfolio.query_api.retrieval.query_embedding import ActiveSpace

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.query_api.explained import NONE, Explanation, KeptCandidate, Ranked, TracedCandidate
+from pgfolio.query_api.explain.records import NONE, Explanation, KeptCandidate, Ranked, TracedCandidate
 from pgfolio.schema.search.lexical import Scored
 
 if TYPE_CHECKING:

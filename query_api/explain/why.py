@@ -7,8 +7,8 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from pgfolio.query_api.explained import Why
-from pgfolio.query_api.trace import explanation
+from pgfolio.query_api.explain.explanation import explanation
+from pgfolio.query_api.explain.records import Why
 from pgfolio.schema.search.catalog import find_document
 from pgfolio.schema.search.conditions import BuiltIn, Equal, Every
 from pgfolio.schema.search.pool import reading
@@ -16,7 +16,7 @@ from pgfolio.schema.search.pool import reading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.query_api.explained import Explanation, TracedCandidate
+    from pgfolio.query_api.explain.records import Explanation, TracedCandidate
     from pgfolio.query_api.retrieval.query import Query, Retrieved
     from pgfolio.query_api.retrieval.retriever import Retriever
     from pgfolio.schema.search.catalog import StoredDocument

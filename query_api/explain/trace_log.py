@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pgfolio.query_api.trace import KEPT, explanation
+from pgfolio.query_api.explain.explanation import KEPT, explanation
 from pgfolio.schema.operations import traces as stored
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Traces
     from pgfolio.query_api.auth.guard import Caller
-    from pgfolio.query_api.trace import Trace
+    from pgfolio.query_api.explain.explanation import Trace
     from pgfolio.schema.search.pool import AsyncConnection
 
 PERIOD: Final = 0.25
