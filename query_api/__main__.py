@@ -162,8 +162,8 @@ def evaluate(
 
     FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}, grades from 0 to 1000.
     """
-    from pgfolio.query_api import evaluate as evaluation  # noqa: PLC0415
     from pgfolio.query_api import terminal  # noqa: PLC0415
+    from pgfolio.query_api.evaluation import evaluate as evaluation  # noqa: PLC0415
 
     if fusion and mode not in (None, "hybrid"):
         raise click.UsageError("--fusion is of hybrid only")

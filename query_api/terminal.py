@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.query_api.contracts import Citation, Result
-    from pgfolio.query_api.evaluate import Quality
+    from pgfolio.query_api.evaluation.evaluate import Quality
     from pgfolio.query_api.retrieval.query import Query
 
 OUT = Terminal()
