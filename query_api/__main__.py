@@ -92,7 +92,7 @@ def ask(*, question: str, prompt: str, as_json: bool, **asked: Any) -> None:
 @click.option("--workers", type=click.IntRange(1), help="Processes; PGFOLIO_API__WORKERS.")
 def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
     """Run the HTTP API alone."""
-    from pgfolio.query_api import server  # noqa: PLC0415
+    from pgfolio.query_api.service import server  # noqa: PLC0415
 
     settings = load_settings()
     api = settings.api

@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pgfolio.config.command import Terminal, shown
-from pgfolio.query_api.contracts import AskAnswer, SearchAnswer, result
 from pgfolio.query_api.explain.explanation import explanation
 from pgfolio.query_api.explain.why import why
 from pgfolio.query_api.explaining import show_explanation, show_why
 from pgfolio.query_api.observability import timings
+from pgfolio.query_api.service.contracts import AskAnswer, SearchAnswer, result
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import database
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.contracts import Citation, Result
     from pgfolio.query_api.evaluation.evaluate import Quality
     from pgfolio.query_api.retrieval.query import Query
+    from pgfolio.query_api.service.contracts import Citation, Result
 
 OUT = Terminal()
 SHOWN = 400

@@ -1,4 +1,4 @@
-"""What is stored, as frozen values. HTTP shapes live in query_api/contracts.py, settings in config/."""
+"""What is stored, as frozen values. HTTP shapes live in query_api/service/contracts.py, settings in config/."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_only_the_settings_read_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "unwanted"), [("pgfolio.query_api.app", "prefect"), ("pgfolio.flows", "litestar")]
+    ("module", "unwanted"), [("pgfolio.query_api.service.app", "prefect"), ("pgfolio.flows", "litestar")]
 )
 def test_a_program_does_not_load_the_other_ones_framework(module: str, unwanted: str) -> None:
     code = f"import sys, {module}; print({unwanted!r} in sys.modules)"

@@ -16,8 +16,8 @@ from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import extractive, prompt_context
 from pgfolio.query_api.answering.sentences import Passage, excerpt, lines, passages
-from pgfolio.query_api.contracts import AnswerSource, Citation, Usage, shown_title
 from pgfolio.query_api.observability.timings import stage
+from pgfolio.query_api.service.contracts import AnswerSource, Citation, Usage, shown_title
 from pgfolio.schema.search import hits as stored
 from pgfolio.schema.search import lexical
 from pgfolio.schema.search.pool import reading

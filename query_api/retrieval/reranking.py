@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.query_api.contracts import shown_title
 from pgfolio.query_api.observability.timings import stage
+from pgfolio.query_api.service.contracts import shown_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,8 @@ import psycopg
 import uvicorn
 
 from pgfolio.config.models import embedding_model
-from pgfolio.query_api.app import create_app
-from pgfolio.query_api.server import OPTIONS
+from pgfolio.query_api.service.app import create_app
+from pgfolio.query_api.service.server import OPTIONS
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.documents import Storable, store
 from pgfolio.schema.database.connect import connect

@@ -189,7 +189,7 @@ def test_several_workers_serve_one_port(library: str) -> None:
 
 def test_the_api_does_not_load_what_belongs_to_the_flows() -> None:
     unwanted = {"prefect", "pgfolio.flows", "kreuzberg", "openai"}
-    code = f"import pgfolio.query_api.app, sys; print({unwanted} & set(sys.modules))"
+    code = f"import pgfolio.query_api.service.app, sys; print({unwanted} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment(),

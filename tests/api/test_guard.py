@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from litestar import Litestar, get
 
-from pgfolio.query_api.app import create_app
+from pgfolio.query_api.service.app import create_app
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import api_keys
 from tests.api.library import make_key, running, running_api, stock

@@ -229,7 +229,7 @@ def test_what_is_loaded_is_left_out_of_garbage_collection(conninfo: str) -> None
     code = (
         "import gc, os, signal\n"
         "from pgfolio.config.settings import load_settings\n"
-        "from pgfolio.query_api.server import serve\n"
+        "from pgfolio.query_api.service.server import serve\n"
         "def listening(url):\n"
         "    print(gc.get_freeze_count(), len(gc.get_objects()))\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"

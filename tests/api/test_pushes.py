@@ -12,7 +12,7 @@ import pytest
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.run.context import Options
-from pgfolio.query_api import labels
+from pgfolio.query_api.service import upload_metadata
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from tests.api.library import BREAD, make_key, running_api, stock
@@ -431,7 +431,7 @@ def test_a_delete_waits_for_a_flow_that_stores_the_same_push(
     ],
 )
 def test_a_name_is_a_label(name: str, label: str, suffix: str) -> None:
-    assert (labels.label(name), labels.suffix(name)) == (label, suffix)
+    assert (upload_metadata.label(name), upload_metadata.suffix(name)) == (label, suffix)
 
 
 def waiting_by_source(client: httpx.Client) -> dict[str, int]:

@@ -323,7 +323,7 @@ MUTANTS: Final = (
     Mutant(
         "what is pushed is kept as a file of its name as well",
         "outside",
-        "query_api/pushes.py",
+        "query_api/service/uploads.py",
         "    kept = push_inbox.Push(\n",
         "    from pathlib import Path\n\n    Path(name).write_bytes(content)\n    kept = push_inbox.Push(\n",
         (ELSEWHERE + "a_name_that_a_client_gives_is_a_label_and_never_a_path[../../outside.md]",),

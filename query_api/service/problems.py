@@ -15,13 +15,13 @@ from pgfolio.config.models.protocols import FatalModelError, ModelError, Refused
 from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.auth.guard import ForbiddenError, TooManyError, UnauthenticatedError
-from pgfolio.query_api.contracts import Problem
 from pgfolio.query_api.observability.request_log import fault_of
 from pgfolio.query_api.observability.timings import faulted
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError
 from pgfolio.query_api.retrieval.query import UnknownCollectionError
 from pgfolio.query_api.retrieval.retriever import SwitchingError
-from pgfolio.query_api.strict import WrongTypeError
+from pgfolio.query_api.service.contracts import Problem
+from pgfolio.query_api.service.strict_body import WrongTypeError
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
 from pgfolio.schema.search.pool import BusyError

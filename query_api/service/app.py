@@ -18,15 +18,15 @@ from litestar.routes import HTTPRoute
 
 from pgfolio.query_api.auth.guard import READ, Guard
 from pgfolio.query_api.auth.keyring import open_keys
-from pgfolio.query_api.documents import document_routes
-from pgfolio.query_api.errors import add_headers, answer_problem
 from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
-from pgfolio.query_api.observe import Observed
-from pgfolio.query_api.routes import ROUTES
+from pgfolio.query_api.service.documents import document_routes
+from pgfolio.query_api.service.middleware import Observed
+from pgfolio.query_api.service.problems import add_headers, answer_problem
+from pgfolio.query_api.service.routes import ROUTES
+from pgfolio.query_api.service.strict_body import strictly
 from pgfolio.query_api.services import open_services
-from pgfolio.query_api.strict import strictly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

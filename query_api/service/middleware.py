@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from litestar.enums import ScopeType
 
-from pgfolio.query_api.errors import MEDIA_TYPE, TookTooLongError, problem, trace_id
 from pgfolio.query_api.observability import metrics, timings
+from pgfolio.query_api.service.problems import MEDIA_TYPE, TookTooLongError, problem, trace_id
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, ReceiveMessage, Scope, Send

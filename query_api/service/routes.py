@@ -16,16 +16,8 @@ from litestar.openapi.spec import Example, Operation
 from litestar.params import Body, FromPath
 from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 
-from pgfolio.query_api import contracts as c
 from pgfolio.query_api.answering.answerer import Answer
 from pgfolio.query_api.auth.guard import PUBLIC, READ, caller_of
-from pgfolio.query_api.errors import (
-    NotReadyError,
-    TookTooLongError,
-    UnknownTraceError,
-    problem,
-    trace_id,
-)
 from pgfolio.query_api.explain.explanation import explanation
 from pgfolio.query_api.explain.records import Explanation
 from pgfolio.query_api.explain.trace_log import PERIOD
@@ -33,6 +25,14 @@ from pgfolio.query_api.explain.why import why
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.query import Query
+from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service.problems import (
+    NotReadyError,
+    TookTooLongError,
+    UnknownTraceError,
+    problem,
+    trace_id,
+)
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import gauges, traces
 from pgfolio.schema.operations.overview import overview

@@ -15,16 +15,16 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Response
 
-from pgfolio.query_api import contracts as c
-from pgfolio.query_api import pushes
 from pgfolio.query_api.auth.guard import READ, WRITE, caller_of
-from pgfolio.query_api.errors import (
+from pgfolio.query_api.retrieval.filter_parser import parse_json
+from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service import uploads
+from pgfolio.query_api.service.problems import (
     FromFolderError,
     UnknownDocumentError,
     WrongCursorError,
     trace_id,
 )
-from pgfolio.query_api.retrieval.filter_parser import parse_json
 from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import reading
@@ -95,7 +95,7 @@ class Documents(Controller):
         opt=WRITE,
         status_code=202,
         responses={**CHANGING, 201: MADE, 202: KEPT, 413: PROBLEM, 422: PROBLEM},
-        operation_class=pushes.Pushing,
+        operation_class=uploads.Pushing,
         summary="Push a document",
     )
     async def push(
@@ -103,11 +103,11 @@ class Documents(Controller):
     ) -> Response[Any]:
         """Answers when it is kept; with `wait` when it is searchable, at most so many seconds later."""
         seen, services, trace = _seen(request), _services(request), trace_id(request.scope)
-        pushed, collection = await pushes.read(request)
+        pushed, collection = await uploads.read(request)
         async with self.writers, push_inbox.writing(services.conninfo, self.statement_timeout) as connection:
             push_id = await push_inbox.add(connection, pushed, collection, seen)
         url, pool = f"/documents/{push_id}", services.retriever.pool
-        if await pushes.is_made(pool, push_id, seen, min(wait, self.longest_wait)):
+        if await uploads.is_made(pool, push_id, seen, min(wait, self.longest_wait)):
             made = await _shown(pool, push_id, seen, trace)
             return Response(made, status_code=201, headers={"Location": url})
         answer = c.PushAnswer(push_id, url, "pending", trace)

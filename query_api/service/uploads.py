@@ -20,10 +20,10 @@ from litestar.exceptions import ClientException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.spec import Operation
 
-from pgfolio.query_api import contracts as c
-from pgfolio.query_api import labels
-from pgfolio.query_api.errors import PushFailedError, UnknownDocumentError, WrongPushError
-from pgfolio.query_api.labels import WrongMetadataError
+from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service import upload_metadata
+from pgfolio.query_api.service.problems import PushFailedError, UnknownDocumentError, WrongPushError
+from pgfolio.query_api.service.upload_metadata import WrongMetadataError
 from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search.pool import BusyError, reading
 
@@ -74,11 +74,11 @@ async def read(request: Anyone) -> tuple[Push, str | None]:
 
 
 def _of_text(wanted: c.PushRequest) -> Push:
-    shown = labels.title(wanted.title)
+    shown = upload_metadata.title(wanted.title)
     if not shown:
         raise WrongPushError("correct the request: the title has nothing that can be seen")
     content = wanted.content.encode()
-    return push_inbox.Push(content, ".md", shown, shown, labels.metadata(wanted.metadata))
+    return push_inbox.Push(content, ".md", shown, shown, upload_metadata.metadata(wanted.metadata))
 
 
 async def _read_form(request: Anyone) -> tuple[Push, str | None]:
@@ -101,7 +101,11 @@ async def _read_form(request: Anyone) -> tuple[Push, str | None]:
     name = file.filename if isinstance(file, UploadFile) else ""
     content = await file.read() if isinstance(file, UploadFile) else str(file).encode()
     kept = push_inbox.Push(
-        content, labels.suffix(name), labels.title(form.title), labels.label(name), labels.metadata(said)
+        content,
+        upload_metadata.suffix(name),
+        upload_metadata.title(form.title),
+        upload_metadata.label(name),
+        upload_metadata.metadata(said),
     )
     return kept, form.collection
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 
 from pgfolio.config.settings import environment, load_settings
-from pgfolio.query_api.app import create_app
-from pgfolio.query_api.patience import PatientProtocol
+from pgfolio.query_api.service.app import create_app
+from pgfolio.query_api.service.header_timeout import PatientProtocol
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.operations.api_keys import require_key
@@ -121,7 +121,11 @@ def _run_workers(workers: int, listener: socket.socket, host: str) -> None:
         environment(PGFOLIO_API__HOST=host, PROMETHEUS_MULTIPROC_DIR=counts),
     ):
         uvicorn.run(
-            "pgfolio.query_api.server:Worker", factory=True, workers=workers, fd=listener.fileno(), **OPTIONS
+            "pgfolio.query_api.service.server:Worker",
+            factory=True,
+            workers=workers,
+            fd=listener.fileno(),
+            **OPTIONS,
         )
 
 
