@@ -68,11 +68,11 @@ def cli() -> None:
 @retrieval
 def search(*, query: str, exact: bool, explain: bool, why: str | None, as_json: bool, **asked: Any) -> None:
     """Search, as the API does, in the terminal."""
-    from pgfolio.query_api import terminal  # noqa: PLC0415
+    from pgfolio.query_api.cli import render  # noqa: PLC0415
 
     wanted = _query(query, exact=exact, **asked)
     _decoded(why or "")
-    terminal.search(load_settings(), wanted, explain=explain, document=why, as_json=as_json)
+    render.search(load_settings(), wanted, explain=explain, document=why, as_json=as_json)
 
 
 @cli.command()
@@ -81,9 +81,9 @@ def search(*, query: str, exact: bool, explain: bool, why: str | None, as_json: 
 @retrieval
 def ask(*, question: str, prompt: str, as_json: bool, **asked: Any) -> None:
     """Ask a question, answered from the documents."""
-    from pgfolio.query_api import terminal  # noqa: PLC0415
+    from pgfolio.query_api.cli import render  # noqa: PLC0415
 
-    terminal.ask(load_settings(), _query(question, **asked), prompt, as_json=as_json)
+    render.ask(load_settings(), _query(question, **asked), prompt, as_json=as_json)
 
 
 @cli.command()
@@ -162,7 +162,7 @@ def evaluate(
 
     FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}, grades from 0 to 1000.
     """
-    from pgfolio.query_api import terminal  # noqa: PLC0415
+    from pgfolio.query_api.cli import render  # noqa: PLC0415
     from pgfolio.query_api.evaluation import evaluate as evaluation  # noqa: PLC0415
 
     if fusion and mode not in (None, "hybrid"):
@@ -181,7 +181,7 @@ def evaluate(
         found = evaluation.evaluate(load_settings(), labelled, ways, limit)
     except evaluation.EvaluationError as error:
         raise click.UsageError(command.shown(str(error))) from error
-    terminal.show_quality(found, as_json=as_json)
+    render.show_quality(found, as_json=as_json)
 
 
 def _query(

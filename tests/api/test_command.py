@@ -202,9 +202,7 @@ def test_the_api_does_not_load_what_belongs_to_the_flows() -> None:
 
 
 def test_the_terminal_does_not_load_the_server() -> None:
-    code = (
-        "import pgfolio.query_api.terminal, sys; print({'litestar', 'uvicorn', 'prefect'} & set(sys.modules))"
-    )
+    code = "import pgfolio.query_api.cli.render, sys; print({'litestar', 'uvicorn', 'prefect'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment(),

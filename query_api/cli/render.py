@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pgfolio.config.command import Terminal, shown
+from pgfolio.query_api.cli.render_explanation import show_explanation, show_why
 from pgfolio.query_api.explain.explanation import explanation
 from pgfolio.query_api.explain.why import why
-from pgfolio.query_api.explaining import show_explanation, show_why
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.service.contracts import AskAnswer, SearchAnswer, result
 from pgfolio.query_api.services import open_services
