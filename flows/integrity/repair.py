@@ -18,10 +18,10 @@ from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import Verification, WrongChunk, examine, hash_known, run_verify
 from pgfolio.flows.reembedding.backfill import fill
 from pgfolio.flows.run.context import FailedError, Options, Quiet, Run
-from pgfolio.schema import repair as mending
-from pgfolio.schema import verify as stored
 from pgfolio.schema.corpus import push_queue, sources
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.integrity import repair as mending
+from pgfolio.schema.integrity import verify as stored
 from pgfolio.schema.vectors import generations, hnsw, segments
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from pgfolio.flows.run.context import Progress
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.integrity.verify import Finding
     from pgfolio.schema.records import Generation, Source
-    from pgfolio.schema.verify import Finding
 
 BATCH = 500
 STARTED_BY = Options(started_by="verify")

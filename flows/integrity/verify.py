@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from pgfolio.flows.chunking.chunk import embedded_text
 from pgfolio.flows.run.context import Quiet
-from pgfolio.schema import verify as stored
+from pgfolio.schema.integrity import verify as stored
+from pgfolio.schema.integrity.verify import Finding
 from pgfolio.schema.vectors import generations, segments
-from pgfolio.schema.verify import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pgfolio.flows.run.context import Progress
     from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.integrity.verify import ChunkRow, TextRow
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.verify import ChunkRow, TextRow
 
 SHOWN_PROBLEMS = 1000
 """A result names at most so many problems; its counts are complete."""

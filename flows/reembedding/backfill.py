@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 from pgfolio.flows.chunking.chunk import embedded_text
 from pgfolio.flows.embedding.embedder import Postponed, Refusal
 from pgfolio.flows.run.concurrency import ahead, workers
-from pgfolio.schema import repair as mending
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.integrity import repair as mending
 from pgfolio.schema.records import Problem
 from pgfolio.schema.vectors import generations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pgfolio.flows.embedding.embedder import Answer, Embedder
     from pgfolio.flows.run.context import Run
     from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.integrity.repair import Text
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.repair import Text
 
 BATCH = 500
 PAGE = 2000

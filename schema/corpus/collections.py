@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pgfolio.schema import repair
 from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.integrity import repair
 from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import statement
+from pgfolio.schema.integrity.verify import REASONS, texts
 from pgfolio.schema.vectors import generations
-from pgfolio.schema.verify import REASONS, texts
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Mending what schema/verify.py finds, in the caller's transaction. No vector is thrown away whose text is known."""
+"""Mending what verify.py finds, in the caller's transaction. No vector is thrown away whose text is known."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.integrity.verify import ChunkRow
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.vectors import generations
-from pgfolio.schema.verify import ChunkRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.verify import Finding
+    from pgfolio.schema.integrity.verify import Finding
 
 
 def mend_ledger(connection: Connection, document_ids: Sequence[int]) -> None:
