@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pgfolio.config.settings import environment, prefect_api_url
 from pgfolio.flows.cli import render
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.local.processes import QUIET, running_prefect
+from pgfolio.flows.local.prefect_server import QUIET, running_prefect
 from pgfolio.flows.reembedding.run import run_reembed
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.run.context import Options, Progress
+    from pgfolio.flows.run.options import Options
+    from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Source
 
@@ -34,13 +35,13 @@ def started_sync(
             render.show_note(f"the Prefect API {configured} does not answer: running without it")
         return run_sync(settings, conninfo, chosen, options, progress=progress)
     with environment(PREFECT_API_URL=url, **QUIET):
-        from pgfolio.flows.run.context import Quiet  # noqa: PLC0415
-        from pgfolio.flows.sync import run_watched  # noqa: PLC0415 -- it loads prefect
+        from pgfolio.flows.run.progress import NullProgress  # noqa: PLC0415
         from pgfolio.flows.sync import sync as flow  # noqa: PLC0415
+        from pgfolio.flows.tasks import run_watched  # noqa: PLC0415 -- it loads prefect
 
         return run_watched(
             flow,
-            progress or Quiet(),
+            progress or NullProgress(),
             sources=[source.name for source in chosen],
             full=options.full,
             approve_deletes=options.approve_deletes,
@@ -68,7 +69,7 @@ def started_reembed(
         )
     with environment(PREFECT_API_URL=url, **QUIET):
         from pgfolio.flows.reembed import reembed as flow  # noqa: PLC0415
-        from pgfolio.flows.sync import run_watched  # noqa: PLC0415 -- it loads prefect
+        from pgfolio.flows.tasks import run_watched  # noqa: PLC0415 -- it loads prefect
 
         return run_watched(
             flow,

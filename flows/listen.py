@@ -15,7 +15,7 @@ import click
 from pgfolio.config import command
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.launch import started_sync
-from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import push_queue, sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.bundled import EmbeddedError

@@ -10,8 +10,9 @@ from prefect.runtime import flow_run
 
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.reembedding.run import run_reembed, with_model
-from pgfolio.flows.run.context import FailedError, Options, watcher
-from pgfolio.flows.sync import Published, as_task, ended, publish
+from pgfolio.flows.run.options import FailedError, Options
+from pgfolio.flows.run.progress import watcher
+from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish
 from pgfolio.schema.database.connect import database
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def reembed(
                 rollback=rollback,
                 force=force,
                 labelled=Path(eval_file) if eval_file else None,
-                progress=Published("reembed", watcher()),
+                progress=PrefectProgress("reembed", watcher()),
                 step=as_task,
             )
         except FailedError as error:

@@ -13,7 +13,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgfolio.flows.chunking.boundaries import cut
-from pgfolio.flows.chunking.outline import HEADING_BYTES, TITLE_BYTES, Chunkable, Outline, plain
+from pgfolio.flows.chunking.embedded_text import embedded_text
+from pgfolio.flows.chunking.outline import Chunkable, Outline
 from pgfolio.flows.chunking.token_estimate import ONE
 from pgfolio.schema.records import Chunk
 
@@ -81,28 +82,6 @@ def chunk_many(
     for piece, text, counted in sorted(finished, key=lambda item: item[0][:2]):
         chunks[piece.document].append(_chunk(piece, text, counted, documents[piece.document]))
     return chunks
-
-
-def embedded_text(title: str | None, heading: str, content: str) -> str:
-    """What is embedded of a chunk: its title and headings as a line of context, then its content.
-
-    A heading that begins the content is not said twice. The context is at most 200 bytes and separators long.
-    """
-    parts = [_clip(title, TITLE_BYTES)] if title else []
-    own = plain(content.partition("\n")[0].lstrip("# \t"))
-    headings = [part for part in heading.split(" > ") if part and part not in (title, own)]
-    if headings:
-        parts.append(_clip(" > ".join(headings), HEADING_BYTES, end=True))
-    if title == own:
-        parts = parts[1:]
-    return "\n\n".join([" > ".join(parts), content]) if parts else content
-
-
-def _clip(text: str, size: int, *, end: bool = False) -> str:
-    raw = text.encode("utf-8", "replace")
-    if len(raw) <= size:
-        return text
-    return (raw[-size:] if end else raw[:size]).decode("utf-8", "ignore").strip()
 
 
 class _Piece(NamedTuple):

@@ -17,7 +17,7 @@ import click
 from pgfolio.config import command
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError, child_environment, load_settings
-from pgfolio.flows.cli import render
+from pgfolio.flows.cli import options, render
 from pgfolio.flows.cli.keys import keys
 from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.index.tuning import run_tuning
@@ -25,9 +25,10 @@ from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.launch import started_reembed, started_sync
+from pgfolio.flows.local import network, prefect_server
 from pgfolio.flows.local import processes as up_side
 from pgfolio.flows.reembedding.run import with_model
-from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus.sources import SourceBusyError, has_documents
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError, connect, database
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Source
 
-EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, up_side.ChildError)
+EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, network.ChildError)
 WRONG = (ConfigError, NoKeyError, WrongKeyError)
 """Errors whose message is made for the user."""
 
@@ -168,7 +169,7 @@ def reembed(
 @click.option("--host", help="Where the API listens.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000.")
 @click.option(
-    "--every", type=up_side.Interval(), default="15m", show_default=True, help="Sync as often; 0: never."
+    "--every", type=options.Interval(), default="15m", show_default=True, help="Sync as often; 0: never."
 )
 def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: int) -> int:
     """Everything on one machine: Postgres, migrations, a sync, the API, the schedule. Ctrl-C stops it all."""
@@ -177,11 +178,11 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
     with database(settings) as conninfo, up_side.children(settings.home) as started:
         with connect(conninfo) as connection:
             require_key(connection, host)
-            port = up_side.free_port(host, port)
+            port = network.free_port(host, port)
             chosen = chosen_sources(connection, settings, folders)
         if not chosen:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")
-        address = up_side.address(host, port)
+        address = network.address(host, port)
         started.start("api", "query_api", "serve", "--host", host, "--port", str(port), own_output=True)
         started.wait_for(f"{address}/health/live", "the API")
         _first_sync(settings, conninfo, chosen)
@@ -199,7 +200,7 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
             render.say("stopping")
             return 0
         finally:
-            up_side.forget_schedule(settings.home)
+            prefect_server.forget_schedule(settings.home)
 
 
 @cli.command()
@@ -324,10 +325,10 @@ def _first_sync(settings: Settings, conninfo: str, chosen: Sequence[Source]) -> 
 def _schedule(started: up_side.Children, settings: Settings, every: int) -> None:
     """Search is worth more than a schedule: without one `up` goes on."""
     try:
-        url = up_side.start_schedule(started, settings.home, every)
-    except up_side.ChildError as error:
+        url = prefect_server.start_schedule(started, settings.home, every)
+    except network.ChildError as error:
         if lost := started.ended().get("api"):
-            raise up_side.ChildError(lost) from error
+            raise network.ChildError(lost) from error
         render.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
     else:
         render.say(f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}")
@@ -337,7 +338,7 @@ def _attend(started: up_side.Children) -> None:
     """Raises ChildError when the API has ended; says so when another child has."""
     for name, sentence in started.ended().items():
         if name == "api":
-            raise up_side.ChildError(sentence)
+            raise network.ChildError(sentence)
         lost = "pushed documents wait for the next sync" if name == "pushes" else "the schedule is over"
         render.show_note(f"{sentence}; {lost}: run `pgfolio sync` yourself, or start again")
 

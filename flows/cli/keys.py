@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.cli import render
-from pgfolio.flows.local.processes import Interval
+from pgfolio.flows.cli.options import Interval
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.operations import api_keys as stored
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pathspec import GitIgnoreSpec
 
@@ -381,3 +381,14 @@ def _makes_sense(line: str) -> bool:
 
 def _megabytes(size: int) -> str:
     return f"{size / MEGABYTE:.1f}".removesuffix(".0")
+
+
+def probe(root: str, path: str) -> Literal["there", "gone", "unknown"]:
+    """Whether a file that a crawl missed is there after all; unknown when that cannot be told now."""
+    try:
+        status = os.lstat(os.path.join(root, path))  # noqa: PTH118
+    except (FileNotFoundError, NotADirectoryError):
+        return "gone"
+    except OSError:
+        return "unknown"
+    return "gone" if stat.S_ISDIR(status.st_mode) else "there"

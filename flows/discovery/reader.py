@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from contextlib import contextmanager
@@ -72,3 +73,12 @@ def read_push(connection: Connection, source: Source, path: str) -> Content:
     if given is None:
         raise FileNotFoundError(path)
     return Content(given.content, given.signature, given.title or None, given.name, given.metadata)
+
+
+def hash_file(root: str, path: str) -> bytes | None:
+    """SHA-256 of a file's bytes; None if it cannot be read now."""
+    try:
+        with open(os.path.join(root, path), "rb") as file:  # noqa: PTH118, PTH123 -- a hot path
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return None

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgfolio.flows.discovery import crawl
 from pgfolio.flows.discovery import crawl as crawling
 from pgfolio.flows.discovery import plan as planning
-from pgfolio.flows.ingest import store
-from pgfolio.flows.ingest.prepare import hash_file
+from pgfolio.flows.discovery.reader import hash_file
 from pgfolio.schema.corpus import ledger
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _second_look(
 ) -> tuple[planning.Comparison, set[str]]:
     """A missing file that can be seen after all is missing by a rule, or because the first crawl caught the
     folder at a bad moment: a second crawl tells."""
-    probes = {known.path: store.probe(source.root, known.path) for known in comparison.missing}
+    probes = {known.path: crawl.probe(source.root, known.path) for known in comparison.missing}
     comparison = planning.without(comparison, {path for path, found in probes.items() if found == "unknown"})
     there = {path for path, found in probes.items() if found == "there"}
     if not there:

@@ -6,8 +6,9 @@ import contextvars
 import time
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
+from pgfolio.flows.run.progress import ShowsBuild
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import hnsw, segments
 
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
 
 LOOK = 0.5
 """Seconds between two looks at a build."""
-
-
-@runtime_checkable
-class ShowsBuild(Protocol):
-    """A display that also shows how much of an index is built: a part from 0 to 1."""
-
-    def built(self, part: float) -> None: ...
 
 
 def build(run: Run, connection: Connection, member: Generation, wanted: Parameters) -> None:

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.flows.index import maintenance, queries
-from pgfolio.flows.run.context import Options, Run
+from pgfolio.flows.run.context import Run
 from pgfolio.flows.run.exclusive import without_syncs
+from pgfolio.flows.run.options import Options
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning
 from pgfolio.schema.vectors.recall import Questions
 from pgfolio.schema.vectors.tuning import Measured, Parameters
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.run.context import Progress
+    from pgfolio.flows.run.progress import Progress
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pgfolio.flows.discovery import crawl, pushed
 from pgfolio.flows.discovery import plan as planning
-from pgfolio.flows.discovery import pushed
 from pgfolio.flows.discovery.crawl import Rules, SourceUnreachable, garbage_kept
 from pgfolio.flows.discovery.reader import reader
 from pgfolio.flows.discovery.survey import Survey, settle, survey
@@ -24,7 +24,8 @@ from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.ingest.prepare import Recipe, Todo, prepared
 from pgfolio.flows.ingest.vectors import Supply
 from pgfolio.flows.run.concurrency import ahead, workers
-from pgfolio.flows.run.context import Options, Progress, Run, Step, at_once
+from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.options import Options, Step, at_once
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
     from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.flows.ingest.prepare import Parcel
+    from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Estimate, Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source, Space
@@ -178,7 +180,7 @@ class SyncRun(Run):
             gone = [
                 known
                 for known in removed[start : start + REMOVE_BATCH]
-                if known.path in found.ruled_out or store.probe(source.root, known.path) == "gone"
+                if known.path in found.ruled_out or crawl.probe(source.root, known.path) == "gone"
             ]
             with self.report.timed("store"):
                 store.remove(connection, source, generation, [known.path for known in gone])

@@ -6,7 +6,6 @@ A file that is as it was is *touched*; one that cannot be done is *failed*, with
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -162,15 +161,6 @@ def prepare(
         failed=[outcome for outcome in outcomes if isinstance(outcome, Failed)],
         left=[outcome for outcome in outcomes if isinstance(outcome, Left)],
     )
-
-
-def hash_file(root: str, path: str) -> bytes | None:
-    """SHA-256 of a file's bytes; None if it cannot be read now."""
-    try:
-        with open(os.path.join(root, path), "rb") as file:  # noqa: PTH118, PTH123 -- a hot path
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

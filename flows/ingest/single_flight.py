@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.flows.embedding.embedder import Postponed, Refusal
+    from pgfolio.flows.embedding.batching import Postponed, RejectedInput
 
-    Answer = np.ndarray | Refusal | Postponed
+    Answer = np.ndarray | RejectedInput | Postponed
 
 
 class InFlight:

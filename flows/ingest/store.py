@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pgfolio.flows.discovery.plan import distrusted, racy
 from pgfolio.flows.ingest.prepare import Failed
@@ -159,17 +157,6 @@ def remove(
         if generation is not None:
             generations.keep_of_documents(connection, generation, source.id, paths)
         ledger.remove(connection, source, paths)
-
-
-def probe(root: str, path: str) -> Literal["there", "gone", "unknown"]:
-    """Whether a file that a crawl missed is there after all; unknown when that cannot be told now."""
-    try:
-        status = os.lstat(os.path.join(root, path))  # noqa: PTH118
-    except (FileNotFoundError, NotADirectoryError):
-        return "gone"
-    except OSError:
-        return "unknown"
-    return "gone" if stat.S_ISDIR(status.st_mode) else "there"
 
 
 def storable(item: Prepared, vectors: Sequence[object]) -> documents.Storable:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pgfolio.flows.chunking.chunk import embedded_text
-from pgfolio.flows.embedding.embedder import Postponed, Refusal
+from pgfolio.flows.chunking.embedded_text import embedded_text
+from pgfolio.flows.embedding.batching import Postponed, RejectedInput
 from pgfolio.flows.ingest import store
 from pgfolio.flows.ingest.prepare import Failed, Left
 from pgfolio.flows.ingest.single_flight import InFlight
@@ -111,7 +111,7 @@ def _sorted_out(parcel: Parcel, answers: Mapping[bytes, Answer]) -> store.Ready:
     ready = store.Ready(parcel)
     for item in parcel.prepared:
         whole = [answers[chunk.hash] for chunk in item.chunks]
-        refused = next((answer for answer in whole if isinstance(answer, Refusal)), None)
+        refused = next((answer for answer in whole if isinstance(answer, RejectedInput)), None)
         if refused is not None:
             ready.failed.append(_refused(item, refused))
         elif any(isinstance(answer, Postponed) for answer in whole):
@@ -121,7 +121,7 @@ def _sorted_out(parcel: Parcel, answers: Mapping[bytes, Answer]) -> store.Ready:
     return ready
 
 
-def _refused(item: Prepared, refusal: Refusal) -> Failed:
+def _refused(item: Prepared, refusal: RejectedInput) -> Failed:
     return Failed(
         item.todo,
         item.document.signature,

@@ -17,7 +17,9 @@ from pgfolio.config.settings import ConfigError
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import Verification, WrongChunk, examine, hash_known, run_verify
 from pgfolio.flows.reembedding.backfill import fill
-from pgfolio.flows.run.context import FailedError, Options, Quiet, Run
+from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.options import FailedError, Options
+from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.corpus import push_queue, sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.integrity import repair as mending
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.run.context import Progress
+    from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.integrity.verify import Finding
@@ -47,7 +49,7 @@ def run_repair(settings: Settings, conninfo: str, *, progress: Progress | None =
     Raises SourceBusyError when one does; nothing is changed then.
     """
     began = time.perf_counter()
-    progress = progress or Quiet()
+    progress = progress or NullProgress()
     before = Verification()
     with connect(conninfo) as connection:
         repair = Repair(settings, conninfo, connection, progress)

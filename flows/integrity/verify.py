@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.flows.chunking.chunk import embedded_text
-from pgfolio.flows.run.context import Quiet
+from pgfolio.flows.chunking.embedded_text import embedded_text
+from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.integrity import verify as stored
 from pgfolio.schema.integrity.verify import Finding
 from pgfolio.schema.vectors import generations, segments
@@ -20,7 +20,7 @@ from pgfolio.schema.vectors import generations, segments
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pgfolio.flows.run.context import Progress
+    from pgfolio.flows.run.progress import Progress
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.integrity.verify import ChunkRow, TextRow
     from pgfolio.schema.records import Generation
@@ -120,7 +120,7 @@ def run_verify(conninfo: str, *, progress: Progress | None = None) -> Verificati
     result = Verification()
     with stored.snapshot(conninfo) as reader:
         result.syncing = stored.syncing(reader)
-        for finding in examine(reader, result, progress or Quiet()):
+        for finding in examine(reader, result, progress or NullProgress()):
             result.add(finding)
     result.seconds = time.perf_counter() - began
     return result

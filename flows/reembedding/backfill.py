@@ -8,11 +8,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Self
 
-from pgfolio.flows.chunking.chunk import embedded_text
-from pgfolio.flows.embedding.embedder import Postponed, Refusal
+from pgfolio.flows.chunking.embedded_text import embedded_text
+from pgfolio.flows.embedding.batching import Postponed, RejectedInput
 from pgfolio.flows.run.concurrency import ahead, workers
+from pgfolio.flows.run.progress import ShowsSpending
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.integrity import repair as mending
 from pgfolio.schema.records import Problem
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.flows.embedding.embedder import Answer, Embedder
+    from pgfolio.flows.embedding.batching import Answer
+    from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.flows.run.context import Run
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.integrity.repair import Text
@@ -33,13 +35,6 @@ if TYPE_CHECKING:
 BATCH = 500
 PAGE = 2000
 """Chunks that are looked at in one transaction, of those whose text has a vector already."""
-
-
-@runtime_checkable
-class ShowsSpending(Protocol):
-    """A display that also shows what the model server bills."""
-
-    def spent(self, tokens: int, cost_usd: float) -> None: ...
 
 
 def fill(run: Run, connection: Connection, generation: Generation) -> None:
@@ -129,11 +124,11 @@ class Filling:
 
     def _count(self, embedder: Embedder, batch: Sequence[Text], answers: Sequence[Answer]) -> None:
         for text, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Refusal):
+            if isinstance(answer, RejectedInput):
                 self._refused.add(text.hash)
                 self._run.report.problem(Problem(f"chunk {text.chunk_id}", "embed", answer.reason))
             self.postponed += isinstance(answer, Postponed)
-        given = sum(not isinstance(answer, Refusal | Postponed) for answer in answers)
+        given = sum(not isinstance(answer, RejectedInput | Postponed) for answer in answers)
         self._run.progress.advance(len(batch), given)
         if isinstance(self._run.progress, ShowsSpending):
             self._run.progress.spent(embedder.tokens, embedder.cost)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
-
 MOST = 800
 """Looking farther than this makes a search slow: a better index is the remedy then."""
 

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows.embedding.embedder import BudgetSpentError
+from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.flows.index import maintenance, queries
 from pgfolio.flows.ingest import accounting
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.reembedding import gate
 from pgfolio.flows.reembedding.backfill import Filling
-from pgfolio.flows.run.context import Options, Run, at_once
+from pgfolio.flows.run.context import Run
 from pgfolio.flows.run.exclusive import without_syncs
+from pgfolio.flows.run.options import Options, at_once
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.records import Problem
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.run.context import Progress, Step
+    from pgfolio.flows.run.options import Step
+    from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Space

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from pgfolio.config import models
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows.embedding.embedder import Bounds, Embedder, patiently
+from pgfolio.flows.embedding.batching import Bounds
+from pgfolio.flows.embedding.embedder import Embedder
+from pgfolio.flows.embedding.retry import with_retries
+from pgfolio.flows.run.options import FailedError, Options
+from pgfolio.flows.run.progress import NullProgress, Progress
 from pgfolio.flows.run.report import Report
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import runs
@@ -20,85 +23,13 @@ from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
     from pgfolio.flows.embedding.rate_limit import Pace
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
-
-Result = TypeVar("Result")
-
-
-class Step(Protocol):
-    """Calls one part of a flow: at once, or as a Prefect task."""
-
-    def __call__(self, name: str, work: Callable[..., Result], /, *args: Any) -> Result: ...
-
-
-def at_once(name: str, work: Callable[..., Result], /, *args: Any) -> Result:
-    """The step of a run without Prefect."""
-    del name
-    return work(*args)
-
-
-class Progress(Protocol):
-    """Told what goes on, for a display."""
-
-    def stage(self, text: str) -> None: ...
-
-    def begin(self, files: int) -> None: ...
-
-    def advance(self, files: int, chunks: int) -> None: ...
-
-
-class Quiet:
-    """The progress of a run that nobody watches."""
-
-    def stage(self, text: str) -> None: ...
-
-    def begin(self, files: int) -> None: ...
-
-    def advance(self, files: int, chunks: int) -> None: ...
-
-
-_watched_by: ContextVar[Progress | None] = ContextVar("watched_by", default=None)
-
-
-@contextmanager
-def watched_by(display: Progress) -> Iterator[None]:
-    """Flows that are run in this process inside show what they do on this display."""
-    token = _watched_by.set(display)
-    try:
-        yield
-    finally:
-        _watched_by.reset(token)
-
-
-def watcher() -> Progress | None:
-    """The display set by `watched_by`. Behind a function: prefect pickles what a flow's module names, and a
-    ContextVar cannot be."""
-    return _watched_by.get()
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user asked of one run."""
-
-    plan_only: bool = False
-    full: bool = False
-    approve_deletes: int = 0
-    max_cost: float | None = None
-    started_by: str = "command"
-
-
-class FailedError(Exception):
-    """The run could not go on; what it had stored stays."""
-
-    def __init__(self, message: str, report: Report) -> None:
-        super().__init__(message)
-        self.report = report
 
 
 class Run:
@@ -111,7 +42,7 @@ class Run:
         self.settings = settings
         self.conninfo = conninfo
         self.options = options
-        self.progress = progress or Quiet()
+        self.progress = progress or NullProgress()
         self.report = Report()
 
     @contextmanager
@@ -167,7 +98,7 @@ class Run:
     def wanted_space(self) -> Space:
         """The space that the settings ask for. Raises ConfigError or ModelError."""
         asked = partial(models.wanted_space, self.settings)
-        provider, model, dimensions, shortened = patiently(asked, self.settings.embedding.deadline)
+        provider, model, dimensions, shortened = with_retries(asked, self.settings.embedding.deadline)
         wanted = self.settings.embedding
         storage = self.settings.index.storage
         if dimensions > KINDS[storage].most_dimensions:

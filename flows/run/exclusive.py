@@ -12,7 +12,7 @@ from pgfolio.schema.corpus.sources import SourceBusyError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgfolio.flows.run.context import Progress
+    from pgfolio.flows.run.progress import Progress
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source
 

@@ -11,7 +11,7 @@ import pytest
 
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import run_verify
-from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.options import Options
 from pgfolio.query_api.service import upload_metadata
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect

@@ -8,13 +8,13 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
-from pgfolio.flows.chunking.chunk import embedded_text
+from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.discovery.crawl import Rules, crawl
 from pgfolio.flows.discovery.reader import read_file
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.ingest.prepare import Parcel, Recipe, Todo, parcels, prepare
 from pgfolio.flows.ingest.store import Ready, storable
-from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.options import Options
 from pgfolio.flows.run.report import Report
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect

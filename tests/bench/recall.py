@@ -21,7 +21,8 @@ from pgfolio.config.settings import load_settings
 from pgfolio.flows.index import queries
 from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.context import Options, Run
+from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.database.statements import statement

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from pgfolio.config.settings import Settings, load_settings
 from pgfolio.flows.ingest.pipeline import SyncRun
-from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database
 from tests.bench import corpus

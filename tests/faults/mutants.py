@@ -176,7 +176,7 @@ MUTANTS: Final = (
         "swallowed",
         "flows/ingest/vectors.py",
         "            ready.failed.append(_refused(item, refused))\n",
-        "            kept = [chunk for chunk in item.chunks if not isinstance(answers[chunk.hash], Refusal)]\n"
+        "            kept = [chunk for chunk in item.chunks if not isinstance(answers[chunk.hash], RejectedInput)]\n"
         "            item = type(item)(item.todo, item.document, kept)\n"
         "            ready.storables.append(store.storable(item, [answers[chunk.hash] for chunk in kept]))\n",
         (

@@ -25,7 +25,7 @@ from psycopg import sql
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.reembedding.run import run_reembed
-from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import statement

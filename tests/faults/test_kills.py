@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from psycopg import sql
 
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.embedding.embedder import PROBE
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import (

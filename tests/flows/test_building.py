@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from pgfolio.flows.index.build import build
-from pgfolio.flows.run.context import Options, Quiet, Run
+from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.options import Options
+from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
 from pgfolio.schema.vectors import generations, hnsw
@@ -24,7 +26,7 @@ SLOW = Parameters(40, 400)
 """Takes some seconds over so few rows."""
 
 
-class Watching(Quiet):
+class Watching(NullProgress):
     """A display that remembers what it was told."""
 
     def __init__(self) -> None:

@@ -22,8 +22,9 @@ from pgfolio.flows.ingest.forecast import seconds
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.reembedding.gate import Measured, objections
 from pgfolio.flows.reembedding.run import run_reembed
-from pgfolio.flows.run.context import FailedError, Options, Quiet
 from pgfolio.flows.run.exclusive import without_syncs
+from pgfolio.flows.run.options import FailedError, Options
+from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
@@ -490,10 +491,10 @@ def test_waiting_for_syncs_has_an_end_that_says_which(corpus: Corpus) -> None:
         with (
             sources.owned(sync, source),
             pytest.raises(SourceBusyError, match="syncs of library did not end within 1 s"),
-            without_syncs(connection, Quiet(), 0.6),
+            without_syncs(connection, NullProgress(), 0.6),
         ):
             pass
-        with without_syncs(connection, Quiet(), 0.6) as held:
+        with without_syncs(connection, NullProgress(), 0.6) as held:
             assert held == {source.id}
 
 

@@ -16,7 +16,7 @@ from pgfolio.config.models.protocols import FatalModelError, RefusedError, Trans
 from pgfolio.config.settings import ConfigError, Settings
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.reembedding.run import run_reembed
-from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations

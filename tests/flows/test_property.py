@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations

@@ -9,7 +9,7 @@ import pytest
 
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.reembedding.run import run_reembed
-from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import FakeOpenAI, Mood

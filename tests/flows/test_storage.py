@@ -13,7 +13,8 @@ from pgfolio.config.settings import ConfigError
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.reembedding.run import run_reembed
-from pgfolio.flows.run.context import FailedError, Options, Run
+from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.corpus import sources

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from pgfolio.flows.discovery.crawl import LONGEST_PATH
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect

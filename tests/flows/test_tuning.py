@@ -20,7 +20,8 @@ from psycopg.types.json import Jsonb
 from pgfolio.flows.cli.render import show_status
 from pgfolio.flows.index import queries
 from pgfolio.flows.index.tuning import better, cheapest, check, run_tuning
-from pgfolio.flows.run.context import FailedError, Options, Run
+from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations.gauges import index_gauge
 from pgfolio.schema.operations.overview import overview

@@ -15,7 +15,7 @@ from psycopg import sql
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import REMEDIES, run_verify
-from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect

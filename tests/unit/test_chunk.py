@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from pgfolio.flows.chunking.chunk import MIN_TOKENS, chunk, chunk_many, embedded_text
+from pgfolio.flows.chunking.chunk import MIN_TOKENS, chunk, chunk_many
+from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.chunking.outline import Chunkable
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from pgfolio.config.models.protocols import (
     RefusedError,
     TransientError,
 )
+from pgfolio.flows.embedding.batching import POSTPONED, Bounds, RejectedInput, batches
 from pgfolio.flows.embedding.budget import Budget, BudgetSpentError
-from pgfolio.flows.embedding.embedder import POSTPONED, Bounds, Embedder, Refusal, batches
+from pgfolio.flows.embedding.embedder import Embedder
 from pgfolio.flows.embedding.rate_limit import Limits, Pace
 
 if TYPE_CHECKING:
@@ -105,12 +106,12 @@ def test_a_refused_batch_is_halved_until_the_guilty_text_stands_alone() -> None:
         return lengths(texts)
 
     results = Embedder(Model(answer), BOUNDS).embed(["a", "poison", "b", "c"], [1] * 4)
-    assert [isinstance(result, Refusal) for result in results] == [False, True, False, False]
+    assert [isinstance(result, RejectedInput) for result in results] == [False, True, False, False]
 
 
 def test_a_zero_vector_is_refused() -> None:
     results = Embedder(Model(lambda texts: np.zeros((len(texts), 2), np.float32)), BOUNDS).embed(["a"], [1])
-    assert results == [Refusal("the model gives it a zero vector")]
+    assert results == [RejectedInput("the model gives it a zero vector")]
 
 
 def test_the_budget_stops_before_the_request_that_would_pass_it() -> None:
@@ -161,7 +162,7 @@ def test_a_refused_batch_does_not_count_against_the_cost() -> None:
 
     embedder = Embedder(Model(answer), BOUNDS, usd_per_million_tokens=1_000_000, max_cost=4.0)
     results = embedder.embed(["poison", "a", "b", "c"], [1] * 4)
-    assert results[0] == Refusal("not this")
+    assert results[0] == RejectedInput("not this")
     assert [isinstance(result, np.ndarray) for result in results] == [False, True, True, True]
     assert embedder.cost == 3.0
 
@@ -192,7 +193,7 @@ def test_only_the_rows_with_nan_are_asked_for_again_and_then_refused() -> None:
     good, bad, other = Embedder(model, BOUNDS).embed(["a", "bad", "b"], [1] * 3)
     assert isinstance(good, np.ndarray)
     assert isinstance(other, np.ndarray)
-    assert isinstance(bad, Refusal)
+    assert isinstance(bad, RejectedInput)
     assert bad.transient
     assert model.asked == [["a", "bad", "b"], ["bad"], ["bad"]]
 
@@ -205,7 +206,7 @@ def test_a_batch_that_is_answered_badly_three_times_is_halved() -> None:
 
     model = Model(answer)
     results = Embedder(model, BOUNDS).embed(["a", "odd", "b", "c"], [1] * 4)
-    assert results[1] == Refusal("1 vectors to 2 inputs", transient=True)
+    assert results[1] == RejectedInput("1 vectors to 2 inputs", transient=True)
     assert [len(texts) for texts in model.asked] == [4, 4, 4, 2, 1, 1, 1, 1, 2]
 
 
@@ -216,7 +217,7 @@ def test_a_text_that_breaks_the_server_is_found_when_a_plain_word_still_succeeds
         return lengths(texts)
 
     results = Embedder(Model(answer), Bounds(4, 100, deadline=0.1)).embed(["a", "poison", "b", "c"], [1] * 4)
-    assert results[1] == Refusal("the server failed (500)", transient=True)
+    assert results[1] == RejectedInput("the server failed (500)", transient=True)
     assert [isinstance(result, np.ndarray) for result in results] == [True, False, True, True]
 
 
@@ -239,7 +240,7 @@ def test_forty_texts_that_are_refused_for_themselves_fail_alone() -> None:
 
     texts = ["poison"] * 40 + ["fine"] * 24
     results = Embedder(Model(answer), Bounds(64, 1000, 5.0)).embed(texts, [1] * 64)
-    assert [isinstance(result, Refusal) for result in results] == [True] * 40 + [False] * 24
+    assert [isinstance(result, RejectedInput) for result in results] == [True] * 40 + [False] * 24
 
 
 def test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed() -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from pgfolio.config.command import Terminal, shown
 from pgfolio.flows.cli import render
-from pgfolio.flows.local.processes import Interval
+from pgfolio.flows.cli.options import Interval
 
 ERASE = "a\x1b[2Jb"
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

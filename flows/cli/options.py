@@ -1,0 +1,23 @@
+"""Types of the command line's options."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Interval(click.ParamType[int]):
+    """`90s`, `15m`, `2h`, `1d` as seconds; 0 for never."""
+
+    name = "interval"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d{1,9})([smhd]?)", value.strip())
+        if not found:
+            self.fail(f"{value[:40]!r} is no interval: write 90s, 15m, 2h, 1d, or 0 for never", param, ctx)
+        return int(found[1]) * UNITS[found[2] or "s"]

@@ -1,0 +1,73 @@
+"""What is sent together: bounds of one request, batches of texts within them, and what stands for a vector that
+there is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
+
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one request may hold, and how many seconds of failing it may be tried."""
+
+    inputs: int
+    tokens: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedInput:
+    """What stands in a vector's place when there is none. `transient`: another run may get one."""
+
+    reason: str
+    transient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """What stands in a vector's place when the allowed cost did not cover it."""
+
+
+POSTPONED: Final = Postponed()
+
+if TYPE_CHECKING:
+    Answer: TypeAlias = np.ndarray | RejectedInput | Postponed
+    Paid: TypeAlias = Callable[[Sequence[int], list[np.ndarray]], None]
+
+
+@dataclass
+class Call:
+    """The texts of one call of `embed`, and what came of them so far."""
+
+    texts: Sequence[str]
+    tokens: Sequence[int]
+    paid: Paid | None
+    results: list[Answer]
+
+
+@dataclass
+class Batch:
+    """Positions of texts that are sent together; answered ones leave it."""
+
+    positions: list[int]
+    half: bool = False
+
+
+def batches(tokens: Sequence[int], max_inputs: int, max_tokens: int) -> Iterator[tuple[int, int]]:
+    """Slices (start, end) over texts of these lengths, each within both bounds. A text that is over the bound
+    for tokens stands alone."""
+    start = total = 0
+    for end, count in enumerate(tokens):
+        if end > start and (end - start >= max_inputs or total + count > max_tokens):
+            yield start, end
+            start, total = end, 0
+        total += count
+    if start < len(tokens):
+        yield start, len(tokens)

@@ -1,0 +1,45 @@
+"""What is asked of one run, how its parts are called, and how it fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgfolio.flows.run.report import Report
+
+
+Result = TypeVar("Result")
+
+
+class Step(Protocol):
+    """Calls one part of a flow: at once, or as a Prefect task."""
+
+    def __call__(self, name: str, work: Callable[..., Result], /, *args: Any) -> Result: ...
+
+
+def at_once(name: str, work: Callable[..., Result], /, *args: Any) -> Result:
+    """The step of a run without Prefect."""
+    del name
+    return work(*args)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked of one run."""
+
+    plan_only: bool = False
+    full: bool = False
+    approve_deletes: int = 0
+    max_cost: float | None = None
+    started_by: str = "command"
+
+
+class FailedError(Exception):
+    """The run could not go on; what it had stored stays."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report

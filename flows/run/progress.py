@@ -1,0 +1,63 @@
+"""What a run tells whoever watches it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Progress(Protocol):
+    """Told what goes on, for a display."""
+
+    def stage(self, text: str) -> None: ...
+
+    def begin(self, files: int) -> None: ...
+
+    def advance(self, files: int, chunks: int) -> None: ...
+
+
+class NullProgress:
+    """The progress of a run that nobody watches."""
+
+    def stage(self, text: str) -> None: ...
+
+    def begin(self, files: int) -> None: ...
+
+    def advance(self, files: int, chunks: int) -> None: ...
+
+
+_watched_by: ContextVar[Progress | None] = ContextVar("watched_by", default=None)
+
+
+@contextmanager
+def watched_by(display: Progress) -> Iterator[None]:
+    """Flows that are run in this process inside show what they do on this display."""
+    token = _watched_by.set(display)
+    try:
+        yield
+    finally:
+        _watched_by.reset(token)
+
+
+def watcher() -> Progress | None:
+    """The display set by `watched_by`. Behind a function: prefect pickles what a flow's module names, and a
+    ContextVar cannot be."""
+    return _watched_by.get()
+
+
+@runtime_checkable
+class ShowsBuild(Protocol):
+    """A display that also shows how much of an index is built: a part from 0 to 1."""
+
+    def built(self, part: float) -> None: ...
+
+
+@runtime_checkable
+class ShowsSpending(Protocol):
+    """A display that also shows what the model server bills."""
+
+    def spent(self, tokens: int, cost_usd: float) -> None: ...
