@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 OVERSIZE: Final = 1.5
 """A batch that is over a limit learned since it was made is divided from here on, not for a few tokens."""
 
-
 PROBE: Final = "hello"
 PROBE_TOKENS: Final = 2
 _UP = (type(None), RateLimitedError)

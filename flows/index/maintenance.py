@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pgfolio.flows.index import build
 from pgfolio.flows.run.exclusive import unless_syncing
-from pgfolio.schema.search import lexical
+from pgfolio.schema.corpus import statistics, word_statistics
 from pgfolio.schema.vectors import hnsw, segments, tuning
 from pgfolio.schema.vectors.tuning import Parameters
 
@@ -99,7 +99,7 @@ def prepare(connection: Connection, generation: Generation, vectors: int) -> Loa
     """The place for about so many new vectors: the live table, or a new segment. A table without an index takes
     everything: its index is built afterwards in any case."""
     waiting = segments.unindexed(connection, generation)
-    load = Load(waiting[-1] if waiting else generation, settled=lexical.counted(connection))
+    load = Load(waiting[-1] if waiting else generation, settled=word_statistics.counted(connection))
     if not waiting and hnsw.is_valid(connection, generation):
         indexed = segments.reckoned(connection, generation)
         load.choice = choose(vectors, indexed, costs(connection, generation))
@@ -116,7 +116,7 @@ def keep_settled(run: Run, connection: Connection, generation: Generation, load:
     if load.unsettled <= max(SETTLED_AT_LEAST, 2 * load.settled):
         return
     with run.report.timed("index"):
-        hnsw.settle(connection, generation)
+        statistics.settle(connection, generation)
         connection.commit()
     load.settled, load.unsettled = load.settled + load.unsettled, 0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pgfolio.flows.discovery.reader import reader
 from pgfolio.flows.ingest.prepare import prepared
 from pgfolio.schema.operations import runs
-from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors import reuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +109,7 @@ class Forecaster:
         hashes = {chunk.hash for item in parcel.prepared for chunk in item.chunks} - self._seen
         self._seen |= hashes
         if generation is not None and hashes:
-            hashes -= generations.reuse(connection, generation, list(hashes)).keys()
+            hashes -= reuse.reuse(connection, generation, list(hashes)).keys()
             connection.commit()
         for item in parcel.prepared:
             tokens = 0

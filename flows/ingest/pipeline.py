@@ -26,12 +26,11 @@ from pgfolio.flows.ingest.vectors import Supply
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.flows.run.context import Run
 from pgfolio.flows.run.options import Options, Step, at_once
-from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus import sources, statistics, word_statistics
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
-from pgfolio.schema.search import lexical
-from pgfolio.schema.vectors import generations, hnsw, segments
+from pgfolio.schema.vectors import generations, reuse, segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,7 +92,7 @@ class SyncRun(Run):
                 else:  # pushes come at any time: the sync that has them does them, and this one its folders
                     reached += 1
         if not self.options.plan_only:
-            generations.expire(connection, self.settings.sync.keep_vectors_days)
+            reuse.expire(connection, self.settings.sync.keep_vectors_days)
             generations.drop_expired(connection, self.settings.index.keep_generations_days)
             connection.commit()
             if self._index_is_due(connection):
@@ -194,9 +193,9 @@ class SyncRun(Run):
         maintenance.finish(self, connection, generation)
         tuning.check(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
-        if written > SETTLE_FRACTION * self.report.chunks.total or lexical.are_stale(connection):
+        if written > SETTLE_FRACTION * self.report.chunks.total or word_statistics.are_stale(connection):
             with self.report.timed("index"):
-                hnsw.settle(connection, generation)
+                statistics.settle(connection, generation)
                 connection.commit()
 
     def _index_is_due(self, connection: Connection) -> bool:
@@ -207,7 +206,7 @@ class SyncRun(Run):
         generation = generations.active_generation(connection)
         if generation is None:
             return False
-        return bool(segments.unindexed(connection, generation)) or not lexical.are_counted(connection)
+        return bool(segments.unindexed(connection, generation)) or not word_statistics.are_counted(connection)
 
     def _pass_through(self, connection: Connection, source: Source, todos: Sequence[Todo]) -> None:
         """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few parcels."""

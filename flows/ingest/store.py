@@ -10,7 +10,7 @@ from pgfolio.flows.ingest.prepare import Failed
 from pgfolio.schema.corpus import collections as collecting
 from pgfolio.schema.corpus import documents, ledger, push_queue
 from pgfolio.schema.records import Embedded
-from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors import reuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,9 +87,9 @@ def _store(
                 transient=item.transient,
             )
         if ready.spare:
-            generations.keep(connection, generation, ready.spare)
+            reuse.keep(connection, generation, ready.spare)
         if ready.release:
-            generations.release(connection, generation, ready.release)
+            reuse.release(connection, generation, ready.release)
     return written
 
 
@@ -155,7 +155,7 @@ def remove(
     """Files that are gone. Their vectors are kept for a time: a folder that is put back costs nothing."""
     with connection.transaction():
         if generation is not None:
-            generations.keep_of_documents(connection, generation, source.id, paths)
+            reuse.keep_of_documents(connection, generation, source.id, paths)
         ledger.remove(connection, source, paths)
 
 

@@ -13,7 +13,7 @@ from pgfolio.flows.embedding.batching import Postponed, RejectedInput
 from pgfolio.flows.ingest import store
 from pgfolio.flows.ingest.prepare import Failed, Left
 from pgfolio.flows.ingest.single_flight import InFlight
-from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors import reuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ class Supply:
         if not wanted:
             return {}, {}
         with self._reader_lock:
-            found = generations.reuse(self._reader, self._generation, list(wanted))
+            found = reuse.reuse(self._reader, self._generation, list(wanted))
         missing = {key: value for key, value in wanted.items() if key not in found}
         prefix = self._generation.space.document_prefix
         keys = list(missing)
@@ -98,7 +98,7 @@ class Supply:
                 return
             paid = {keys[at]: vector for at, vector in zip(positions, batch, strict=True)}
             with self._reader_lock:
-                generations.keep(self._reader, self._generation, paid)
+                reuse.keep(self._reader, self._generation, paid)
             early.update(paid)
 
         tokens = [chunk.tokens for _, chunk in missing.values()]

@@ -20,7 +20,7 @@ from pgfolio.flows.reembedding.backfill import fill
 from pgfolio.flows.run.context import Run
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.flows.run.progress import NullProgress
-from pgfolio.schema.corpus import push_queue, sources
+from pgfolio.schema.corpus import collections, push_queue, sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.integrity import repair as mending
 from pgfolio.schema.integrity import verify as stored
@@ -173,7 +173,7 @@ class Repair:
 
     def _mend_collections(self, batch: Iterable[Finding]) -> None:
         if moved := [f for f in batch if f.kind in {"chunk_collection", "vector_collection"}]:
-            mending.mend_collections(self._connection, self._generations.values(), _chunk_ids(moved))
+            collections.mend_collections(self._connection, self._generations.values(), _chunk_ids(moved))
 
     def _mend_ledger(self, by_kind: dict[str, list[Finding]]) -> None:
         if missing := by_kind.get("document_missing"):

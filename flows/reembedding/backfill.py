@@ -15,9 +15,8 @@ from pgfolio.flows.embedding.batching import Postponed, RejectedInput
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.flows.run.progress import ShowsSpending
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.integrity import repair as mending
 from pgfolio.schema.records import Problem
-from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors import missing, reuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
     from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.flows.run.context import Run
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.integrity.repair import Text
     from pgfolio.schema.records import Generation
+    from pgfolio.schema.vectors.missing import Text
 
 BATCH = 500
 PAGE = 2000
@@ -68,10 +67,10 @@ class Filling:
     def once(self, connection: Connection) -> None:
         """One round: what is stored of the same text first, for it is free."""
         self._run.progress.stage("giving chunks their vectors")
-        for free in (generations.take, generations.place_stored):
+        for free in (reuse.take, reuse.place_stored):
             for placed in free(connection, self._generation, PAGE):
                 self._run.report.chunks.reused += placed
-        texts = mending.count_texts_without_vector(connection, self._generation)
+        texts = missing.count_texts_without_vector(connection, self._generation)
         connection.commit()
         if texts > len(self._refused):
             self._run.progress.begin(texts - len(self._refused))
@@ -101,7 +100,7 @@ class Filling:
 
     def _batches(self, reader: Connection) -> Iterator[list[Text]]:
         """Texts to embed; what the model refused once this run is not asked for again."""
-        for batch in mending.texts_without_vector(reader, self._generation, BATCH):
+        for batch in missing.texts_without_vector(reader, self._generation, BATCH):
             if wanted := [text for text in batch if text.hash not in self._refused]:
                 yield wanted
 
@@ -113,7 +112,7 @@ class Filling:
         def paid(positions: Sequence[int], made: list[np.ndarray]) -> None:
             given = {batch[at].hash: vector for at, vector in zip(positions, made, strict=True)}
             with self._lock, self._run.report.timed("store"):
-                placed = generations.place(store, self._generation, given)
+                placed = reuse.place(store, self._generation, given)
                 self._run.report.chunks.embedded += len(given)
                 self._run.report.chunks.reused += max(placed - len(given), 0)
 

@@ -24,7 +24,7 @@ from pgfolio.flows.run.options import Options, at_once
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.records import Problem
-from pgfolio.schema.vectors import generations, segments, tuning
+from pgfolio.schema.vectors import generations, reuse, segments, tuning
 from pgfolio.schema.vectors.recall import SAMPLE
 from pgfolio.schema.vectors.storage import can_take
 
@@ -100,7 +100,7 @@ class Reembedding(Run):
             else generations.generation_in(connection, space)
         )
         self.report.chunks.total = generations.count_chunks(connection)
-        _, tokens = generations.forecast(connection, space, there)
+        _, tokens = reuse.forecast(connection, space, there)
         took = forecast_seconds(connection, self.settings, space, tokens)
         estimate = accounting.estimated(self.report, tokens, self.price(space), took, sampled=False)
         self.report.tokens, self.report.cost_usd = estimate.tokens, estimate.cost_usd
@@ -136,11 +136,11 @@ class Reembedding(Run):
 
     def catch_up(self, connection: Connection, generation: Generation) -> None:
         """Vectors for every chunk that lacks one; syncs go on meanwhile and may add some, for the next round."""
-        missing = generations.count_missing(connection, generation)
+        missing = reuse.count_missing(connection, generation)
         connection.commit()
         for _ in range(ROUNDS if missing else 0):
             self._fill(connection, generation)
-            before, missing = missing, generations.count_missing(connection, generation)
+            before, missing = missing, reuse.count_missing(connection, generation)
             connection.commit()
             if missing <= REST or missing >= before:
                 return
@@ -167,7 +167,7 @@ class Reembedding(Run):
         """While no sync runs: the rest, then one row in one transaction, and only if nothing is missing."""
         for last in (False, False, True):
             with without_syncs(connection, self.progress) as held:
-                missing = generations.count_missing(connection, generation)
+                missing = reuse.count_missing(connection, generation)
                 connection.commit()
                 if missing <= REST or last:
                     self._fill(connection, generation)
@@ -195,7 +195,7 @@ class Reembedding(Run):
         except (ModelError, ConfigError, BudgetSpentError, SourceBusyError) as error:
             connection.rollback()
             self.report.problem(Problem("", "embed", str(error)))
-        if missing := generations.count_missing(connection, generation):
+        if missing := reuse.count_missing(connection, generation):
             self.report.problem(
                 Problem(
                     "",
@@ -208,7 +208,7 @@ class Reembedding(Run):
 
     def _fill(self, connection: Connection, generation: Generation) -> None:
         if self._filling is None:
-            missing = generations.count_missing(connection, generation)
+            missing = reuse.count_missing(connection, generation)
             place = maintenance.prepare(connection, generation, missing).place if missing else generation
             self._filling = self._opened.enter_context(Filling(self, place))
         self._filling.once(connection)
@@ -219,7 +219,7 @@ class Reembedding(Run):
             )
 
     def _activate(self, connection: Connection, generation: Generation) -> None:
-        missing = generations.count_missing(connection, generation)
+        missing = reuse.count_missing(connection, generation)
         if missing and not self._force:
             reasons = {problem.reason for problem in self.report.problems}
             why = f" ({'; '.join(sorted(reasons)[:3])})" if reasons else ""

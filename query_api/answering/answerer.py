@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import extractive, prompt_context
+from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
 from pgfolio.query_api.answering.sentences import Passage, excerpt, lines, passages
 from pgfolio.query_api.observability.timings import stage
-from pgfolio.query_api.service.contracts import AnswerSource, Citation, Usage, shown_title
+from pgfolio.query_api.retrieval.results import shown_title
 from pgfolio.schema.search import hits as stored
 from pgfolio.schema.search import lexical
 from pgfolio.schema.search.pool import reading
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 
     from pgfolio.config.models import ChatModel
     from pgfolio.config.prompts import Prompt, Prompts
-    from pgfolio.query_api.retrieval.query import Query, Retrieved
+    from pgfolio.query_api.retrieval.query import Query
+    from pgfolio.query_api.retrieval.results import Retrieved
     from pgfolio.query_api.retrieval.retriever import Retriever
-    from pgfolio.schema.search.pool import AsyncConnection
-    from pgfolio.schema.search.vector import Hit, Permitted
+    from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.search.access import Permitted
+    from pgfolio.schema.search.vector import Hit
 
 Result = TypeVar("Result")
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfolio.query_api.service.contracts import shown_title
+from pgfolio.query_api.retrieval.results import shown_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,10 +6,10 @@ and to no web page of another origin, so that no page in somebody's browser read
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from pgfolio.query_api.auth.caller import OPEN, Caller
 from pgfolio.query_api.auth.rate_limit import Limit
 from pgfolio.schema.operations.api_keys import SCOPES, is_loopback
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Api
     from pgfolio.query_api.auth.keyring import KeyRing
-    from pgfolio.schema.operations.api_keys import Scope
-    from pgfolio.schema.search.vector import Permitted
 
 PUBLIC: Final = {"needs": "nothing"}
 READ: Final = {"needs": "read"}
@@ -46,18 +44,6 @@ class TooManyError(Exception):
     def __init__(self, retry_after: float) -> None:
         super().__init__("too many requests: come again after the seconds in Retry-After")
         self.retry_after = retry_after
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks; `key` is the key's id, None while the API is open."""
-
-    key: int | None
-    scope: Scope
-    permitted: Permitted
-
-
-OPEN: Final = Caller(None, "admin", None)
 
 
 class Guard:
@@ -109,12 +95,6 @@ class Guard:
             raise ForbiddenError(
                 "this server answers to no web page of another origin: name it in PGFOLIO_API__CORS_ORIGINS"
             )
-
-
-def caller_of(scope: Any) -> Caller:
-    """Who makes this request. Raises KeyError in a route that is public."""
-    caller: Caller = scope["state"]["caller"]
-    return caller
 
 
 def _holder(keys: KeyRing, headers: Any) -> Caller:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pgfolio.config.command import Terminal, shown
 from pgfolio.query_api.cli.render_explanation import show_explanation, show_why
-from pgfolio.query_api.explain.explanation import explanation
+from pgfolio.query_api.explain.explanation import explanation, locate_candidates
 from pgfolio.query_api.explain.why import why
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.service.contracts import AskAnswer, SearchAnswer, result
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgfolio.config.settings import Settings
+    from pgfolio.query_api.answering.records import Citation
     from pgfolio.query_api.evaluation.evaluate import Quality
     from pgfolio.query_api.retrieval.query import Query
-    from pgfolio.query_api.service.contracts import Citation, Result
+    from pgfolio.query_api.service.contracts import Result
 
 OUT = Terminal()
 SHOWN = 400
@@ -88,7 +89,7 @@ async def _search(
         results = [result(found) for found in retrieved.found]
         explained = explanation(retrieved.trace, "search") if explain else None
         if explained is not None:
-            explained = await services.retriever.located(explained, None)
+            explained = await locate_candidates(services.retriever.pool, explained, None)
         reason = await why(services.retriever, query, None, retrieved, document) if document else None
         return SearchAnswer(
             results,

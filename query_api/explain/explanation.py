@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pgfolio.query_api.explain.records import NONE, Explanation, KeptCandidate, Ranked, TracedCandidate
+from pgfolio.schema.search.hits import locate
 from pgfolio.schema.search.lexical import Scored
+from pgfolio.schema.search.pool import reading
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
-    from pgfolio.query_api.retrieval.query import Query
-    from pgfolio.schema.records import Generation
+    from pgfolio.query_api.retrieval.trace import Trace
+    from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.hits import Place
+    from pgfolio.schema.search.pool import Pool
     from pgfolio.schema.search.vector import Candidate
 
 KEPT = 50
 """Candidates of a trace that is kept; `explain` shows all of them."""
-
-
-@dataclass(slots=True)
-class Trace:
-    """Filled while a question is answered. It refers to what is there in any case: to remember costs next to
-    nothing."""
-
-    query: Query
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
-    generation: Generation | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    searched: str = ""
-    """How the vectors were searched."""
-    candidates: Sequence[Scored] | Sequence[Candidate] = ()
-    ranking: Sequence[Candidate] = ()
-    reranked: Mapping[int, float] = field(default_factory=dict)
-    dropped: dict[int, str] = field(default_factory=dict)
-    """Why, by chunk; what is simply beyond the limit is not here."""
-    results: Sequence[int] = ()
-    notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    answer: dict[str, Any] | None = None
-    """Of a question that was answered: by whom, from which chunks."""
 
 
 def explanation(trace: Trace, kind: str, *, most: int | None = None, with_query: bool = True) -> Explanation:
@@ -66,9 +47,15 @@ def explanation(trace: Trace, kind: str, *, most: int | None = None, with_query:
     )
 
 
-def located(explained: Explanation, places: Mapping[int, Place]) -> list[TracedCandidate]:
-    """The candidates that whoever asks may see, with where they stand. One that is not there any more, or not for
-    them, is left out."""
+async def locate_candidates(pool: Pool, explained: Explanation, permitted: Permitted) -> Explanation:
+    """With where its candidates stand: those that whoever asks may see."""
+    ids = [one.chunk_id for one in explained.candidates]
+    places = await reading(pool, partial(locate, ids=ids, permitted=permitted))
+    return replace(explained, candidates=_located(explained, places))
+
+
+def _located(explained: Explanation, places: Mapping[int, Place]) -> list[TracedCandidate]:
+    """One that is not there any more, or not for whoever asks, is left out."""
     return [
         TracedCandidate(
             one.chunk_id,

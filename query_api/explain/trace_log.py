@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from pgfolio.config.settings import Traces
-    from pgfolio.query_api.auth.guard import Caller
-    from pgfolio.query_api.explain.explanation import Trace
-    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.query_api.auth.caller import Caller
+    from pgfolio.query_api.retrieval.trace import Trace
+    from pgfolio.schema.database.connect import AsyncConnection
 
 PERIOD: Final = 0.25
 TIMEOUT: Final = 5.0

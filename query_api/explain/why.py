@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.query_api.explain.records import Explanation, TracedCandidate
-    from pgfolio.query_api.retrieval.query import Query, Retrieved
+    from pgfolio.query_api.retrieval.query import Query
+    from pgfolio.query_api.retrieval.results import Retrieved
     from pgfolio.query_api.retrieval.retriever import Retriever
+    from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.catalog import StoredDocument
-    from pgfolio.schema.search.vector import Permitted
 
 
 async def why(

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from pgfolio.query_api.retrieval.fusion import by_rank, by_scores, by_words, vector_share
 from pgfolio.query_api.retrieval.phrases import question
-from pgfolio.query_api.retrieval.query import Found, UnknownCollectionError
+from pgfolio.query_api.retrieval.query import UnknownCollectionError
+from pgfolio.query_api.retrieval.results import Found
 from pgfolio.query_api.retrieval.vector_search import EXACT, nearest_within
 from pgfolio.schema.search import vector as stored
+from pgfolio.schema.search.access import EVERYTHING, Scope
 from pgfolio.schema.search.hits import read_hits
 from pgfolio.schema.search.lexical import rank_words
-from pgfolio.schema.search.vector import EVERYTHING, Candidate, Scope
+from pgfolio.schema.search.vector import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,14 +22,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.explain.explanation import Trace
     from pgfolio.query_api.retrieval.fusion import Fusion
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.retrieval.query_embedding import Embedded
+    from pgfolio.query_api.retrieval.trace import Trace
+    from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.records import Generation
+    from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.lexical import Scored
-    from pgfolio.schema.search.pool import AsyncConnection
-    from pgfolio.schema.search.vector import Permitted
 
 
 @dataclass(frozen=True, slots=True)

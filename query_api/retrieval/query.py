@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pgfolio.query_api.explain.explanation import Trace
     from pgfolio.query_api.retrieval.fusion import Fusion
     from pgfolio.schema.search.conditions import Condition
-    from pgfolio.schema.search.vector import Hit
 
 Mode = Literal["hybrid", "vector", "lexical"]
 
@@ -39,21 +33,3 @@ class Query:
     vector_weight: float | None = None
     rerank: bool = False
     neighbors: int = 0
-
-
-class Found(Struct, frozen=True):
-    """A chunk, what it is ranked by, and the better result that it repeats, if it does."""
-
-    hit: Hit
-    score: float
-    repeats: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Retrieved:
-    """The best chunks first. `complete` is false when fewer than the limit came back although more may match."""
-
-    trace: Trace
-    found: Sequence[Found] = ()
-    complete: bool = True
-    space: str | None = None

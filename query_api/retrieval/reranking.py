@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.observability.timings import stage
-from pgfolio.query_api.service.contracts import shown_title
+from pgfolio.query_api.retrieval.results import shown_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,27 +11,27 @@ import numpy as np
 from msgspec.structs import replace
 
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.query_api.explain.explanation import Trace, located
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.retrieval.candidates import Search, collections
 from pgfolio.query_api.retrieval.deduplication import repeats
 from pgfolio.query_api.retrieval.neighbors import widened
 from pgfolio.query_api.retrieval.phrases import question
-from pgfolio.query_api.retrieval.query import Retrieved
 from pgfolio.query_api.retrieval.query_embedding import Embedded
 from pgfolio.query_api.retrieval.reranking import UNSET
-from pgfolio.schema.search.hits import locate, read_passages
+from pgfolio.query_api.retrieval.results import Retrieved
+from pgfolio.query_api.retrieval.trace import Trace
+from pgfolio.schema.search.hits import read_passages
 from pgfolio.schema.search.pool import GenerationChangedError, reading
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.explain.records import Explanation
     from pgfolio.query_api.retrieval.candidates import Ranking
-    from pgfolio.query_api.retrieval.query import Found, Query
+    from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.retrieval.query_embedding import ActiveSpace
     from pgfolio.query_api.retrieval.reranking import Reranking
+    from pgfolio.query_api.retrieval.results import Found
+    from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.pool import Pool
-    from pgfolio.schema.search.vector import Permitted
 
 ATTEMPTS = 5
 MANY = 40
@@ -95,12 +95,6 @@ class Retriever:
     @property
     def reranks(self) -> bool:
         return self.reranking is not None and self.reranking.is_set
-
-    async def located(self, explained: Explanation, permitted: Permitted) -> Explanation:
-        """With where its candidates stand: those that whoever asks may see."""
-        ids = [one.chunk_id for one in explained.candidates]
-        places = await reading(self.pool, partial(locate, ids=ids, permitted=permitted))
-        return replace(explained, candidates=located(explained, places))
 
     async def _embedded(self, active: ActiveSpace, query: Query, trace: Trace) -> Embedded:
         """What is asked for by words alone needs no model, but to say how similar it is."""

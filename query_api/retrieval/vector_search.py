@@ -11,14 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.schema.search import vector as stored
-from pgfolio.schema.search.vector import EVERYTHING
+from pgfolio.schema.search.access import EVERYTHING
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search.pool import AsyncConnection
-    from pgfolio.schema.search.vector import Candidate, Scope
+    from pgfolio.schema.search.access import Scope
+    from pgfolio.schema.search.vector import Candidate
 
 EXACT: Final = "every vector that matches was compared"
 RELIABLE: Final = 4

@@ -23,9 +23,11 @@ from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.service.documents import document_routes
 from pgfolio.query_api.service.middleware import Observed
+from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
 from pgfolio.query_api.service.problems import add_headers, answer_problem
-from pgfolio.query_api.service.routes import ROUTES
+from pgfolio.query_api.service.search import ask, search
 from pgfolio.query_api.service.strict_body import strictly
+from pgfolio.query_api.service.traces import trace
 from pgfolio.query_api.services import open_services
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Api, Settings
 
+ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
     "header": SecurityScheme(

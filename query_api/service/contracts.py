@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from pgfolio.query_api.explain.records import Explanation, Why  # noqa: TC001 -- msgspec reads them
+from pgfolio.query_api.retrieval.results import shown_title
 
 if TYPE_CHECKING:
-    from pgfolio.query_api.retrieval.query import Found
+    from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
+    from pgfolio.query_api.retrieval.results import Found
     from pgfolio.schema.search.catalog import StoredChunk, StoredCollection, StoredDocument
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
@@ -87,35 +89,6 @@ class SearchAnswer(Struct, frozen=True):
     notes: list[str] = field(default_factory=list)
     explain: Explanation | None = None
     why: Why | None = None
-
-
-class Citation(Struct, frozen=True):
-    """A passage that the answer rests on. `verified`: the quote stands in the document's stored text at these
-    offsets."""
-
-    marker: int
-    chunk_id: int
-    document_id: int
-    path: str
-    title: str
-    quote: str
-    start: int
-    end: int
-    verified: bool
-
-
-class AnswerSource(Struct, frozen=True):
-    """A document that was looked at."""
-
-    id: int
-    title: str
-    path: str
-    similarity: float
-
-
-class Usage(Struct, frozen=True):
-    input_tokens: int
-    output_tokens: int
 
 
 class AskAnswer(Struct, frozen=True):
@@ -305,8 +278,3 @@ def collection_item(collection: StoredCollection) -> CollectionItem:
     return CollectionItem(
         collection.id, collection.name, collection.documents, collection.chunks, collection.synced_at
     )
-
-
-def shown_title(title: str | None, path: str) -> str:
-    """A document without a title goes by its file's name."""
-    return title or path.rsplit("/", 1)[-1]

@@ -15,7 +15,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Response
 
-from pgfolio.query_api.auth.guard import READ, WRITE, caller_of
+from pgfolio.query_api.auth.caller import caller_of
+from pgfolio.query_api.auth.guard import READ, WRITE
 from pgfolio.query_api.retrieval.filter_parser import parse_json
 from pgfolio.query_api.service import contracts as c
 from pgfolio.query_api.service import uploads
@@ -32,9 +33,10 @@ from pgfolio.schema.search.pool import reading
 if TYPE_CHECKING:
     from pgfolio.config.settings import Api
     from pgfolio.query_api.services import Services
+    from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.operations.push_inbox import Waiting
-    from pgfolio.schema.search.pool import AsyncConnection, Pool
-    from pgfolio.schema.search.vector import Permitted
+    from pgfolio.schema.search.access import Permitted
+    from pgfolio.schema.search.pool import Pool
 
 Anyone = Request[Any, Any, State]
 WRITERS: Final = 4

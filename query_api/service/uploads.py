@@ -29,8 +29,8 @@ from pgfolio.schema.search.pool import BusyError, reading
 
 if TYPE_CHECKING:
     from pgfolio.schema.operations.push_inbox import Push
+    from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.pool import Pool
-    from pgfolio.schema.search.vector import Permitted
 
 Anyone = Request[Any, Any, State]
 LOOKS: Final = (0.05, 0.5)

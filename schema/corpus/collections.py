@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.schema.database.statements import fetch_one, statement
-from pgfolio.schema.integrity import repair
 from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.records import Source
+    from pgfolio.schema.records import Generation, Source
 
 BATCH: Final = 200
 """Documents of one transaction."""
@@ -24,5 +26,14 @@ def collect(connection: Connection, source: Source) -> int:
     moved = [row[0] for row in connection.execute(statement("collect_documents"), {**values, "most": BATCH})]
     chunks = [row[0] for row in connection.execute(statement("chunks_of_documents"), {"document_ids": moved})]
     known = generations.list_generations(connection, "active", "building", "ready", "retired")
-    repair.mend_collections(connection, known, chunks)
+    mend_collections(connection, known, chunks)
     return len(moved)
+
+
+def mend_collections(
+    connection: Connection, generations: Iterable[Generation], chunk_ids: Sequence[int]
+) -> None:
+    """Put chunks and their vectors of these generations into their document's collection."""
+    connection.execute(statement("mend_chunk_collections"), {"ids": list(chunk_ids)})
+    for generation in generations:
+        connection.execute(vector_statement("mend_vector_collections", generation), {"ids": list(chunk_ids)})

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from pgfolio.schema.corpus import ledger
 from pgfolio.schema.corpus.languages import SIMPLE, configuration
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors import reuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ def _store(
     new = [row for row in rows if not row.stored]
     _copy_chunks(connection, source, new, languages)
     began = time.perf_counter()
-    generations.add_vectors(
+    reuse.add_vectors(
         connection,
         generation,
         [(row.id, source.collection_id, _vector(row.item)) for row in new],
@@ -186,7 +186,7 @@ def _position(ordinal: int, chunk: Chunk) -> tuple[int, int | None, int, int]:
 
 def _delete(connection: Connection, generation: Generation, chunk_ids: list[int]) -> None:
     if chunk_ids:
-        generations.keep_of_chunks(connection, generation, chunk_ids)
+        reuse.keep_of_chunks(connection, generation, chunk_ids)
         connection.execute(statement("delete_chunks"), {"ids": chunk_ids})
 
 

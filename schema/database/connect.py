@@ -27,7 +27,6 @@ PGVECTOR_MINIMUM = (0, 8, 4)
 CONNECT_TIMEOUT = 10
 TOO_LONG = "the database took longer than PGFOLIO_API__STATEMENT_TIMEOUT allows: ask for less, or allow more"
 
-
 URL = re.compile(
     r"postgres(?:ql)?://(?:(?:[^:@/\s%]|%[0-9a-f]{2})*(?::(?:[^@/\s%]|%[0-9a-f]{2})*)?@)?[^@\s]*",
     re.IGNORECASE,
@@ -130,3 +129,6 @@ def _check_pgvector(connection: Connection) -> None:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+AsyncConnection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 import aiosql
 from psycopg import sql
 
-from pgfolio.schema.vectors.storage import parts
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.records import Generation
 
 _QUERIES = aiosql.from_path(Path(__file__).parents[1] / "statements", "psycopg", mandatory_parameters=False)
 
@@ -26,18 +23,14 @@ def names() -> list[str]:
 
 
 @cache
-def statement(name: str, generation: Generation | None = None) -> sql.Composed:
-    """The statement, with `{vectors}` standing for the generation's table, `{segment}` and `{index}` for the one that
-    new vectors go to and its index; what depends on how its space is stored is schema/vectors/storage.py's."""
-    text = sql.SQL(getattr(_QUERIES, name).sql)
-    if generation is None:
-        return text.format()
-    return text.format(
-        vectors=sql.Identifier(generation.table),
-        segment=sql.Identifier(generation.segment_table),
-        index=sql.Identifier(generation.index),
-        **parts(generation.space),
-    )
+def statement(name: str) -> sql.Composed:
+    """The statement. One over a generation's tables is `vectors.storage.vector_statement`."""
+    return template(name).format()
+
+
+def template(name: str) -> sql.SQL:
+    """The statement with placeholders in braces, for identifiers and pieces of SQL that are known only later."""
+    return sql.SQL(getattr(_QUERIES, name).sql)
 
 
 def array(ids: Sequence[int] | None) -> list[int] | None:
@@ -46,13 +39,11 @@ def array(ids: Sequence[int] | None) -> list[int] | None:
 
 
 def fetch_one(
-    connection: Connection,
-    name: str,
-    parameters: Mapping[str, Any] | None = None,
-    generation: Generation | None = None,
+    connection: Connection, query: str | sql.Composed, parameters: Mapping[str, Any] | None = None
 ) -> tuple[Any, ...]:
-    """The row of a statement that always has one."""
-    row = connection.execute(statement(name, generation), parameters).fetchone()
+    """The row of a statement, or of one named so, that always has one."""
+    composed = statement(query) if isinstance(query, str) else query
+    row = connection.execute(composed, parameters).fetchone()
     if row is None:
-        raise LookupError(f"{name} gave no row")
+        raise LookupError(f"no row from {composed.as_string(connection)}")
     return row

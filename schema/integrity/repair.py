@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.database.statements import statement
 from pgfolio.schema.integrity.verify import ChunkRow
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors import generations, reuse
+from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.integrity.verify import Finding
@@ -43,17 +44,8 @@ def mend_chunk_contents(connection: Connection, contents: Mapping[int, str]) -> 
     connection.execute(statement("mend_chunk_contents"), values)
 
 
-def mend_collections(
-    connection: Connection, generations: Iterable[Generation], chunk_ids: Sequence[int]
-) -> None:
-    """Put chunks and their vectors of these generations into their document's collection."""
-    connection.execute(statement("mend_chunk_collections"), {"ids": list(chunk_ids)})
-    for generation in generations:
-        connection.execute(statement("mend_vector_collections", generation), {"ids": list(chunk_ids)})
-
-
 def delete_vectors(connection: Connection, generation: Generation, chunk_ids: Sequence[int]) -> None:
-    connection.execute(statement("delete_vectors", generation), {"ids": list(chunk_ids)})
+    connection.execute(vector_statement("delete_vectors", generation), {"ids": list(chunk_ids)})
 
 
 def delete_chunks(
@@ -61,7 +53,7 @@ def delete_chunks(
 ) -> None:
     """Delete chunks with their vectors; the vectors of those to `keep` can be used again by their hash."""
     if keep and generation is not None:
-        generations.keep_of_chunks(connection, generation, keep)
+        reuse.keep_of_chunks(connection, generation, keep)
     connection.execute(statement("delete_chunks"), {"ids": list(chunk_ids)})
 
 
@@ -70,44 +62,6 @@ def chunks_without_document(connection: Connection, chunk_ids: Sequence[int]) ->
         statement("read_chunks_without_document"), {"ids": list(chunk_ids)}, binary=True
     )
     return [ChunkRow(*row) for row in rows]
-
-
-PAGE = 2000
-"""Chunks of which those without a vector are looked for at once."""
-
-
-class Text(NamedTuple):
-    """A text to embed, by one of the chunks that have it."""
-
-    chunk_id: int
-    collection_id: int
-    content: str
-    heading: str
-    title: str | None
-    hash: bytes
-    tokens: int
-
-
-def texts_without_vector(connection: Connection, generation: Generation, batch: int) -> Iterator[list[Text]]:
-    """Texts that no chunk has a vector for, each once, at most `batch` at a time; stored ones were given out before.
-
-    Page by page of all texts: asked for the next ones that lack a vector, PostgreSQL reads all vectors each time.
-    """
-    after = b""
-    while page := connection.execute(
-        statement("page_of_texts"), {"after": after, "limit": PAGE}, binary=True
-    ).fetchall():
-        ids = {row[1]: row[0] for row in page}
-        rows = connection.execute(
-            statement("texts_without_vector", generation), {"ids": list(ids.values())}, binary=True
-        ).fetchall()
-        for start in range(0, len(rows), batch):
-            yield [Text(*row) for row in rows[start : start + batch]]
-        after = page[-1][1]
-
-
-def count_texts_without_vector(connection: Connection, generation: Generation) -> int:
-    return int(fetch_one(connection, "count_texts_without_vector", generation=generation)[0])
 
 
 def forget_kept_vectors(connection: Connection) -> None:
@@ -121,7 +75,7 @@ def make_table(connection: Connection, generation: Generation) -> None:
 
 def mend_dimensions(connection: Connection, generation: Generation) -> None:
     """Hold the column to its space's dimensions again."""
-    connection.execute(statement("mend_dimensions", generation))
+    connection.execute(vector_statement("mend_dimensions", generation))
 
 
 def drop_table(connection: Connection, name: str) -> bool:
@@ -133,7 +87,7 @@ def drop_table(connection: Connection, name: str) -> bool:
 def drop_index(conninfo: str, generation: Generation) -> None:
     """Drop the HNSW index while searches go on; they scan the table until it is built anew."""
     with connect(conninfo, autocommit=True) as connection:
-        connection.execute(statement("drop_index_aside", generation))
+        connection.execute(vector_statement("drop_index_aside", generation))
 
 
 def rebuild_lexemes(connection: Connection) -> None:

@@ -14,10 +14,9 @@ import psycopg
 
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import fetch_one, statement
-from pgfolio.schema.search.vector import EF_SEARCH_MAXIMUM
 from pgfolio.schema.vectors import generations, segments
 from pgfolio.schema.vectors.recall import with_literals
-from pgfolio.schema.vectors.storage import scan, storage_of
+from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, storage_of, vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +145,7 @@ def syncing(connection: Connection) -> list[str]:
 
 
 def count_vectors(connection: Connection, generation: Generation) -> int:
-    return int(fetch_one(connection, "count_vectors", generation=generation)[0])
+    return int(fetch_one(connection, vector_statement("count_vectors", generation))[0])
 
 
 def rows(connection: Connection) -> Iterator[Finding]:
@@ -229,7 +228,7 @@ def look_up_sample(connection: Connection, generation: Generation) -> tuple[int,
 
 def _look_up(connection: Connection, generation: Generation, count: int) -> tuple[int, int]:
     sample = connection.execute(
-        statement("sample_vectors", generation), {"count": count}, binary=True
+        vector_statement("sample_vectors", generation), {"count": count}, binary=True
     ).fetchall()
     connection.execute(statement("force_index"), {"ef_search": str(EF_SEARCH_MAXIMUM)})
     looked_at = scan(generation.space, NEAREST, EF_SEARCH_MAXIMUM)
@@ -263,7 +262,7 @@ def _stream(
     values: dict[str, Any] | None = None,
     generation: Generation | None = None,
 ) -> Iterator[Finding]:
-    for row in connection.cursor().stream(statement(name, generation), values):
+    for row in connection.cursor().stream(vector_statement(name, generation), values):
         yield Finding(*row)
 
 

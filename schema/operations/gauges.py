@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pgfolio.schema.database.statements import array, statement
 
 if TYPE_CHECKING:
-    from pgfolio.schema.search.pool import AsyncConnection
-    from pgfolio.schema.search.vector import Permitted
+    from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.search.access import Permitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.operations import runs
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning
+from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search.vector import Permitted
+    from pgfolio.schema.search.access import Permitted
 
 MEGABYTE = 1024 * 1024
 
@@ -75,7 +76,7 @@ def _generation(
     ]
     missing = segments.unindexed(connection, generation)
     there = [state for state in states if state is not None]
-    row = connection.execute(statement("count_vectors", generation)).fetchone()
+    row = connection.execute(vector_statement("count_vectors", generation)).fetchone()
     shown: dict[str, Any] = {
         "space": generation.space.name,
         "state": generation.state,

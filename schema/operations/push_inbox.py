@@ -13,13 +13,14 @@ from pgfolio.schema.corpus.push_queue import COLLECTION
 from pgfolio.schema.database.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search.vector import active_generation
+from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
-    from pgfolio.schema.search.pool import AsyncConnection
-    from pgfolio.schema.search.vector import Permitted
+    from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.search.access import Permitted
 
 State: TypeAlias = Literal["pending", "ok", "failed"]
 
@@ -103,7 +104,7 @@ async def remove(connection: AsyncConnection, push_id: int, permitted: Permitted
         return False
     generation = await active_generation(connection)
     if generation is not None:
-        kept = statement("keep_vectors_of_push", generation)
+        kept = vector_statement("keep_vectors_of_push", generation)
         await connection.execute(kept, {**values, "generation": generation.id})
     await connection.execute(statement("delete_pushed_document"), values)
     await connection.execute(statement("forget_push"), {**values, "source_id": row[0], "path": row[1]})

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.conditions import Condition
-    from pgfolio.schema.search.pool import AsyncConnection
-    from pgfolio.schema.search.vector import Permitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,6 @@ class Negated:
 
 Condition: TypeAlias = Equal | Ordered | Like | Exists | Every | Some | Negated
 
-
 OF_DOCUMENT: Final = sql.SQL("{}")
 """Where documents d and sources s are at hand."""
 

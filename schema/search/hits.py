@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search.vector import Hit, parameter
+from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
+    from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search.pool import AsyncConnection
-    from pgfolio.schema.search.vector import Permitted
+    from pgfolio.schema.search.access import Permitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ async def read_hits(
 ) -> dict[int, Hit]:
     """What an answer shows of these chunks, by id."""
     values = {"vector": parameter(generation, vector), "ids": list(ids), "permitted": array(permitted)}
-    found = await connection.execute(statement("get_hits", generation), values, binary=True)
+    found = await connection.execute(vector_statement("get_hits", generation), values, binary=True)
     return {row[0]: Hit(*row) for row in await found.fetchall()}
 
 

@@ -13,26 +13,23 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from psycopg import sql
 
-from pgfolio.schema.database.statements import array, fetch_one, statement
+from pgfolio.schema.database.statements import array, statement
+from pgfolio.schema.search.access import EVERYTHING
 from pgfolio.schema.search.conditions import OF_CHUNK, matches
-from pgfolio.schema.search.vector import EF_SEARCH_MAXIMUM, EVERYTHING, looks, parameter, ranked
-from pgfolio.schema.vectors.storage import scan
+from pgfolio.schema.search.vector import looks, parameter, ranked
+from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search.pool import AsyncConnection
-    from pgfolio.schema.search.vector import Permitted, Scope
+    from pgfolio.schema.search.access import Permitted, Scope
 
 MOST = 30_000
 """Chunks that a common word is looked for in where vectors find some too."""
-
-STALE = 0.05
-"""Part of all chunks that may come or go before their words are counted anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +103,6 @@ async def rarities(
     return {frozenset(row[0]): float(row[1]) for row in await found.fetchall()}
 
 
-def are_stale(connection: Connection) -> bool:
-    """Whether many chunks came or went since their words were counted."""
-    return bool(fetch_one(connection, "words_are_stale", {"stale": STALE})[0])
-
-
-def are_counted(connection: Connection) -> bool:
-    """Whether they were since an upgrade changed them: known at once, where `are_stale` reads the whole ledger."""
-    return bool(fetch_one(connection, "words_are_counted")[0])
-
-
-def counted(connection: Connection) -> int:
-    """Chunks that there were when their words were counted."""
-    row = connection.execute(statement("counted_chunks")).fetchone()
-    return int(row[0]) if row else 0
-
-
-def count(connection: Connection) -> None:
-    """Count, from the sample that `analyze` took, how common the common words are. In the caller's transaction."""
-    for name in ("forget_common_words", "count_common_words", "forget_corpus", "count_corpus",
-                 "forget_languages", "count_languages"):  # fmt: skip
-        connection.execute(statement(name))
-
-
 def _composed(
     generation: Generation, limit: int, scope: Scope, ef_search: int, *, nearest: bool
 ) -> tuple[bytes, dict[str, Any]]:
@@ -149,8 +123,8 @@ def _text(
 ) -> bytes:
     """The limits as text: with parameters in their place PostgreSQL would plan anew each time."""
     literal, looked_at = sql.Literal(limit), sql.Literal(scan(generation.space, limit, ef_search))
-    near = statement("nearest_ids" if nearest else "given_ids", generation).as_string().rstrip("; \n")
-    text = sql.SQL(statement("rank_words", generation).as_string())
+    near = vector_statement("nearest_ids" if nearest else "given_ids", generation).as_string().rstrip("; \n")
+    text = sql.SQL(vector_statement("rank_words", generation).as_string())
     return text.format(
         limit=literal,
         matches=condition,

@@ -7,9 +7,8 @@ vectors of two spaces in one answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import numpy as np
 import psycopg
@@ -20,44 +19,15 @@ from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.search.conditions import OF_DOCUMENT, OF_VECTOR, matches
 from pgfolio.schema.search.pool import ITERATIVE, LOOKS, GenerationChangedError, session
-from pgfolio.schema.vectors.storage import scan, value
+from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, value, vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgvector import HalfVector, Vector
 
-    from pgfolio.schema.search.conditions import Condition
-    from pgfolio.schema.search.pool import AsyncConnection
-
-EF_SEARCH_MAXIMUM = 1000
-"""pgvector's own bound."""
-
-
-Permitted: TypeAlias = "tuple[int, ...] | None"
-"""The ids of the collections that whoever asks may see; None: all. Nothing here has a default for it, and every
-statement that reads documents takes it: what forgets it fails, and shows nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Where chunks are looked for: in these of the permitted collections (None: in all of them), in documents that
-    match (None: in all)."""
-
-    permitted: Permitted
-    collections: tuple[int, ...] | None = None
-    condition: Condition | None = None
-
-    @property
-    def within(self) -> Permitted:
-        """What is permitted of what is asked for."""
-        if self.permitted is None or self.collections is None:
-            return self.permitted if self.collections is None else self.collections
-        return tuple(each for each in self.collections if each in self.permitted)
-
-
-EVERYTHING = Scope(None)
-"""For whoever may see everything."""
+    from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.search.access import Permitted, Scope
 
 
 class Hit(Struct, frozen=True):
@@ -284,7 +254,7 @@ def _within(
 
 @lru_cache(100)
 def _read(name: str, generation: Generation | None) -> LiteralString:
-    text: LiteralString = statement(name, generation).as_string()
+    text: LiteralString = vector_statement(name, generation).as_string()
     return text
 
 

@@ -10,15 +10,13 @@ import psycopg
 from psycopg import sql
 
 from pgfolio.schema.database.statements import fetch_one, statement
-from pgfolio.schema.search import lexical
-from pgfolio.schema.vectors.storage import storage_of
+from pgfolio.schema.vectors.storage import storage_of, vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
-
 
 MIB = 1024 * 1024
 LEAST_MEMORY = 64 * 1024 * 1024
@@ -49,7 +47,7 @@ def state(connection: Connection, generation: Generation) -> IndexState | None:
 
 def rows(connection: Connection, generation: Generation) -> int:
     """Vectors of all segments."""
-    return int(fetch_one(connection, "count_vectors", generation=generation)[0])
+    return int(fetch_one(connection, vector_statement("count_vectors", generation))[0])
 
 
 def is_valid(connection: Connection, generation: Generation) -> bool:
@@ -61,12 +59,12 @@ def is_valid(connection: Connection, generation: Generation) -> bool:
 def build(connection: Connection, generation: Generation, m: int, ef_construction: int) -> Built:
     """Build the index over all vectors, in one transaction. What was left of an earlier attempt goes first.
     Readers scan the table meanwhile."""
-    text = sql.SQL(statement("create_index", generation).as_string(connection))
+    text = sql.SQL(vector_statement("create_index", generation).as_string(connection))
     create = text.format(m=sql.Literal(m), ef_construction=sql.Literal(ef_construction))
     serial = False
     with connection.transaction(), _notices(connection) as notices:
-        connection.execute(statement("drop_index", generation))
-        rows = int(fetch_one(connection, "segment_size", generation=generation)[0])
+        connection.execute(vector_statement("drop_index", generation))
+        rows = int(fetch_one(connection, vector_statement("segment_size", generation))[0])
         memory = build_memory(generation, rows, m)
         connection.execute(statement("prepare_index_build"), {"memory_kb": memory // 1024})
         try:
@@ -104,14 +102,6 @@ def _notices(connection: Connection) -> Iterator[list[str]]:
 def build_memory(generation: Generation, rows: int, m: int) -> int:
     """Bytes that a build needs, so that its graph stays in memory, with a quarter to spare."""
     return max(int(rows * graph_bytes(generation, m) * 1.25), LEAST_MEMORY)
-
-
-def settle(connection: Connection, generation: Generation) -> None:
-    """After a large load: fresh statistics, of words too, and the lexemes that wait beside their index put into it,
-    without which every word is looked for in the waiting list too (10 times slower). In the caller's transaction."""
-    connection.execute(statement("clean_lexemes"))
-    connection.execute(statement("analyze_tables", generation))
-    lexical.count(connection)
 
 
 def graph_bytes(generation: Generation, m: int) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.vectors.storage import scan, value
+from pgfolio.schema.vectors.storage import scan, value, vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Questions:
         self._connection = connection
         self._generation = generation
         self._nearest = "sample_nearest" if sampled else "recall_nearest"
-        chosen = statement("sample_of_sample" if sampled else "sample_vectors", generation)
+        chosen = vector_statement("sample_of_sample" if sampled else "sample_vectors", generation)
         asked = asked[:count]
         stored = connection.execute(chosen, {"count": count - len(asked)}, binary=True).fetchall()
         self.asked = [*stored, *((0, value(generation.space, vector)) for vector in asked)]
@@ -91,5 +91,5 @@ def recall(found: list[list[float]], exact: list[list[float]]) -> float | None:
 
 def with_literals(connection: Connection, name: str, generation: Generation, **literals: int) -> sql.Composed:
     """A statement whose limits and parameters are part of its text."""
-    text = sql.SQL(statement(name, generation).as_string(connection))
+    text = sql.SQL(vector_statement(name, generation).as_string(connection))
     return text.format(**{key: sql.Literal(number) for key, number in literals.items()})

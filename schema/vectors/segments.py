@@ -18,6 +18,7 @@ from psycopg import sql
 
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.vectors import hnsw
+from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ def members(connection: Connection, generation: Generation) -> list[Generation]:
 
 def size(connection: Connection, member: Generation) -> int:
     """Vectors of one segment alone."""
-    return int(fetch_one(connection, "segment_size", generation=member)[0])
+    return int(fetch_one(connection, vector_statement("segment_size", member))[0])
 
 
 def about(connection: Connection, generation: Generation) -> dict[Generation, int]:
@@ -67,14 +68,14 @@ def unindexed(connection: Connection, generation: Generation) -> list[Generation
 
 def has_any(connection: Connection, member: Generation) -> bool:
     """Whether the segment alone has any vector."""
-    return bool(fetch_one(connection, "segment_has_any", generation=member)[0])
+    return bool(fetch_one(connection, vector_statement("segment_has_any", member))[0])
 
 
 def create(connection: Connection, generation: Generation) -> Generation:
     """An empty segment that readers see from the caller's commit on."""
     made = _next(connection, generation)
-    connection.execute(statement("create_segment", made))
-    connection.execute(statement("attach_segment", made))
+    connection.execute(vector_statement("create_segment", made))
+    connection.execute(vector_statement("attach_segment", made))
     return made
 
 
@@ -86,7 +87,7 @@ def merge(
     Returns None, and leaves everything as it was, when the old ones were in use, or written to, all the time.
     """
     made = _next(connection, joined[0])
-    connection.execute(statement("create_segment", made))
+    connection.execute(vector_statement("create_segment", made))
     for member in joined:
         connection.execute(_into("copy_segment", member, made))
     connection.commit()
@@ -101,7 +102,7 @@ def merge(
                 break
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             time.sleep(random.uniform(0.0, 0.2))  # noqa: S311 -- jitter
-    connection.execute(statement("drop_segment", made))
+    connection.execute(vector_statement("drop_segment", made))
     connection.commit()
     return None
 
@@ -110,15 +111,15 @@ def _swap(connection: Connection, joined: Sequence[Generation], made: Generation
     """False: one of them has a vector that the new one lacks, and nothing is changed. Only a reembed's way back,
     which waits for no sync, writes while segments are merged."""
     for member in joined:  # compared while readers go on
-        connection.execute(statement("hold_segment", member))
+        connection.execute(vector_statement("hold_segment", member))
         if connection.execute(_into("lack_of_segment", member, made)).fetchone() != (0,):
             return False
     for member in joined:
-        connection.execute(statement("lock_segment", member))
+        connection.execute(vector_statement("lock_segment", member))
     for member in joined:
         name = "drop_segment" if member.segment else "empty_segment"
-        connection.execute(statement(name, member))
-    connection.execute(statement("attach_segment", made))
+        connection.execute(vector_statement(name, member))
+    connection.execute(vector_statement("attach_segment", made))
     return True
 
 
@@ -143,7 +144,7 @@ def dead(connection: Connection, member: Generation) -> int:
 
 def drop(connection: Connection, member: Generation) -> None:
     """An empty segment, which nobody is loading."""
-    connection.execute(statement("drop_segment", member))
+    connection.execute(vector_statement("drop_segment", member))
 
 
 def record_cost(connection: Connection, member: Generation, way: str, vectors: int, seconds: float) -> None:
@@ -172,5 +173,5 @@ def _next(connection: Connection, generation: Generation) -> Generation:
 
 
 def _into(name: str, member: Generation, into: Generation) -> sql.Composed:
-    text = sql.SQL(statement(name, member).as_string())
+    text = sql.SQL(vector_statement(name, member).as_string())
     return text.format(into=sql.Identifier(into.segment_table))

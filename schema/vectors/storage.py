@@ -8,17 +8,22 @@ by the vectors themselves are taken.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from pgvector import HalfVector, Vector
 from psycopg import sql
+
+from pgfolio.schema.database.statements import template
+from pgfolio.schema.records import Space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
 
-    from pgfolio.schema.records import Space
+    from pgfolio.schema.records import Generation, Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,18 @@ def parts(space: Space) -> dict[str, sql.Composable]:
     }
 
 
+@cache
+def vector_statement(name: str, generation: Generation) -> sql.Composed:
+    """The statement, with `{vectors}` standing for the generation's table, `{segment}` and `{index}` for the one that
+    new vectors go to and its index, and what depends on how its space is stored."""
+    return template(name).format(
+        vectors=sql.Identifier(generation.table),
+        segment=sql.Identifier(generation.segment_table),
+        index=sql.Identifier(generation.index),
+        **parts(generation.space),
+    )
+
+
 def column_bytes(space: Space) -> int:
     """What one vector takes in its row."""
     return space.dimensions * (4 if storage_of(space).type == "vector" else 2)
@@ -111,3 +128,7 @@ def can_take(space: Space, other: Space) -> bool:
     same = (space.provider, space.model, space.dimensions, space.shortened, space.document_prefix)
     theirs = (other.provider, other.model, other.dimensions, other.shortened, other.document_prefix)
     return same == theirs and (storage_of(space).type == "halfvec" or storage_of(other).type == "vector")
+
+
+EF_SEARCH_MAXIMUM = 1000
+"""pgvector's own bound."""

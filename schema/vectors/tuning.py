@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.vectors.hnsw import build_memory
 from pgfolio.schema.vectors.recall import with_literals
+from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,7 +100,7 @@ def logged_questions(connection: Connection, most: int) -> list[str]:
 
 def sample_texts(connection: Connection, generation: Generation, count: int) -> list[tuple[str, str]]:
     """Heading and text of chunks taken by chance."""
-    return connection.execute(statement("sample_texts", generation), {"count": count}).fetchall()
+    return connection.execute(vector_statement("sample_texts", generation), {"count": count}).fetchall()
 
 
 def sampled_indexes(

@@ -23,7 +23,7 @@ from pgfolio.schema.corpus.documents import Storable, store
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import api_keys
 from pgfolio.schema.records import Chunk, Document, Embedded, Signature, Space
-from pgfolio.schema.vectors import generations, hnsw
+from pgfolio.schema.vectors import generations, hnsw, reuse
 from tests.fakes.openai_server import KEY
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def switch(conninfo: str, settings: Settings, space: Space, *, drop: bool) -> No
         rows = connection.execute("select id, collection_id, content from chunks order by id").fetchall()
         made = model.embed([row[2] for row in rows]).vectors
         values = [(row[0], row[1], v) for row, v in zip(rows, made, strict=True)]
-        generations.add_vectors(connection, new, values)
+        reuse.add_vectors(connection, new, values)
         generations.activate(connection, new)
         connection.commit()
         if drop:

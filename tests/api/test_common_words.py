@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus import sources, statistics
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.vectors import generations, hnsw
+from pgfolio.schema.vectors import generations
 from tests.api.library import Page, make_key, running_api, stock
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def scoped(
             connection.execute(
                 "update ledger set chunk_count = chunk_count + %s where source_id = %s", (MANY, source.id)
             )
-            hnsw.settle(connection, generation)
+            statistics.settle(connection, generation)
             connection.commit()
         keys = [make_key(conninfo), make_key(conninfo, collections=["here"])]
         with running_api(settings, conninfo) as client:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.search.pool import AsyncConnection, Pool
+    from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.search.pool import Pool
 
 
 def test_each_key_has_its_own_allowance_and_is_told_when_to_come_again(

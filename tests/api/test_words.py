@@ -15,8 +15,8 @@ from pgfolio.flows.extraction.language import RECIPE
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.services import open_services
+from pgfolio.schema.corpus import word_statistics
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.search import lexical
 from tests.databases import empty_database
 from tests.flows.library import Library
 
@@ -341,7 +341,7 @@ def test_stale_counts_lose_nothing(tmp_path: Path, settings: Settings, conninfo:
             connection.execute(statement)
         assert set(found(library, "retry task Aufgabe nowhere")) == set(fresh)
     with connect(conninfo) as connection:
-        lexical.count(connection)
+        word_statistics.count(connection)
     assert found(library, "retry task Aufgabe") == fresh
 
 

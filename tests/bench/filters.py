@@ -29,12 +29,13 @@ from rich.table import Table
 from pgfolio.config.settings import load_settings
 from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.vector_search import nearest_within
-from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus import sources, statistics
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space
+from pgfolio.schema.search.access import EVERYTHING, Scope
 from pgfolio.schema.search.pool import open_pool, reading
-from pgfolio.schema.search.vector import EVERYTHING, Scope, nearest, rank_exact
-from pgfolio.schema.vectors import generations, hnsw
+from pgfolio.schema.search.vector import nearest, rank_exact
+from pgfolio.schema.vectors import generations, hnsw, reuse
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.database.connect import AsyncConnection, Connection
     from pgfolio.schema.records import Generation, Source
-    from pgfolio.schema.search.pool import AsyncConnection, Pool
+    from pgfolio.schema.search.pool import Pool
     from pgfolio.schema.search.vector import Candidate
 
 SEED = 7
@@ -129,9 +130,9 @@ def _load(connection: Connection, settings: Settings, chunks: int) -> tuple[np.n
     found = connection.execute("select id from chunks order by document_id, ordinal").fetchall()
     made = _around(random, centres[np.repeat(clusters, PER_DOCUMENT)])
     rows = [(row[0], source.collection_id, vector) for row, vector in zip(found, made, strict=True)]
-    generations.add_vectors(connection, generation, rows)
+    reuse.add_vectors(connection, generation, rows)
     hnsw.build(connection, generation, settings.index.m, settings.index.ef_construction)
-    hnsw.settle(connection, generation)
+    statistics.settle(connection, generation)
     return centres, generation
 
 

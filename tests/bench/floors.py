@@ -13,6 +13,7 @@ from psycopg import sql
 from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.schema.database.statements import statement
 from pgfolio.schema.search.pool import ITERATIVE
+from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +76,7 @@ def bare_search(
     """Embed a question and run the API's own statement, prepared, on one connection."""
     model = LocalModel(generation.space.dimensions)
     connection.execute(statement("begin_session"), {"ef_search": str(ef_search), "iterative": ITERATIVE})
-    text = sql.SQL(statement("search_vectors", generation).as_string(connection))
+    text = sql.SQL(vector_statement("search_vectors", generation).as_string(connection))
     prepared = text.format(limit=sql.Literal(limit), scan=sql.Literal(limit))
 
     def searched(question: str) -> list[Any]:

@@ -17,7 +17,7 @@ from pgfolio.config.settings import load_settings
 from pgfolio.flows.index import maintenance
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space
-from pgfolio.schema.vectors import generations, hnsw, segments
+from pgfolio.schema.vectors import generations, hnsw, reuse, segments
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
@@ -79,7 +79,7 @@ class Bench:
 
     def copy(self, place: Generation, first: int, made: np.ndarray) -> float:
         rows = [(i, 1, vector) for i, vector in zip(self.ids(first, len(made)), made, strict=True)]
-        return self.timed(lambda: generations.add_vectors(self.connection, place, rows))
+        return self.timed(lambda: reuse.add_vectors(self.connection, place, rows))
 
     def build(self, place: Generation) -> float:
         return self.timed(lambda: hnsw.build(self.connection, place, self.m, self.ef_construction))

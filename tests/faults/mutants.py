@@ -145,7 +145,7 @@ MUTANTS: Final = (
         "nothing that is stored is used again",
         "touched",
         "flows/ingest/vectors.py",
-        "found = generations.reuse(self._reader, self._generation, list(wanted))",
+        "found = reuse.reuse(self._reader, self._generation, list(wanted))",
         "found: dict[bytes, np.ndarray] = {}",
         (SYNC + "files_that_swap_their_names_keep_their_texts_apart",),
     ),

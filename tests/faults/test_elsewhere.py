@@ -26,10 +26,10 @@ from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.options import FailedError, Options
-from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus import sources, statistics
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.database.statements import statement
-from pgfolio.schema.vectors import generations, hnsw
+from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors.storage import vector_statement
 from tests.api.library import Page, running_api, stock
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood, vector
 from tests.faults.world import wait_until
@@ -365,7 +365,7 @@ def crowd(new_settings: Callable[..., Settings], conninfo: str) -> Settings:
     with connect(conninfo) as connection:
         generation = generations.active_generation(connection)
         assert generation is not None
-        hnsw.settle(connection, generation)
+        statistics.settle(connection, generation)
     return settings
 
 
@@ -450,7 +450,7 @@ def explained(
     connection: Connection, name: str, generation: Generation | None, values: dict[str, Any]
 ) -> str:
     """The plan of a statement of the read side, where it is up to PostgreSQL whether the table is scanned."""
-    text: LiteralString = statement(name, generation).as_string(connection)
+    text: LiteralString = vector_statement(name, generation).as_string(connection)
     if generation is not None or "{limit}" in text:
         near = sql.SQL("select unnest(%(near)s::bigint[]) as chunk_id")
         ten, every = sql.Literal(10), sql.SQL("all")

@@ -13,7 +13,7 @@ from pgfolio.flows.run.options import Options
 from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
-from pgfolio.schema.vectors import generations, hnsw
+from pgfolio.schema.vectors import generations, hnsw, reuse
 from pgfolio.schema.vectors.tuning import Parameters
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def filled(conninfo: str) -> Generation:
         )
         generation = generations.create_generation(connection, Space("local", "made", 256), "active")
         made = np.random.default_rng(1).normal(size=(ROWS, 256)).astype(np.float32)
-        generations.add_vectors(connection, generation, [(i, 1, vector) for i, vector in enumerate(made, 1)])
+        reuse.add_vectors(connection, generation, [(i, 1, vector) for i, vector in enumerate(made, 1)])
         return generation
 
 

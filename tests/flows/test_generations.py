@@ -30,7 +30,7 @@ from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.vectors import generations, hnsw, recall
+from pgfolio.schema.vectors import generations, hnsw, recall, reuse
 from tests.api.library import running_api
 from tests.bench.reembedding import Answer, Clients, Truth
 from tests.fakes.openai_server import KEY, SERVER_ERROR, FakeOpenAI, Mood
@@ -85,7 +85,7 @@ class Corpus:
         """Chunks without a vector in each space, by its model."""
         with connect(self.conninfo) as connection:
             found = generations.list_generations(connection, "active", "building", "ready", "retired")
-            return {g.space.model: generations.count_missing(connection, g) for g in found}
+            return {g.space.model: reuse.count_missing(connection, g) for g in found}
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_a_vector_whose_chunk_is_being_deleted_waits_for_nobody_and_is_kept(corp
         sync.execute("delete from chunks where id = %s", [rows[0][0]])
         connection.execute("set lock_timeout = '1s'")
         given = {rows[0][1]: made, rows[1][1]: made, b"a text that nobody has": made}
-        assert generations.place(connection, generation, given) == 1
+        assert reuse.place(connection, generation, given) == 1
         connection.commit()
         sync.commit()
         kept = {row[0] for row in connection.execute("select hash from kept_vectors")}
@@ -528,7 +528,7 @@ def test_the_index_takes_up_to_4000_dimensions(conninfo: str, library: Library, 
     with connect(conninfo) as connection:
         generation = generations.create_generation(connection, Space("openai", "wide", dimensions), "ready")
         chunks = connection.execute("select id, collection_id from chunks").fetchall()
-        generations.add_vectors(connection, generation, [(*row, made[at]) for at, row in enumerate(chunks)])
+        reuse.add_vectors(connection, generation, [(*row, made[at]) for at, row in enumerate(chunks)])
         hnsw.build(connection, generation, 16, 64)
         connection.commit()
         assert recall.measure(connection, generation, 64) == 1.0

@@ -19,9 +19,9 @@ from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.database.statements import statement
 from pgfolio.schema.integrity.verify import REASONS, texts
 from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors.storage import vector_statement
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
 
 if TYPE_CHECKING:
@@ -402,7 +402,7 @@ def test_the_index_is_not_missed_before_the_first_sync_has_built_it(archive: Arc
         assert run_verify(archive.conninfo).counts == {}
     with connect(archive.conninfo) as other:
         generation = generations.active_generation(other)
-        create = statement("create_index", generation).as_string(other)
+        create = vector_statement("create_index", generation).as_string(other)
         other.execute(sql.SQL(create).format(m=sql.Literal(8), ef_construction=sql.Literal(32)))
         assert run_verify(archive.conninfo).counts == {"index_missing": 1}
 

@@ -9,9 +9,10 @@ import pytest
 from psycopg import sql
 
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.database.statements import names, statement
+from pgfolio.schema.database.statements import names
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors.storage import vector_statement
 
 STATEMENTS = Path(__file__).resolve().parents[2] / "schema" / "statements"
 LITERALS: dict[str, sql.Composable] = {
@@ -32,7 +33,7 @@ def generation(conninfo: str) -> Generation:
     with connect(conninfo) as connection:
         made = generations.create_generation(connection, Space("local", "wordllama-256", 256), "active")
         connection.execute(
-            sql.SQL(statement("sample_into", made).as_string(connection)).format(limit=sql.Literal(1))
+            sql.SQL(vector_statement("sample_into", made).as_string(connection)).format(limit=sql.Literal(1))
         )
         return made
 
@@ -56,7 +57,9 @@ def test_no_statement_is_passed_by() -> None:
 @pytest.mark.parametrize("name", queries())
 def test_the_server_understands_the_statement(conninfo: str, generation: Generation, name: str) -> None:
     with connect(conninfo) as connection:
-        written = sql.SQL(statement(name, generation).as_string()).format(**LITERALS).as_string(connection)
+        written = (
+            sql.SQL(vector_statement(name, generation).as_string()).format(**LITERALS).as_string(connection)
+        )
         numbered, count = _numbered(written)
         connection.execute(sql.SQL("prepare checked as ") + sql.SQL(numbered))
         row = connection.execute(

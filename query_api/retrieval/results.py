@@ -1,0 +1,37 @@
+"""What retrieval finds: the values that it passes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfolio.query_api.retrieval.trace import Trace
+    from pgfolio.schema.search.vector import Hit
+
+
+def shown_title(title: str | None, path: str) -> str:
+    """A document without a title goes by its file's name."""
+    return title or path.rsplit("/", 1)[-1]
+
+
+class Found(Struct, frozen=True):
+    """A chunk, what it is ranked by, and the better result that it repeats, if it does."""
+
+    hit: Hit
+    score: float
+    repeats: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The best chunks first. `complete` is false when fewer than the limit came back although more may match."""
+
+    trace: Trace
+    found: Sequence[Found] = ()
+    complete: bool = True
+    space: str | None = None

@@ -1,0 +1,42 @@
+"""What routes share: the request's services, what it may see, and the errors that they all may answer with."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+
+from pgfolio.query_api.auth.caller import caller_of
+from pgfolio.query_api.service import contracts as c
+
+if TYPE_CHECKING:
+    from pgfolio.query_api.services import Services
+    from pgfolio.schema.search.access import Permitted
+
+
+Anyone = Request[Any, Any, State]
+
+PROBLEM = ResponseSpec(
+    c.Problem, description="What is wrong, and what to do", media_type="application/problem+json"
+)
+
+PROBLEMS = dict.fromkeys((400, 401, 403, 429, 500, 503), PROBLEM)
+
+ASKING = {**PROBLEMS, **dict.fromkeys((404, 413, 502), PROBLEM)}
+
+
+def services(request: Anyone) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+def permitted(request: Anyone) -> Permitted:
+    """What whoever asks may see."""
+    return caller_of(request.scope).permitted
+
+
+def took_ms(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)

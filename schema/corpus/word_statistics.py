@@ -1,0 +1,36 @@
+"""How common the common words are, counted from a sample, and whether they should be counted anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgfolio.schema.database.statements import fetch_one, statement
+
+if TYPE_CHECKING:
+    from pgfolio.schema.database.connect import Connection
+
+STALE = 0.05
+"""Part of all chunks that may come or go before their words are counted anew."""
+
+
+def are_stale(connection: Connection) -> bool:
+    """Whether many chunks came or went since their words were counted."""
+    return bool(fetch_one(connection, "words_are_stale", {"stale": STALE})[0])
+
+
+def are_counted(connection: Connection) -> bool:
+    """Whether they were since an upgrade changed them: known at once, where `are_stale` reads the whole ledger."""
+    return bool(fetch_one(connection, "words_are_counted")[0])
+
+
+def counted(connection: Connection) -> int:
+    """Chunks that there were when their words were counted."""
+    row = connection.execute(statement("counted_chunks")).fetchone()
+    return int(row[0]) if row else 0
+
+
+def count(connection: Connection) -> None:
+    """Count, from the sample that `analyze` took, how common the common words are. In the caller's transaction."""
+    for name in ("forget_common_words", "count_common_words", "forget_corpus", "count_corpus",
+                 "forget_languages", "count_languages"):  # fmt: skip
+        connection.execute(statement(name))
