@@ -1,6 +1,6 @@
 """`python -m pgfolio.flows` is `pgfolio`."""
 
-from pgfolio.flows.cli import main
+from pgfolio.flows.cli.commands import main
 
 if __name__ == "__main__":
     main()

@@ -14,18 +14,18 @@ import click
 
 from pgfolio.config import command
 from pgfolio.config.settings import load_settings
-from pgfolio.flows.run import Options
-from pgfolio.flows.start import started_sync
-from pgfolio.schema import pushes, sources
-from pgfolio.schema.connect import DatabaseError, database
-from pgfolio.schema.embedded import EmbeddedError
-from pgfolio.schema.sources import SourceBusyError
+from pgfolio.flows.launch import started_sync
+from pgfolio.flows.run.context import Options
+from pgfolio.schema.corpus import push_queue, sources
+from pgfolio.schema.corpus.sources import SourceBusyError
+from pgfolio.schema.database.bundled import EmbeddedError
+from pgfolio.schema.database.connect import DatabaseError, database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source
 
     Sync = Callable[[list[Source]], object]
@@ -45,7 +45,7 @@ def listen(conninfo: str, sync: Sync) -> None:
     """For ever. A database that goes away is waited for."""
     while True:
         try:
-            with pushes.listening(conninfo) as connection:
+            with push_queue.listening(conninfo) as connection:
                 pause = PAUSES[0]
                 while True:
                     pause = _attend(connection, sync, pause)
@@ -56,9 +56,9 @@ def listen(conninfo: str, sync: Sync) -> None:
 
 def _attend(connection: Connection, sync: Sync, pause: float) -> float:
     """One look, and the wait after it; returns the pause after the next failure."""
-    due = pushes.due(connection)
+    due = push_queue.due(connection)
     if not due:
-        pushes.woken(connection, POLL)
+        push_queue.woken(connection, POLL)
         return PAUSES[0]
     try:
         sync([source for source in sources.list_sources(connection) if source.id in due])
@@ -67,8 +67,8 @@ def _attend(connection: Connection, sync: Sync, pause: float) -> float:
             time.sleep(BUSY)
             return pause
         LOG.warning("%s: %s", type(error).__name__, error)
-    if due.items() & pushes.due(connection).items():  # the oldest of a source is still waiting
-        pushes.woken(connection, pause)
+    if due.items() & push_queue.due(connection).items():  # the oldest of a source is still waiting
+        push_queue.woken(connection, pause)
         return min(pause * 2, PAUSES[1])
     return PAUSES[0]
 

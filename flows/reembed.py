@@ -9,10 +9,10 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows.reembedding import run_reembed, with_model
-from pgfolio.flows.run import FailedError, Options, watcher
+from pgfolio.flows.reembedding.run import run_reembed, with_model
+from pgfolio.flows.run.context import FailedError, Options, watcher
 from pgfolio.flows.sync import Published, as_task, ended, publish
-from pgfolio.schema.connect import database
+from pgfolio.schema.database.connect import database
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

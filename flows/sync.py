@@ -15,13 +15,13 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows.building import ShowsBuild
-from pgfolio.flows.choose import chosen_sources
-from pgfolio.flows.fill import ShowsSpending
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.report import Report
-from pgfolio.flows.run import FailedError, Options, Progress, Quiet, watched_by, watcher
-from pgfolio.schema.connect import connect, database
+from pgfolio.flows.discovery.sources import chosen_sources
+from pgfolio.flows.index.build import ShowsBuild
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.reembedding.backfill import ShowsSpending
+from pgfolio.flows.run.context import FailedError, Options, Progress, Quiet, watched_by, watcher
+from pgfolio.flows.run.report import Report
+from pgfolio.schema.database.connect import connect, database
 
 if TYPE_CHECKING:
     from collections.abc import Callable

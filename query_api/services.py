@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models import chat_model, reranker
 from pgfolio.config.prompts import FILE, Prompts
-from pgfolio.query_api.active import ActiveSpaces
-from pgfolio.query_api.answer import Answerer
-from pgfolio.query_api.rerank import Reranking
-from pgfolio.query_api.retrieve import Retriever
-from pgfolio.schema.pool import open_pool
+from pgfolio.query_api.answering.answerer import Answerer
+from pgfolio.query_api.retrieval.query_embedding import ActiveSpaces
+from pgfolio.query_api.retrieval.reranking import Reranking
+from pgfolio.query_api.retrieval.retriever import Retriever
+from pgfolio.schema.search.pool import open_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

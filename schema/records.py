@@ -1,4 +1,4 @@
-"""What is stored, as frozen values. HTTP shapes live in query_api/contracts.py, settings in config/."""
+"""What is stored, as frozen values. HTTP shapes live in query_api/service/contracts.py, settings in config/."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Storage: TypeAlias = Literal["halfvec", "vector", "bit"]
-"""How a space's vectors stand in the column and in the index: schema/storage.py."""
+"""How a space's vectors stand in the column and in the index: schema/vectors/storage.py."""
 
 
 class Signature(NamedTuple):
@@ -74,7 +74,7 @@ class Chunk:
     end: int
     tokens: int
     hash: bytes
-    """SHA-256 of the text as it is embedded (see flows/chunk.py), so that equal hashes share a vector."""
+    """SHA-256 of the text as it is embedded (see flows/chunking/chunk.py), so that equal hashes share a vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Generation:
     space: Space
     state: Literal["building", "ready", "active", "retired"]
     segment: int = 0
-    """Where new vectors go: 0 is the table itself, others are tables that inherit from it (schema/segments.py)."""
+    """Where new vectors go: 0 is the table itself, others are tables that inherit from it (vectors/segments.py)."""
     ef_search: int | None = None
     """What its index was tuned to; None: as the settings say. Known where it is read for searching."""
 

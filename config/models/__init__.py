@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Literal
 
-from pgfolio.config.models.base import ChatModel, EmbeddingModel, FatalModelError, Reranker
+from pgfolio.config.models.protocols import ChatModel, EmbeddingModel, FatalModelError, Reranker
 from pgfolio.config.settings import ConfigError
 
 if TYPE_CHECKING:
     import openai
 
-    from pgfolio.config.models.local import BundledTokenizer
+    from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
 
 LOCAL_MODELS = ("wordllama-256",)
@@ -25,7 +25,7 @@ def wanted_space(settings: Settings) -> tuple[Literal["local", "openai"], str, i
     if provider == "auto":
         provider = "local" if not wanted.model or wanted.model in LOCAL_MODELS else "openai"
     if provider == "local":
-        from pgfolio.config.models.local import DIMENSIONS  # noqa: PLC0415
+        from pgfolio.config.models.wordllama import DIMENSIONS  # noqa: PLC0415
 
         dimensions = wanted.dimensions or DIMENSIONS[0]
         if (wanted.model or LOCAL_MODELS[0]) not in LOCAL_MODELS:
@@ -55,7 +55,7 @@ def embedding_model(
 ) -> EmbeddingModel:
     """The client of one space. Raises ConfigError when something that it needs is not set."""
     if provider == "local":
-        from pgfolio.config.models.local import LocalModel  # noqa: PLC0415
+        from pgfolio.config.models.wordllama import LocalModel  # noqa: PLC0415
 
         return LocalModel(dimensions, tokenizer)
     from pgfolio.config.models.openai import OpenAIEmbeddings  # noqa: PLC0415
@@ -95,7 +95,7 @@ def reranker(settings: Settings) -> Reranker | None:
         return LocalReranker(wanted.model)
     if not wanted.url:
         return None
-    from pgfolio.config.models.rerank import HttpReranker  # noqa: PLC0415
+    from pgfolio.config.models.rerank_http import HttpReranker  # noqa: PLC0415
 
     key = wanted.key.get_secret_value() if wanted.key else None
     return HttpReranker(wanted.url, wanted.model, key, wanted.timeout, wanted.api)

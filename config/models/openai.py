@@ -1,6 +1,6 @@
 """Clients of any server that speaks the OpenAI API: embeddings and chat.
 
-One checked request each, no retries (`max_retries=0`): tenacity in flows/embed.py is their one owner.
+One checked request each, no retries (`max_retries=0`): tenacity in flows/embedding/embedder.py is their one owner.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import openai
 
-from pgfolio.config.models.base import (
+from pgfolio.config.models.protocols import (
     BadAnswerError,
     Completion,
     Embeddings,
@@ -24,7 +24,7 @@ from pgfolio.config.models.base import (
     RefusedError,
     TransientError,
 )
-from pgfolio.config.models.limits import rate_limits, retry_after
+from pgfolio.config.models.rate_limit_headers import rate_limits, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

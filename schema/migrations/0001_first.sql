@@ -1,5 +1,5 @@
 -- Sources, documents, chunks, the ledger, spaces and generations, runs.
--- Vectors stand in one narrow table per generation, made by schema/vectors.py.
+-- Vectors stand in one narrow table per generation, made by schema/vectors/generations.py.
 
 create extension if not exists vector;
 

@@ -16,12 +16,14 @@ import psycopg
 import uvicorn
 
 from pgfolio.config.models import embedding_model
-from pgfolio.query_api.app import create_app
-from pgfolio.query_api.server import OPTIONS
-from pgfolio.schema import index, keys, sources, vectors
-from pgfolio.schema.connect import connect
-from pgfolio.schema.documents import Storable, store
+from pgfolio.query_api.service.app import create_app
+from pgfolio.query_api.service.server import OPTIONS
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.documents import Storable, store
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations import api_keys
 from pgfolio.schema.records import Chunk, Document, Embedded, Signature, Space
+from pgfolio.schema.vectors import generations, hnsw
 from tests.fakes.openai_server import KEY
 
 if TYPE_CHECKING:
@@ -104,19 +106,19 @@ def stock(
     pages: tuple[Page, ...] = PAGES,
     space: Space = LOCAL,
     *,
-    hnsw: bool = True,
+    indexed: bool = True,
 ) -> None:
     """Store pages as the pipeline does, a source for each collection, and make their space the active one."""
     model = embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)
     with connect(conninfo) as connection:
-        generation = vectors.ensure_active(connection, space)
+        generation = generations.ensure_active(connection, space)
         for collection in sorted({page.collection for page in pages}):
             source = sources.ensure_source(connection, f"/{collection}", name=collection)
             chosen = [page for page in pages if page.collection == collection]
             batch = [Storable(_document(page), _embedded(page, model)) for page in chosen]
             store(connection, source, generation, batch, "test")
-        if hnsw:
-            index.build(connection, generation, settings.index.m, settings.index.ef_construction)
+        if indexed:
+            hnsw.build(connection, generation, settings.index.m, settings.index.ef_construction)
 
 
 def stock_hosted(conninfo: str, new_settings: Callable[..., Settings], server: FakeOpenAI) -> Settings:
@@ -149,24 +151,24 @@ def make_key(
 ) -> str:
     """A key of the API, as `pgfolio keys add` shows it."""
     with connect(conninfo) as connection:
-        return keys.add(connection, None, scope, collections, expires_at).secret
+        return api_keys.add(connection, None, scope, collections, expires_at).secret
 
 
 def switch(conninfo: str, settings: Settings, space: Space, *, drop: bool) -> None:
     """Make another space the active one with all vectors in it, as `reembed` does; `drop` the old table."""
     model = embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)
     with connect(conninfo) as connection:
-        old = vectors.active_generation(connection)
+        old = generations.active_generation(connection)
         assert old is not None
-        new = vectors.create_generation(connection, space, "building")
+        new = generations.create_generation(connection, space, "building")
         rows = connection.execute("select id, collection_id, content from chunks order by id").fetchall()
         made = model.embed([row[2] for row in rows]).vectors
         values = [(row[0], row[1], v) for row, v in zip(rows, made, strict=True)]
-        vectors.add_vectors(connection, new, values)
-        vectors.activate(connection, new)
+        generations.add_vectors(connection, new, values)
+        generations.activate(connection, new)
         connection.commit()
         if drop:
-            assert vectors.drop_generation(connection, old)
+            assert generations.drop_generation(connection, old)
 
 
 @contextmanager

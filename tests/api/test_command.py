@@ -32,7 +32,7 @@ HOSTILE = Page(
 
 
 def environment(**values: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **values}
+    return {**os.environ, "PYTHONPATH": str(ROOT / ".src"), **values}
 
 
 def run(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
@@ -189,7 +189,7 @@ def test_several_workers_serve_one_port(library: str) -> None:
 
 def test_the_api_does_not_load_what_belongs_to_the_flows() -> None:
     unwanted = {"prefect", "pgfolio.flows", "kreuzberg", "openai"}
-    code = f"import pgfolio.query_api.app, sys; print({unwanted} & set(sys.modules))"
+    code = f"import pgfolio.query_api.service.app, sys; print({unwanted} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment(),
@@ -202,9 +202,7 @@ def test_the_api_does_not_load_what_belongs_to_the_flows() -> None:
 
 
 def test_the_terminal_does_not_load_the_server() -> None:
-    code = (
-        "import pgfolio.query_api.terminal, sys; print({'litestar', 'uvicorn', 'prefect'} & set(sys.modules))"
-    )
+    code = "import pgfolio.query_api.cli.render, sys; print({'litestar', 'uvicorn', 'prefect'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment(),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.schema import index, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations, hnsw
 from tests.api.library import Page, make_key, running_api, stock
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def scoped(
         settings = new_settings(database_url=conninfo)
         stock(conninfo, settings, HERE + ROOT)
         with connect(conninfo) as connection:
-            generation = vectors.active_generation(connection)
+            generation = generations.active_generation(connection)
             assert generation is not None
             source = next(s for s in sources.list_sources(connection) if s.name == "there")
             connection.execute(
@@ -78,7 +79,7 @@ def scoped(
             connection.execute(
                 "update ledger set chunk_count = chunk_count + %s where source_id = %s", (MANY, source.id)
             )
-            index.settle(connection, generation)
+            hnsw.settle(connection, generation)
             connection.commit()
         keys = [make_key(conninfo), make_key(conninfo, collections=["here"])]
         with running_api(settings, conninfo) as client:

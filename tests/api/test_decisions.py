@@ -8,9 +8,9 @@ import pytest
 
 from pgfolio.config.prompts import Prompts, load_prompts
 from pgfolio.config.settings import ConfigError
-from pgfolio.query_api.context import FENCE, claims, pack
-from pgfolio.query_api.quote import coverage
-from pgfolio.schema.search import Hit
+from pgfolio.query_api.answering.extractive import coverage
+from pgfolio.query_api.answering.prompt_context import FENCE, claims, pack
+from pgfolio.schema.search.vector import Hit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
+from pgfolio.schema.vectors import generations
 from tests.api.library import BREAD, RETRIES, UNTITLED, stock
 from tests.api.test_command import run
 from tests.fakes.openai_server import KEY
@@ -93,7 +93,7 @@ def test_another_generation_is_evaluated_by_its_own_vectors(
 ) -> None:
     stock(conninfo, settings)
     with connect(conninfo) as connection:
-        other = vectors.create_generation(connection, Space("local", "wordllama-256", 128), "building")
+        other = generations.create_generation(connection, Space("local", "wordllama-256", 128), "building")
     active = measured(labelled, "--mode", "vector", database=conninfo)
     empty = measured(labelled, "--mode", "vector", "--generation", str(other.id), database=conninfo)
     assert (active["recall@10"] > 0, empty["recall@10"]) == (True, 0)
@@ -102,7 +102,7 @@ def test_another_generation_is_evaluated_by_its_own_vectors(
 def test_settings_are_set_side_by_side(conninfo: str, settings: Settings, labelled: str) -> None:
     stock(conninfo, settings)
     with connect(conninfo) as connection:
-        other = vectors.create_generation(connection, Space("local", "wordllama-256", 128), "building").id
+        other = generations.create_generation(connection, Space("local", "wordllama-256", 128), "building").id
     arguments = ("--ef-search", "150", "--ef-search", "200", "--generation", "1", "--generation", str(other))
     found = measured(labelled, "--all", *arguments, database=conninfo)
     both = [f"ef_search {n}, generation {g}" for g in (1, other) for n in (150, 200)]
@@ -133,7 +133,7 @@ def test_a_question_is_embedded_once_for_all_ways(
 ) -> None:
     stock(conninfo, settings)
     with connect(conninfo) as connection:
-        other = vectors.create_generation(
+        other = generations.create_generation(
             connection, Space("openai", "text-embedding-3-small", 1536), "building"
         )
     values = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": openai_server.url, "PGFOLIO_DATABASE_URL": conninfo}

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pgfolio.query_api.filter import WrongFilterError, parse
-from pgfolio.schema.connect import connect
-from pgfolio.schema.filter import OF_DOCUMENT, matches
+from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.search.conditions import OF_DOCUMENT, matches
 from tests.api.library import Page, random_parts, running_api, stock
 from tests.api.reference import DATES, holds
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import httpx
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 MODES = ("hybrid", "vector", "lexical")
 EVIL = (

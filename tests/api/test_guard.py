@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from litestar import Litestar, get
 
-from pgfolio.query_api.app import create_app
-from pgfolio.schema import keys
-from pgfolio.schema.connect import connect
+from pgfolio.query_api.service.app import create_app
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations import api_keys
 from tests.api.library import make_key, running, running_api, stock
 from tests.api.test_errors import check
 
@@ -58,10 +58,10 @@ def guarded(
         settings = new_settings(database_url=conninfo)
         stock(conninfo, settings)
         past = datetime.now(UTC) - timedelta(seconds=1)
-        made: dict[str, str] = {scope: make_key(conninfo, scope) for scope in keys.SCOPES}
+        made: dict[str, str] = {scope: make_key(conninfo, scope) for scope in api_keys.SCOPES}
         made |= {"revoked": make_key(conninfo, "admin"), "expired": make_key(conninfo, "admin", (), past)}
         with connect(conninfo) as connection:
-            keys.revoke(connection, "4")
+            api_keys.revoke(connection, "4")
         app = create_app(settings, conninfo)
         app.register(forgotten)
         with running(app) as client:
@@ -77,7 +77,7 @@ def test_no_route_but_health_answers_who_has_no_key(
         "empty": "",
         "wrong": "pgf_" + "A" * 43,
         "nearly": made["admin"][:-1] + ("A" if made["admin"][-1] != "A" else "B"),
-        "hash": keys.hashed(made["admin"]).hex(),
+        "hash": api_keys.hashed(made["admin"]).hex(),
     }.get(kind, made.get(kind, ""))
     headers = {} if kind == "none" else {"Authorization": f"Bearer {secret}".strip()}
     if kind == "basic":
@@ -101,7 +101,7 @@ def test_no_route_but_health_answers_who_has_no_key(
 
 
 @pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
-@pytest.mark.parametrize("scope", keys.SCOPES)
+@pytest.mark.parametrize("scope", api_keys.SCOPES)
 def test_a_key_opens_what_its_scope_includes(
     guarded: tuple[httpx.Client, Litestar, dict[str, str]], scope: str, header: str
 ) -> None:
@@ -110,7 +110,7 @@ def test_a_key_opens_what_its_scope_includes(
     for method, path in every_route(app):
         needs = "write" if (method, path) in WRITING else "admin" if path == "/forgotten" else "read"
         answer = client.request(method, path, headers=headers, json={} if method == "POST" else None)
-        if keys.SCOPES.index(scope) < keys.SCOPES.index(needs):
+        if api_keys.SCOPES.index(scope) < api_keys.SCOPES.index(needs):
             assert needs in check(answer, 403, "forbidden")["detail"]
         else:
             assert answer.status_code not in {401, 403, 500}, (method, path)
@@ -139,7 +139,7 @@ def test_the_api_closes_when_the_first_key_is_made_and_never_opens_again(
         headers = {"X-API-Key": key}
         assert client.get("/documents", headers=headers).status_code == 200
         with connect(conninfo) as connection:
-            keys.revoke(connection, "1")
+            api_keys.revoke(connection, "1")
         until(lambda: client.get("/documents", headers=headers).status_code == 401, 1.0)
         time.sleep(0.6)
         assert client.get("/documents").status_code == 401

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from pgfolio.schema import keys
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations import api_keys
 from tests.api.library import make_key, stock
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(conninfo: str, **values: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PGFOLIO_DATABASE_URL": conninfo, **values}
+    return {**os.environ, "PYTHONPATH": str(ROOT / ".src"), "PGFOLIO_DATABASE_URL": conninfo, **values}
 
 
 def pgfolio(conninfo: str, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
@@ -68,8 +68,8 @@ def test_a_key_is_shown_once_and_only_its_hash_is_stored(settings: Settings, con
     key = made(
         conninfo, "--name", "laptop", "--scope", "write", "--collection", "kitchen", "--expires", "90d"
     )
-    assert key["key"].startswith(keys.PREFIX)
-    assert len(key["key"]) >= len(keys.PREFIX) + 43
+    assert key["key"].startswith(api_keys.PREFIX)
+    assert len(key["key"]) >= len(api_keys.PREFIX) + 43
     with connect(conninfo) as connection:
         (whole,) = connection.execute("select api_keys::text, hash from api_keys").fetchall()
         tables = connection.execute(
@@ -78,7 +78,7 @@ def test_a_key_is_shown_once_and_only_its_hash_is_stored(settings: Settings, con
         ).fetchone()
         assert tables is not None
         everything = connection.execute(tables[0]).fetchall()
-    assert whole[1] == keys.hashed(key["key"])
+    assert whole[1] == api_keys.hashed(key["key"])
     assert [name for name, text in everything if key["key"] in text] == []
     listing = pgfolio(conninfo, "keys", "list")
     assert key["key"][:10] in listing.stdout
@@ -92,7 +92,7 @@ def test_a_key_is_shown_once_and_only_its_hash_is_stored(settings: Settings, con
 
 def test_add_prints_the_key_alone_on_stdout(conninfo: str) -> None:
     done = pgfolio(conninfo, "keys", "add", "--name", "script")
-    assert done.stdout.startswith(keys.PREFIX)
+    assert done.stdout.startswith(api_keys.PREFIX)
     assert done.stdout.count("\n") == 1
     assert "never again" in done.stderr
 
@@ -124,7 +124,7 @@ def test_a_key_is_revoked_by_its_id_or_name_and_the_name_is_free_again(conninfo:
 )
 def test_wrong_usage_is_one_clear_line(conninfo: str, arguments: list[str], said: str) -> None:
     with connect(conninfo) as connection:
-        keys.add(connection, "taken", "read")
+        api_keys.add(connection, "taken", "read")
     done = pgfolio(conninfo, "keys", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
@@ -138,7 +138,7 @@ def test_without_a_key_nothing_listens_beyond_this_machine(
 ) -> None:
     key = make_key(conninfo, "admin")
     with connect(conninfo) as connection:
-        keys.revoke(connection, "1")
+        api_keys.revoke(connection, "1")
     done = pgfolio(conninfo, command, "--host", host, "--port", "0", PGFOLIO_HOME=str(home))
     if host == "192.0.2.1" and command == "serve":
         assert done.returncode == 1  # this machine has no such address

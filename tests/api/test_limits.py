@@ -17,10 +17,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from pgfolio.query_api.limit import Limit
-from pgfolio.schema.connect import DatabaseError
-from pgfolio.schema.pool import open_pool, reading
-from pgfolio.schema.search import active_generation, nearest
+from pgfolio.query_api.auth.rate_limit import Limit
+from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.search.pool import open_pool, reading
+from pgfolio.schema.search.vector import active_generation, nearest
 from tests.api.library import make_key, running_api, stock, stock_hosted
 from tests.api.test_errors import check
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.pool import AsyncConnection, Pool
+    from pgfolio.schema.search.pool import AsyncConnection, Pool
 
 
 def test_each_key_has_its_own_allowance_and_is_told_when_to_come_again(

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.api.library import RETRIES, make_key, running_api, stock, stock_hosted, unreachable
 from tests.api.test_errors import check
 from tests.api.test_keys import environment, served
@@ -129,7 +129,7 @@ def test_the_log_has_a_line_a_request_and_never_a_key_or_a_text(
     lines = log.splitlines()
     assert len(lines) == {"json": 8, "text": 8, "off": 1}[form]
     assert "UndefinedColumn 42703 at" in lines[-1]
-    assert "schema/catalog.py" in lines[-1]
+    assert "schema/search/catalog.py" in lines[-1]
     if form == "json":
         first = json.loads(lines[0])
         trace = answer.json()["trace_id"]
@@ -229,7 +229,7 @@ def test_what_is_loaded_is_left_out_of_garbage_collection(conninfo: str) -> None
     code = (
         "import gc, os, signal\n"
         "from pgfolio.config.settings import load_settings\n"
-        "from pgfolio.query_api.server import serve\n"
+        "from pgfolio.query_api.service.server import serve\n"
         "def listening(url):\n"
         "    print(gc.get_freeze_count(), len(gc.get_objects()))\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"

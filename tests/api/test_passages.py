@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.query_api.passages import excerpt, passages
+from pgfolio.query_api.answering.sentences import excerpt, passages
 
 
 def whole(content: str, *, in_code: bool = False) -> list[str]:

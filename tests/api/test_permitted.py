@@ -13,10 +13,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from pgfolio.schema import search, shown, words
-from pgfolio.schema.connect import connect
-from pgfolio.schema.pool import open_pool
-from pgfolio.schema.sql import names, statement
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import names, statement
+from pgfolio.schema.search import hits, lexical, vector
+from pgfolio.schema.search.pool import open_pool
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
 
 if TYPE_CHECKING:
@@ -40,9 +40,20 @@ EXEMPT = {
 """Statements that the query side uses, read tables of documents, and need not know who asks."""
 
 
+FEWEST = 61
+"""Statements that the query side uses today: with fewer in sight, the walker has lost its way into a folder."""
+
+
 @cache
 def parsed(module: str) -> ast.Module:
-    return ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    return ast.parse((ROOT / f"{module.removeprefix('pgfolio.').replace('.', '/')}.py").read_text())
+
+
+def _is_package(module: str | None) -> bool:
+    return (
+        f"{module}.".startswith("pgfolio.schema.")
+        and (ROOT / str(module).removeprefix("pgfolio.").replace(".", "/")).is_dir()
+    )
 
 
 @cache
@@ -50,16 +61,16 @@ def imported(module: str) -> dict[str, tuple[str, str]]:
     """By the name in a module: the module of schema/ that it comes from, and what it is there; "" for all of it."""
     found: dict[str, tuple[str, str]] = {}
     for node in ast.walk(parsed(module)):
-        if isinstance(node, ast.ImportFrom) and node.module == "schema":
-            found |= {a.asname or a.name: (f"schema.{a.name}", "") for a in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("schema."):
+        if isinstance(node, ast.ImportFrom) and _is_package(node.module):
+            found |= {a.asname or a.name: (f"{node.module}.{a.name}", "") for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pgfolio.schema."):
             found |= {a.asname or a.name: (str(node.module), a.name) for a in node.names}
     return found
 
 
 def used(module: str, node: ast.AST) -> Iterator[tuple[str, str]]:
     """What of schema/ a piece of code names, as (module, function or class)."""
-    known, own = imported(module), module.startswith("schema.")
+    known, own = imported(module), module.startswith("pgfolio.schema.")
     for each in ast.walk(node):
         if isinstance(each, ast.Name):
             if each.id in known:
@@ -74,7 +85,8 @@ def used(module: str, node: ast.AST) -> Iterator[tuple[str, str]]:
 
 def used_by_the_query_side() -> set[str]:
     """Statements named in code of schema/ that code of query_api/ reaches."""
-    modules = [f"query_api.{file.stem}" for file in sorted((ROOT / "query_api").glob("*.py"))]
+    files = sorted((ROOT / "query_api").rglob("*.py"))
+    modules = [".".join(("pgfolio", *file.relative_to(ROOT).with_suffix("").parts)) for file in files]
     waiting = [each for module in modules for each in used(module, parsed(module))]
     seen: set[tuple[str, str]] = set()
     found: set[str] = set()
@@ -93,6 +105,7 @@ def used_by_the_query_side() -> set[str]:
 
 def test_every_statement_that_reads_documents_for_the_query_side_takes_what_is_permitted() -> None:
     found = used_by_the_query_side()
+    assert len(found) >= FEWEST, "the walker no longer sees them all"
     assert found >= {
         "search_vectors",
         "get_hits",
@@ -116,7 +129,7 @@ def test_the_exempted_statements_are_still_used() -> None:
 
 
 def statement_text(name: str) -> str:
-    files = "\n".join(file.read_text() for file in sorted((ROOT / "schema/statements").glob("*.sql")))
+    files = "\n".join(file.read_text() for file in sorted((ROOT / "schema/statements").rglob("*.sql")))
     body = re.search(rf"^-- name: {name}[!^$]?\n(.*?)(?=^-- name: |\Z)", files, re.MULTILINE | re.DOTALL)
     assert body is not None, name
     return "\n".join(line for line in body[1].splitlines() if not line.startswith("--"))
@@ -264,19 +277,19 @@ def test_what_is_known_by_its_id_is_not_read_where_it_is_not_permitted(
 
     async def read(permitted: tuple[int, ...] | None) -> list[Any]:
         async with open_pool(library, 1, 64) as pool, pool.connection() as c:
-            generation = await search.active_generation(c)
+            generation = await vector.active_generation(c)
             assert generation is not None
-            vector = np.ones(generation.space.dimensions)
+            question = np.ones(generation.space.dimensions)
             await c.rollback()
-            nearest = await search.nearest(c, generation, vector, 3, 64, permitted)
+            nearest = await vector.nearest(c, generation, question, 3, 64, permitted)
             return [
                 len(nearest),
-                list(await shown.read_hits(c, generation, vector, [chunk], permitted)),
-                await shown.stored_quotes(c, [(document, 0, 2, "##")], permitted),
-                list(await words.rarities(c, "sourdough", permitted)),
-                await words.lexemes(c, [(chunk, "sourdough")], permitted),
-                len(await search.rank(c, generation, vector, 3, 64, permitted)),
-                list(await search.collection_ids(c, ["kitchen"], permitted)),
+                list(await hits.read_hits(c, generation, question, [chunk], permitted)),
+                await hits.stored_quotes(c, [(document, 0, 2, "##")], permitted),
+                list(await lexical.rarities(c, "sourdough", permitted)),
+                await lexical.lexemes(c, [(chunk, "sourdough")], permitted),
+                len(await vector.rank(c, generation, question, 3, 64, permitted)),
+                list(await vector.collection_ids(c, ["kitchen"], permitted)),
             ]
 
     assert asyncio.run(read(None)) == [

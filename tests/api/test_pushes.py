@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import Options
-from pgfolio.flows.verify import run_verify
-from pgfolio.query_api import labels
-from pgfolio.schema import sources
-from pgfolio.schema.connect import connect
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.integrity.verify import run_verify
+from pgfolio.flows.run.context import Options
+from pgfolio.query_api.service import upload_metadata
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
 from tests.api.library import BREAD, make_key, running_api, stock
 from tests.api.test_errors import check
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
 
 TIDES = {"title": "Tides", "content": "The moon pulls the water, and the tides follow it twice a day."}
 PAGE = b"<html><head><title>Volcanoes</title></head><body><p>Lava flows from a volcano.</p></body></html>"
@@ -431,7 +431,7 @@ def test_a_delete_waits_for_a_flow_that_stores_the_same_push(
     ],
 )
 def test_a_name_is_a_label(name: str, label: str, suffix: str) -> None:
-    assert (labels.label(name), labels.suffix(name)) == (label, suffix)
+    assert (upload_metadata.label(name), upload_metadata.suffix(name)) == (label, suffix)
 
 
 def waiting_by_source(client: httpx.Client) -> dict[str, int]:

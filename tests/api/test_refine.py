@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from pgfolio.config.models import reranker as reranker_of
 from pgfolio.config.settings import ConfigError
-from pgfolio.query_api.neighbors import widened
-from pgfolio.query_api.repeats import ALIKE, APART, repeats, runs
-from pgfolio.schema.search import Hit
-from pgfolio.schema.shown import Passage
+from pgfolio.query_api.retrieval.deduplication import ALIKE, APART, repeats, runs
+from pgfolio.query_api.retrieval.neighbors import widened
+from pgfolio.schema.search.hits import Passage
+from pgfolio.schema.search.vector import Hit
 from tests.api.library import PAGES, Page, running_api, stock
 from tests.fakes.rerank_server import FakeReranker
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pgfolio.schema.pool import open_pool
 from pgfolio.schema.records import Space
-from pgfolio.schema.search import active_generation, nearest
+from pgfolio.schema.search.pool import open_pool
+from pgfolio.schema.search.vector import active_generation, nearest
 from tests.api.library import (
     LOCAL,
     PAGES,
@@ -175,7 +175,7 @@ def test_what_is_synced_after_the_start_is_found(settings: Settings, conninfo: s
 
 
 def test_a_space_without_index_is_searched(settings: Settings, conninfo: str) -> None:
-    stock(conninfo, settings, hnsw=False)
+    stock(conninfo, settings, indexed=False)
     with running_api(settings, conninfo) as client:
         assert search(client, "retry a task", mode="vector")["results"][0]["path"] == RETRIES.path
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgfolio.config.settings import child_environment
-from pgfolio.query_api.guard import OPEN
-from pgfolio.query_api.query import Query
-from pgfolio.query_api.trace import Trace
-from pgfolio.query_api.tracelog import open_traces
-from pgfolio.schema.connect import connect
-from pgfolio.schema.traces import expire, traces_connection
+from pgfolio.query_api.auth.guard import OPEN
+from pgfolio.query_api.explain.explanation import Trace
+from pgfolio.query_api.explain.trace_log import open_traces
+from pgfolio.query_api.retrieval.query import Query
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations.traces import expire, traces_connection
 from tests.api.library import BREAD, PAGES, RETRIES, Page, make_key, running_api, stock
 
 if TYPE_CHECKING:

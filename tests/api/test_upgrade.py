@@ -9,9 +9,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgfolio.flows.verify import run_verify
-from pgfolio.schema import index, segments, vectors
-from pgfolio.schema.connect import connect, prepare
+from pgfolio.flows.integrity.verify import run_verify
+from pgfolio.schema.database.connect import connect, prepare
+from pgfolio.schema.vectors import generations, hnsw, segments
 from tests.api.library import BREAD, PAGES, RETRIES, make_key, running_api, stock
 from tests.integration.test_words import migrated_before
 
@@ -36,7 +36,7 @@ def of_before(postgres: str, new_settings: Callable[..., Settings]) -> Iterator[
             with connect(conninfo) as connection:
                 connection.execute("alter table sources drop column kind")
             with connect(conninfo) as connection:
-                active = vectors.active_generation(connection)
+                active = generations.active_generation(connection)
                 assert active is not None
                 added = segments.create(connection, active)
                 moved = (
@@ -46,7 +46,7 @@ def of_before(postgres: str, new_settings: Callable[..., Settings]) -> Iterator[
                 connection.execute(
                     sql.SQL(moved).format(sql.Identifier(active.table), sql.Identifier(added.segment_table))
                 )
-                index.build(connection, added, 16, 64)
+                hnsw.build(connection, added, 16, 64)
                 connection.execute(
                     sql.SQL(
                         "insert into kept_vectors (space_id, hash, embedding)"

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pgfolio.flows.language import RECIPE
-from pgfolio.flows.verify import run_verify
-from pgfolio.query_api.query import Query
+from pgfolio.flows.extraction.language import RECIPE
+from pgfolio.flows.integrity.verify import run_verify
+from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.services import open_services
-from pgfolio.schema import words
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.search import lexical
 from tests.databases import empty_database
 from tests.flows.library import Library
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.answer import Answer
-    from pgfolio.query_api.query import Mode
+    from pgfolio.query_api.answering.answerer import Answer
+    from pgfolio.query_api.retrieval.query import Mode
 
 ENGLISH = (
     "To retry a failed task, set the number of retries on its decorator. The houses stand on the hill.\n"
@@ -199,7 +199,7 @@ def test_any_text_can_be_asked(synced: Library, text: str) -> None:
 
 
 def test_the_language_filter_takes_names_and_codes(synced: Library) -> None:
-    from pgfolio.query_api.filter import parse
+    from pgfolio.query_api.retrieval.filter_parser import parse
 
     for value in ("german", "de"):
         assert found(synced, "Aufgabe", condition=parse({"language": value})) == ["de/wiederholung.md"]
@@ -341,7 +341,7 @@ def test_stale_counts_lose_nothing(tmp_path: Path, settings: Settings, conninfo:
             connection.execute(statement)
         assert set(found(library, "retry task Aufgabe nowhere")) == set(fresh)
     with connect(conninfo) as connection:
-        words.count(connection)
+        lexical.count(connection)
     assert found(library, "retry task Aufgabe") == fresh
 
 

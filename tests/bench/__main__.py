@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.settings import load_settings
-from pgfolio.schema.connect import database
+from pgfolio.schema.database.connect import database
 from tests.bench import corpus, measures
 from tests.bench.place import Place
 from tests.bench.room import new_room

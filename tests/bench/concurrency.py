@@ -27,10 +27,10 @@ import click
 import httpx
 import numpy as np
 
-from pgfolio.config.models.local import LocalModel
+from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
-from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.vectors import generations
 from tests.bench import corpus, floors
 from tests.bench.place import Place
 from tests.bench.room import new_room
@@ -39,7 +39,7 @@ from tests.environment import without_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 10
@@ -136,7 +136,7 @@ def one_client(
         httpx.Client(base_url=url) as client,
         httpx.Client(base_url=echo_url) as echo,
     ):
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         bare = floors.bare_search(connection, generation, place.settings.index.ef_search, LIMIT)
 
@@ -198,7 +198,7 @@ def bare_many(place: Place, clients: int, requests: int, question: Callable[[], 
         return taken
 
     def ready(connection: Connection) -> Callable[[str], object]:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         bare = floors.bare_search(connection, generation, place.settings.index.ef_search, LIMIT)
         bare(question())
@@ -276,7 +276,7 @@ def quantiles(taken: list[float]) -> dict[str, float]:
 
 @contextmanager
 def serving(code: Path, conninfo: str) -> Iterator[str]:
-    environment = {**os.environ, "PYTHONPATH": os.fspath(code), "PGFOLIO_DATABASE_URL": conninfo}
+    environment = {**os.environ, "PYTHONPATH": os.fspath(code / ".src"), "PGFOLIO_DATABASE_URL": conninfo}
     command = [sys.executable, "-m", "pgfolio.query_api", "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment, cwd=code, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -27,13 +27,14 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.settings import load_settings
-from pgfolio.query_api.filter import parse
-from pgfolio.query_api.within import nearest_within
-from pgfolio.schema import index, sources, vectors
-from pgfolio.schema.connect import connect, database
-from pgfolio.schema.pool import open_pool, reading
+from pgfolio.query_api.retrieval.filter_parser import parse
+from pgfolio.query_api.retrieval.vector_search import nearest_within
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space
-from pgfolio.schema.search import EVERYTHING, Scope, nearest, rank_exact
+from pgfolio.schema.search.pool import open_pool, reading
+from pgfolio.schema.search.vector import EVERYTHING, Scope, nearest, rank_exact
+from pgfolio.schema.vectors import generations, hnsw
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
-    from pgfolio.schema.pool import AsyncConnection, Pool
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source
-    from pgfolio.schema.search import Candidate
+    from pgfolio.schema.search.pool import AsyncConnection, Pool
+    from pgfolio.schema.search.vector import Candidate
 
 SEED = 7
 DIMENSIONS = 256
@@ -121,16 +122,16 @@ def _load(connection: Connection, settings: Settings, chunks: int) -> tuple[np.n
     centres = random.standard_normal((CLUSTERS, DIMENSIONS))
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     clusters = random.integers(0, CLUSTERS, chunks // PER_DOCUMENT)
-    generation = vectors.ensure_active(connection, Space("local", "wordllama-256", DIMENSIONS))
+    generation = generations.ensure_active(connection, Space("local", "wordllama-256", DIMENSIONS))
     source = sources.ensure_source(connection, "/bench", name="bench")
     _copy_documents(connection, source, clusters, random.random(len(clusters)))
     _copy_chunks(connection, source)
     found = connection.execute("select id from chunks order by document_id, ordinal").fetchall()
     made = _around(random, centres[np.repeat(clusters, PER_DOCUMENT)])
     rows = [(row[0], source.collection_id, vector) for row, vector in zip(found, made, strict=True)]
-    vectors.add_vectors(connection, generation, rows)
-    index.build(connection, generation, settings.index.m, settings.index.ef_construction)
-    index.settle(connection, generation)
+    generations.add_vectors(connection, generation, rows)
+    hnsw.build(connection, generation, settings.index.m, settings.index.ef_construction)
+    hnsw.settle(connection, generation)
     return centres, generation
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from pgvector import HalfVector
 from psycopg import sql
 
-from pgfolio.config.models.local import LocalModel
-from pgfolio.schema.pool import ITERATIVE
-from pgfolio.schema.sql import statement
+from pgfolio.config.models.wordllama import LocalModel
+from pgfolio.schema.database.statements import statement
+from pgfolio.schema.search.pool import ITERATIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 BATCH = 256

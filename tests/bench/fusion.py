@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.settings import load_settings
-from pgfolio.query_api.evaluate import WAYS, evaluate, read_labelled
-from pgfolio.schema.connect import database, prepare
+from pgfolio.query_api.evaluation.evaluate import WAYS, evaluate, read_labelled
+from pgfolio.schema.database.connect import database, prepare
 from tests.bench.place import Place
 from tests.bench.room import new_room
 from tests.databases import empty_database

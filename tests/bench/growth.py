@@ -22,10 +22,10 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
-from pgfolio.config.models.local import LocalModel
+from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
-from pgfolio.schema import index, segments, vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.vectors import generations, hnsw, segments
 from tests.bench.corpus import SYLLABLES
 from tests.bench.room import new_room
 from tests.bench.serving import serving
@@ -114,7 +114,7 @@ def searched(conninfo: str, settings: Settings) -> tuple[float, float, float]:
     hits = 0
     made = LocalModel().embed(asked[:100]).vectors
     with connect(conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         table = sql.Identifier(generation.table)
         text = "select chunk_id from {} order by {} limit 10"
@@ -156,9 +156,9 @@ def _measure(place: Path, size: int, table: Table) -> None:
     with database(settings) as conninfo:
         first, again = synced(settings, folder), synced(settings, folder)
         with connect(conninfo) as connection:
-            generation = vectors.active_generation(connection)
+            generation = generations.active_generation(connection)
             assert generation is not None
-            states = [index.state(connection, m) for m in segments.members(connection, generation)]
+            states = [hnsw.state(connection, m) for m in segments.members(connection, generation)]
         p50, p95, recall = searched(conninfo, settings)
     table.add_row(
         f"{first['chunks']['total']:,}",

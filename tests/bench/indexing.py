@@ -14,17 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows import steward
-from pgfolio.schema import index, segments, vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.flows.index import maintenance
+from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space
+from pgfolio.schema.vectors import generations, hnsw, segments
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Storage
 
 OUT = Console(highlight=False)
@@ -73,19 +73,19 @@ class Bench:
 
     def generation(self, dimensions: int, storage: Storage = "halfvec") -> Generation:
         space = Space("local", f"bench {time.time_ns()}", dimensions, storage=storage)
-        made = vectors.create_generation(self.connection, space, "building")
+        made = generations.create_generation(self.connection, space, "building")
         self.connection.commit()
         return made
 
     def copy(self, place: Generation, first: int, made: np.ndarray) -> float:
         rows = [(i, 1, vector) for i, vector in zip(self.ids(first, len(made)), made, strict=True)]
-        return self.timed(lambda: vectors.add_vectors(self.connection, place, rows))
+        return self.timed(lambda: generations.add_vectors(self.connection, place, rows))
 
     def build(self, place: Generation) -> float:
-        return self.timed(lambda: index.build(self.connection, place, self.m, self.ef_construction))
+        return self.timed(lambda: hnsw.build(self.connection, place, self.m, self.ef_construction))
 
     def drop(self, generation: Generation) -> None:
-        vectors.drop_generation(self.connection, generation)
+        generations.drop_generation(self.connection, generation)
 
     def timed(self, work: Callable[[], object]) -> float:
         began = time.perf_counter()
@@ -113,14 +113,14 @@ def choices(bench: Bench, rows: int, dimensions: int) -> Table:
     added = rows
     for seed, share in enumerate(CHANGES, 2):
         count = round(rows * share)
-        choice = steward.choose(count, rows, steward.costs(bench.connection, generation))
+        choice = maintenance.choose(count, rows, maintenance.costs(bench.connection, generation))
         new = clustered(count, dimensions, seed)
         segment = segments.create(bench.connection, generation)
         beside = bench.copy(segment, added, new) + bench.build(segment)
         bench.connection.execute(sql.SQL("drop table {}").format(sql.Identifier(segment.segment_table)))
         bench.connection.commit()
         live = bench.copy(generation, added, new)
-        if count >= steward.MEASURED_AT_LEAST:
+        if count >= maintenance.MEASURED_AT_LEAST:
             segments.record_cost(bench.connection, generation, "insert", count, live)
         bench.connection.execute(
             sql.SQL("delete from {} where chunk_id > %s").format(sql.Identifier(generation.table)), [rows]

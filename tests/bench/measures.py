@@ -8,9 +8,9 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.store import store_parcel
-from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.flows.ingest.store import store_parcel
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations
 from tests.bench import floors
 from tests.bench.place import SPACE, STORED, timed
 from tests.bench.ratio import compare
@@ -19,7 +19,7 @@ from tests.bench.serving import serving
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from tests.bench.place import Place
     from tests.bench.ratio import Line
 
@@ -58,7 +58,7 @@ def store(place: Place, repeat: int) -> list[Line]:
     place.clear()
     with connect(place.conninfo) as connection:
         source = place.source(connection)
-        generation = vectors.ensure_active(connection, SPACE)
+        generation = generations.ensure_active(connection, SPACE)
         connection.commit()
 
         def ours() -> float:
@@ -95,7 +95,7 @@ def search(place: Place, repeat: int) -> list[Line]:
     """One vector search over HTTP, from a client that keeps its connection: the median of many."""
     place.first_sync()
     with serving(place.conninfo, LIMIT) as ask, connect(place.conninfo, autocommit=True) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         bare = floors.bare_search(connection, generation, place.settings.index.ef_search, LIMIT)
         numbers = itertools.count()
@@ -116,7 +116,7 @@ def hybrid(place: Place, repeat: int) -> list[Line]:
         serving(place.conninfo, LIMIT, "hybrid") as ask,
         connect(place.conninfo, autocommit=True) as connection,
     ):
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         bare = floors.bare_hybrid(connection, generation, candidates)
         numbers = itertools.count()

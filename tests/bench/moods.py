@@ -10,7 +10,7 @@ from psycopg import sql
 from rich.console import Console
 
 from pgfolio.config.settings import load_settings
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 from tests.bench.room import new_room
 from tests.environment import without_settings
 from tests.fakes.openai_server import FakeOpenAI

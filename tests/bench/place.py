@@ -7,25 +7,26 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pgfolio.config.models.local import BundledTokenizer, LocalModel
-from pgfolio.flows.chunk import embedded_text
-from pgfolio.flows.crawl import Rules, crawl
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.prepare import Parcel, Recipe, Todo, parcels, prepare
-from pgfolio.flows.reading import read_file
-from pgfolio.flows.report import Report
-from pgfolio.flows.run import Options
-from pgfolio.flows.store import Ready, storable
-from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
+from pgfolio.flows.chunking.chunk import embedded_text
+from pgfolio.flows.discovery.crawl import Rules, crawl
+from pgfolio.flows.discovery.reader import read_file
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.ingest.prepare import Parcel, Recipe, Todo, parcels, prepare
+from pgfolio.flows.ingest.store import Ready, storable
+from pgfolio.flows.run.context import Options
+from pgfolio.flows.run.report import Report
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source
 
 SPACE = Space("local", "wordllama-256", 256)
@@ -58,8 +59,10 @@ class Place:
         """As a new database is, but for its files, which are flushed so that no run pays for the one before."""
         with connect(self.conninfo) as connection:
             connection.execute(f"truncate {STORED}, folders, kept_vectors cascade")
-            for generation in vectors.generations(connection, "building", "ready", "active", "retired"):
-                vectors.drop_generation(connection, generation)
+            for generation in generations.list_generations(
+                connection, "building", "ready", "active", "retired"
+            ):
+                generations.drop_generation(connection, generation)
         with connect(self.conninfo, autocommit=True) as connection:
             connection.execute("checkpoint")
 

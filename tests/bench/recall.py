@@ -18,16 +18,17 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows import questions
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import Options, Run
-from pgfolio.flows.tuning import run_tuning
-from pgfolio.schema import index, sources, vectors
-from pgfolio.schema.connect import connect, database
-from pgfolio.schema.recall import Questions, with_literals
+from pgfolio.flows.index import queries
+from pgfolio.flows.index.tuning import run_tuning
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.run.context import Options, Run
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.database.statements import statement
 from pgfolio.schema.records import Storage
-from pgfolio.schema.sql import statement
-from pgfolio.schema.storage import scan
+from pgfolio.schema.vectors import generations, hnsw
+from pgfolio.schema.vectors.recall import Questions, with_literals
+from pgfolio.schema.vectors.storage import scan
 from tests.bench.indexing import Bench, clustered
 from tests.bench.room import new_room
 from tests.environment import without_settings
@@ -48,11 +49,11 @@ def of_folder(settings: Settings, conninfo: str, folder: Path, table: Table) -> 
         source = sources.ensure_source(connection, str(folder.resolve()), name=folder.name)
         connection.commit()
         run_sync(settings, conninfo, [source], Options())
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
-        rows = index.rows(connection, generation)
+        rows = hnsw.rows(connection, generation)
         wanted = settings.index
-        asked = questions.asked(Run(settings, conninfo, Options()), connection, generation, QUERIES)
+        asked = queries.asked(Run(settings, conninfo, Options()), connection, generation, QUERIES)
         built = f"{wanted.m}, {wanted.ef_construction}"
         for what, vectors_ in (("stored vectors", []), ("questions", asked)):
             found, p50_ms = Questions(connection, generation, QUERIES, asked=vectors_).measure(
@@ -81,7 +82,7 @@ def of_storage(bench: Bench, rows: int, dimensions: int, storage: Storage, table
     generation = bench.generation(dimensions, storage)
     bench.copy(generation, 0, made)
     built = bench.build(generation)
-    size = index.state(bench.connection, generation)
+    size = hnsw.state(bench.connection, generation)
     assert size is not None
     for ef_search in LOOKING:
         found, p50_ms = searched(bench, generation, asked, nearest, ef_search)

@@ -27,10 +27,10 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
-from pgfolio.config.models.local import LocalModel
+from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.config.settings import load_settings
-from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.vectors import generations
 from tests.bench import corpus
 from tests.bench.room import new_room
 from tests.environment import without_settings
@@ -127,7 +127,9 @@ class Truth:
     def __init__(self, conninfo: str) -> None:
         self._stored: dict[str, dict[int, np.ndarray]] = {}
         with connect(conninfo) as connection:
-            for generation in vectors.generations(connection, "active", "retired", "ready", "building"):
+            for generation in generations.list_generations(
+                connection, "active", "retired", "ready", "building"
+            ):
                 query = sql.SQL("select chunk_id, embedding from {}").format(sql.Identifier(generation.table))
                 rows = connection.execute(query, binary=True)
                 self._stored[generation.space.name] = {row[0]: row[1].to_numpy() for row in rows}
@@ -301,7 +303,7 @@ def opened(room: Path, files: int, clients: int, pause: float) -> Iterator[Bench
     """A corpus, synced with the local model, its API, and clients at work."""
     folder = room / "documents"
     corpus.write_markdown(folder, files)
-    plain = {**os.environ, "PYTHONPATH": os.fspath(ROOT), "PGFOLIO_HOME": os.fspath(room / "home")}
+    plain = {**os.environ, "PYTHONPATH": os.fspath(ROOT / ".src"), "PGFOLIO_HOME": os.fspath(room / "home")}
     settings = load_settings(home=room / "home")
     settings.home.mkdir()
     with (

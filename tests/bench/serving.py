@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @contextmanager
 def serving(conninfo: str, limit: int, mode: str = "vector") -> Iterator[Callable[[str], object]]:
     """Yields a function that searches over one kept connection. Raises RuntimeError if the server does not start."""
-    environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT), "PGFOLIO_DATABASE_URL": conninfo}
+    environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT / ".src"), "PGFOLIO_DATABASE_URL": conninfo}
     command = [sys.executable, "-m", "pgfolio.query_api", "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:

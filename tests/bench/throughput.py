@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.settings import Settings, load_settings
-from pgfolio.flows.pipeline import SyncRun
-from pgfolio.flows.run import Options
-from pgfolio.schema import sources
-from pgfolio.schema.connect import connect, database
+from pgfolio.flows.ingest.pipeline import SyncRun
+from pgfolio.flows.run.context import Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect, database
 from tests.bench import corpus
 from tests.bench.room import new_room
 from tests.environment import without_settings
@@ -32,7 +32,7 @@ from tests.fakes.openai_server import KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgfolio.flows.embed import Embedder
+    from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.schema.records import Generation
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PACKAGES: Final = ("config", "flows", "query_api", "schema", "tests")
+FOLDERS: Final = (".src", "config", "flows", "query_api", "schema", "tests")
 TEST_TIMEOUT: Final = 120
 RUN_TIMEOUT: Final = 900
 
 BEGIN: Final = """
-import pathlib, sys, config, flows, query_api, schema, pytest
-strangers = [m.__file__ for m in (config, flows, query_api, schema)
+import pathlib, sys, pytest
+import pgfolio.config, pgfolio.flows, pgfolio.query_api, pgfolio.schema
+strangers = [m.__file__ for m in (pgfolio.config, pgfolio.flows, pgfolio.query_api, pgfolio.schema)
              if pathlib.Path.cwd() not in pathlib.Path(m.__file__).resolve().parents]
 sys.exit(f"not of the copy: {strangers}" if strangers else pytest.main(sys.argv[1:]))
 """
@@ -80,7 +81,7 @@ MUTANTS: Final = (
     Mutant(
         "a folder that cannot be listed is empty",
         "unseen",
-        "flows/crawl.py",
+        "flows/discovery/crawl.py",
         'self.lost_folder(prefix, f"folder cannot be listed: {_why(error)}")',
         "continue",
         ("tests/unit/test_crawl.py::test_a_folder_that_may_not_be_listed_is_unknown_not_empty",),
@@ -88,7 +89,7 @@ MUTANTS: Final = (
     Mutant(
         "a path that cannot be looked at is gone",
         "unseen",
-        "flows/store.py",
+        "flows/ingest/store.py",
         'except OSError:\n        return "unknown"',
         'except OSError:\n        return "gone"',
         (DELETION + "a_folder_that_cannot_be_looked_at_keeps_its_documents",),
@@ -96,7 +97,7 @@ MUTANTS: Final = (
     Mutant(
         "what was on a disk that is gone is gone",
         "unseen",
-        "flows/plan.py",
+        "flows/discovery/plan.py",
         "detached=_detached(crawl, ledger, missing),",
         "detached=frozenset(),",
         (ELSEWHERE + "documents_on_a_filesystem_that_is_nowhere_to_be_seen_are_kept",),
@@ -104,7 +105,7 @@ MUTANTS: Final = (
     Mutant(
         "an empty folder is believed",
         "unseen",
-        "flows/plan.py",
+        "flows/discovery/plan.py",
         "emptied=not crawl.files and bool(ledger),",
         "emptied=False,",
         (SYNC + "a_source_that_is_suddenly_empty_loses_nothing_until_approved",),
@@ -112,7 +113,7 @@ MUTANTS: Final = (
     Mutant(
         "a document goes when its file cannot be read",
         "unseen",
-        "flows/store.py",
+        "flows/ingest/store.py",
         "        for item in (*ready.parcel.failed, *ready.failed):\n",
         "        for item in (*ready.parcel.failed, *ready.failed):\n"
         "            ledger.remove(connection, source, [item.todo.entry.path])\n",
@@ -124,7 +125,7 @@ MUTANTS: Final = (
     Mutant(
         "a file is what it was only if its stat is",
         "touched",
-        "flows/prepare.py",
+        "flows/ingest/prepare.py",
         'if known and known.state == "ok" and known.content_hash == content_hash and known.recipe == recipe.name:',
         "if known and known.signature == signature and known.recipe == recipe.name:",
         (SYNC + "touching_every_file_embeds_nothing",),
@@ -132,7 +133,7 @@ MUTANTS: Final = (
     Mutant(
         "a rename is a removal and an addition",
         "touched",
-        "flows/plan.py",
+        "flows/discovery/plan.py",
         "moved = _moves(comparison, hashes)",
         "moved: tuple[Move, ...] = ()",
         (
@@ -143,8 +144,8 @@ MUTANTS: Final = (
     Mutant(
         "nothing that is stored is used again",
         "touched",
-        "flows/reuse.py",
-        "found = vectors.reuse(self._reader, self._generation, list(wanted))",
+        "flows/ingest/vectors.py",
+        "found = generations.reuse(self._reader, self._generation, list(wanted))",
         "found: dict[bytes, np.ndarray] = {}",
         (SYNC + "files_that_swap_their_names_keep_their_texts_apart",),
     ),
@@ -159,7 +160,7 @@ MUTANTS: Final = (
     Mutant(
         "a batch that fails is passed over",
         "swallowed",
-        "flows/reuse.py",
+        "flows/ingest/vectors.py",
         "            return self._ready(parcel, wanted)\n",
         "            try:\n"
         "                return self._ready(parcel, wanted)\n"
@@ -173,7 +174,7 @@ MUTANTS: Final = (
     Mutant(
         "a document is stored without the chunks that failed",
         "swallowed",
-        "flows/reuse.py",
+        "flows/ingest/vectors.py",
         "            ready.failed.append(_refused(item, refused))\n",
         "            kept = [chunk for chunk in item.chunks if not isinstance(answers[chunk.hash], Refusal)]\n"
         "            item = type(item)(item.todo, item.document, kept)\n"
@@ -186,7 +187,7 @@ MUTANTS: Final = (
     Mutant(
         "documents that failed are counted and not told",
         "swallowed",
-        "flows/tally.py",
+        "flows/ingest/accounting.py",
         "        report.problem(Problem(item.todo.entry.path, item.stage, item.reason))\n",
         "",
         (ELSEWHERE + "of_thirty_documents_one_is_stored_and_the_run_does_not_say_complete",),
@@ -194,7 +195,7 @@ MUTANTS: Final = (
     Mutant(
         "a document that cannot be parsed ends the run",
         "unparsable",
-        "flows/prepare.py",
+        "flows/ingest/prepare.py",
         'return Failed(todo, signature, content_hash, "extract", str(error), error.transient)',
         'raise RuntimeError(f"{todo.entry.path}: {error}") from error',
         (SYNC + "a_file_that_cannot_be_read_is_listed_and_stops_no_other",),
@@ -203,7 +204,7 @@ MUTANTS: Final = (
     Mutant(
         "a parser that crashes ends the run",
         "unparsable",
-        "flows/isolate.py",
+        "flows/extraction/worker.py",
         "raise Unextractable(reason, transient=True) from error\n        if isinstance(outcome, tuple):",
         "raise\n        if isinstance(outcome, tuple):",
         ("tests/flows/test_isolation.py::test_a_parser_that_crashes_fails_its_file_alone",),
@@ -212,9 +213,9 @@ MUTANTS: Final = (
     Mutant(
         "a first sync asks for the model's dimensions in a transaction",
         "transaction",
-        "flows/run.py",
-        "found = vectors.active_generation(connection)\n        connection.commit()\n",
-        "found = vectors.active_generation(connection)\n",
+        "flows/run/context.py",
+        "found = generations.active_generation(connection)\n        connection.commit()\n",
+        "found = generations.active_generation(connection)\n",
         (
             ELSEWHERE
             + "no_transaction_is_open_while_the_model_server_is_waited_for[first_sync_with_an_unknown_model]",
@@ -223,7 +224,7 @@ MUTANTS: Final = (
     Mutant(
         "a sync embeds in the transaction that it read in",
         "transaction",
-        "flows/steward.py",
+        "flows/index/maintenance.py",
         "    connection.commit()\n    return load\n",
         "    return load\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[sync_of_a_change]",),
@@ -231,7 +232,7 @@ MUTANTS: Final = (
     Mutant(
         "the lookup of stored vectors leaves its transaction open",
         "transaction",
-        "flows/pipeline.py",
+        "flows/ingest/pipeline.py",
         "connect(self.conninfo, autocommit=True) as reader,",
         "connect(self.conninfo) as reader,",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[sync_of_a_change]",),
@@ -239,7 +240,7 @@ MUTANTS: Final = (
     Mutant(
         "a move to another space embeds in the transaction that it read in",
         "transaction",
-        "flows/fill.py",
+        "flows/reembedding/backfill.py",
         "texts = mending.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
         "texts = mending.count_texts_without_vector(connection, self._generation)\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[move_to_another_space]",),
@@ -247,7 +248,7 @@ MUTANTS: Final = (
     Mutant(
         "a repair embeds in the transaction that it read in",
         "transaction",
-        "flows/fill.py",
+        "flows/reembedding/backfill.py",
         "texts = mending.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
         "texts = mending.count_texts_without_vector(connection, self._generation)\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[repair_of_a_lost_vector]",),
@@ -255,8 +256,8 @@ MUTANTS: Final = (
     Mutant(
         "a question is embedded in the snapshot that it is answered from",
         "transaction",
-        "query_api/retrieve.py",
-        '            with stages.stage("embed"):\n'
+        "query_api/retrieval/retriever.py",
+        '            with timings.stage("embed"):\n'
         "                embedded = await self._embedded(active, query, trace)\n"
         "            trace.generation = generation = active.generation\n"
         "            search = Search("
@@ -267,7 +268,7 @@ MUTANTS: Final = (
         "            search = made(embedded=None)\n\n"
         "            async def run(connection: AsyncConnection, self: Search = search) -> Ranking:\n"
         '                await connection.execute("select 1")\n'
-        "                embedded = await active.embed(question(query.text).text)\n"
+        "                embedded = await query_embedding.embed(question(query.text).text)\n"
         "                return await made(embedded=embedded).run(connection)\n\n"
         '            search = type("Late", (), {"run": staticmethod(run), "query": query, "trace": trace,\n'
         '                                       "generation": generation, "permitted": permitted})()\n',
@@ -287,7 +288,7 @@ MUTANTS: Final = (
     Mutant(
         "a 429 uses up the deadline",
         "429",
-        "flows/embed.py",
+        "flows/embedding/embedder.py",
         "            waited = now - max(self._limited_since, self._health.succeeded_at)\n",
         "            waited = now - self._limited_since\n",
         ("tests/unit/test_embed.py::test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed",),
@@ -311,7 +312,7 @@ MUTANTS: Final = (
     Mutant(
         "what is pushed is read from a file of its name",
         "outside",
-        "flows/reading.py",
+        "flows/discovery/reader.py",
         "return Content(given.content, given.signature",
         "from pathlib import Path\n\n"
         "    file = Path('../..', given.name)\n"
@@ -322,15 +323,15 @@ MUTANTS: Final = (
     Mutant(
         "what is pushed is kept as a file of its name as well",
         "outside",
-        "query_api/pushes.py",
-        "    kept = inbox.Push(\n",
-        "    from pathlib import Path\n\n    Path(name).write_bytes(content)\n    kept = inbox.Push(\n",
+        "query_api/service/uploads.py",
+        "    kept = push_inbox.Push(\n",
+        "    from pathlib import Path\n\n    Path(name).write_bytes(content)\n    kept = push_inbox.Push(\n",
         (ELSEWHERE + "a_name_that_a_client_gives_is_a_label_and_never_a_path[../../outside.md]",),
     ),
     Mutant(
         "a request's ef_search is not passed on",
         "unused",
-        "query_api/ranking.py",
+        "query_api/retrieval/candidates.py",
         "return self.query.ef_search or self.generation.ef_search",
         "return self.generation.ef_search",
         (
@@ -341,7 +342,7 @@ MUTANTS: Final = (
     Mutant(
         "a connection keeps the ef_search that it began with",
         "unused",
-        "schema/search.py",
+        "schema/search/vector.py",
         'if not rows or rows[0][-1] != f"{far} {ITERATIVE}":',
         "if not rows:",
         (SEARCH + "a_session_that_was_set_by_another_is_noticed",),
@@ -349,7 +350,7 @@ MUTANTS: Final = (
     Mutant(
         "each question walks the index twice where it looks farther than the settings say",
         "unused",
-        "schema/search.py",
+        "schema/search/vector.py",
         "if LOOKS.get(connection) == far:",
         "if far:",
         (SEARCH + "however_far_it_looks_a_question_walks_the_index_once",),
@@ -357,7 +358,7 @@ MUTANTS: Final = (
     Mutant(
         "a filtered search looks no farther than its limit",
         "unused",
-        "query_api/within.py",
+        "query_api/retrieval/vector_search.py",
         "looked_at = stored.looks(wanted, ef_search)",
         "ef_search = looked_at = wanted",
         (ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[collections1]",),
@@ -381,7 +382,7 @@ MUTANTS: Final = (
     Mutant(
         "the index is built for another distance",
         "unused",
-        "schema/storage.py",
+        "schema/vectors/storage.py",
         '"halfvec_cosine_ops",',
         '"halfvec_l2_ops",',
         (ELSEWHERE + "the_search_by_vectors_goes_through_the_half_precision_index",),
@@ -397,7 +398,7 @@ MUTANTS: Final = (
     Mutant(
         "the nearest are sorted by similarity",
         "unused",
-        "schema/storage.py",
+        "schema/vectors/storage.py",
         '"embedding <=> %(vector)s::halfvec",',
         '"1 - (embedding <=> %(vector)s::halfvec) desc",',
         (ELSEWHERE + "the_search_by_vectors_goes_through_the_half_precision_index[search_vectors]",),
@@ -405,7 +406,7 @@ MUTANTS: Final = (
     Mutant(
         "each statement of a document's change is committed by itself",
         "too early",
-        "flows/store.py",
+        "flows/ingest/store.py",
         '    with connection.transaction():\n        if source.kind == "pushed":\n',
         "    connection.commit()\n    connection.set_autocommit(True)\n    if True:\n"
         '        if source.kind == "pushed":\n',
@@ -414,7 +415,7 @@ MUTANTS: Final = (
     Mutant(
         "the old chunks make room before the new ones are embedded",
         "too early",
-        "flows/pipeline.py",
+        "flows/ingest/pipeline.py",
         "            self._pass_through(connection, source, todos)\n",
         "            changed = [todo.known.document_id for todo in todos if todo.known]\n"
         '            connection.execute("delete from chunks where document_id = any(%s)", [changed])\n'
@@ -425,7 +426,7 @@ MUTANTS: Final = (
     Mutant(
         "the ledger learns of a change before it is embedded",
         "too early",
-        "flows/pipeline.py",
+        "flows/ingest/pipeline.py",
         "            self._pass_through(connection, source, todos)\n",
         "            from pgfolio.schema import ledger\n\n"
         "            seen = [(suspect.entry.path, suspect.entry.signature) for suspect in found.plan.changed]\n"
@@ -437,7 +438,7 @@ MUTANTS: Final = (
     Mutant(
         "a space is switched to that lacks vectors",
         "too early",
-        "flows/reembedding.py",
+        "flows/reembedding/run.py",
         "        if missing and not self._force:\n",
         "        if not missing and not self._force and missing:\n",
         (ELSEWHERE + "a_space_that_lacks_one_vector_does_not_take_the_old_ones_place",),
@@ -445,7 +446,7 @@ MUTANTS: Final = (
     Mutant(
         "NUL stays in a text",
         "nul",
-        "flows/decode.py",
+        "flows/extraction/decode.py",
         r'_UNWANTED = re.compile(r"[\x00\ud800-\udfff]")',
         r'_UNWANTED = re.compile(r"[\ud800-\udfff]")',
         (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),
@@ -453,7 +454,7 @@ MUTANTS: Final = (
     Mutant(
         "NUL stays in metadata",
         "nul",
-        "flows/described.py",
+        "flows/extraction/metadata.py",
         "case str():\n            return clean(value)",
         "case str():\n            return value",
         (ELSEWHERE + "nul_characters_in_any_kind_of_file_do_no_harm",),
@@ -478,7 +479,7 @@ MUTANTS: Final = (
     Mutant(
         "a batch is refused with the one text that is",
         "too few",
-        "flows/embed.py",
+        "flows/embedding/embedder.py",
         "        if len(batch.positions) > 1:\n",
         "        if not batch.positions:\n",
         (
@@ -489,7 +490,7 @@ MUTANTS: Final = (
     Mutant(
         "a filtered search ends where the index gives up",
         "filter",
-        "query_api/within.py",
+        "query_api/retrieval/vector_search.py",
         "    if len(found) < wanted:\n"
         "        exact = await stored.rank_exact(connection, generation, vector, wanted, scope)\n"
         '        return exact, f"{EXACT}: {how} only"\n',
@@ -499,7 +500,7 @@ MUTANTS: Final = (
     Mutant(
         "documents are keyed by their hash",
         "identical",
-        "flows/store.py",
+        "flows/ingest/store.py",
         "documents.store(connection, source, generation, ready.storables, recipe)",
         "documents.store(connection, source, generation,\n"
         "                            list({s.document.content_hash: s for s in ready.storables}.values()), recipe)",
@@ -528,8 +529,9 @@ def copied(mutant: Mutant | None = None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pgfolio-mutant-") as folder:
         copy = Path(folder)
         copy.chmod(0o755)
-        for name in PACKAGES:
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        for name in FOLDERS:
+            ignored = shutil.ignore_patterns("__pycache__", ".*")
+            shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", copy)
         if mutant:
             file = copy / mutant.file
@@ -548,7 +550,11 @@ def outcomes(copy: Path, tests: Sequence[str]) -> dict[str, str]:
     done = subprocess.run(
         [sys.executable, "-c", BEGIN, *options, *dict.fromkeys(tests)],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(copy), str(copy / ".src"))),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         capture_output=True,
         text=True,
         timeout=RUN_TIMEOUT,

@@ -22,13 +22,14 @@ import pytest
 from pgvector import HalfVector
 from psycopg import sql
 
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.reembedding import run_reembed
-from pgfolio.flows.repair import run_repair
-from pgfolio.flows.run import FailedError, Options
-from pgfolio.schema import index, sources, vectors
-from pgfolio.schema.connect import connect
-from pgfolio.schema.sql import statement
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.integrity.repair import run_repair
+from pgfolio.flows.reembedding.run import run_reembed
+from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import statement
+from pgfolio.schema.vectors import generations, hnsw
 from tests.api.library import Page, running_api, stock
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood, vector
 from tests.faults.world import wait_until
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     import httpx
 
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 GUILTY = "contraband"
@@ -245,9 +246,9 @@ def first_sync_with_an_unknown_model(library: Library) -> object:
     other = library.settings.embedding.model_copy(update={"model": "tiny-embedding", "dimensions": None})
     library.settings = library.settings.model_copy(update={"embedding": other})
     with connect(library.conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
-        vectors.drop_generation(connection, generation)
+        generations.drop_generation(connection, generation)
     library.write("new.md", "# New\n\nA page.\n")
     return library.sync()
 
@@ -259,7 +260,7 @@ def move_to_another_space(library: Library) -> object:
 
 def repair_of_a_lost_vector(library: Library) -> object:
     with connect(library.conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         lost = sql.SQL("delete from {} where chunk_id = (select min(id) from chunks)")
         connection.execute(lost.format(sql.Identifier(generation.table)))
@@ -362,9 +363,9 @@ def crowd(new_settings: Callable[..., Settings], conninfo: str) -> Settings:
     )
     stock(conninfo, settings, pages)
     with connect(conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
-        index.settle(connection, generation)
+        hnsw.settle(connection, generation)
     return settings
 
 
@@ -416,7 +417,7 @@ def test_the_search_by_vectors_goes_through_the_half_precision_index(
 ) -> None:
     values = {"vector": str([1.0] * 256), "permitted": [1, 2] if name == "rank_vectors_within" else None}
     with connect(conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         plan = explained(connection, name, generation, values)
         assert f"Index Scan using {generation.index}" in plan, plan
@@ -440,7 +441,7 @@ def test_the_search_by_words_goes_through_the_index_of_lexemes(
     }
     values |= {"vector": HalfVector([1.0] * 256), "near": []}
     with connect(conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         plan = explained(connection, name, generation, values)
     assert plan.count("Bitmap Index Scan on chunks_lexemes") >= least, plan
 
@@ -476,7 +477,7 @@ def test_a_change_that_cannot_be_stored_leaves_the_last_version_whole(library: L
     library.sync()
     before = library.stored(), ledger(library)
     with connect(library.conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         connection.execute(
             "create function full_disk() returns trigger language plpgsql as "
@@ -522,7 +523,7 @@ def test_a_space_that_lacks_one_vector_does_not_take_the_old_ones_place(
     with pytest.raises(FailedError, match="1 chunks have no vector in openai"):
         run_reembed(hosted, library.conninfo, Options())
     with connect(library.conninfo) as connection:
-        assert [g.space.provider for g in vectors.generations(connection, "active")] == ["local"]
+        assert [g.space.provider for g in generations.list_generations(connection, "active")] == ["local"]
     assert library.stored() == before
     library.check()
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import Options
-from pgfolio.schema import sources
-from pgfolio.schema.connect import connect
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.run.context import Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
 from tests.faults.world import Command, Reader, Tree, half_done, stored
 

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from pgfolio.config.settings import load_settings
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 from tests.fakes.openai_server import FakeOpenAI, Mood
 from tests.faults.test_kills import LATENCY, SEED, environment, fresh
 from tests.faults.world import Command, Tree, half_done, stored, wait_until

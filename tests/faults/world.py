@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 WORDS = [
     "river",
@@ -146,7 +146,7 @@ def stored(conninfo: str) -> list[tuple[Any, ...]]:
 
 
 def _rows(connection: Connection, text: str) -> list[tuple[Any, ...]]:
-    generation = vectors.active_generation(connection)
+    generation = generations.active_generation(connection)
     if generation is None:
         return []
     query = sql.SQL(text).format(vectors=sql.Identifier(generation.table))

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import Options
-from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.run.context import Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
 
 GRAIN = 0.03
 """Seconds after which a file's time is older than the clock's grain, so that its stat is trusted."""
@@ -51,7 +52,7 @@ class Library:
 
     def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
         with connect(self.conninfo) as connection:
-            generation = vectors.active_generation(connection)
+            generation = generations.active_generation(connection)
             table = sql.Identifier(generation.table if generation else "none")
             return connection.execute(sql.SQL(query).format(vectors=table)).fetchall()
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows.embed import PROBE
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import FailedError, Options
-from pgfolio.schema import sources
-from pgfolio.schema.connect import connect
+from pgfolio.flows.embedding.embedder import PROBE
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import (
     CUT,
     NO_QUOTA,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
 
 FILES = 64
 SECTIONS = 4

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pgfolio.flows.building import build
-from pgfolio.flows.run import Options, Quiet, Run
-from pgfolio.schema import index, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.flows.index.build import build
+from pgfolio.flows.run.context import Options, Quiet, Run
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Space
-from pgfolio.schema.tuning import Parameters
+from pgfolio.schema.vectors import generations, hnsw
+from pgfolio.schema.vectors.tuning import Parameters
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 ROWS = 4000
@@ -48,9 +48,9 @@ def filled(conninfo: str) -> Generation:
             "tokens, hash, language) select i, 1, 1, i, '', '', 0, 0, 0, '', 'simple' from generate_series(1, %s) i",
             [ROWS],
         )
-        generation = vectors.create_generation(connection, Space("local", "made", 256), "active")
+        generation = generations.create_generation(connection, Space("local", "made", 256), "active")
         made = np.random.default_rng(1).normal(size=(ROWS, 256)).astype(np.float32)
-        vectors.add_vectors(connection, generation, [(i, 1, vector) for i, vector in enumerate(made, 1)])
+        generations.add_vectors(connection, generation, [(i, 1, vector) for i, vector in enumerate(made, 1)])
         return generation
 
 
@@ -61,7 +61,7 @@ def test_a_build_is_watched_from_beginning_to_end(
     run = Run(settings, conninfo, Options(), display)
     with connect(conninfo) as connection:
         build(run, connection, filled, SLOW)
-        assert index.is_valid(connection, filled)
+        assert hnsw.is_valid(connection, filled)
     assert len(display.parts) >= 3
     assert display.parts == sorted(display.parts)
     assert any(0 < part < 1 for part in display.parts)
@@ -76,7 +76,7 @@ def test_a_build_that_outgrows_its_memory_says_how_much_it_needs(
     with connect(conninfo) as connection:
         connection.execute("set maintenance_work_mem = '1MB'")
         build(run, connection, filled, Parameters(16, 64))
-        assert index.is_valid(connection, filled)
+        assert hnsw.is_valid(connection, filled)
     (note,) = run.report.notes
     assert "did not fit into maintenance_work_mem" in note
     assert "64 MB" in note
@@ -90,7 +90,7 @@ def test_a_build_without_enough_shared_memory_is_done_by_one_process(
     with connect(conninfo) as connection:
         small(connection)
         build(run, connection, filled, Parameters(16, 64))
-        assert index.is_valid(connection, filled)
+        assert hnsw.is_valid(connection, filled)
     (note,) = run.report.notes
     assert "--shm-size" in note
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.plan import racy
-from pgfolio.schema import ledger, sources
-from pgfolio.schema.connect import connect
+from pgfolio.flows.discovery.plan import racy
+from pgfolio.schema.corpus import ledger, sources
+from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Signature
 from tests.flows.library import ANIMALS, Library, counts, long_document
 

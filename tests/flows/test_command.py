@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import FakeOpenAI, Mood
 
 if TYPE_CHECKING:

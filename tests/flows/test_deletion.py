@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import FailedError, Options
-from pgfolio.schema import sources
-from pgfolio.schema.connect import connect
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
 from tests.flows.library import ANIMALS, Library, counts
 
 if TYPE_CHECKING:

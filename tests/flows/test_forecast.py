@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.forecast import READ_AT_MOST
+from pgfolio.flows.ingest.forecast import READ_AT_MOST
 from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
 
 if TYPE_CHECKING:

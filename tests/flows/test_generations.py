@@ -17,18 +17,19 @@ import numpy as np
 import pytest
 from psycopg import sql
 
-from pgfolio.flows import questions
-from pgfolio.flows.forecast import seconds
-from pgfolio.flows.gate import Measured, objections
-from pgfolio.flows.hold import without_syncs
-from pgfolio.flows.reembedding import run_reembed
-from pgfolio.flows.run import FailedError, Options, Quiet
-from pgfolio.flows.verify import run_verify
-from pgfolio.schema import index, recall, sources, vectors
-from pgfolio.schema.connect import connect
-from pgfolio.schema.overview import overview
+from pgfolio.flows.index import queries
+from pgfolio.flows.ingest.forecast import seconds
+from pgfolio.flows.integrity.verify import run_verify
+from pgfolio.flows.reembedding.gate import Measured, objections
+from pgfolio.flows.reembedding.run import run_reembed
+from pgfolio.flows.run.context import FailedError, Options, Quiet
+from pgfolio.flows.run.exclusive import without_syncs
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.sources import SourceBusyError
+from pgfolio.schema.vectors import generations, hnsw, recall
 from tests.api.library import running_api
 from tests.bench.reembedding import Answer, Clients, Truth
 from tests.fakes.openai_server import KEY, SERVER_ERROR, FakeOpenAI, Mood
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from tests.flows.library import Library
 
 PAGES = 60
@@ -76,14 +77,14 @@ class Corpus:
     def states(self) -> dict[str, str]:
         """Of each space, by its model."""
         with connect(self.conninfo) as connection:
-            found = vectors.generations(connection, "active", "building", "ready", "retired")
+            found = generations.list_generations(connection, "active", "building", "ready", "retired")
         return {generation.space.model: generation.state for generation in found}
 
     def missing(self) -> dict[str, int]:
         """Chunks without a vector in each space, by its model."""
         with connect(self.conninfo) as connection:
-            found = vectors.generations(connection, "active", "building", "ready", "retired")
-            return {g.space.model: vectors.count_missing(connection, g) for g in found}
+            found = generations.list_generations(connection, "active", "building", "ready", "retired")
+            return {g.space.model: generations.count_missing(connection, g) for g in found}
 
 
 @pytest.fixture
@@ -221,13 +222,13 @@ def test_a_vector_whose_chunk_is_being_deleted_waits_for_nobody_and_is_kept(corp
     """It would deadlock with a sync that deletes chunks in another order; and what is paid for is not lost."""
     made = np.ones(64, dtype=np.float32) / 8
     with connect(corpus.conninfo) as sync, connect(corpus.conninfo) as connection:
-        generation = vectors.create_generation(connection, Space("openai", TINY, 64), "building")
+        generation = generations.create_generation(connection, Space("openai", TINY, 64), "building")
         rows = connection.execute("select id, hash from chunks order by id limit 2").fetchall()
         connection.commit()
         sync.execute("delete from chunks where id = %s", [rows[0][0]])
         connection.execute("set lock_timeout = '1s'")
         given = {rows[0][1]: made, rows[1][1]: made, b"a text that nobody has": made}
-        assert vectors.place(connection, generation, given) == 1
+        assert generations.place(connection, generation, given) == 1
         connection.commit()
         sync.commit()
         kept = {row[0] for row in connection.execute("select hash from kept_vectors")}
@@ -360,7 +361,7 @@ def test_of_many_vectors_the_gate_measures_with_questions(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch, *, many: bool
 ) -> None:
     """Of few it does not: each text is paid for once, and nothing else is."""
-    monkeypatch.setattr(questions, "ASKED_FROM", PAGES if many else PAGES * 10)
+    monkeypatch.setattr(queries, "ASKED_FROM", PAGES if many else PAGES * 10)
     corpus.server.requests.clear()
     corpus.move()
     texts = [text for request in corpus.server.requests for text in request.body["input"]]
@@ -426,14 +427,14 @@ def test_a_file_of_queries_that_cannot_be_evaluated_leaves_the_old_space(
 def test_retired_vectors_are_dropped_when_their_time_is_over(corpus: Corpus) -> None:
     corpus.move()
     with connect(corpus.conninfo) as connection:
-        assert vectors.drop_expired(connection, 7) == []
+        assert generations.drop_expired(connection, 7) == []
         shown = overview(connection, None, keep_generations_days=7)["generations"]
         assert {row["state"]: "kept_until" in row for row in shown} == {"active": False, "retired": True}
         connection.execute(
             "update generations set retired_at = now() - interval '8 days' where state = 'retired'"
         )
         connection.commit()
-        vectors.drop_expired(connection, 7)
+        generations.drop_expired(connection, 7)
     assert corpus.states() == {TINY: "active"}
     with pytest.raises(FailedError, match="no earlier generation"):
         corpus.move(rollback=True)
@@ -468,7 +469,7 @@ def test_an_abandoned_move_is_not_what_a_rollback_goes_back_to(corpus: Corpus) -
 def test_a_second_move_leaves_with_a_sentence(corpus: Corpus) -> None:
     with (
         connect(corpus.conninfo) as connection,
-        vectors.alone(connection),
+        generations.alone(connection),
         pytest.raises(FailedError, match="another reembed is running"),
     ):
         corpus.move()
@@ -507,10 +508,10 @@ def test_many_and_shortened_dimensions_go_through_the_index(
     settings = corpus.model(model, dimensions=asked)
     corpus.move(settings)
     with connect(corpus.conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         assert generation.space.dimensions == dimensions
-        assert index.is_valid(connection, generation)
+        assert hnsw.is_valid(connection, generation)
         assert (recall.measure(connection, generation, 64) or 0.0) > 0.98
     with running_api(settings, corpus.conninfo) as client:
         asked_for = {"query": "Page 7: the page of number 7", "mode": "vector", "limit": 3}
@@ -524,10 +525,10 @@ def test_the_index_takes_up_to_4000_dimensions(conninfo: str, library: Library, 
     library.sync()
     made = np.random.default_rng(7).normal(size=(100, dimensions)).astype(np.float32)
     with connect(conninfo) as connection:
-        generation = vectors.create_generation(connection, Space("openai", "wide", dimensions), "ready")
+        generation = generations.create_generation(connection, Space("openai", "wide", dimensions), "ready")
         chunks = connection.execute("select id, collection_id from chunks").fetchall()
-        vectors.add_vectors(connection, generation, [(*row, made[at]) for at, row in enumerate(chunks)])
-        index.build(connection, generation, 16, 64)
+        generations.add_vectors(connection, generation, [(*row, made[at]) for at, row in enumerate(chunks)])
+        hnsw.build(connection, generation, 16, 64)
         connection.commit()
         assert recall.measure(connection, generation, 64) == 1.0
 
@@ -577,9 +578,9 @@ def test_a_generation_of_another_state_is_not_dropped(corpus: Corpus) -> None:
     """As when a rollback takes it just before."""
     corpus.move()
     with connect(corpus.conninfo) as connection:
-        (retired,) = vectors.generations(connection, "retired")
-        vectors.activate(connection, retired)
+        (retired,) = generations.list_generations(connection, "retired")
+        generations.activate(connection, retired)
         connection.commit()
-        assert vectors.drop_generation(connection, retired)
-        active = vectors.active_generation(connection)
+        assert generations.drop_generation(connection, retired)
+        active = generations.active_generation(connection)
     assert active == Generation(retired.id, retired.space, "active")

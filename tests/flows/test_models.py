@@ -12,13 +12,14 @@ import pytest
 from pydantic import SecretStr
 
 from pgfolio.config import models
-from pgfolio.config.models.base import FatalModelError, RefusedError, TransientError
+from pgfolio.config.models.protocols import FatalModelError, RefusedError, TransientError
 from pgfolio.config.settings import ConfigError, Settings
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.reembedding import run_reembed
-from pgfolio.flows.run import FailedError, Options
-from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.reembedding.run import run_reembed
+from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations
 from tests.fakes.openai_server import (
     CUT,
     NAN,
@@ -70,7 +71,7 @@ def test_a_sync_stores_the_servers_vectors(hosted: Make, source: Source, openai_
     assert report.tokens > 0
     assert report.cost_usd == pytest.approx(report.tokens * 0.02 / 1_000_000)
     with connect(_conninfo(settings)) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
     assert generation is not None
     assert generation.space.name == "openai/text-embedding-3-small/1536"
     assert len(openai_server.embedded()) == report.chunks.embedded
@@ -207,7 +208,9 @@ def test_reembedding_moves_the_corpus_to_another_space_and_back(
     there = run_reembed(hosted_settings, conninfo, Options())
     assert (there.status, there.chunks.embedded) == ("complete", 30)
     with connect(conninfo) as connection:
-        found = [(g.space.provider, g.state) for g in vectors.generations(connection, "active", "retired")]
+        found = [
+            (g.space.provider, g.state) for g in generations.list_generations(connection, "active", "retired")
+        ]
     assert found == [("openai", "active"), ("local", "retired")]
     back = run_reembed(local, conninfo, Options())
     assert (back.status, back.chunks.embedded) == ("complete", 0)
@@ -224,7 +227,9 @@ def test_a_move_that_keeps_nothing_leaves_one_table_with_its_index(
     wanted = settings.index.model_copy(update={"keep_generations_days": 0})
     run_reembed(settings.model_copy(update={"index": wanted}), conninfo, Options())
     with connect(conninfo) as connection:
-        assert [g.space.provider for g in vectors.generations(connection, "active", "retired")] == ["openai"]
+        assert [g.space.provider for g in generations.list_generations(connection, "active", "retired")] == [
+            "openai"
+        ]
         tables = connection.execute(
             "select count(*) from pg_class where relname ~ '^vectors_[0-9]+(_hnsw)?$'"
         )
@@ -241,7 +246,7 @@ def test_a_failed_move_leaves_the_old_space_active(
     with pytest.raises(FailedError):
         run_reembed(settings, conninfo, Options())
     with connect(conninfo) as connection:
-        assert [g.space.provider for g in vectors.generations(connection, "active")] == ["local"]
+        assert [g.space.provider for g in generations.list_generations(connection, "active")] == ["local"]
     openai_server.mood = None
     assert run_reembed(settings, conninfo, Options()).status == "complete"
 

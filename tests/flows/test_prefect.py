@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

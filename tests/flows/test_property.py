@@ -13,10 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import Options
-from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.run.context import Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations
 from tests.flows.library import GRAIN
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def sync(settings: Settings, conninfo: str, root: Path) -> None:
 def stored(conninfo: str) -> list[tuple[Any, ...]]:
     """All that a reader can find, and what the ledger says, without ids and times."""
     with connect(conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         ledger = connection.execute(
             "select path, encode(content_hash, 'hex'), chunk_count, state, stage, reason, "
             "document_id is not null from ledger order by path"

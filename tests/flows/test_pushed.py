@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.flows.repair import run_repair
-from pgfolio.flows.verify import run_verify
-from pgfolio.schema import sources
-from pgfolio.schema.connect import connect
+from pgfolio.flows.integrity.repair import run_repair
+from pgfolio.flows.integrity.verify import run_verify
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
 from tests.api.library import running_api
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
 from tests.faults.world import half_done, wait_until

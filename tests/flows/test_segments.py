@@ -11,15 +11,16 @@ import pytest
 from pgvector import HalfVector
 from psycopg import sql
 
-from pgfolio.config.models.local import LocalModel
-from pgfolio.flows import steward
-from pgfolio.flows.verify import run_verify
-from pgfolio.schema import index, segments, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.config.models.wordllama import LocalModel
+from pgfolio.flows.index import maintenance
+from pgfolio.flows.integrity.verify import run_verify
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations, hnsw, segments
 from tests.flows.library import Library, long_document
 
 if TYPE_CHECKING:
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 WORDS = "amber basalt cedar delta ember fjord grove heron inlet juniper kelp lagoon".split()  # noqa: SIM905
@@ -36,13 +37,13 @@ def members(library: Library) -> list[tuple[int, int, bool]]:
     """(number, vectors, indexed) of each segment."""
     with connect(library.conninfo) as connection:
         return [
-            (member.segment, segments.size(connection, member), index.is_valid(connection, member))
+            (member.segment, segments.size(connection, member), hnsw.is_valid(connection, member))
             for member in segments.members(connection, active(connection))
         ]
 
 
 def active(connection: Connection) -> Generation:
-    found = vectors.active_generation(connection)
+    found = generations.active_generation(connection)
     assert found is not None
     return found
 
@@ -170,13 +171,13 @@ def test_a_killed_merge_leaves_nothing_for_long(grown: Library) -> None:
 
 def test_what_a_killed_merge_left_goes_with_its_generation(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
-        generation = vectors.create_generation(connection, active(connection).space, "retired")
+        generation = generations.create_generation(connection, active(connection).space, "retired")
         connection.execute(
             sql.SQL("create table {} (like {})").format(
                 sql.Identifier(f"{generation.table}_s2"), sql.Identifier(generation.table)
             )
         )
-        assert vectors.drop_generation(connection, generation)
+        assert generations.drop_generation(connection, generation)
         assert segments.leftovers(connection, generation) == []
 
 
@@ -273,7 +274,7 @@ def touched(connection: Connection, generation: Generation) -> tuple[object, ...
 
 def test_statistics_keep_up_with_a_large_load(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search that was planned for a small table took seconds until the end of the sync that made it large."""
-    monkeypatch.setattr(steward, "SETTLED_AT_LEAST", 100)
+    monkeypatch.setattr(maintenance, "SETTLED_AT_LEAST", 100)
     library.sync()
     before = analyzed(library)
     grow(library, "large", files=120)  # several parcels

@@ -10,20 +10,21 @@ import pytest
 from psycopg import sql
 
 from pgfolio.config.settings import ConfigError
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.reembedding import run_reembed
-from pgfolio.flows.run import FailedError, Options, Run
-from pgfolio.flows.verify import run_verify
-from pgfolio.query_api.query import Query
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.integrity.verify import run_verify
+from pgfolio.flows.reembedding.run import run_reembed
+from pgfolio.flows.run.context import FailedError, Options, Run
+from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.services import open_services
-from pgfolio.schema import recall, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations, recall
 from tests.flows.library import long_document
 from tests.flows.test_segments import active, grow
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.report import Report
+    from pgfolio.flows.run.report import Report
     from tests.flows.library import Library
 
 KINDS = {
@@ -171,7 +172,7 @@ def test_full_precision_beyond_what_its_index_serves_is_refused(library: Library
 def test_what_depends_on_storage_is_known_of_every_kind(library: Library) -> None:
     library.sync()
     with connect(library.conninfo) as connection:
-        assert vectors.active_generation(connection) is not None
+        assert generations.active_generation(connection) is not None
         for storage in KINDS:
             connection.execute(
                 "insert into spaces (provider, model, dimensions, shortened, query_prefix, document_prefix, storage) "

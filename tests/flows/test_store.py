@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.config.models.local import BundledTokenizer, LocalModel
-from pgfolio.flows.crawl import Rules, crawl
-from pgfolio.flows.prepare import Recipe, Todo, prepare
-from pgfolio.flows.reading import read_file
-from pgfolio.flows.report import Report
-from pgfolio.flows.store import Ready, storable, store_parcel
-from pgfolio.schema import ledger, sources, vectors
-from pgfolio.schema.connect import connect
+from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
+from pgfolio.flows.discovery.crawl import Rules, crawl
+from pgfolio.flows.discovery.reader import read_file
+from pgfolio.flows.ingest.prepare import Recipe, Todo, prepare
+from pgfolio.flows.ingest.store import Ready, storable, store_parcel
+from pgfolio.flows.run.report import Report
+from pgfolio.schema.corpus import ledger, sources
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgfolio.schema.documents import Storable
+    from pgfolio.schema.corpus.documents import Storable
     from tests.flows.library import Library
 
 RECIPE = Recipe(400, 40, "english")
@@ -73,7 +74,7 @@ def test_a_document_that_the_database_refuses_fails_and_the_others_are_stored(
     ready = ready_of(library)
     with connect(library.conninfo) as connection:
         source = sources.ensure_source(connection, str(library.root), name="library")
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         known = ledger.load(connection, source)
         ready.storables = [

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from pgfolio.flows.crawl import LONGEST_PATH
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.run import FailedError, Options
-from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
-from pgfolio.schema.sources import SourceBusyError
+from pgfolio.flows.discovery.crawl import LONGEST_PATH
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.run.context import FailedError, Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.vectors import generations
 from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def test_the_index_is_built_and_used(library: Library) -> None:
 def test_an_index_that_a_killed_sync_did_not_build_is_built_by_the_next_one(library: Library) -> None:
     library.sync()
     with connect(library.conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         connection.execute(sql.SQL("drop index {}").format(sql.Identifier(generation.index)))
     assert counts(library.sync()) == {"unchanged": 2}

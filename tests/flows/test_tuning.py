@@ -17,18 +17,18 @@ from pgvector import HalfVector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pgfolio.flows import questions
-from pgfolio.flows.console import show_status
-from pgfolio.flows.run import FailedError, Options, Run
-from pgfolio.flows.tuning import better, cheapest, check, run_tuning
-from pgfolio.schema import index, segments, tuning, vectors
-from pgfolio.schema.connect import connect
-from pgfolio.schema.gauges import index_gauge
-from pgfolio.schema.overview import overview
-from pgfolio.schema.pool import open_pool, reading
-from pgfolio.schema.recall import Questions
-from pgfolio.schema.search import active_generation
-from pgfolio.schema.tuning import Measured, Parameters
+from pgfolio.flows.cli.render import show_status
+from pgfolio.flows.index import queries
+from pgfolio.flows.index.tuning import better, cheapest, check, run_tuning
+from pgfolio.flows.run.context import FailedError, Options, Run
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations.gauges import index_gauge
+from pgfolio.schema.operations.overview import overview
+from pgfolio.schema.search.pool import open_pool, reading
+from pgfolio.schema.search.vector import active_generation
+from pgfolio.schema.vectors import generations, hnsw, segments, tuning
+from pgfolio.schema.vectors.recall import Questions
+from pgfolio.schema.vectors.tuning import Measured, Parameters
 from tests.flows.test_segments import WORDS, active, grow, recall
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def test_measuring_alone_changes_nothing(grown: Library) -> None:
 
 def test_an_index_that_cannot_meet_the_target_is_built_anew_while_readers_go_on(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
-        index.build(connection, active(connection), 2, 4)  # the poorest there is
+        hnsw.build(connection, active(connection), 2, 4)  # the poorest there is
     stop, errors, asked = threading.Event(), [], [0]
 
     def reads() -> None:
@@ -190,7 +190,7 @@ def test_an_index_is_measured_with_questions(grown: Library) -> None:
     run = Run(grown.settings, grown.conninfo, Options())
     with connect(grown.conninfo) as connection:
         generation = active(connection)
-        asked = questions.asked(run, connection, generation, 80)
+        asked = queries.asked(run, connection, generation, 80)
         assert [vector.shape for vector in asked] == [(256,)] * 80
         assert run.report.tokens > 80
         to_ask = Questions(connection, generation, 100, asked=asked)
@@ -208,7 +208,7 @@ def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Libra
     )
     run = Run(settings, grown.conninfo, Options())
     with connect(grown.conninfo) as connection:
-        assert questions.asked(run, connection, active(connection), 10) == []
+        assert queries.asked(run, connection, active(connection), 10) == []
     (note,) = run.report.notes
     assert "stored vectors" in note
     assert run_tuning(settings, grown.conninfo, 0.9, tune=False).recall > 0.9
@@ -226,7 +226,7 @@ def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Libra
     ],
 )
 def test_questions_are_headings_and_parts_of_texts(n: int, heading: str, content: str, wanted: str) -> None:
-    assert questions.might_ask(n, heading, content) == wanted
+    assert queries.might_ask(n, heading, content) == wanted
 
 
 def test_the_status_shows_recall_as_a_number(grown: Library, capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,7 +283,7 @@ def test_where_recall_has_fallen_searches_look_farther_from_then_on(grown: Libra
 
 def test_where_looking_farther_does_not_help_the_report_says_what_does(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
-        index.build(connection, active(connection), 2, 4)
+        hnsw.build(connection, active(connection), 2, 4)
     (note,) = checked_with(grown, ef_search=10, target_recall=0.99).report.notes
     assert "pgfolio index --tune" in note
     assert grown.rows("select ef_search from generations") == [(400,)]  # as far as is reasonable
@@ -292,7 +292,7 @@ def test_where_looking_farther_does_not_help_the_report_says_what_does(grown: Li
 def test_a_rebuild_that_cannot_be_had_leaves_what_is_known_of_the_index(grown: Library) -> None:
     """A reader that never ends keeps the old segments in use."""
     with connect(grown.conninfo) as connection:
-        index.build(connection, active(connection), 2, 4)
+        hnsw.build(connection, active(connection), 2, 4)
         built = tuning.parameters(connection, active(connection))
     with connect(grown.conninfo) as reader:
         table = sql.Identifier(active(reader).table)
@@ -320,6 +320,6 @@ def test_the_command_shows_what_it_measured(grown: Library, tmp_path: Path) -> N
     found = json.loads(told.stdout.splitlines()[-1])
     assert (found["status"], found["chosen"]["recall"] >= 0.9) == ("complete", True)
     with connect(grown.conninfo) as connection:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         assert tuning.tuned(connection, generation)[1] == found["chosen"]["ef_search"]

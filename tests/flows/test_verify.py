@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from pgfolio.flows.pipeline import run_sync
-from pgfolio.flows.repair import run_repair
-from pgfolio.flows.run import Options
-from pgfolio.flows.verify import REMEDIES, run_verify
-from pgfolio.schema import sources, vectors
-from pgfolio.schema.connect import connect
-from pgfolio.schema.sources import SourceBusyError
-from pgfolio.schema.sql import statement
-from pgfolio.schema.verify import REASONS, texts
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.integrity.repair import run_repair
+from pgfolio.flows.integrity.verify import REMEDIES, run_verify
+from pgfolio.flows.run.context import Options
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import statement
+from pgfolio.schema.integrity.verify import REASONS, texts
+from pgfolio.schema.vectors import generations
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Archive:
         return {name: self.rows(query) for name, query in STATE.items()}
 
     def _formatted(self, connection: Any, text: str) -> Any:
-        generation = vectors.active_generation(connection)
+        generation = generations.active_generation(connection)
         assert generation is not None
         names = {
             "vectors": sql.Identifier(generation.table),
@@ -400,7 +401,7 @@ def test_the_index_is_not_missed_before_the_first_sync_has_built_it(archive: Arc
     with connect(archive.conninfo) as other, sources.owned(other, source):
         assert run_verify(archive.conninfo).counts == {}
     with connect(archive.conninfo) as other:
-        generation = vectors.active_generation(other)
+        generation = generations.active_generation(other)
         create = statement("create_index", generation).as_string(other)
         other.execute(sql.SQL(create).format(m=sql.Literal(8), ef_construction=sql.Literal(32)))
         assert run_verify(archive.conninfo).counts == {"index_missing": 1}

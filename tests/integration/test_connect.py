@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from pgfolio.config.settings import Settings, load_settings
-from pgfolio.schema.connect import DatabaseError, connect, database, prepare
-from pgfolio.schema.embedded import EmbeddedError, bundled_postgres, configuration
-from pgfolio.schema.migrate import migrate, pending
+from pgfolio.schema.database.bundled import EmbeddedError, bundled_postgres, configuration
+from pgfolio.schema.database.connect import DatabaseError, connect, database, prepare
+from pgfolio.schema.database.migrate import migrate, pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ SMALL = {"shared_buffers_mb": 64, "maintenance_work_mem_mb": 64}
 USE = """
 import sys
 from pgfolio.config.settings import load_settings
-from pgfolio.schema.connect import connect, database
+from pgfolio.schema.database.connect import connect, database
 with database(load_settings()) as conninfo, connect(conninfo) as connection:
     print(connection.execute("select pg_postmaster_start_time()").fetchone()[0], flush=True)
     sys.stdin.readline()

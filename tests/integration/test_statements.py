@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from pgfolio.schema import vectors
-from pgfolio.schema.connect import connect
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import names, statement
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.sql import names, statement
+from pgfolio.schema.vectors import generations
 
 STATEMENTS = Path(__file__).resolve().parents[2] / "schema" / "statements"
 LITERALS: dict[str, sql.Composable] = {
@@ -30,7 +30,7 @@ LITERALS: dict[str, sql.Composable] = {
 def generation(conninfo: str) -> Generation:
     """With the table that tuning works on for a time."""
     with connect(conninfo) as connection:
-        made = vectors.create_generation(connection, Space("local", "wordllama-256", 256), "active")
+        made = generations.create_generation(connection, Space("local", "wordllama-256", 256), "active")
         connection.execute(
             sql.SQL(statement("sample_into", made).as_string(connection)).format(limit=sql.Literal(1))
         )
@@ -39,13 +39,18 @@ def generation(conninfo: str) -> Generation:
 
 def queries() -> list[str]:
     """Statements that PostgreSQL can prepare; running a sync covers the others."""
-    text = "".join(file.read_text() for file in STATEMENTS.glob("*.sql"))
+    text = "".join(file.read_text() for file in STATEMENTS.rglob("*.sql"))
     other = set(
         re.findall(
             r"-- name: (\w+)!?\n(?:--.*\n)+(?:copy|create|alter|drop|analyze|truncate|lock|listen)\b", text
         )
     )
     return [name for name in names() if name not in other]
+
+
+def test_no_statement_is_passed_by() -> None:
+    written = sum(file.read_text().count("-- name: ") for file in STATEMENTS.rglob("*.sql"))
+    assert (len(names()), len(queries())) >= (written, 195)
 
 
 @pytest.mark.parametrize("name", queries())
@@ -70,7 +75,7 @@ def _numbered(text: str) -> tuple[str, int]:
     return re.sub(r"%\((\w+)\)s", number, text).replace("%%", "%"), len(order)
 
 
-@pytest.mark.parametrize("file", sorted(STATEMENTS.glob("*.sql")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(STATEMENTS.rglob("*.sql")), ids=lambda file: file.stem)
 def test_every_statement_has_a_line_that_says_what_it_is_for(file: Path) -> None:
     lines = file.read_text().splitlines()
     named = [i for i, line in enumerate(lines) if line.startswith("-- name:")]

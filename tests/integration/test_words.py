@@ -10,10 +10,10 @@ import pytest
 import yoyo as untyped
 from psycopg.conninfo import conninfo_to_dict
 
-from pgfolio.schema import words
-from pgfolio.schema.connect import connect, prepare
-from pgfolio.schema.languages import CONFIGURATIONS, SIMPLE
-from pgfolio.schema.migrate import FOLDER
+from pgfolio.schema.corpus.languages import CONFIGURATIONS, SIMPLE
+from pgfolio.schema.database.connect import connect, prepare
+from pgfolio.schema.database.migrate import FOLDER
+from pgfolio.schema.search import lexical
 from tests.databases import empty_database
 
 yoyo: Any = untyped
@@ -124,7 +124,7 @@ def test_words_of_before_get_their_beginnings(postgres: str) -> None:
             rows = new.execute("select xmin::text, tsvector_to_array(lexemes) from chunks order by ordinal")
             (untouched, english), (_, german) = rows.fetchall()
             assert (untouched, english, german) == (before[0][0], ["hous"], ["haus", "häuse*"])
-            assert words.are_stale(new)
+            assert lexical.are_stale(new)
 
 
 def migrated_before(conninfo: str, first: str) -> None:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from pgfolio.flows.chunk import MIN_TOKENS, chunk, chunk_many, embedded_text
-from pgfolio.flows.outline import Chunkable
+from pgfolio.flows.chunking.chunk import MIN_TOKENS, chunk, chunk_many, embedded_text
+from pgfolio.flows.chunking.outline import Chunkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.crawl import LONGEST_PATH, Crawl, Rules, SourceUnreachable, crawl
+from pgfolio.flows.discovery.crawl import LONGEST_PATH, Crawl, Rules, SourceUnreachable, crawl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def as_nobody(root: Path, expression: str) -> str:
     """Evaluates `expression` over `found = crawl(root)` as a user whom permissions bind, root or not."""
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from pgfolio.flows.crawl import Rules, SourceUnreachable, crawl\n"
+        "from pgfolio.flows.discovery.crawl import Rules, SourceUnreachable, crawl\n"
         "crawl(Path('schema'), Rules(max_bytes=1, exclude=('x',)))  # imports what it imports late\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "try: found = crawl(Path(sys.argv[1]), Rules(max_bytes=1000))\n"

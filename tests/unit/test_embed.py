@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.config.models.base import (
+from pgfolio.config.models.protocols import (
     BadAnswerError,
     Embeddings,
     FatalModelError,
@@ -21,9 +21,9 @@ from pgfolio.config.models.base import (
     RefusedError,
     TransientError,
 )
-from pgfolio.flows.budget import Budget, BudgetSpentError
-from pgfolio.flows.embed import POSTPONED, Bounds, Embedder, Refusal, batches
-from pgfolio.flows.pace import Limits, Pace
+from pgfolio.flows.embedding.budget import Budget, BudgetSpentError
+from pgfolio.flows.embedding.embedder import POSTPONED, Bounds, Embedder, Refusal, batches
+from pgfolio.flows.embedding.rate_limit import Limits, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

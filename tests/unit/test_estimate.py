@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.config.models.local import BundledTokenizer
-from pgfolio.flows.estimate import ONE, running_total
+from pgfolio.config.models.wordllama import BundledTokenizer
+from pgfolio.flows.chunking.token_estimate import ONE, running_total
 
 PROSE = "The sync of a folder reads every file once, and keeps what it knows of them in a ledger.\n\n" * 20
 PYTHON = Path(__file__).read_text()

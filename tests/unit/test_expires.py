@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from pgfolio.flows.keys import Moment
+from pgfolio.flows.cli.keys import Moment
 
 
 @pytest.mark.parametrize(

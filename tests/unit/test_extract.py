@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kreuzberg import PdfPageIterator
 
-from pgfolio.flows.decode import clean, decode
-from pgfolio.flows.extract import DOCUMENTS, IMAGES, Extracted, Unextractable, extract, tidy
+from pgfolio.flows.extraction.decode import clean, decode
+from pgfolio.flows.extraction.extract import DOCUMENTS, IMAGES, Extracted, Unextractable, extract, tidy
 
 REPOSITORY = Path(__file__).parents[2]
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -285,7 +285,8 @@ def test_a_file_that_cannot_be_read_says_why_in_a_line(path: str, data: bytes, r
 def without_programs(path: str, data: bytes) -> str:
     """What `extract` says on a machine without Tesseract, whatever this one has."""
     program = (
-        "import sys; from pgfolio.flows.extract import extract; extract(sys.argv[1], sys.stdin.buffer.read())"
+        "import sys; from pgfolio.flows.extraction.extract import extract\n"
+        "extract(sys.argv[1], sys.stdin.buffer.read())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, path],
@@ -306,7 +307,7 @@ def without_programs(path: str, data: bytes) -> str:
     ],
 )
 def test_what_tesseract_could_read_is_said_to_need_it(path: str, data: bytes, reason: str) -> None:
-    assert without_programs(path, data) == f"pgfolio.flows.extract.Unextractable: {reason}"
+    assert without_programs(path, data) == f"pgfolio.flows.extraction.extract.Unextractable: {reason}"
 
 
 @pytest.mark.skipif(TESSERACT is None, reason="reads by Tesseract, which is not installed here")
@@ -363,7 +364,7 @@ def test_tidying_keeps_code_and_drops_images_that_are_data() -> None:
 
 def test_reading_writes_nothing_and_importing_is_cheap(tmp_path: Path) -> None:
     program = (
-        "import sys; import pgfolio.flows.extract as e\n"
+        "import sys; import pgfolio.flows.extraction.extract as e\n"
         "assert not {'kreuzberg', 'yaml', 'frontmatter'} & set(sys.modules)\n"
         "e.extract('a.rst', b'Title\\n=====\\n'); e.extract('a.csv', b'a,b\\n1,2\\n')"
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pgfolio.query_api.filter import CONDITIONS, DEPTH, VALUES, WrongFilterError, parse
-from pgfolio.query_api.within import reliable
-from pgfolio.schema.filter import (
+from pgfolio.query_api.retrieval.filter_parser import CONDITIONS, DEPTH, VALUES, WrongFilterError, parse
+from pgfolio.query_api.retrieval.vector_search import reliable
+from pgfolio.schema.search.conditions import (
     OF_DOCUMENT,
     BuiltIn,
     Equal,

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pgfolio.config.models.local import BundledTokenizer, familiarity
-from pgfolio.query_api.fuse import by_rank, by_scores, by_words, vector_share
-from pgfolio.schema.words import Scored
+from pgfolio.config.models.wordllama import BundledTokenizer, familiarity
+from pgfolio.query_api.retrieval.fusion import by_rank, by_scores, by_words, vector_share
+from pgfolio.schema.search.lexical import Scored
 
 if TYPE_CHECKING:
-    from pgfolio.query_api.fuse import Fusion
-    from pgfolio.schema.search import Candidate
+    from pgfolio.query_api.retrieval.fusion import Fusion
+    from pgfolio.schema.search.vector import Candidate
 
 candidates = st.lists(
     st.builds(

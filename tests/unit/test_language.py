@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.flows.language import language_of
+from pgfolio.flows.extraction.language import language_of
 
 GERMAN = "Um eine fehlgeschlagene Aufgabe zu wiederholen, setzen Sie die Anzahl der Versuche im Dekorator."
 TEXTS = {

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgfolio.config.models.base import RateLimits, TransientError
-from pgfolio.config.models.limits import rate_limits, retry_after
-from pgfolio.flows.pace import Hold, Limits, Pace, Pair, Rates, SharedState
-from pgfolio.flows.stopwatch import Stopwatch
-from pgfolio.schema import rates as stored
-from pgfolio.schema.connect import connect
+from pgfolio.config.models.protocols import RateLimits, TransientError
+from pgfolio.config.models.rate_limit_headers import rate_limits, retry_after
+from pgfolio.flows.embedding.rate_limit import Hold, Limits, Pace, Pair, Rates, SharedState
+from pgfolio.flows.embedding.stopwatch import Stopwatch
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations import rate_limits as stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.query_api.phrases import LONGEST, MOST, question
+from pgfolio.query_api.retrieval.phrases import LONGEST, MOST, question
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.flows.crawl import Crawl, Entry
-from pgfolio.flows.plan import Limits, Plan, compare, decide, possible_moves, without
+from pgfolio.flows.discovery.crawl import Crawl, Entry
+from pgfolio.flows.discovery.plan import Limits, Plan, compare, decide, possible_moves, without
 from pgfolio.schema.records import LedgerEntry, Problem, Signature
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgfolio.flows.steward import AT, BUILD, INSERT, Costs, choose, to_merge
+from pgfolio.flows.index.maintenance import AT, BUILD, INSERT, Costs, choose, to_merge
 
 PRIOR = Costs(INSERT, AT, BUILD, AT)
 

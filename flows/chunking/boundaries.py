@@ -1,0 +1,155 @@
+"""Decides: where a text is cut, between blocks as long as they fit. Pure.
+
+Blocks are joined until no two neighbours fit together, in an order that depends on what stands around each
+boundary and not on how much text came before. So an edit moves the cuts in its neighbourhood only, and the
+chunks behind it keep their hashes.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from functools import lru_cache
+from itertools import pairwise
+from math import ceil
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from semantic_text_splitter import MarkdownSplitter, TextSplitter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfolio.flows.chunking.outline import Outline
+
+PARAGRAPH, BEHIND_COLON, IN_CODE, IN_BLOCK = 7, 8, 9, 10  # ranks of boundaries below the six heading levels
+
+_BLANK = re.compile(r"\n(?:[ \t]*\n)+")
+_SPACE = re.compile(r"\s*")
+_NEWLINE = re.compile(r"\n+")
+
+
+def cut(outline: Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
+    """Parts that cost at most `size`, cut between blocks, and inside a block only if it costs more."""
+    cuts = [low, high] if outline.cost(low, high) <= size else _pack(outline, low, high, size)
+    for start, end in pairwise(cuts):
+        yield from _split(outline, start, end, size)
+
+
+def _pack(outline: Outline, low: int, high: int, size: int) -> list[int]:
+    """Join neighbours until none fit together, by taking boundaries away, the worst (the highest key) first.
+
+    Among boundaries of one rank the order is a hash of the text around them. What becomes of a boundary thus
+    depends on its neighbourhood, and an edit far above does not move it.
+    """
+    ordered = sorted(_boundaries(outline, low, high, size))
+    offsets = [low, *(offset for offset, _ in ordered), high]
+    totals = [outline.totals[offset] for offset in offsets]
+    before, after = list(range(-1, len(offsets) - 1)), list(range(1, len(offsets) + 1))
+    for index in sorted(range(len(ordered)), key=lambda index: -ordered[index][1]):
+        left, right = before[index + 1], after[index + 1]
+        if totals[right] - totals[left] <= size:
+            after[left], before[right] = right, left
+    kept, index = [low], after[0]
+    while index < len(offsets):
+        kept.append(offsets[index])
+        index = after[index]
+    return kept
+
+
+def _boundaries(outline: Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where blocks meet, each place with its key; in blocks that cost more than `size` their line ends as well."""
+    text, previous = outline.document.text, low
+    for offset, rank in _blocks(outline, low, high):
+        if outline.cost(previous, offset) > size:
+            yield from _lines(text, outline.body(previous, offset), offset)
+        yield offset, _key(text, offset, rank)
+        previous = offset
+    if outline.cost(previous, high) > size:
+        yield from _lines(text, outline.body(previous, high), high)
+
+
+def _blocks(outline: Outline, low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Headings by their level, then blank lines; the worst are behind a colon and inside code.
+
+    None comes directly after a heading, which is thus never parted from what it announces.
+    """
+    text, starts, fences = outline.document.text, outline.starts, outline.fences
+    places = {match.end(): match.start() for match in _BLANK.finditer(text, low, high) if match.end() < high}
+    first, last = bisect_right(starts, low), bisect_left(starts, high)
+    levels = dict(zip(starts[first:last], outline.levels[first:last], strict=True))
+    for offset in sorted(places.keys() | levels.keys()):
+        above = bisect_left(starts, offset) - 1
+        if above >= first - 1 and above >= 0 and _SPACE.fullmatch(text, outline.ends[above], offset):
+            continue
+        if offset in levels:
+            rank = levels[offset]
+        elif bisect_right(fences, offset - 1) % 2:
+            rank = IN_CODE
+        else:
+            end = places[offset]
+            rank = BEHIND_COLON if text[end - 1 : end] == ":" else PARAGRAPH
+        yield offset, rank
+
+
+def _lines(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:
+    return (
+        (match.end(), _key(text, match.end(), IN_BLOCK))
+        for match in _NEWLINE.finditer(text, low, high)
+        if low < match.end() < high
+    )
+
+
+def _key(text: str, offset: int, rank: int) -> int:
+    around = text[max(offset - 40, 0) : offset + 60]
+    return rank << 32 | crc32(around.encode("utf-8", "replace"))
+
+
+@lru_cache(maxsize=1024)
+def _splitter(markdown: bool, size: int) -> MarkdownSplitter | TextSplitter:
+    return MarkdownSplitter(size, trim=False) if markdown else TextSplitter(size, trim=False)
+
+
+def _split(outline: Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
+    """Evenly sized parts that cost at most `size`, without the whitespace around them; none is empty."""
+    text, cuts = outline.document.text, [low, high]
+    if outline.cost(low, high) > size:
+        body = outline.body(low, high)
+        if outline.cost(low, body) > size // 4:
+            body = low  # too long a heading to be kept whole at any price
+        room = size - outline.cost(low, body)
+        windows = _windows(outline, body, high, room)
+        inner = [cut for window in windows for cut in _even(outline, window, room)]
+        cuts = [low, *inner[1:], high]
+    for start, end in pairwise(cuts):
+        piece = text[start:end]
+        if stripped := piece.strip():
+            begin = start + len(piece) - len(piece.lstrip())
+            yield begin, begin + len(stripped)
+
+
+def _letters(outline: Outline, low: int, high: int, size: int) -> int:
+    """How many of these characters cost `size`, if each costs as much as the others."""
+    return max(1, (high - low) * size // max(outline.cost(low, high), 1))
+
+
+def _windows(outline: Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
+    """Slices of at most 16 parts: the splitter's time grows with the square of a line (5 MB took 100 s)."""
+    letters = _letters(outline, low, high, size)
+    while high - low > 16 * letters:
+        end = outline.document.text.rfind(" ", low + 8 * letters, low + 16 * letters)
+        end = end if end > low else low + 16 * letters
+        yield low, end
+        low = end
+    yield low, high
+
+
+def _even(outline: Outline, window: tuple[int, int], size: int) -> list[int]:
+    """Where the parts of a window begin, if cut into as few parts as can be and these of about one size."""
+    low, high = window
+    letters = _letters(outline, low, high, size)
+    part = ceil((high - low) / ceil((high - low) / letters))
+    roomy = min(letters, ceil(part * 1.15 / 16) * 16)
+    text = outline.document.text[low:high]
+    parts = _splitter(outline.document.markdown, roomy).chunk_indices(text)
+    return [low, *(low + offset for offset, _ in parts[1:])]

@@ -1,0 +1,153 @@
+"""`pgfolio keys`: makes, lists and revokes the API's keys. What a key is stands in schema/operations/api_keys.py."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from pgfolio.config.settings import load_settings
+from pgfolio.flows.cli import render
+from pgfolio.flows.local.processes import Interval
+from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.operations import api_keys as stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfolio.schema.operations.api_keys import Listed, Made, Scope
+
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+"""Python has no later day, whatever time zone a moment is read in."""
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+class Moment(click.ParamType[datetime]):
+    """A date, a time, or an interval from now, as in 2027-01-31, 2027-01-31T12:00Z, 90d."""
+
+    name = "when"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            found = self._from_now(value, param, ctx)
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        if found <= datetime.now(UTC):
+            self.fail(f"{value!r} is past already", param, ctx)
+        if found > LATEST:
+            self._too_far(value, param, ctx)
+        return found
+
+    def _from_now(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if re.fullmatch(r"\d{10,}[smhd]?", value.strip()):
+            self._too_far(value, param, ctx)
+        try:
+            return datetime.now(UTC) + timedelta(seconds=Interval().convert(value, param, ctx))
+        except OverflowError:
+            self._too_far(value, param, ctx)
+
+    def _too_far(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:
+        self.fail(
+            f"{value[:40]!r} is too far away: write a date up to {LATEST:%Y-%m-%d}, or leave --expires out "
+            "for a key that never ends", param, ctx,
+        )  # fmt: skip
+
+
+@click.group()
+def keys() -> None:
+    """API keys: who may read, write and administer, and in which collections.
+
+    While there was never a key the API is open, and listens on this machine only.
+    """
+
+
+@keys.command()
+@click.option("--name", help="What the key is called.  [default: made from the key]")
+@click.option("--scope", type=click.Choice(stored.SCOPES), default="read", show_default=True,
+              help="Each includes those before it.")  # fmt: skip
+@click.option("--collection", "collections", multiple=True, help="Only within this one; may be repeated.")
+@click.option("--expires", type=Moment(), help="A date, or an interval such as 90d.  [default: never]")
+@as_json
+def add(
+    *, name: str | None, scope: Scope, collections: tuple[str, ...], expires: datetime | None, as_json: bool
+) -> None:
+    """Make a key and show it, this once: only its hash is stored."""
+    with database(load_settings()) as conninfo, connect(conninfo) as connection:
+        made = stored.add(connection, name, scope, collections, expires)
+    if as_json:
+        render.show_json(_shown(made))
+    else:
+        render.say(f"key {made.id}, {made.name!r}: {made.scope}, {_where(made.collections)}")
+        render.say("It is shown now and never again; send it as `Authorization: Bearer KEY`:")
+        print(made.secret)
+
+
+@keys.command("list")
+@as_json
+def list_(*, as_json: bool) -> None:
+    """Every key that was ever made, without the key itself."""
+    with database(load_settings()) as conninfo, connect(conninfo) as connection:
+        found = stored.listed(connection)
+    if as_json:
+        render.show_json({"keys": [_plain(asdict(key)) for key in found]})
+    else:
+        render.OUT.print(_table(found) if found else "No key was ever made: the API is open to this machine.")
+
+
+@keys.command()
+@click.argument("which", metavar="ID_OR_NAME")
+@as_json
+def revoke(*, which: str, as_json: bool) -> None:
+    """Make a key worthless, within a second, for every process that serves the API."""
+    with database(load_settings()) as conninfo, connect(conninfo) as connection:
+        key_id, name = stored.revoke(connection, which)
+    if as_json:
+        render.show_json({"id": key_id, "name": name, "revoked": True})
+    else:
+        render.say(f"key {key_id}, {name!r}, opens nothing any more")
+
+
+def _shown(made: Made) -> dict[str, Any]:
+    values = _plain(asdict(made))
+    return {"key": values.pop("secret"), **values}
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }
+
+
+def _table(found: Sequence[Listed]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "name", "key", "scope", "collections", "created", "last used", "ends"):
+        table.add_column(heading)
+    for key in found:
+        ends = f"revoked {_day(key.revoked_at)}" if key.revoked_at else _day(key.expires_at)
+        table.add_row(
+            str(key.id), escape(key.name), f"{key.prefix}...", key.scope, escape(_where(key.collections)),
+            _day(key.created_at), _day(key.last_used_at), ends,
+        )  # fmt: skip
+    return table
+
+
+def _where(collections: Sequence[str] | None) -> str:
+    if collections is None:
+        return "all collections"
+    return ", ".join(collections) or "no collection that is left"
+
+
+def _day(when: datetime | None) -> str:
+    return f"{when:%Y-%m-%d %H:%M}" if when else "never"

@@ -1,0 +1,300 @@
+"""What the command shows: progress on stderr, results on stdout. Decides nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from pgfolio.config.command import ERR, Terminal
+from pgfolio.flows.integrity.verify import REMEDIES
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pgfolio.flows.index.tuning import Tuning
+    from pgfolio.flows.integrity.verify import Verification
+    from pgfolio.flows.run.report import Report
+
+OUT = Terminal(width=None if sys.stdout.isatty() else 160)
+SHOWN = 20
+GRAVEST = ("remove", "hold", "fail", "change", "add", "move")
+"""What a plan shows first."""
+
+
+class Display:
+    """A live line for a run: the stage, a bar over files or over an index, chunks and their rate. Silent without a
+    terminal."""
+
+    def __init__(self, *, shown: bool = True) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=ERR,
+            transient=True,
+            disable=not (shown and ERR.is_terminal),
+        )
+        self._task = self._progress.add_task("starting", total=None, note="")
+        self._chunks = 0
+        self._began = 0.0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        self._progress.update(self._task, description=text, total=None, completed=0, note="")
+
+    def begin(self, files: int) -> None:
+        self._chunks, self._began = 0, time.monotonic()
+        self._progress.reset(self._task, description="embedding and storing", total=files, note="")
+
+    def advance(self, files: int, chunks: int) -> None:
+        self._chunks += chunks
+        rate = self._chunks / max(time.monotonic() - self._began, 1e-3)
+        self._progress.update(self._task, advance=files, note=f"{self._chunks:,} chunks, {rate:,.0f}/s")
+
+    def built(self, part: float) -> None:
+        """How much of an index is there."""
+        self._progress.update(self._task, total=100, completed=int(part * 100), note="% of the vectors")
+
+    def spent(self, tokens: int, cost_usd: float) -> None:
+        """What the model server billed until now, beside the rate."""
+        rate = self._chunks / max(time.monotonic() - self._began, 1e-3)
+        cost = f", ${cost_usd:.4f}" if cost_usd else ""
+        self._progress.update(
+            self._task, note=f"{self._chunks:,} chunks, {rate:,.0f}/s, {tokens:,} tokens{cost}"
+        )
+
+
+def show_json(value: Any) -> None:
+    """One object on one line, the last thing on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def show_note(message: str) -> None:
+    ERR.print(f"[yellow]note:[/] {escape(message)}")
+
+
+def say(message: str) -> None:
+    ERR.print(escape(message))
+
+
+def show_report(report: Report) -> None:
+    """The counts in a table, then the problems."""
+    table = Table(box=None, pad_edge=False)
+    counts = report.as_json()
+    for name in counts["documents"]:
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{count:,}" for count in counts["documents"].values()))
+    OUT.print(table)
+    if report.plan is not None:
+        _show_plan(report.plan, report)
+    else:
+        _show_done(report)
+    if report.problems:
+        show_problems([(p.path, p.stage, p.reason) for p in report.problems])
+
+
+def show_move(report: Report, generations: list[dict[str, Any]]) -> None:
+    """What a move to another space did, or would do, and the spaces that there are now."""
+    if report.plan is not None:
+        OUT.print(f"{report.chunks.total:,} chunks to {report.space}")
+        _show_plan(report.plan, report)
+        return
+    _show_done(report)
+    _show_generations(generations)
+    if report.problems:
+        show_problems([(p.path, p.stage, p.reason) for p in report.problems])
+
+
+def _show_generations(generations: list[dict[str, Any]]) -> None:
+    columns = ["space", "state", "vectors", "index", "index_mb"]
+    rows = [{**row, **_measured(row)} for row in generations]
+    extra = ("recall", "ndcg_before", "ndcg", "kept_until")
+    columns += [name for name in extra if any(name in row for row in rows)]
+    _show_rows("space", rows, tuple(columns))
+
+
+def _measured(generation: dict[str, Any]) -> dict[str, float]:
+    """What was measured last: of the index in use, or before the switch."""
+    latest = generation.get("recall", {})
+    found = {**generation.get("measured", {}), **({"recall": latest["recall"]} if latest else {})}
+    return {name: round(value, 3) for name, value in found.items() if isinstance(value, float)}
+
+
+def _show_done(report: Report) -> None:
+    chunks = report.chunks
+    cost = f", ${report.cost_usd:.4f}" if report.cost_usd else ""
+    OUT.print(
+        f"{chunks.total:,} chunks; {chunks.embedded:,} embedded, {chunks.reused:,} reused; "
+        f"{report.tokens:,} tokens{cost}; {report.seconds['total']:.2f} s: {report.status}"
+    )
+    for note in report.notes:
+        show_note(note)
+
+
+def _show_plan(plan: list[dict[str, Any]], report: Report) -> None:
+    """What would become of which document, then what it would cost."""
+    if plan:
+        table = Table("would", "document", "tokens", box=None, pad_edge=False, header_style="bold")
+        table.columns[2].justify = "right"
+        for planned in sorted(plan, key=lambda planned: GRAVEST.index(planned["action"]))[:SHOWN]:
+            was = f" (from {planned['moved_from']})" if "moved_from" in planned else ""
+            tokens = f"{planned['tokens']:,}" if planned.get("tokens") is not None else ""
+            table.add_row(planned["action"], escape(planned["path"] + was), tokens)
+        OUT.print(table)
+    if len(plan) > SHOWN:
+        OUT.print(f"... and {len(plan) - SHOWN:,} more: `--json` lists them all")
+    estimate = report.estimate
+    if estimate is not None:
+        about = "about " if estimate.sampled else ""
+        OUT.print(
+            f"{about}{estimate.tokens:,} tokens to embed, "
+            f"{f'${estimate.cost_usd:.4f}' if estimate.cost_usd else 'free'}, "
+            f"about {_duration(estimate.seconds)}; nothing was changed"
+        )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "a second"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def show_problems(problems: list[tuple[str, str, str]]) -> None:
+    table = Table("document", "stage", "reason", box=None, pad_edge=False, header_style="bold yellow")
+    for problem in problems[:SHOWN]:
+        table.add_row(*map(escape, problem))
+    OUT.print(table)
+    if len(problems) > SHOWN:
+        OUT.print(f"... and {len(problems) - SHOWN:,} more: `pgfolio status --json` lists them all")
+
+
+def show_status(status: dict[str, Any]) -> None:
+    _show_rows(
+        "source",
+        status["sources"],
+        ("name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at"),
+    )
+    _show_generations(status["generations"])
+    for generation in status["generations"]:
+        if found := generation.get("recall"):
+            OUT.print(
+                f"{escape(generation['space'])}: recall@10 {found['recall']:.3f} at ef_search {found['ef_search']} "
+                f"over {found['vectors']:,} vectors, {found['grown']:g} times as many now; "
+                "`pgfolio index --tune` measures again"
+            )
+            OUT.print()
+    _show_rows(
+        "run", status["runs"], ("id", "flow", "started_by", "status", "started_at", "seconds", "error")
+    )
+    if status["problems"]:
+        show_problems([(f"{p['source']}/{p['path']}", p["stage"], p["reason"]) for p in status["problems"]])
+
+
+def show_tuning(found: Tuning) -> None:
+    """What was measured, as a table and as a picture of recall over latency, and what was chosen."""
+    table = Table(
+        "m", "ef_construction", "ef_search", "recall@10", "p50 ms", "over", box=None, pad_edge=False
+    )
+    for one in found.measured:
+        table.add_row(
+            str(one.parameters.m),
+            str(one.parameters.ef_construction),
+            str(one.ef_search),
+            f"{one.recall:.4f}",
+            f"{one.p50_ms:.2f}",
+            f"{one.vectors:,}{' (sample)' if one.sampled else ''}",
+        )
+    OUT.print(table)
+    OUT.print()
+    OUT.print("\n".join(_picture(found)))
+    parameters = found.parameters
+    if parameters is not None:
+        OUT.print(
+            f"\nm {parameters.m}, ef_construction {parameters.ef_construction}, ef_search {found.ef_search}: "
+            f"recall@10 {found.recall:.4f}, target {found.target:g} {'met' if found.met else 'not met'}"
+            + ("; the index was built anew" if found.rebuilt else "")
+        )
+
+
+def _picture(found: Tuning) -> list[str]:
+    """A line for each measurement in the order of its latency, its recall as a bar from 0.5 to 1."""
+    lines = [f"{'p50 ms':>8}  recall@10"]
+    for one in sorted(found.measured, key=lambda one: one.p50_ms):
+        length = round(max(one.recall - 0.5, 0) * 100)
+        mark = "█" if one.recall >= found.target else "░"
+        lines.append(
+            f"{one.p50_ms:8.2f}  {mark * length} {one.recall:.3f} (m {one.parameters.m}, ef_search {one.ef_search})"
+        )
+    return lines
+
+
+def show_verification(found: Verification) -> None:
+    """What was compared, the findings by kind with what a repair does about each, then the findings."""
+    checked = found.checked
+    OUT.print(
+        f"{checked['documents']:,} documents, {checked['chunks']:,} chunks and {checked['vectors']:,} vectors "
+        f"verified in {found.seconds:.2f} s: {'all well' if found.complete else 'not as they must be'}"
+    )
+    if found.repaired:
+        mended = ", ".join(f"{count:,} {kind}" for kind, count in found.repaired.items())
+        OUT.print(f"mended: {mended}; {found.embedded:,} chunks embedded, {found.reused:,} reused")
+    for trouble in found.troubles:
+        show_note(trouble)
+    if found.syncing:
+        show_note(
+            f"a sync of {', '.join(found.syncing)} is running: a missing index of the vectors is not judged"
+        )
+    if not found.counts:
+        return
+    table = Table(
+        "kind", "findings", "what --repair does", box=None, pad_edge=False, header_style="bold yellow"
+    )
+    for kind, count in found.counts.most_common():
+        table.add_row(kind, f"{count:,}", REMEDIES[kind])
+    OUT.print(table)
+    _show_findings(found)
+
+
+def _show_findings(found: Verification) -> None:
+    table = Table("document", "reason", box=None, pad_edge=False, header_style="bold yellow")
+    for finding in found.findings[:SHOWN]:
+        table.add_row(*map(escape, ("/".join(filter(None, (finding.source, finding.path))), finding.reason)))
+    OUT.print(table)
+    if (more := found.counts.total() - SHOWN) > 0:
+        OUT.print(f"... and {more:,} more: `pgfolio verify --json` lists them")
+
+
+def _show_rows(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    if not rows:
+        OUT.print(f"no {title} yet")
+        return
+    table = Table(*columns, box=None, pad_edge=False, title=None, header_style="bold")
+    for row in rows:
+        table.add_row(*("" if row.get(name) is None else escape(str(row[name])) for name in columns))
+    OUT.print(table)
+    OUT.print()

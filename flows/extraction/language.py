@@ -1,0 +1,70 @@
+"""Decides: the language that a document is in, as a text search configuration of PostgreSQL.
+
+What the document says of itself comes first (`language` or `lang` in its metadata or front matter), then what its
+text looks like, then the setting. kreuzberg looks at the text: it is here already, needs no network, and says that it
+does not know where others guess; of 956 pages of Prefect's documentation it takes one for another language.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pgfolio.schema.corpus.languages import SIMPLE, configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RECIPE = "language-2"
+
+LOOKED_AT = 500
+"""Characters of prose, out of six times as many of text: 0.3 ms a document. Twice as many told no more of them."""
+
+LEAST = 24
+"""Letters; of fewer nothing is told."""
+
+CONFIDENCE = 0.8
+
+_NO_PROSE = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]*`|<[^<>]*>|[!-~]+://[!-~]+|[!-~]*[\\/_=@{}\[\]|][!-~]*|[\d#*>|]+", re.DOTALL
+)
+"""Code, tags, addresses and names: in ASCII, so that Chinese around a name stays."""
+
+_CODE = re.compile(r"\w{2,3}(?:[-_]\w+)?|\w+")
+
+
+def language_of(metadata: Mapping[str, Any], text: str, otherwise: str) -> str:
+    """`otherwise`: where neither tells."""
+    for key in ("language", "lang"):
+        named = metadata.get(key)
+        if isinstance(named, str) and _CODE.fullmatch(named.strip()):
+            return configuration(named) or SIMPLE
+    code = _detected(text)
+    if code is None:
+        return otherwise
+    return configuration(code) or SIMPLE
+
+
+def _detected(text: str) -> str | None:
+    """An ISO 639-3 code, or None for too little text and for text that is in no language for certain."""
+    prose = " ".join(_NO_PROSE.sub(" ", text[: LOOKED_AT * 6]).split())[:LOOKED_AT]
+    if sum(map(str.isalpha, prose)) < LEAST:
+        return None
+    import kreuzberg  # noqa: PLC0415 -- 0.1 s that a no-op sync must not pay
+
+    try:
+        found = kreuzberg.extract_bytes_sync(prose.encode("utf-8", "replace"), "text/plain", _config())
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 -- a panic of the Rust library is not an Exception
+        return None
+    return found.detected_languages[0] if found.detected_languages else None
+
+
+@cache
+def _config() -> Any:
+    from kreuzberg import ExtractionConfig, LanguageDetectionConfig  # noqa: PLC0415
+
+    wanted = LanguageDetectionConfig(enabled=True, min_confidence=CONFIDENCE, detect_multiple=False)
+    return ExtractionConfig(use_cache=False, language_detection=wanted)

@@ -1,0 +1,100 @@
+"""What a document says of itself: its front matter, its title, its dates. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from pgfolio.flows.extraction.decode import clean
+
+JUNK_TITLE = re.compile(
+    r"(?i)(untitled.*|document\d*|enscript output|powerpoint presentation|microsoft \w+ - .*)?"
+)
+MOST_BITS = 1000
+"""Of an integer in metadata: 301 digits."""
+
+_H1 = re.compile(r"^# +(.+?)[ #]*$|^(?=\S)([^\n]+)\n=+[ \t]*$", re.MULTILINE)
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """Its fields, fit for JSON, and the text that follows it."""
+    if not text.startswith("---"):
+        return {}, text
+    import yaml  # noqa: PLC0415 - keeps the import of this module cheap
+    from frontmatter.default_handlers import YAMLHandler  # noqa: PLC0415
+
+    try:
+        head, body = YAMLHandler().split(text)
+        try:
+            found = YAMLHandler().load(head)
+        except ValueError:  # a date that no calendar has
+            found = YAMLHandler().load(head, Loader=yaml.BaseLoader)
+        return (jsonable(found, [2000]), body.lstrip("\n")) if isinstance(found, dict) else ({}, text)
+    except Exception:  # noqa: BLE001 - front matter that makes no sense is text
+        return {}, text
+
+
+def jsonable(value: Any, budget: list[int]) -> Any:
+    """Dates become ISO strings. A budget of nodes: aliases in YAML can unfold without end. A very long integer (YAML
+    bounds no hexadecimal one) becomes text, in hexadecimal: Python writes no more than 4,300 digits, JSON is read
+    back by it."""
+    budget[0] -= 1
+    if budget[0] < 0:
+        raise ValueError("too much metadata")
+    match value:
+        case None | bool():
+            return value
+        case int():
+            return value if value.bit_length() <= MOST_BITS else hex(value)
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case str():
+            return clean(value)
+        case date():
+            return value.isoformat()
+        case dict():
+            return {clean(str(key)): jsonable(item, budget) for key, item in value.items()}
+        case list() | tuple() | set():
+            return [jsonable(item, budget) for item in value]
+        case _:
+            return clean(str(value))
+
+
+def title_of(value: Any) -> str | None:
+    """In one line, of at most 500 characters; None where it says nothing, as programs write it."""
+    title = " ".join(clean(str(value)).split())[:500] if isinstance(value, str | int | float) else ""
+    return None if JUNK_TITLE.fullmatch(title) else title
+
+
+def first_heading(text: str) -> str | None:
+    """Of Markdown."""
+    match = _H1.search(_FENCED.sub("", text))
+    return title_of((match[1] or match[2]).strip("*` ")) if match else None
+
+
+def owner(metadata: dict[str, Any]) -> str | None:
+    """Whose it is, by name."""
+    found = metadata.get("owner") or metadata.get("author")
+    return found if isinstance(found, str) else None
+
+
+def created(metadata: dict[str, Any]) -> datetime | None:
+    """When its author says that it was made."""
+    return next(filter(None, (when(metadata.get(name)) for name in ("date", "created", "created_at"))), None)
+
+
+def when(value: Any) -> datetime | None:
+    """A date as ISO 8601 or as mails have it, in UTC; None for what is none."""
+    if not isinstance(value, str):
+        return None
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            found = parse(value.strip())
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError, TypeError):
+            continue
+    return None

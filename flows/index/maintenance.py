@@ -1,0 +1,234 @@
+"""Looks after the HNSW index of the active generation: where a sync's vectors go, and what is built afterwards.
+
+Decides by measured cost: few vectors go through the live index, many into a segment of their own, whose index is
+built when they are in. Readers have an index all the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import log2
+from typing import TYPE_CHECKING, Any, Literal
+
+from pgfolio.flows.index import build
+from pgfolio.flows.run.exclusive import unless_syncing
+from pgfolio.schema.search import lexical
+from pgfolio.schema.vectors import hnsw, segments, tuning
+from pgfolio.schema.vectors.tuning import Parameters
+
+if TYPE_CHECKING:
+    from pgfolio.flows.run.context import Run
+    from pgfolio.schema.corpus.documents import Written
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Generation
+
+SEGMENTS_AT_MOST = 4
+"""Each costs a query about as much as the first."""
+
+STALE = 0.1
+STALE_AT_LEAST = 1000
+"""Part, and number, of deleted rows from which a segment is built anew: before autovacuum begins, at a fifth. Of
+60,000 vectors 20% deleted: built anew in 11 s, vacuumed in 62 s; 5% deleted: 7 s and 16 s."""
+
+SETTLED_AT_LEAST = 5000
+"""Chunks that may come without new statistics, or else twice as many as there were."""
+
+MEASURED_AT_LEAST = 100
+FIXED = 0.25
+"""Seconds that a segment takes however small it is: its table, the start of a build, its part of later merges."""
+
+BUILD = 0.00017
+INSERT = 0.0010
+AT = 50_000
+"""Seconds for a vector of 256 dimensions at that size of index, on two cores, until something is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds for a vector, and the size of index at which they were measured."""
+
+    insert: float
+    insert_at: int
+    build: float
+    build_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Predicted seconds of each way, for so many vectors beside so many that are indexed."""
+
+    vectors: int
+    indexed: int
+    insert: float
+    build: float
+
+    @property
+    def way(self) -> Literal["insert", "build"]:
+        return "insert" if self.insert <= self.build else "build"
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "way": self.way}
+
+
+def choose(vectors: int, indexed: int, costs: Costs) -> Choice:
+    """Both ways grow with the logarithm of the graph that a vector is put into."""
+    insert = vectors * costs.insert * _growth(indexed + vectors, costs.insert_at)
+    build = FIXED + vectors * costs.build * _growth(vectors, costs.build_at)
+    return Choice(vectors, indexed, insert, build)
+
+
+@dataclass
+class Load:
+    """Where a sync's vectors go, why, and what they took until now."""
+
+    place: Generation
+    choice: Choice | None = None
+    vectors: int = 0
+    seconds: float = 0.0
+    settled: int = 0
+    """Chunks that there were when statistics were taken last."""
+    unsettled: int = 0
+    """Those that came since."""
+
+    def add(self, written: Written) -> None:
+        self.vectors += written.vectors
+        self.seconds += written.seconds
+
+
+def prepare(connection: Connection, generation: Generation, vectors: int) -> Load:
+    """The place for about so many new vectors: the live table, or a new segment. A table without an index takes
+    everything: its index is built afterwards in any case."""
+    waiting = segments.unindexed(connection, generation)
+    load = Load(waiting[-1] if waiting else generation, settled=lexical.counted(connection))
+    if not waiting and hnsw.is_valid(connection, generation):
+        indexed = segments.reckoned(connection, generation)
+        load.choice = choose(vectors, indexed, costs(connection, generation))
+        if load.choice.way == "build":
+            load.place = segments.create(connection, generation)
+    connection.commit()
+    return load
+
+
+def keep_settled(run: Run, connection: Connection, generation: Generation, load: Load, chunks: int) -> None:
+    """So many chunks more are stored. Statistics that are far behind make searches slow long before the load is done:
+    PostgreSQL keeps the plans that it made for small tables, and no word is known to be common."""
+    load.unsettled += chunks
+    if load.unsettled <= max(SETTLED_AT_LEAST, 2 * load.settled):
+        return
+    with run.report.timed("index"):
+        hnsw.settle(connection, generation)
+        connection.commit()
+    load.settled, load.unsettled = load.settled + load.unsettled, 0
+
+
+def loaded(run: Run, connection: Connection, load: Load) -> None:
+    """The vectors are in: remember what they took, for the next choice."""
+    if load.choice is None:
+        return
+    run.report.index = {
+        **load.choice.as_json(),
+        "written": load.vectors,
+        "seconds": round(load.seconds, 4),
+    }
+    if load.choice.way == "insert" and load.vectors >= MEASURED_AT_LEAST:
+        segments.record_cost(connection, load.place, "insert", load.vectors, load.seconds)
+        connection.commit()
+
+
+def finish(run: Run, connection: Connection, generation: Generation) -> None:
+    """Build what is missing; renew segments that are many, empty or full of deleted rows."""
+    wanted = _wanted(run, connection, generation)
+    for member in segments.unindexed(connection, generation):
+        run.progress.stage("building the index")
+        build.build(run, connection, member, wanted)
+    connection.commit()
+    if Upkeep.of(connection, generation).due:
+        with unless_syncing(connection) as free:  # else after the next sync
+            if free:
+                _renew(run, connection, generation, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What a generation's tables need besides an index. `stale`: segments with many deleted rows, which an index
+    keeps, and searches walk through, until a vacuum; that takes longer than building the index anew."""
+
+    filled: dict[Generation, int]
+    empty: list[Generation]
+    stale: list[Generation]
+    left: list[str]
+
+    @classmethod
+    def of(cls, connection: Connection, generation: Generation) -> Upkeep:
+        filled, empty, stale = {}, [], []
+        for member, rows in segments.about(connection, generation).items():
+            if not segments.has_any(connection, member):
+                if member.segment:
+                    empty.append(member)
+                continue
+            filled[member] = rows
+            dead = segments.dead(connection, member)
+            if dead >= STALE_AT_LEAST and dead > STALE * segments.size(connection, member):
+                stale.append(member)
+        return cls(filled, empty, stale, segments.leftovers(connection, generation))
+
+    @property
+    def due(self) -> bool:
+        return bool(self.empty or self.stale or self.left) or len(self.filled) > SEGMENTS_AT_MOST
+
+    @property
+    def joined(self) -> list[list[Generation]]:
+        """Segments to be made one, and segments to be made anew."""
+        if len(self.filled) > SEGMENTS_AT_MOST:
+            members = list(self.filled)
+            return [[members[at] for at in to_merge(list(self.filled.values()))]]
+        return [[member] for member in self.stale]
+
+
+def _renew(run: Run, connection: Connection, generation: Generation, wanted: Parameters) -> None:
+    """While no sync runs."""
+    found = Upkeep.of(connection, generation)
+    for name in found.left:
+        segments.drop_leftover(connection, name)
+    for member in found.empty:
+        segments.drop(connection, member)
+        connection.commit()
+    connection.commit()
+    for members in found.joined:
+        run.progress.stage("merging segments of the index" if len(members) > 1 else "building the index anew")
+        join(run, connection, members, wanted)
+
+
+def join(run: Run, connection: Connection, members: list[Generation], wanted: Parameters) -> bool:
+    """One segment in place of these, while no sync runs. False: they were in use all the time, and stay."""
+    with run.report.timed("index"), build.shown(run, connection):
+        made = segments.merge(connection, members, wanted.m, wanted.ef_construction)
+    if made is not None:
+        build.tell(run, made[1])
+    return made is not None
+
+
+def _wanted(run: Run, connection: Connection, generation: Generation) -> Parameters:
+    """What the index was tuned to, else the settings'."""
+    tuned, _ = tuning.tuned(connection, generation)
+    return tuned or Parameters(run.settings.index.m, run.settings.index.ef_construction)
+
+
+def to_merge(sizes: list[int]) -> list[int]:
+    """Places of the segments to be made one: all but the largest, unless the others together are half of it."""
+    largest = sizes.index(max(sizes))
+    others = [place for place in range(len(sizes)) if place != largest]
+    if sum(sizes[place] for place in others) * 2 < sizes[largest]:
+        return others
+    return list(range(len(sizes)))
+
+
+def _growth(size: int, measured_at: int) -> float:
+    return log2(max(size, 16)) / log2(max(measured_at, 16))
+
+
+def costs(connection: Connection, generation: Generation) -> Costs:
+    scale = (generation.space.dimensions / 256) ** 0.5
+    insert = segments.measured_cost(connection, generation, "insert") or (INSERT * scale, AT)
+    build = segments.measured_cost(connection, generation, "build") or (BUILD * scale, AT)
+    return Costs(*insert, *build)

@@ -1,0 +1,63 @@
+"""What an index is measured with: what users asked lately, and what they might ask of the documents there are.
+
+Questions lie elsewhere than texts do. On 63,000 chunks of mixed documentation an index found 0.98 of what stored
+vectors are nearest to, and 0.71 of what headings are, asked as questions (m 16, ef_construction 64, ef_search 64).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pgfolio.config.models.protocols import ModelError
+from pgfolio.config.settings import ConfigError
+from pgfolio.flows.embedding.budget import BudgetSpentError
+from pgfolio.schema.vectors import tuning
+
+if TYPE_CHECKING:
+    from pgfolio.flows.run.context import Run
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Generation
+
+ASKED_FROM = 10_000
+"""Vectors below which what users did not ask for is not measured with questions, which may cost money: an index of so
+few finds nearly all of them."""
+
+WORDS = 8
+LONGEST = 80
+"""Characters: not every language has spaces."""
+
+
+def asked(run: Run, connection: Connection, generation: Generation, count: int) -> list[np.ndarray]:
+    """Vectors of so many questions, each of shape (dimensions,): at most half are what users asked, as far as that is
+    kept. Fewer, or none, where the model cannot be had; the report then says why. Commits."""
+    texts = tuning.logged_questions(connection, count // 2)
+    sampled = tuning.sample_texts(connection, generation, count - len(texts))
+    connection.commit()
+    texts += [
+        made for n, (heading, content) in enumerate(sampled) if (made := might_ask(n, heading, content))
+    ]
+    if not texts:
+        return []
+    run.progress.stage(f"embedding {len(texts)} questions")
+    prefixed = [generation.space.query_prefix + text for text in texts]
+    try:
+        with run.embedder(generation) as embedder, run.report.timed("embed"):
+            answers = embedder.embed(prefixed, run.tokenizer.count(prefixed), lambda *_: None)
+    except (ModelError, ConfigError, BudgetSpentError) as error:
+        run.report.note(
+            f"{error}: the index is measured with stored vectors, which it finds better than questions"
+        )
+        return []
+    return [answer for answer in answers if isinstance(answer, np.ndarray) and answer.any()]
+
+
+def might_ask(n: int, heading: str, content: str) -> str:
+    """A chunk's own heading, or some words from the middle of its text, in turns. Pure."""
+    own = heading.rpartition(" > ")[2].strip()
+    if own and n % 2 == 0:
+        return own[:LONGEST]
+    words = [word for word in content.split() if any(map(str.isalnum, word))]
+    first = max((len(words) - WORDS) // 2, 0)
+    return " ".join(words[first : first + WORDS])[:LONGEST]

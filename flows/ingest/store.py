@@ -1,0 +1,178 @@
+"""Applies: writes one parcel, or the removals and moves of a plan, each in one short transaction."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from pgfolio.flows.discovery.plan import distrusted, racy
+from pgfolio.flows.ingest.prepare import Failed
+from pgfolio.schema.corpus import collections as collecting
+from pgfolio.schema.corpus import documents, ledger, push_queue
+from pgfolio.schema.records import Embedded
+from pgfolio.schema.vectors import generations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from pgfolio.flows.discovery.plan import Move
+    from pgfolio.flows.ingest.prepare import Left, Parcel, Prepared, Todo
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Generation, Source
+
+
+@dataclass(slots=True)
+class Ready:
+    """A parcel with its vectors: what can be stored, what has failed on the way, what has to wait.
+
+    `spare`: vectors that were paid for and that no document of the parcel has now, by hash. `release`: those that
+    were kept and have their place now. `claimed`: hashes that were the parcel's to find.
+    """
+
+    parcel: Parcel
+    storables: list[documents.Storable] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    postponed: list[Left] = field(default_factory=list)
+    spare: Mapping[bytes, np.ndarray] = field(default_factory=dict)
+    release: Sequence[bytes] = ()
+    claimed: Sequence[bytes] = ()
+    embedded: int = 0
+    reused: int = 0
+
+
+def collect(connection: Connection, source: Source) -> None:
+    """Documents whose source has another collection now go there, with their chunks and their vectors: who may see
+    them goes by it. Some at a time, each in one transaction."""
+    while collecting.collect(connection, source):
+        connection.commit()
+    connection.commit()
+
+
+def store_parcel(
+    connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
+) -> documents.Written:
+    """One transaction: documents, chunks, vectors, ledger; then what was touched and what failed. A document that
+    the database refuses has failed, too, and stops no other."""
+    try:
+        return _store(connection, source, generation, ready, recipe)
+    except documents.UnstorableError:
+        _set_aside(connection, source, generation, ready, recipe)
+        return _store(connection, source, generation, ready, recipe)
+
+
+def _store(
+    connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
+) -> documents.Written:
+    written = documents.Written()
+    with connection.transaction():
+        if source.kind == "pushed":
+            _drop_deleted(connection, source, ready)
+        if ready.storables:
+            written = documents.store(connection, source, generation, ready.storables, recipe)
+        if ready.parcel.touched:
+            touched = [(item.todo.entry.path, item.signature) for item in ready.parcel.touched]
+            ledger.touch(connection, source, touched)
+        for item in (*ready.parcel.failed, *ready.failed):
+            ledger.fail(
+                connection,
+                source,
+                item.todo.entry.path,
+                item.signature,
+                item.content_hash,
+                recipe,
+                item.stage,
+                item.reason,
+                transient=item.transient,
+            )
+        if ready.spare:
+            generations.keep(connection, generation, ready.spare)
+        if ready.release:
+            generations.release(connection, generation, ready.release)
+    return written
+
+
+def _set_aside(
+    connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
+) -> None:
+    """Tries each document by itself, and takes that back: one that is refused moves from `storables` to `failed`. As
+    transient: where it is not the document's fault after all, time may help."""
+    todos = {item.todo.entry.path: item.todo for item in ready.parcel.prepared}
+    storables, failed = [], []
+    for item in ready.storables:
+        try:
+            with connection.transaction(force_rollback=True):
+                documents.store(connection, source, generation, [item], recipe)
+            storables.append(item)
+        except documents.UnstorableError as error:
+            document = item.document
+            reason = f"cannot be stored: {error}"
+            known = todos[document.path], document.signature, document.content_hash
+            failed.append(Failed(*known, "store", reason, transient=True))
+    ready.storables, ready.failed = storables, [*ready.failed, *failed]
+    ready.release = ()  # vectors of what has failed are among them
+
+
+def _drop_deleted(connection: Connection, source: Source, ready: Ready) -> None:
+    """Takes out pushes that were deleted on the way; each of the others gets the id that it was promised."""
+    parcel = ready.parcel
+    ids = push_queue.hold(connection, source, [todo.entry.path for todo in _todos(parcel)])
+    if len(ids) < parcel.files:
+        ready.release = ()  # what they are of may not be stored
+    failed = [item for item in parcel.failed if item.todo.entry.path in ids]
+    ready.parcel = replace(parcel, failed=failed, left=())  # what could not be read was deleted, too
+    ready.failed = [f for f in ready.failed if f.todo.entry.path in ids]
+    ready.storables = [
+        replace(item, reserved=ids[item.document.path])
+        for item in ready.storables
+        if item.document.path in ids
+    ]
+
+
+def _todos(parcel: Parcel) -> list[Todo]:
+    items = (parcel.prepared, parcel.touched, parcel.failed, parcel.left)
+    return [item.todo for group in items for item in group]
+
+
+def move(connection: Connection, source: Source, moves: Sequence[Move], looked_at_ns: int) -> None:
+    """`looked_at_ns`: when the crawl began that found them."""
+    moved = [
+        (
+            m.known.path,
+            m.entry.path,
+            distrusted(m.entry.signature) if racy(m.entry.signature, looked_at_ns) else m.entry.signature,
+        )
+        for m in moves
+    ]
+    with connection.transaction():
+        ledger.move(connection, source, moved)
+
+
+def remove(
+    connection: Connection, source: Source, generation: Generation | None, paths: Sequence[str]
+) -> None:
+    """Files that are gone. Their vectors are kept for a time: a folder that is put back costs nothing."""
+    with connection.transaction():
+        if generation is not None:
+            generations.keep_of_documents(connection, generation, source.id, paths)
+        ledger.remove(connection, source, paths)
+
+
+def probe(root: str, path: str) -> Literal["there", "gone", "unknown"]:
+    """Whether a file that a crawl missed is there after all; unknown when that cannot be told now."""
+    try:
+        status = os.lstat(os.path.join(root, path))  # noqa: PTH118
+    except (FileNotFoundError, NotADirectoryError):
+        return "gone"
+    except OSError:
+        return "unknown"
+    return "gone" if stat.S_ISDIR(status.st_mode) else "there"
+
+
+def storable(item: Prepared, vectors: Sequence[object]) -> documents.Storable:
+    """A prepared document with a vector for each of its chunks."""
+    chunks = [Embedded(chunk, vector) for chunk, vector in zip(item.chunks, vectors, strict=True)]  # type: ignore[arg-type]
+    return documents.Storable(item.document, chunks, item.todo.known.document_id if item.todo.known else None)

@@ -1,0 +1,227 @@
+"""Verifies: is what is stored what the ledger says, is each chunk its document's text, has each its vector, and do
+the indexes find them. One snapshot of the whole database, so that syncs may go on; changes nothing (see repair.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from pgfolio.flows.chunking.chunk import embedded_text
+from pgfolio.flows.run.context import Quiet
+from pgfolio.schema.integrity import verify as stored
+from pgfolio.schema.integrity.verify import Finding
+from pgfolio.schema.vectors import generations, segments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pgfolio.flows.run.context import Progress
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.integrity.verify import ChunkRow, TextRow
+    from pgfolio.schema.records import Generation
+
+SHOWN_PROBLEMS = 1000
+"""A result names at most so many problems; its counts are complete."""
+
+REMEDIES = {
+    "document_missing": "the next sync takes the file as a new one",
+    "ledger_missing": "the ledger gets its row back, the document is made anew",
+    "ledger_path": "the ledger gets the document's path, the document is made anew",
+    "ledger_document": "the ledger names the stored document, which is made anew",
+    "ledger_hash": "the document is made anew",
+    "chunk_count": "the document is made anew; chunks that are right stay",
+    "chunk_order": "the document is made anew; chunks that are right stay",
+    "chunk_without_document": "removed; its vector is kept",
+    "chunk_collection": "put into the document's collection",
+    "chunk_text": "its text is taken from the document, or the document is made anew",
+    "chunk_hash": "the document is made anew",
+    "vector_missing": "a stored vector of the same text is used, else it is embedded",
+    "vector_without_chunk": "removed",
+    "vector_dimensions": "replaced as a missing one",
+    "vector_zero": "replaced as a missing one",
+    "vector_collection": "put into the document's collection",
+    "kept_vector": "removed",
+    "generation_missing": "the settings' space becomes active and is embedded",
+    "table_missing": "made, and filled as with missing vectors",
+    "table_leftover": "dropped",
+    "index_missing": "built",
+    "index_invalid": "built anew",
+    "index_wrong": "built anew",
+    "index_incomplete": "built anew",
+    "lexemes_index": "built anew",
+}
+"""What --repair does about each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrongChunk(Finding):
+    """A chunk that is not what its hash or its place in the document says."""
+
+    right_content: str | None = None
+    """The document's text at its offsets, where the hash is that text's: only the content is wrong."""
+    hash_known: bool = False
+    """Its hash is that of a text that is known, so that its vector can be used again."""
+
+
+@dataclass
+class Verification:
+    """What was found. `counts` has every finding, `findings` the first ones."""
+
+    checked: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    """What a repair could not do, in sentences."""
+    repaired: dict[str, int] = field(default_factory=dict)
+    embedded: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    syncing: list[str] = field(default_factory=list)
+    """Sources that a sync owned meanwhile."""
+
+    @property
+    def complete(self) -> bool:
+        return not self.counts and not self.troubles
+
+    def add(self, finding: Finding) -> None:
+        self.counts[finding.kind] += 1
+        if len(self.findings) < SHOWN_PROBLEMS:
+            self.findings.append(finding)
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that `pgfolio verify --json` promises."""
+        problems = [
+            {"kind": f.kind, "source": f.source, "path": f.path, "reason": f.reason} for f in self.findings
+        ]
+        troubles = [
+            {"kind": "repair", "source": None, "path": None, "reason": text} for text in self.troubles
+        ]
+        return {
+            "status": "complete" if self.complete else "partial",
+            "checked": self.checked,
+            "problems": [*troubles, *problems],
+            "counts": dict(self.counts),
+            "repaired": self.repaired,
+            "embedded": self.embedded,
+            "reused": self.reused,
+            "syncing": self.syncing,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def run_verify(conninfo: str, *, progress: Progress | None = None) -> Verification:
+    """Verify the whole database; syncs may run meanwhile."""
+    began = time.perf_counter()
+    result = Verification()
+    with stored.snapshot(conninfo) as reader:
+        result.syncing = stored.syncing(reader)
+        for finding in examine(reader, result, progress or Quiet()):
+            result.add(finding)
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+def examine(reader: Connection, result: Verification, progress: Progress) -> Iterator[Finding]:
+    """Every finding, while it is found; counts what was checked. `reader` must not be used until it is done."""
+    size = stored.size(reader)
+    result.checked = {
+        "sources": size.sources,
+        "ledger": size.ledger,
+        "documents": size.documents,
+        "chunks": 0,
+        "vectors": 0,
+        "looked_up": 0,
+        "not_found": 0,
+    }
+    generations, findings = stored.tables(reader)
+    yield from findings
+    progress.stage("comparing ledger, documents and chunks")
+    yield from stored.rows(reader)
+    for documents, chunks in stored.texts(reader):
+        yield from wrong_chunks(documents, chunks)
+        result.checked["chunks"] += len(chunks)
+        progress.stage(
+            f"comparing chunks with their documents: {result.checked['chunks']:,} of {size.chunks:,}"
+        )
+    progress.stage("comparing chunks and vectors")
+    for generation in generations:
+        result.checked["vectors"] += stored.count_vectors(reader, generation)
+        yield from stored.vector_rows(reader, generation)
+    progress.stage("looking into the indexes")
+    yield from _indexes(reader, generations, result)
+
+
+def wrong_chunks(documents: Sequence[TextRow], chunks: Sequence[ChunkRow]) -> Iterator[WrongChunk]:
+    """Chunks, in the documents' order, that are not the text at their offsets or have not their text's hash."""
+    by_document = {key: list(group) for key, group in groupby(chunks, key=lambda chunk: chunk.document_id)}
+    for document in documents:
+        for chunk in by_document.get(document.id, ()):
+            found = _wrong(document, chunk)
+            if found is not None:
+                yield found
+
+
+def hash_known(chunk: ChunkRow, titles: Iterable[str | None] = (), contents: Iterable[str] = ()) -> bool:
+    """Whether a chunk's hash is that of its own text or one of these, under its own title or one of these. It has
+    no copy of a title that its heading begins with."""
+    possible = {None, chunk.title, chunk.heading.split(" > ")[0], *titles}
+    return any(
+        _hash(title, chunk.heading, text) == chunk.hash
+        for title in possible
+        for text in (chunk.content, *contents)
+    )
+
+
+def _wrong(document: TextRow, chunk: ChunkRow) -> WrongChunk | None:
+    text = document.text[chunk.start : chunk.end]
+    right = _hash(document.title, chunk.heading, text) == chunk.hash
+    if right and chunk.content == text:
+        return None
+    return WrongChunk(
+        "chunk_hash" if chunk.content == text else "chunk_text",
+        source_id=document.source_id,
+        source=document.source,
+        path=document.path,
+        document_id=document.id,
+        chunk_id=chunk.id,
+        right_content=text if right else None,
+        hash_known=right or hash_known(chunk, [document.title], [text]),
+    )
+
+
+def _hash(title: str | None, heading: str, content: str) -> bytes:
+    """As flows/chunking/chunk.py makes it."""
+    return hashlib.sha256(embedded_text(title, heading, content).encode("utf-8", "replace")).digest()
+
+
+def _indexes(
+    reader: Connection, all_generations: Sequence[Generation], result: Verification
+) -> Iterator[Finding]:
+    """The words' index and the active generation's. A first load that runs just now has not built its own yet."""
+    if found := stored.lexemes_finding(reader):
+        yield found
+    for generation in all_generations:
+        if generation.state != "active":
+            continue
+        well = True
+        for member in segments.members(reader, generation):
+            found = stored.index_finding(reader, member)
+            well = well and found is None
+            if found is not None and not (found.kind == "index_missing" and result.syncing):
+                yield found
+        if well and generations.has_any(reader, generation):
+            looked_up, lost = stored.look_up_sample(reader, generation)
+            result.checked |= {"looked_up": looked_up, "not_found": lost}
+            if lost > stored.TOLERATED * looked_up:
+                yield Finding(
+                    "index_incomplete",
+                    path=generation.index,
+                    generation_id=generation.id,
+                    expected=str(looked_up),
+                    found=str(lost),
+                )

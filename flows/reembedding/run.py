@@ -1,0 +1,274 @@
+"""Moves the corpus to another embedding space while search and syncs go on: a generation is filled from the stored
+chunk text, indexed, measured, and made the active one in one transaction. The old one stays for a way back.
+
+A killed run leaves its generation; the next one goes on with it. Nothing here imports prefect.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from pgfolio.config.models.protocols import ModelError
+from pgfolio.config.settings import ConfigError
+from pgfolio.flows.embedding.embedder import BudgetSpentError
+from pgfolio.flows.index import maintenance, queries
+from pgfolio.flows.ingest import accounting
+from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
+from pgfolio.flows.reembedding import gate
+from pgfolio.flows.reembedding.backfill import Filling
+from pgfolio.flows.run.context import Options, Run, at_once
+from pgfolio.flows.run.exclusive import without_syncs
+from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus.sources import SourceBusyError
+from pgfolio.schema.records import Problem
+from pgfolio.schema.vectors import generations, segments, tuning
+from pgfolio.schema.vectors.recall import SAMPLE
+from pgfolio.schema.vectors.storage import can_take
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.run.context import Progress, Step
+    from pgfolio.flows.run.report import Report
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Generation, Space
+
+ROUNDS = 5
+"""Each is much shorter than the one before, unless syncs never end."""
+REST = 1000
+"""Chunks that may be embedded while syncs are kept away."""
+
+
+def run_reembed(
+    settings: Settings,
+    conninfo: str,
+    options: Options,
+    *,
+    rollback: bool = False,
+    force: bool = False,
+    labelled: Path | None = None,
+    progress: Progress | None = None,
+    step: Step = at_once,
+) -> Report:
+    """Bring all vectors into the space that the settings ask for, or `rollback` to the generation before.
+
+    `labelled` is a file of `pgfolio eval`; `force` switches whatever was measured. Raises FailedError; the old
+    generation then stays active, and what is done of the new one is kept.
+    """
+    run = Reembedding(settings, conninfo, options, progress, force=force, labelled=labelled)
+    with run.recorded("reembed") as connection:
+        if options.plan_only:
+            run.plan(connection)
+        elif rollback:
+            run.back(connection, step)
+        else:
+            run.all(connection, step)
+    return run.report
+
+
+class Reembedding(Run):
+    """The parts of a move from one generation to another."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        conninfo: str,
+        options: Options,
+        progress: Progress | None = None,
+        *,
+        force: bool = False,
+        labelled: Path | None = None,
+    ) -> None:
+        super().__init__(settings, conninfo, options, progress)
+        self._force = force
+        self._labelled = labelled
+        self._opened = ExitStack()
+        self._filling: Filling | None = None
+
+    def plan(self, connection: Connection) -> None:
+        """What would be embedded, what it would cost and take; changes nothing."""
+        space = self.wanted_space()
+        active = generations.active_generation(connection)
+        there = (
+            active
+            if active and can_take(space, active.space)
+            else generations.generation_in(connection, space)
+        )
+        self.report.chunks.total = generations.count_chunks(connection)
+        _, tokens = generations.forecast(connection, space, there)
+        took = forecast_seconds(connection, self.settings, space, tokens)
+        estimate = accounting.estimated(self.report, tokens, self.price(space), took, sampled=False)
+        self.report.tokens, self.report.cost_usd = estimate.tokens, estimate.cost_usd
+        self.report.space, self.report.plan = space.name, []
+
+    def all(self, connection: Connection, step: Step) -> None:
+        with generations.alone(connection), self._opened:
+            space = self.wanted_space()
+            self.report.space = space.name
+            active = generations.active_generation(connection)
+            connection.commit()
+            if active is not None and active.space == space:  # chunks of an interrupted rollback, if any
+                step(f"complete {space.name}", self.catch_up, connection, active)
+            else:
+                generation = self._building(connection, space)
+                step(f"embed into {space.name}", self.catch_up, connection, generation)
+                step("index", self.index_generation, connection, generation)
+                if not self._force:
+                    step("measure", self.measure, connection, generation)
+                step("switch", self.switch, connection, generation)
+            self._end(connection)
+
+    def back(self, connection: Connection, step: Step) -> None:
+        """Switch to the generation before at once, then complete it. Raises NoWayBackError."""
+        with generations.alone(connection), self._opened:
+            step("switch back", self.switch_back, connection)
+            generation = generations.active_generation(connection)
+            connection.commit()
+            if generation is not None:
+                self.report.space = generation.space.name
+                step(f"complete {generation.space.name}", self.complete, connection, generation)
+            self._end(connection)
+
+    def catch_up(self, connection: Connection, generation: Generation) -> None:
+        """Vectors for every chunk that lacks one; syncs go on meanwhile and may add some, for the next round."""
+        missing = generations.count_missing(connection, generation)
+        connection.commit()
+        for _ in range(ROUNDS if missing else 0):
+            self._fill(connection, generation)
+            before, missing = missing, generations.count_missing(connection, generation)
+            connection.commit()
+            if missing <= REST or missing >= before:
+                return
+
+    def index_generation(self, connection: Connection, generation: Generation) -> None:
+        maintenance.finish(self, connection, generation)
+        connection.commit()
+
+    def measure(self, connection: Connection, generation: Generation) -> None:
+        """Raises GateError when the new generation is not good enough: it is kept ready."""
+        wanted, active = self.settings.index, generations.active_generation(connection)
+        many = segments.reckoned(connection, generation) >= queries.ASKED_FROM
+        asked = queries.asked(self, connection, generation, SAMPLE) if many else []
+        self.progress.stage("measuring the new vectors")
+        found = gate.measure(connection, self.conninfo, wanted, generation, active, self._labelled, asked)
+        if found.ef_search is not None and found.ef_search != wanted.ef_search:
+            tuning.save(connection, generation, None, found.ef_search)
+        generations.record_measured(connection, generation, asdict(found))
+        connection.commit()
+        if objections := gate.objections(found, wanted):
+            self._refuse(connection, generation, "; ".join(objections))
+
+    def switch(self, connection: Connection, generation: Generation) -> None:
+        """While no sync runs: the rest, then one row in one transaction, and only if nothing is missing."""
+        for last in (False, False, True):
+            with without_syncs(connection, self.progress) as held:
+                missing = generations.count_missing(connection, generation)
+                connection.commit()
+                if missing <= REST or last:
+                    self._fill(connection, generation)
+                    self._activate(connection, generation)
+                    break
+            self._fill(connection, generation)
+        if {source.id for source in sources.list_sources(connection)} - held:
+            self.complete(connection, generation)  # a first sync of a new source, begun in the old space
+
+    def switch_back(self, connection: Connection) -> None:
+        """Raises NoWayBackError."""
+        earlier = generations.previous(connection)
+        if earlier is None:
+            raise NoWayBackError("there is no earlier generation to go back to: see `pgfolio status`")
+        generations.activate(connection, earlier)
+        connection.commit()
+
+    def complete(self, connection: Connection, generation: Generation) -> None:
+        """Give an active generation what it lacks. It serves searches already: what cannot be done is a problem."""
+        try:
+            self.catch_up(connection, generation)
+            self.index_generation(connection, generation)
+            with without_syncs(connection, self.progress):  # those that began with the other generation
+                self._fill(connection, generation)
+        except (ModelError, ConfigError, BudgetSpentError, SourceBusyError) as error:
+            connection.rollback()
+            self.report.problem(Problem("", "embed", str(error)))
+        if missing := generations.count_missing(connection, generation):
+            self.report.problem(
+                Problem(
+                    "",
+                    "embed",
+                    f"{missing:,} chunks have no vector in {generation.space.name}, so searches by meaning do not "
+                    "find them: `pgfolio verify --repair` embeds them",
+                )
+            )
+        connection.commit()
+
+    def _fill(self, connection: Connection, generation: Generation) -> None:
+        if self._filling is None:
+            missing = generations.count_missing(connection, generation)
+            place = maintenance.prepare(connection, generation, missing).place if missing else generation
+            self._filling = self._opened.enter_context(Filling(self, place))
+        self._filling.once(connection)
+        if self._filling.postponed:
+            raise BudgetSpentError(
+                f"the next batch would cost more than the ${self.options.max_cost or 0:.2f} allowed: the "
+                "old space stays; what is done is kept, and the next reembed goes on from there"
+            )
+
+    def _activate(self, connection: Connection, generation: Generation) -> None:
+        missing = generations.count_missing(connection, generation)
+        if missing and not self._force:
+            reasons = {problem.reason for problem in self.report.problems}
+            why = f" ({'; '.join(sorted(reasons)[:3])})" if reasons else ""
+            self._refuse(
+                connection, generation, f"{missing} chunks have no vector in {generation.space.name}{why}"
+            )
+        generations.activate(connection, generation)
+        connection.commit()
+
+    def _refuse(self, connection: Connection, generation: Generation, why: str) -> None:
+        generations.set_state(connection, generation, "ready")
+        connection.commit()
+        raise gate.GateError(
+            f"{why}: the old space stays active, {generation.space.name} is kept ready; "
+            "`pgfolio reembed --force` switches all the same"
+        )
+
+    def _building(self, connection: Connection, space: Space) -> Generation:
+        """The generation to fill: one that is there of this space, or a new one. Others that were begun make room."""
+        for left in generations.list_generations(connection, "building", "ready"):
+            if left.space != space:
+                generations.set_state(connection, left, "retired")
+        found = generations.generation_in(connection, space)
+        if found is None:
+            generation = generations.create_generation(connection, space, "building")
+        else:
+            generations.set_state(connection, found, "building")
+            generation = generations.list_generations(connection, "building")[0]
+        connection.commit()
+        return generation
+
+    def _end(self, connection: Connection) -> None:
+        self.report.chunks.total = generations.count_chunks(connection)
+        connection.commit()
+        for left in generations.drop_expired(connection, self.settings.index.keep_generations_days):
+            self.report.problem(
+                Problem("", "store", f"the old space {left.space.name} is in use: the next run drops it")
+            )
+
+
+class NoWayBackError(Exception):
+    """A rollback without an earlier generation."""
+
+
+def with_model(
+    settings: Settings, provider: str | None, model: str | None, dimensions: int | None
+) -> Settings:
+    """The settings with the space that the command line names."""
+    if provider is None and model is None and dimensions is None:
+        return settings
+    wanted = settings.embedding.model_copy(
+        update={"provider": provider or "auto", "model": model or "", "dimensions": dimensions}
+    )
+    return settings.model_copy(update={"embedding": wanted})

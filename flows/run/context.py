@@ -1,0 +1,259 @@
+"""One execution of a flow: what the user asked, what it shares, its row in `runs` from beginning to end."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from pgfolio.config import models
+from pgfolio.config.settings import ConfigError
+from pgfolio.flows.embedding.embedder import Bounds, Embedder, patiently
+from pgfolio.flows.run.report import Report
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.operations import runs
+from pgfolio.schema.records import Space
+from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors.storage import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pgfolio.config.models.wordllama import BundledTokenizer
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.embedding.rate_limit import Pace
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Generation
+
+Result = TypeVar("Result")
+
+
+class Step(Protocol):
+    """Calls one part of a flow: at once, or as a Prefect task."""
+
+    def __call__(self, name: str, work: Callable[..., Result], /, *args: Any) -> Result: ...
+
+
+def at_once(name: str, work: Callable[..., Result], /, *args: Any) -> Result:
+    """The step of a run without Prefect."""
+    del name
+    return work(*args)
+
+
+class Progress(Protocol):
+    """Told what goes on, for a display."""
+
+    def stage(self, text: str) -> None: ...
+
+    def begin(self, files: int) -> None: ...
+
+    def advance(self, files: int, chunks: int) -> None: ...
+
+
+class Quiet:
+    """The progress of a run that nobody watches."""
+
+    def stage(self, text: str) -> None: ...
+
+    def begin(self, files: int) -> None: ...
+
+    def advance(self, files: int, chunks: int) -> None: ...
+
+
+_watched_by: ContextVar[Progress | None] = ContextVar("watched_by", default=None)
+
+
+@contextmanager
+def watched_by(display: Progress) -> Iterator[None]:
+    """Flows that are run in this process inside show what they do on this display."""
+    token = _watched_by.set(display)
+    try:
+        yield
+    finally:
+        _watched_by.reset(token)
+
+
+def watcher() -> Progress | None:
+    """The display set by `watched_by`. Behind a function: prefect pickles what a flow's module names, and a
+    ContextVar cannot be."""
+    return _watched_by.get()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked of one run."""
+
+    plan_only: bool = False
+    full: bool = False
+    approve_deletes: int = 0
+    max_cost: float | None = None
+    started_by: str = "command"
+
+
+class FailedError(Exception):
+    """The run could not go on; what it had stored stays."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class Run:
+    """What the parts of one execution share; made when first needed, so that a run that finds nothing to do
+    loads no model."""
+
+    def __init__(
+        self, settings: Settings, conninfo: str, options: Options, progress: Progress | None = None
+    ) -> None:
+        self.settings = settings
+        self.conninfo = conninfo
+        self.options = options
+        self.progress = progress or Quiet()
+        self.report = Report()
+
+    @contextmanager
+    def recorded(self, flow: Literal["sync", "reembed", "index"]) -> Iterator[Connection]:
+        """The run's connection, and its row in `runs`, finished whatever happens (a plan leaves no row).
+
+        Raises FailedError for every error; an interrupt stays one.
+        """
+        began = time.perf_counter()
+        try:
+            with connect(self.conninfo) as connection:
+                if self.options.plan_only:
+                    self.report.status = "planned"
+                else:
+                    self.report.run_id = runs.start(connection, flow, self.options.started_by)
+                    connection.commit()
+                yield connection
+                self.report.seconds["total"] = time.perf_counter() - began
+                self._finish(connection)
+        except BaseException as error:
+            self.report.status, self.report.error = "failed", sentence(error)
+            self.report.seconds["total"] = time.perf_counter() - began
+            self._finish_failed()
+            if isinstance(error, Exception):
+                raise FailedError(self.report.error, self.report) from error
+            raise
+
+    @cached_property
+    def tokenizer(self) -> BundledTokenizer:
+        from pgfolio.config.models.wordllama import BundledTokenizer  # noqa: PLC0415 -- a no-op needs no model
+
+        return BundledTokenizer()
+
+    def active_generation(self, connection: Connection) -> Generation:
+        """On a new database one is made, in the space that the settings ask for. Raises ConfigError or ModelError.
+
+        Commits: no transaction stays open while the model server is asked for its dimensions.
+        """
+        found = generations.active_generation(connection)
+        connection.commit()
+        if found is None:
+            space = self.wanted_space()
+            if space.storage == "bit":
+                space = replace(space, storage="halfvec")
+                self.report.note(
+                    "storage bit loses recall on some models' vectors, so it is measured first: this sync stored "
+                    "halfvec; `pgfolio reembed` moves to bit, at no cost, where recall allows it"
+                )
+            found = generations.ensure_active(connection, space)
+            connection.commit()
+        return found
+
+    def wanted_space(self) -> Space:
+        """The space that the settings ask for. Raises ConfigError or ModelError."""
+        asked = partial(models.wanted_space, self.settings)
+        provider, model, dimensions, shortened = patiently(asked, self.settings.embedding.deadline)
+        wanted = self.settings.embedding
+        storage = self.settings.index.storage
+        if dimensions > KINDS[storage].most_dimensions:
+            raise ConfigError(
+                f"PGFOLIO_INDEX__STORAGE: an index of {storage} serves at most {KINDS[storage].most_dimensions:,} "
+                f"dimensions, and {model} has {dimensions:,}: halfvec serves 4,000"
+            )
+        prefixes = wanted.query_prefix, wanted.document_prefix
+        return Space(provider, model, dimensions, shortened, *prefixes, storage)
+
+    @contextmanager
+    def embedder(self, generation: Generation) -> Iterator[Embedder]:
+        """The embedder of a generation's space; what it spent goes into the report."""
+        space, wanted = generation.space, self.settings.embedding
+        model = models.embedding_model(
+            self.settings,
+            space.provider,
+            space.model,
+            space.dimensions,
+            shorten=space.shortened,
+            tokenizer=self.tokenizer,
+        )
+        with self._pace(space) as pace:
+            embedder = Embedder(
+                model,
+                Bounds(wanted.batch_inputs, wanted.batch_tokens, wanted.deadline),
+                usd_per_million_tokens=self.price(space),
+                max_cost=self.options.max_cost,
+                spent_usd=self.report.cost_usd,
+                pace=pace,
+            )
+            try:
+                yield embedder
+            finally:
+                embedder.stop()
+                self.report.tokens += embedder.tokens
+                self.report.cost_usd += embedder.cost
+                self._waited(embedder)
+
+    def _waited(self, embedder: Embedder) -> None:
+        spent = {
+            "seconds": embedder.working,
+            "rate_limited": embedder.limited,
+            "retrying": embedder.waited_for_retries,
+        }
+        for name, seconds in spent.items():
+            self.report.embedding[name] = self.report.embedding.get(name, 0.0) + seconds
+
+    @contextmanager
+    def _pace(self, space: Space) -> Iterator[Pace | None]:
+        """What keeps the run within the limits of its key; the local model has none."""
+        if space.provider == "local":
+            yield None
+            return
+        from pgfolio.flows.embedding.rate_limit import Limits, Pace, SharedState  # noqa: PLC0415 -- its library takes 14 ms to import
+
+        wanted = self.settings.embedding
+        limits = Limits(wanted.requests_per_minute, wanted.tokens_per_minute, wanted.query_reserve)
+        state = SharedState(self.conninfo, models.limits_name(self.settings, space.model))
+        try:
+            yield Pace(limits, state)
+        finally:
+            state.close()
+
+    def price(self, space: Space) -> float:
+        """US dollars for a million tokens."""
+        return self.settings.prices.get(space.model, 0.0)
+
+    def _finish(self, connection: Connection) -> None:
+        if self.report.run_id is not None and self.report.status != "planned":
+            runs.finish(
+                connection, self.report.run_id, self.report.status, self.report.as_record(), self.report.error
+            )
+
+    def _finish_failed(self) -> None:
+        """On a connection of its own: the run's may be what broke."""
+        if self.report.run_id is None:
+            return
+        try:
+            with connect(self.conninfo) as connection:
+                self._finish(connection)
+        except Exception as error:  # noqa: BLE001 -- the first error is the one to be seen
+            self.report.error += f" (and the run's end could not be recorded: {error})"
+
+
+def sentence(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted; what was done until then is stored, the next sync goes on from there"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,91 @@
+"""Who holds which key: every key's hash in memory, read anew twice a second, so that a key that was made or revoked
+counts in every process within a second, and a request waits for no query of its own.
+
+Fails closed: with nothing read for some seconds nobody is let in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.operations import api_keys as stored
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pgfolio.schema.operations.api_keys import AsyncConnection, Known
+
+PERIOD: Final = 0.5
+"""Seconds between two looks. A look takes a millisecond on a connection of its own: a full pool does not delay it."""
+
+TIMEOUT: Final = 3.0
+"""Seconds for one look."""
+
+STALE: Final = 5.0
+"""Seconds after which what was read counts no more."""
+
+
+class KeyRing:
+    """Every key by its hash. `exist`: one was ever made; from then on the API is closed to who has none."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._known: dict[bytes, Known] = {}
+        self._used: set[int] = set()
+        self._read_at = 0.0
+
+    @property
+    def exist(self) -> bool:
+        """Raises DatabaseError when that is not known."""
+        if time.monotonic() - self._read_at > STALE:
+            raise DatabaseError("API keys cannot be checked: the database does not answer; is it running?")
+        return bool(self._known)
+
+    def find(self, secret: str) -> Known | None:
+        """The usable key that this is. Found by its hash: how long that takes tells nothing of a key."""
+        known = self._known.get(stored.hashed(secret))
+        if known is None or not known.usable:
+            return None
+        self._used.add(known.id)
+        return known
+
+    async def look(self) -> None:
+        """Read them once. Raises DatabaseError."""
+        async with stored.keys_connection(self._conninfo, TIMEOUT) as connection:
+            await self._look(connection)
+
+    async def watch(self) -> None:
+        """Goes on reading, over a connection that is opened anew when it is lost."""
+        while True:
+            with suppress(DatabaseError, TimeoutError):
+                async with stored.keys_connection(self._conninfo, TIMEOUT) as connection:
+                    while True:
+                        await self._look(connection)
+                        await asyncio.sleep(PERIOD)
+            await asyncio.sleep(PERIOD)
+
+    async def _look(self, connection: AsyncConnection) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            if self._used:
+                used, self._used = self._used, set()
+                await stored.used(connection, used)
+            self._known = await stored.read(connection)
+            self._read_at = time.monotonic()
+
+
+@asynccontextmanager
+async def open_keys(conninfo: str) -> AsyncIterator[KeyRing]:
+    """Keys that stay up to date. Raises DatabaseError."""
+    ring = KeyRing(conninfo)
+    await ring.look()
+    watching = asyncio.create_task(ring.watch())
+    try:
+        yield ring
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching

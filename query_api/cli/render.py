@@ -1,0 +1,183 @@
+"""`search` and `ask` in the terminal: the API's own retrieval and answers, in the process, without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pgfolio.config.command import Terminal, shown
+from pgfolio.query_api.cli.render_explanation import show_explanation, show_why
+from pgfolio.query_api.explain.explanation import explanation
+from pgfolio.query_api.explain.why import why
+from pgfolio.query_api.observability import timings
+from pgfolio.query_api.service.contracts import AskAnswer, SearchAnswer, result
+from pgfolio.query_api.services import open_services
+from pgfolio.schema.database.connect import database
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgfolio.config.settings import Settings
+    from pgfolio.query_api.evaluation.evaluate import Quality
+    from pgfolio.query_api.retrieval.query import Query
+    from pgfolio.query_api.service.contracts import Citation, Result
+
+OUT = Terminal()
+SHOWN = 400
+"""Characters of a chunk's text that a result shows."""
+
+
+def search(settings: Settings, query: Query, *, explain: bool, document: str | None, as_json: bool) -> None:
+    """Search and print, with how it was found and why a document was not, where that is asked for."""
+    with database(settings) as conninfo:
+        found = asyncio.run(_search(settings, conninfo, query, document, explain=explain))
+    if as_json:
+        _print_json(found)
+        return
+    _show_results(found)
+    if found.explain is not None:
+        show_explanation(found.explain)
+    if found.why is not None:
+        show_why(found.why)
+
+
+def ask(settings: Settings, query: Query, prompt: str, *, as_json: bool) -> None:
+    """Answer and print."""
+    with database(settings) as conninfo:
+        answered = asyncio.run(_ask(settings, conninfo, query, prompt))
+    if as_json:
+        _print_json(answered)
+    else:
+        _show_answer(answered)
+
+
+def show_quality(found: Mapping[str, Quality], *, as_json: bool) -> None:
+    """A row for each way of retrieving; as JSON the one way's object, or an object of them by name."""
+    if as_json:
+        one = next(iter(found.values()))
+        sys.stdout.write(msgspec.json.encode(one if len(found) == 1 else dict(found)).decode() + "\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mode")
+    for heading in ("nDCG@10", "MRR@10", "recall@10", "queries", "p50 ms", "p95 ms"):
+        table.add_column(heading, justify="right")
+    for name, quality in found.items():
+        shares = [f"{share:.3f}" for share in (quality.ndcg, quality.mrr, quality.recall)]
+        times = [f"{quality.p50_ms:.1f}", f"{quality.p95_ms:.1f}"]
+        table.add_row(name, *shares, f"{quality.queries:,}", *times)
+    OUT.print(table)
+
+
+async def _search(
+    settings: Settings, conninfo: str, query: Query, document: str | None, *, explain: bool
+) -> SearchAnswer:
+    async with open_services(settings, conninfo) as services:
+        timings.begin()
+        began = time.perf_counter()
+        retrieved = await services.retriever.retrieve(query, None)
+        took = _took(began)
+        results = [result(found) for found in retrieved.found]
+        explained = explanation(retrieved.trace, "search") if explain else None
+        if explained is not None:
+            explained = await services.retriever.located(explained, None)
+        reason = await why(services.retriever, query, None, retrieved, document) if document else None
+        return SearchAnswer(
+            results,
+            len(results),
+            retrieved.complete,
+            retrieved.space,
+            took,
+            uuid.uuid4().hex,
+            retrieved.trace.notes,
+            explained,
+            reason,
+        )
+
+
+async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> AskAnswer:
+    async with open_services(settings, conninfo) as services:
+        began = time.perf_counter()
+        asked = await services.answerer.ask(query, None, prompt)
+        answer = await services.answerer.answer(asked)
+        return AskAnswer(
+            answer.text,
+            answer.answered,
+            answer.mode,
+            list(answer.citations),
+            list(answer.sources),
+            answer.model,
+            answer.usage,
+            _took(began),
+            uuid.uuid4().hex,
+            asked.retrieved.trace.notes,
+        )
+
+
+def _show_results(found: SearchAnswer) -> None:
+    if found.space is None:
+        OUT.print("Nothing was synced yet: `pgfolio sync FOLDER` first.")
+        return
+    if not found.results:
+        OUT.print("Nothing found.")
+    for place, one in enumerate(found.results, 1):
+        OUT.print(f"[bold]{place}. {escape(one.title)}[/]  [dim]{one.score:.2f}[/]")
+        OUT.print(f"   [cyan]{escape(_where(one))}[/]", soft_wrap=True)
+        OUT.print(Padding(Text(shown(_short(one.content))), (0, 0, 1, 3)))
+    _show_notes(found.notes)
+    OUT.print(f"[dim]{found.total_returned} results in {found.took_ms:.0f} ms, {escape(found.space)}[/]")
+
+
+def _show_answer(answered: AskAnswer) -> None:
+    OUT.print(Text(shown(answered.answer)))
+    if answered.citations:
+        OUT.print()
+    for citation in _per_marker(answered.citations):
+        mark = "" if citation.verified else "  [red]not found in the text[/]"
+        OUT.print(f"[bold]\\[{citation.marker}][/] [cyan]{escape(citation.path)}[/]{mark}", soft_wrap=True)
+        if answered.mode == "generated":
+            OUT.print(Padding(Text(shown(citation.quote), style="dim"), (0, 0, 0, 4)))
+    _show_notes(answered.notes)
+    how = (
+        "sentences quoted from the documents, no chat model"
+        if answered.mode == "extractive"
+        else str(answered.model)
+    )
+    OUT.print(f"[dim]{escape(how)}, {answered.took_ms:.0f} ms[/]")
+
+
+def _show_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        OUT.print(f"[yellow]note:[/] {escape(note)}")
+
+
+def _per_marker(citations: list[Citation]) -> list[Citation]:
+    return list({citation.marker: citation for citation in reversed(citations)}.values())[::-1]
+
+
+def _where(one: Result) -> str:
+    page = f", page {one.page}" if one.page else ""
+    heading = f" > {one.heading}" if one.heading else ""
+    return f"{one.collection}: {one.path}{page}{heading}"
+
+
+def _short(content: str) -> str:
+    text = " ".join(content.split())
+    return text if len(text) <= SHOWN else text[: text.rfind(" ", 0, SHOWN)] + " ..."
+
+
+def _print_json(value: SearchAnswer | AskAnswer) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _took(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)

@@ -1,0 +1,72 @@
+"""How results were found, as tables in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from pgfolio.config.command import Terminal
+
+if TYPE_CHECKING:
+    from pgfolio.query_api.explain.records import Explanation, Ranked, TracedCandidate, Why
+
+OUT = Terminal()
+SHOWN = 20
+"""Candidates in the table; `--json` has them all."""
+
+
+def show_explanation(explained: Explanation) -> None:
+    """The settings in force, then each candidate with its rank and score in each arm."""
+    settings = {
+        name: value
+        for name, value in explained.settings.items()
+        if value not in (None, False, 0) or name == "vector_share"
+    }
+    OUT.print()
+    OUT.print(
+        f"[bold]{explained.mode}[/] search in {escape(str(explained.space))}; vectors: {explained.searched}"
+    )
+    OUT.print(escape(", ".join(f"{name} {value}" for name, value in settings.items())))
+    OUT.print(escape(", ".join(f"{name} {took:.1f} ms" for name, took in explained.milliseconds.items())))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("place", "chunk", "vector", "words", "exact", "fused", "reranked"):
+        table.add_column(heading, justify="right")
+    table.add_column("where")
+    for one in explained.candidates[:SHOWN]:
+        table.add_row(
+            str(one.place or ""),
+            str(one.chunk_id),
+            _ranked(one.vector),
+            _ranked(one.words),
+            f"{one.exact:.2f}" if one.exact else "",
+            _ranked(one.fused),
+            _ranked(one.reranked),
+            escape(_where(one)),
+        )
+    OUT.print(table)
+    if explained.candidates_in_all > SHOWN:
+        OUT.print(f"... of {explained.candidates_in_all} candidates: `--json` shows them all")
+
+
+def show_why(why: Why) -> None:
+    """Why a document is not among the results."""
+    OUT.print()
+    OUT.print(f"[bold]{escape(why.document)}[/]: {escape(why.reason)}")
+    for name, its, least in (
+        ("similarity", why.similarity, why.least_similarity),
+        ("score by words", why.words, why.least_words),
+    ):
+        if its is not None:
+            beside = f"; the last candidate has {least:.3f}" if least is not None else ""
+            OUT.print(f"  {name} of its best chunk: {its:.3f}{beside}")
+
+
+def _ranked(ranked: Ranked | None) -> str:
+    return "" if ranked is None else f"{ranked.rank}. {ranked.score:.3f}"
+
+
+def _where(one: TracedCandidate) -> str:
+    dropped = f" ({one.dropped})" if one.dropped and one.dropped != "beyond the limit" else ""
+    return f"{one.path}{dropped}"

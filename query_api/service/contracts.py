@@ -1,0 +1,312 @@
+"""What goes over HTTP: requests with their bounds, and answers. Separate from what is stored."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 -- msgspec reads it
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from pgfolio.query_api.explain.records import Explanation, Why  # noqa: TC001 -- msgspec reads them
+
+if TYPE_CHECKING:
+    from pgfolio.query_api.retrieval.query import Found
+    from pgfolio.schema.search.catalog import StoredChunk, StoredCollection, StoredDocument
+
+Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
+Limit = Annotated[int, Meta(ge=1, le=100)]
+Mode = Literal["hybrid", "vector", "lexical"]
+Similarity = Annotated[float, Meta(ge=-1, le=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+NewName = Annotated[
+    str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$")
+]
+Names = Annotated[list[Name], Meta(min_length=1, max_length=100)]
+Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+
+
+class Retrieval(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """How chunks are found."""
+
+    limit: Limit = 5
+    mode: Mode = "hybrid"
+    collections: Names | None = None
+    filter: dict[str, Any] | None = None
+    min_similarity: Similarity | None = None
+    rerank: bool = False
+    exact: bool = False
+    ef_search: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    neighbors: Annotated[int, Meta(ge=0, le=10)] = 0
+    explain: bool = False
+    why: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    """A document, by its path or id: why is it not among the results. With `explain`."""
+
+
+class SearchRequest(Retrieval, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    query: Text
+
+
+class AskRequest(Retrieval, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    question: Text
+    prompt: Annotated[str, Meta(min_length=1, max_length=100)] = "answer"
+    stream: bool = False
+
+
+class Result(Struct, frozen=True):
+    """A chunk that was found. `start` and `end` are offsets, in characters, in the document's stored text;
+    `similarity` is 1 minus the cosine distance, `score` what the results are ranked by; `repeats` names the better
+    result that says the same."""
+
+    chunk_id: int
+    document_id: int
+    collection: str
+    source: str
+    path: str
+    title: str
+    content: str
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    metadata: dict[str, Any]
+    similarity: float
+    score: float
+    repeats: int | None = None
+
+
+class SearchAnswer(Struct, frozen=True):
+    """`complete` is false when fewer than `limit` came back although more may match. `notes`: what was left out on
+    the way, such as a reranker that did not answer."""
+
+    results: list[Result]
+    total_returned: int
+    complete: bool
+    space: str | None
+    took_ms: float
+    trace_id: str
+    notes: list[str] = field(default_factory=list)
+    explain: Explanation | None = None
+    why: Why | None = None
+
+
+class Citation(Struct, frozen=True):
+    """A passage that the answer rests on. `verified`: the quote stands in the document's stored text at these
+    offsets."""
+
+    marker: int
+    chunk_id: int
+    document_id: int
+    path: str
+    title: str
+    quote: str
+    start: int
+    end: int
+    verified: bool
+
+
+class AnswerSource(Struct, frozen=True):
+    """A document that was looked at."""
+
+    id: int
+    title: str
+    path: str
+    similarity: float
+
+
+class Usage(Struct, frozen=True):
+    input_tokens: int
+    output_tokens: int
+
+
+class AskAnswer(Struct, frozen=True):
+    """`answered` is false when the documents do not hold the answer; `mode` is "extractive" when sentences are
+    quoted because no chat model is configured."""
+
+    answer: str
+    answered: bool
+    mode: Literal["generated", "extractive"]
+    citations: list[Citation]
+    sources: list[AnswerSource]
+    model: str | None
+    usage: Usage | None
+    took_ms: float
+    trace_id: str
+    notes: list[str] = field(default_factory=list)
+    explain: Explanation | None = None
+    why: Why | None = None
+
+
+class DocumentItem(Struct, frozen=True):
+    id: int
+    source: str
+    path: str
+    title: str
+    collection: str
+    mime: str
+    content_hash: str
+    chunk_count: int
+    state: str
+    metadata: dict[str, Any]
+    owner: str | None
+    language: str
+    created_at: datetime | None
+    updated_at: datetime
+    synced_at: datetime | None
+
+
+class DocumentPage(Struct, frozen=True):
+    """`next` is the cursor of the next page, or null on the last one."""
+
+    items: list[DocumentItem]
+    next: str | None
+    trace_id: str
+
+
+class ChunkItem(Struct, frozen=True):
+    id: int
+    ordinal: int
+    content: str
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    tokens: int
+
+
+class DocumentAnswer(DocumentItem, frozen=True, kw_only=True):
+    """A document with its stored text, which the offsets of chunks and quotes count in. What was pushed and is no
+    document yet has none: its `state` is "pending", or "failed" and `reason` says why."""
+
+    reason: str
+    text: str
+    chunks: list[ChunkItem]
+    trace_id: str
+
+
+class PushRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A text to be made a document of; Markdown counts as such. `collection` is made where it is new."""
+
+    title: Title
+    content: Annotated[str, Meta(min_length=1)]
+    metadata: dict[str, Any] | None = None
+    collection: NewName | None = None
+
+
+class PushForm(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The fields beside the file. `metadata` is a JSON object."""
+
+    title: Title | None = None
+    metadata: str | None = None
+    collection: NewName | None = None
+
+
+class PushAnswer(Struct, frozen=True):
+    """What was pushed is kept, and will be made a document of; `url` tells how that went."""
+
+    id: int
+    url: str
+    state: Literal["pending"]
+    trace_id: str
+
+
+class CollectionItem(Struct, frozen=True):
+    id: int
+    name: str
+    documents: int
+    chunks: int
+    synced_at: datetime | None
+
+
+class CollectionList(Struct, frozen=True):
+    items: list[CollectionItem]
+    space: str | None
+    trace_id: str
+
+
+class Status(Struct, frozen=True):
+    """What `pgfolio status` shows."""
+
+    sources: list[dict[str, Any]]
+    generations: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    problems: list[dict[str, Any]]
+    trace_id: str
+
+
+class Health(Struct, frozen=True):
+    status: Literal["ok"]
+    space: str | None
+    trace_id: str
+
+
+class TraceAnswer(Struct, frozen=True):
+    """How the answer with this id was found."""
+
+    id: str
+    explain: Explanation
+    trace_id: str
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """An error as RFC 9457 shows it. `type` is stable; `detail` says what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    trace_id: str
+    errors: list[str] = field(default_factory=list)
+
+
+def result(found: Found) -> Result:
+    hit = found.hit
+    return Result(
+        hit.chunk_id,
+        hit.document_id,
+        hit.collection,
+        hit.source,
+        hit.path,
+        shown_title(hit.title, hit.path),
+        hit.content,
+        hit.heading,
+        hit.page,
+        hit.start,
+        hit.end,
+        hit.metadata,
+        round(hit.similarity, 6),
+        round(found.score, 6),
+        found.repeats,
+    )
+
+
+def document_item(document: StoredDocument) -> DocumentItem:
+    return DocumentItem(**document_fields(document))
+
+
+def document_fields(document: StoredDocument) -> dict[str, Any]:
+    values = {name: getattr(document, name) for name in DocumentItem.__struct_fields__}
+    return {**values, "title": shown_title(document.title, document.path)}
+
+
+def chunk_item(chunk: StoredChunk) -> ChunkItem:
+    return ChunkItem(
+        chunk.id,
+        chunk.ordinal,
+        chunk.content,
+        chunk.heading,
+        chunk.page,
+        chunk.start,
+        chunk.end,
+        chunk.tokens,
+    )
+
+
+def collection_item(collection: StoredCollection) -> CollectionItem:
+    return CollectionItem(
+        collection.id, collection.name, collection.documents, collection.chunks, collection.synced_at
+    )
+
+
+def shown_title(title: str | None, path: str) -> str:
+    """A document without a title goes by its file's name."""
+    return title or path.rsplit("/", 1)[-1]

@@ -1,0 +1,109 @@
+"""Around every request, also those that no route answers: its end within a set time, its line in the log, its numbers
+in the metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from litestar.enums import ScopeType
+
+from pgfolio.query_api.observability import metrics, timings
+from pgfolio.query_api.service.problems import MEDIA_TYPE, TookTooLongError, problem, trace_id
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, HTTPScope, Message, Receive, ReceiveMessage, Scope, Send
+
+    from pgfolio.query_api.observability.request_log import RequestLog
+
+QUIET: Final = {"/health/live", "/health/ready", "/metrics"}
+"""Asked every few seconds: told only when they fail."""
+
+PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C traceparent. Its trace id is told in the log; ours stays ours, since a client could choose another's."""
+
+
+class Observed:
+    """An ASGI application around another one."""
+
+    def __init__(self, app: ASGIApp, log: RequestLog, timeout: float) -> None:
+        self._app = app
+        self._log = log
+        self._timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        began, record, answer = time.perf_counter(), timings.begin(), _Answer(send)
+
+        async def heard() -> ReceiveMessage:
+            message = await receive()
+            answer.gone |= message["type"] == "http.disconnect"
+            return message
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._app(scope, heard, answer)
+        except TimeoutError:
+            await answer.end(TookTooLongError(self._timeout), scope)
+        finally:
+            self._tell(scope, answer.status, time.perf_counter() - began, record)
+
+    def _tell(self, scope: HTTPScope, status: int, seconds: float, record: timings.Record) -> None:
+        route = scope.get("path_template") or "unmatched"
+        metrics.observe(scope["method"], route, status, seconds, record)
+        if route in QUIET and status == 200:
+            return
+        line: dict[str, Any] = {
+            "trace_id": trace_id(scope),
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+        }
+        line |= {f"{name}_ms": round(took * 1000, 2) for name, took in record.seconds.items()}
+        caller = scope["state"].get("caller")
+        if caller is not None and caller.key is not None:
+            line["key"] = caller.key
+        if parent := _parent(scope):
+            line["parent"] = parent
+        if record.fault and status != 499:
+            line["fault"] = record.fault
+        self._log.add(**line)
+
+
+class _Answer:
+    """Passes on what is sent, and knows whether anything was."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.gone = False
+        self.status = 499
+        """As long as nothing is sent: the client was gone before."""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and not self.gone:
+            self.status = message["status"]
+        await self._send(message)
+
+    async def end(self, error: Exception, scope: Scope) -> None:
+        """Answer with a problem. An answer that has begun is broken off by the server instead."""
+        if self.status != 499:
+            return
+        shown, headers = problem(error, scope)
+        fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        fields.append((b"content-type", MEDIA_TYPE.encode()))
+        await self({"type": "http.response.start", "status": shown.status, "headers": fields})
+        body = msgspec.json.encode(shown)
+        await self({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _parent(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"traceparent" and (found := PARENT.fullmatch(value)):
+            return found[1].decode()
+    return None

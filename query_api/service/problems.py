@@ -1,0 +1,211 @@
+"""Every error as application/problem+json (RFC 9457): a stable type, what to do, the trace id, and no internals."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.response import Response
+
+from pgfolio.config.models.protocols import FatalModelError, ModelError, RefusedError, TransientError
+from pgfolio.config.settings import ConfigError
+from pgfolio.query_api.answering.answerer import UnknownPromptError
+from pgfolio.query_api.auth.guard import ForbiddenError, TooManyError, UnauthenticatedError
+from pgfolio.query_api.observability.request_log import fault_of
+from pgfolio.query_api.observability.timings import faulted
+from pgfolio.query_api.retrieval.filter_parser import WrongFilterError
+from pgfolio.query_api.retrieval.query import UnknownCollectionError
+from pgfolio.query_api.retrieval.retriever import SwitchingError
+from pgfolio.query_api.service.contracts import Problem
+from pgfolio.query_api.service.strict_body import WrongTypeError
+from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
+from pgfolio.schema.search.pool import BusyError
+
+if TYPE_CHECKING:
+    from litestar import Request
+    from litestar.types import Message, Scope
+
+LOG = logging.getLogger("query_api")
+MEDIA_TYPE = "application/problem+json"
+HEADER = b"x-trace-id"
+SAFE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+"""Answers are data for who asked, never a page."""
+
+PREFIX = "urn:pgfolio:problem:"
+
+
+class UnknownDocumentError(Exception):
+    """No document has this id."""
+
+    def __init__(self, document_id: int) -> None:
+        super().__init__(f"there is no document {document_id}: GET /documents lists those that there are")
+
+
+class FromFolderError(Exception):
+    """A document that is not ours to delete."""
+
+
+class PushFailedError(Exception):
+    """What was pushed could not be made a document of; `url` goes on telling why."""
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class WrongPushError(Exception):
+    """A push that cannot be read."""
+
+
+class UnknownTraceError(Exception):
+    """No trace has this id, or it is not for whoever asks."""
+
+
+class WrongCursorError(Exception):
+    """A cursor that no page has given."""
+
+
+class TookTooLongError(Exception):
+    """A request was ended."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the answer took longer than {seconds:g} s (PGFOLIO_API__TIMEOUT): ask for less")
+
+
+class NotReadyError(Exception):
+    """Nothing can be searched yet; the message says what to do."""
+
+
+OURS: dict[type[Exception], tuple[str, int, str]] = {
+    UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
+    UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
+    UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
+    NoSuchCollectionError: ("unknown-collection", 404, "Unknown collection"),
+    WhichCollectionError: ("which-collection", 400, "Which collection"),
+    FromFolderError: ("from-folder", 409, "It comes from a folder"),
+    PushFailedError: ("push-failed", 422, "The document could not be made"),
+    WrongPushError: ("invalid-request", 400, "Invalid request"),
+    UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
+    WrongTypeError: ("invalid-request", 400, "Invalid request"),
+    WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
+    WrongCursorError: ("wrong-cursor", 400, "Wrong cursor"),
+    NotReadyError: ("not-ready", 503, "Not ready"),
+    UnauthenticatedError: ("unauthenticated", 401, "Not authenticated"),
+    ForbiddenError: ("forbidden", 403, "Not allowed"),
+    TooManyError: ("too-many-requests", 429, "Too many requests"),
+    BusyError: ("busy", 503, "Too busy"),
+    TookTooLongError: ("took-too-long", 503, "Took too long"),
+    SwitchingError: ("switching", 503, "The active space is changing"),
+    DatabaseError: ("database-unavailable", 503, "The database is not available"),
+    TransientError: ("model-unavailable", 503, "The model server is not available"),
+    RefusedError: ("model-refused", 502, "The model server refused"),
+    FatalModelError: ("model-misconfigured", 503, "The model cannot be used"),
+    ConfigError: ("misconfigured", 503, "A setting is missing"),
+}
+"""Errors whose message is made for the user: type, status, title."""
+
+HTTP = {
+    400: ("invalid-request", "Invalid request"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "Method not allowed"),
+    413: ("too-large", "Too large"),
+}
+
+
+def trace_id(scope: Scope) -> str:
+    """The request's id, made when first asked for."""
+    state: dict[str, Any] = scope.setdefault("state", {})
+    if "trace_id" not in state:
+        state["trace_id"] = uuid.uuid4().hex
+    return str(state["trace_id"])
+
+
+async def add_headers(message: Message, scope: Scope) -> None:
+    """Every answer carries the trace id and what keeps browsers from making more of it than data."""
+    if message["type"] == "http.response.start":
+        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode()), *SAFE]
+
+
+def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
+    """The problem that an error is, and the headers that belong to it."""
+    trace = trace_id(scope)
+    for kind in type(error).__mro__:
+        if kind in OURS:
+            name, status, title = OURS[kind]
+            return Problem(PREFIX + name, title, status, str(error), trace), _headers(error, status)
+    if isinstance(error, ModelError):
+        return Problem(PREFIX + "model-unavailable", "The model failed", 503, str(error), trace), {}
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return _of_http(error, scope, trace), dict(error.headers or {})
+    if isinstance(error, UnicodeDecodeError):  # nothing but a request's body is decoded
+        detail = "the request cannot be read: it is not UTF-8"
+        return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
+    if isinstance(error, RecursionError):  # nor is anything else as deep
+        detail = "the request cannot be read: its JSON has too many levels"
+        return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
+    fault = fault_of(error)
+    if not faulted(fault):
+        LOG.error("trace %s: %s", trace, fault)
+    detail = f"this is a fault of the server; its log says more under the trace id {trace}"
+    return Problem(PREFIX + "internal", "Internal error", 500, detail, trace), {}
+
+
+def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The handler of all exceptions."""
+    shown, headers = problem(error, request.scope)
+    return Response(
+        msgspec.json.encode(shown), status_code=shown.status, media_type=MEDIA_TYPE, headers=headers
+    )
+
+
+def _of_http(error: HTTPException, scope: Scope, trace: str) -> Problem:
+    name, title = HTTP.get(error.status_code, (f"http-{error.status_code}", f"Status {error.status_code}"))
+    where = f"{scope.get('method', '')} {scope.get('path', '')}"
+    errors: list[str] = []
+    if isinstance(error, NotFoundException):
+        detail = f"there is no {where}: /schema lists the routes"
+    elif isinstance(error, MethodNotAllowedException):
+        detail = f"{where} is not served: /schema lists the routes and their methods"
+    elif error.status_code == 413:
+        most = "PUSH_MB" if scope.get("path") == "/documents" else "BODY_KB"
+        detail = f"the request's body is too large: PGFOLIO_API__MAX_{most} is the most that is taken"
+    elif isinstance(error.extra, list) and error.extra:
+        errors = [_field(item) for item in error.extra]
+        detail = f"correct the request: {'; '.join(errors)}"
+    else:
+        detail = f"the request cannot be read: {_unquoted(error.detail)}"
+    return Problem(PREFIX + name, title, error.status_code, detail, trace, errors)
+
+
+def _field(item: Any) -> str:
+    """One of litestar's findings as `field: what is wrong`."""
+    if not isinstance(item, dict):
+        return str(item)
+    message = str(item.get("message", ""))
+    return f"{item['key']}: {message}" if item.get("key") else message
+
+
+def _unquoted(detail: str) -> str:
+    return " ".join(detail.split())[:300]
+
+
+def _headers(error: Exception, status: int) -> dict[str, str]:
+    if status == 401:
+        return {"WWW-Authenticate": 'Bearer realm="pgfolio"'}
+    if isinstance(error, PushFailedError):
+        return {"Location": error.url}
+    if status not in {429, 503} or isinstance(error, (ConfigError, FatalModelError)):
+        return {}
+    seconds = getattr(error, "retry_after", None)
+    return {"Retry-After": str(max(1, ceil(seconds)) if seconds else 1)}

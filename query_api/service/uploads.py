@@ -1,0 +1,135 @@
+"""Reads what is pushed from its request, and waits until the flow has made a document of it. Nothing is parsed or
+embedded here.
+
+A push has its document's id and URL from the beginning. Pushing the same title or the same file again makes another
+document: who means a new version deletes the old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State, UploadFile
+from litestar.exceptions import ClientException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.openapi.spec import Operation
+
+from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service import upload_metadata
+from pgfolio.query_api.service.problems import PushFailedError, UnknownDocumentError, WrongPushError
+from pgfolio.query_api.service.upload_metadata import WrongMetadataError
+from pgfolio.schema.operations import push_inbox
+from pgfolio.schema.search.pool import BusyError, reading
+
+if TYPE_CHECKING:
+    from pgfolio.schema.operations.push_inbox import Push
+    from pgfolio.schema.search.pool import Pool
+    from pgfolio.schema.search.vector import Permitted
+
+Anyone = Request[Any, Any, State]
+LOOKS: Final = (0.05, 0.5)
+"""Seconds between two looks of who waits: at first, and at most."""
+
+
+class Pushing(Operation):
+    """Its body is JSON or a form with a file."""
+
+    def to_schema(self) -> dict[str, Any]:
+        shown = super().to_schema()
+        form = _inline(c.PushForm)
+        form["properties"]["file"] = {"type": "string", "format": "binary"}
+        shown["requestBody"] = {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _inline(c.PushRequest),
+                    "examples": {
+                        "note": {"value": {"title": "Tides", "content": "The moon makes the tides."}}
+                    },
+                },
+                "multipart/form-data": {"schema": {**form, "required": ["file"]}},
+            },
+        }
+        return shown
+
+
+async def read(request: Anyone) -> tuple[Push, str | None]:
+    """The push and the collection that it is meant for. Raises WrongPushError."""
+    kind = request.content_type[0]
+    try:
+        if kind == "multipart/form-data":
+            return await _read_form(request)
+        if kind in {"", "application/json"}:
+            wanted = msgspec.json.decode(await request.body(), type=c.PushRequest)
+            return _of_text(wanted), wanted.collection
+    except (msgspec.DecodeError, UnicodeError, LookupError, RecursionError, WrongMetadataError) as error:
+        raise WrongPushError(f"correct the request: {error}") from error
+    raise WrongPushError("send JSON, or a form (multipart/form-data) with a `file`")
+
+
+def _of_text(wanted: c.PushRequest) -> Push:
+    shown = upload_metadata.title(wanted.title)
+    if not shown:
+        raise WrongPushError("correct the request: the title has nothing that can be seen")
+    content = wanted.content.encode()
+    return push_inbox.Push(content, ".md", shown, shown, upload_metadata.metadata(wanted.metadata))
+
+
+async def _read_form(request: Anyone) -> tuple[Push, str | None]:
+    try:
+        fields = await request.form()
+    except RequestEntityTooLarge:
+        raise
+    except ClientException as error:
+        raise WrongPushError("the form cannot be read: send multipart/form-data with a `file`") from error
+    given: dict[str, Any] = {}
+    for name, value in fields.multi_items():
+        if name in given:
+            raise WrongPushError(f"correct the request: {name!r} is there twice")
+        given[name] = value
+    file = given.pop("file", None)
+    if file is None:
+        raise WrongPushError("correct the request: the form has no `file`")
+    form = msgspec.convert(given, c.PushForm)
+    said = None if form.metadata is None else msgspec.json.decode(form.metadata)
+    name = file.filename if isinstance(file, UploadFile) else ""
+    content = await file.read() if isinstance(file, UploadFile) else str(file).encode()
+    kept = push_inbox.Push(
+        content,
+        upload_metadata.suffix(name),
+        upload_metadata.title(form.title),
+        upload_metadata.label(name),
+        upload_metadata.metadata(said),
+    )
+    return kept, form.collection
+
+
+async def is_made(pool: Pool, push_id: int, seen: Permitted, seconds: float) -> bool:
+    """Whether it is searchable within these seconds. No connection is held meanwhile. Raises PushFailedError,
+    UnknownDocumentError when it was deleted."""
+    end, pause = time.monotonic() + seconds, LOOKS[0]
+    while (left := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * 1.5, LOOKS[1])
+        with suppress(BusyError):  # as good as not yet
+            became = await reading(pool, partial(push_inbox.state, push_id=push_id, permitted=seen))
+            if became is None:
+                raise UnknownDocumentError(push_id)
+            if became[0] == "failed":
+                raise PushFailedError(became[1], f"/documents/{push_id}")
+            if became[0] == "ok":
+                return True
+    return False
+
+
+def _inline(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The schema of a struct that names no other."""
+    _, found = msgspec.json.schema_components([kind])
+    shown: dict[str, Any] = found[kind.__name__]
+    return {key: value for key, value in shown.items() if key != "title"}

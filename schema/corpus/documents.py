@@ -1,0 +1,265 @@
+"""Storing documents with their chunks and vectors: one batch, in the caller's one short transaction.
+
+New rows are copied in, in binary, under ids reserved before. Of a changed document only what differs is
+written: a chunk whose text is as it was keeps its row and its vector, so that the index is left alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from pgfolio.schema.corpus import ledger
+from pgfolio.schema.corpus.languages import SIMPLE, configuration
+from pgfolio.schema.database.statements import statement
+from pgfolio.schema.vectors import generations
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Chunk, Document, Embedded, Generation, Source
+
+
+class UnstorableError(Exception):
+    """What a document of the batch holds cannot be written, now or later: the message says why, not which one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storable:
+    """A document that is ready to be stored; `document_id` is that of its earlier version, `reserved` the one that a
+    new document was promised."""
+
+    document: Document
+    chunks: Sequence[Embedded]
+    document_id: int | None = None
+    reserved: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Vectors, and the seconds that they alone took: most of them are the live index's."""
+
+    vectors: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Row:
+    """A chunk's place in its document, and its stored row where it has one."""
+
+    id: int
+    document: Document
+    document_id: int
+    ordinal: int
+    item: Embedded
+    stored: bool
+
+
+def store(
+    connection: Connection,
+    source: Source,
+    generation: Generation,
+    batch: Sequence[Storable],
+    recipe: str,
+) -> Written:
+    """Write a batch: documents, chunks, vectors, and the ledger last.
+
+    A new chunk must bring its vector; one that its document already has need not. Raises UnstorableError; the
+    transaction is then to be rolled back.
+    """
+    languages = {name: _oid(connection, name) for name in {item.document.language for item in batch}}
+    try:
+        return _store(connection, source, generation, batch, recipe, languages)
+    except (ValueError, psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
+        raise UnstorableError(str(error).partition("\n")[0]) from error
+
+
+def _store(
+    connection: Connection,
+    source: Source,
+    generation: Generation,
+    batch: Sequence[Storable],
+    recipe: str,
+    languages: dict[str, int],
+) -> Written:
+    ids = _write_documents(connection, source, batch, languages)
+    rows = _place_chunks(connection, generation, batch, ids, languages)
+    new = [row for row in rows if not row.stored]
+    _copy_chunks(connection, source, new, languages)
+    began = time.perf_counter()
+    generations.add_vectors(
+        connection,
+        generation,
+        [(row.id, source.collection_id, _vector(row.item)) for row in new],
+    )
+    took = time.perf_counter() - began
+    written = [(ids[i], item.document, len(item.chunks)) for i, item in enumerate(batch)]
+    ledger.record(connection, source, written, recipe)
+    return Written(len(new), took)
+
+
+def _write_documents(
+    connection: Connection, source: Source, batch: Sequence[Storable], languages: dict[str, int]
+) -> list[int]:
+    """Ids of the batch's documents, in its order."""
+    given = [item.reserved if item.document_id is None else item.document_id for item in batch]
+    fresh = iter(_reserve(connection, "documents_id_seq", given.count(None)))
+    ids = [next(fresh) if known is None else known for known in given]
+    changed = [(i, item.document) for i, item in zip(ids, batch, strict=True) if item.document_id is not None]
+    if changed:
+        connection.cursor().executemany(
+            statement("update_document"),
+            [
+                {"id": i, **_columns(document), "language": languages[document.language]}
+                for i, document in changed
+            ],
+        )
+    types = ["int8", "int4", "int4", "text", "text", "text", "oid", "text", "bytea", "text", "jsonb"]
+    with connection.cursor().copy(statement("copy_documents")) as copy:
+        copy.set_types([*types, "timestamptz", "timestamptz"])
+        for document_id, item in zip(ids, batch, strict=True):
+            if item.document_id is None:
+                values = _columns(item.document)
+                values["language"] = languages[item.document.language]
+                copy.write_row((document_id, source.id, source.collection_id, *values.values()))
+    return ids
+
+
+def _columns(document: Document) -> dict[str, Any]:
+    return {
+        "path": document.path,
+        "title": document.title,
+        "mime": document.mime,
+        "language": document.language,
+        "owner": document.owner,
+        "content_hash": document.content_hash,
+        "text": document.text,
+        "metadata": Jsonb(document.metadata),
+        "created_at": document.created_at,
+        "updated_at": document.updated_at,
+    }
+
+
+def _place_chunks(
+    connection: Connection,
+    generation: Generation,
+    batch: Sequence[Storable],
+    ids: Sequence[int],
+    languages: dict[str, int],
+) -> list[_Row]:
+    """Every chunk of the batch with its row's id; stored chunks that are no longer needed are deleted, and
+    those that stand elsewhere now are moved."""
+    known = [item.document_id for item in batch if item.document_id is not None]
+    kept: dict[tuple[int, bytes, int], deque[tuple[Any, ...]]] = defaultdict(deque)
+    if known:
+        for row in connection.execute(statement("chunks_of_documents"), {"document_ids": known}):
+            kept[row[1], row[2], row[3]].append(row)
+    rows, moved = [], []
+    for document_id, item in zip(ids, batch, strict=True):
+        oid = languages[item.document.language]
+        for ordinal, embedded in enumerate(item.chunks):
+            same = kept.get((document_id, embedded.chunk.hash, oid))
+            old = same.popleft() if same else None
+            rows.append(
+                _Row(old[0] if old else 0, item.document, document_id, ordinal, embedded, old is not None)
+            )
+            if old and old[4:] != _position(ordinal, embedded.chunk):
+                moved.append((old[0], *_position(ordinal, embedded.chunk)))
+    _delete(connection, generation, [row[0] for left in kept.values() for row in left])
+    _reposition(connection, moved)
+    fresh = iter(_reserve(connection, "chunks_id_seq", sum(not row.stored for row in rows)))
+    for placed in rows:
+        if not placed.stored:
+            placed.id = next(fresh)
+    return rows
+
+
+def _position(ordinal: int, chunk: Chunk) -> tuple[int, int | None, int, int]:
+    return ordinal, chunk.page, chunk.start, chunk.end
+
+
+def _delete(connection: Connection, generation: Generation, chunk_ids: list[int]) -> None:
+    if chunk_ids:
+        generations.keep_of_chunks(connection, generation, chunk_ids)
+        connection.execute(statement("delete_chunks"), {"ids": chunk_ids})
+
+
+def _reposition(connection: Connection, moved: list[tuple[Any, ...]]) -> None:
+    if moved:
+        columns = [list(column) for column in zip(*moved, strict=True)]
+        names = ("ids", "ordinals", "pages", "starts", "ends")
+        connection.execute(statement("reposition_chunks"), dict(zip(names, columns, strict=True)))
+
+
+def _copy_chunks(
+    connection: Connection, source: Source, rows: Sequence[_Row], languages: dict[str, int]
+) -> None:
+    types = [
+        "int8",
+        "int8",
+        "int4",
+        "int4",
+        "text",
+        "text",
+        "text",
+        "int4",
+        "int4",
+        "int4",
+        "int4",
+        "bytea",
+        "oid",
+    ]
+    with connection.cursor().copy(statement("copy_chunks")) as copy:
+        copy.set_types(types)
+        for row in rows:
+            chunk = row.item.chunk
+            copy.write_row(
+                (
+                    row.id,
+                    row.document_id,
+                    source.collection_id,
+                    row.ordinal,
+                    chunk.content,
+                    None if chunk.heading.startswith(row.document.title or "\0") else row.document.title,
+                    chunk.heading,
+                    chunk.page,
+                    chunk.start,
+                    chunk.end,
+                    chunk.tokens,
+                    chunk.hash,
+                    languages[row.document.language],
+                )
+            )
+
+
+def _vector(item: Embedded) -> Any:
+    if item.vector is None:
+        raise ValueError("a new chunk has no vector")
+    return item.vector
+
+
+def _reserve(connection: Connection, sequence: str, count: int) -> list[int]:
+    if not count:
+        return []
+    rows = connection.execute(statement("reserve_ids"), {"sequence": sequence, "count": count})
+    return [int(row[0]) for row in rows]
+
+
+def _oid(connection: Connection, language: str) -> int:
+    """Of its text search configuration. An older server may lack one that PostgreSQL has by now: then words are
+    compared as they are written."""
+    wanted = {"language": language}
+    row = connection.execute(statement("text_search_configuration"), wanted).fetchone()
+    if row is None and configuration(language) is not None:
+        return _oid(connection, SIMPLE)
+    if row is None:
+        raise ValueError(
+            f"PostgreSQL has no text search configuration {language!r}: see PGFOLIO_SEARCH__LANGUAGE"
+        )
+    return int(row[0])

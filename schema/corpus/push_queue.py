@@ -1,0 +1,102 @@
+"""What was pushed, on the flow's side: kept as it came, until the flow makes a document of it and after that, to make
+it anew. How it comes here: inbox.py.
+
+A push has its document's id from the beginning. What became of it is what the ledger says and nothing else, so that
+the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import psycopg
+
+from pgfolio.schema.database.connect import DatabaseError, connect, described
+from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.records import Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Source
+
+COLLECTION: Final = "pushed"
+"""Where a push goes that names no collection."""
+
+
+class ToDo(NamedTuple):
+    """A push that the flow must look at; `known`: the ledger has a row of it."""
+
+    path: str
+    signature: Signature
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A push as the flow reads it."""
+
+    content: bytes
+    signature: Signature
+    title: str
+    name: str
+    metadata: dict[str, Any]
+
+
+def to_do(connection: Connection, source: Source, recipe: str, *, full: bool) -> list[ToDo]:
+    """Pushes of a source that are no document of this recipe yet, or all; the oldest first."""
+    values = {"source_id": source.id, "recipe": recipe, "full": full}
+    rows = connection.execute(statement("pushes_to_do"), values)
+    return [ToDo(path, _signature(size, at, number), known) for size, at, number, path, known in rows]
+
+
+def read(connection: Connection, source: Source, path: str) -> Given | None:
+    """None: it was deleted."""
+    row = connection.execute(
+        statement("read_push"), {"source_id": source.id, "path": path}, binary=True
+    ).fetchone()
+    return None if row is None else Given(row[3], _signature(*row[:3]), *row[4:])
+
+
+def hold(connection: Connection, source: Source, paths: Sequence[str]) -> dict[str, int]:
+    """By path the ids of those that nobody has deleted; nobody does until the transaction ends."""
+    values = {"source_id": source.id, "paths": list(paths)}
+    return {row[0]: row[1] for row in connection.execute(statement("hold_pushes"), values)}
+
+
+def is_there(connection: Connection, source: Source, path: str) -> bool:
+    row = fetch_one(connection, "push_is_there", {"source_id": source.id, "path": path})
+    return bool(row[0])
+
+
+def due(connection: Connection) -> dict[int, int]:
+    """By source the oldest push that was never looked at, or is to be tried again."""
+    return {row[0]: row[1] for row in connection.execute(statement("oldest_pushes_due"))}
+
+
+@contextmanager
+def listening(conninfo: str) -> Iterator[Connection]:
+    """A connection, in autocommit, that `woken` can wait with. Raises DatabaseError, also when it is lost."""
+    try:
+        with connect(conninfo, autocommit=True) as connection:
+            connection.execute(statement("listen_pushed"))
+            yield connection
+    except psycopg.OperationalError as error:
+        raise DatabaseError(f"the connection to {described(conninfo)} is lost: is it running?") from error
+
+
+def woken(connection: Connection, seconds: float) -> bool:
+    """Waits so long for a push; whether one came. Several that came are one."""
+    came = any(True for _ in connection.notifies(timeout=seconds, stop_after=1))
+    if came:
+        for _ in connection.notifies(timeout=0):
+            pass
+    return came
+
+
+def _signature(size: int, pushed_at: int, number: int) -> Signature:
+    """As of a file that never changes."""
+    return Signature(0, number, size, pushed_at, pushed_at)

@@ -1,0 +1,114 @@
+"""Sources and their collections: which folders are kept, under which names."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.records import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pgfolio.schema.database.connect import Connection
+
+
+class SourceBusyError(Exception):
+    """Another sync of this source is running."""
+
+
+def list_sources(connection: Connection) -> list[Source]:
+    return [_source(row) for row in connection.execute(statement("list_sources"))]
+
+
+def ensure_source(
+    connection: Connection,
+    root: str,
+    *,
+    name: str,
+    collection: str = "",
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+) -> Source:
+    """The source of this root, made where it is new. A taken name gets a number: docs, docs-2, ...
+
+    Rules left out stay as they are stored.
+    """
+    row = connection.execute(statement("find_source_by_root"), {"root": root}).fetchone()
+    if row is not None:
+        return _updated(connection, _source(row), collection, include, exclude)
+    taken = {source.name for source in list_sources(connection)}
+    numbered = (f"{name}-{n}" for n in range(2, len(taken) + 3))
+    free = name if name not in taken else next(n for n in numbered if n not in taken)
+    values = {"name": free, "root": root, "include": list(include or ()), "exclude": list(exclude or ())}
+    collection_id = ensure_collection(connection, collection or free)
+    inserted = fetch_one(connection, "insert_source", {**values, "collection_id": collection_id})
+    return Source(
+        inserted[0], free, root, collection_id, collection or free, tuple(include or ()), tuple(exclude or ())
+    )
+
+
+def has_documents(connection: Connection) -> bool:
+    """Whether anything is stored at all."""
+    return bool(fetch_one(connection, "has_documents")[0])
+
+
+def ensure_collection(connection: Connection, name: str) -> int:
+    row = fetch_one(connection, "upsert_collection", {"name": name})
+    return int(row[0])
+
+
+def synced(connection: Connection, source: Source) -> None:
+    """All of it was gone through without a problem."""
+    connection.execute(statement("source_synced"), {"id": source.id})
+
+
+@contextmanager
+def owned(connection: Connection, source: Source) -> Iterator[None]:
+    """Inside, no other sync of this source runs anywhere. Raises SourceBusyError."""
+    row = connection.execute(statement("lock_source"), {"source_id": source.id}).fetchone()
+    connection.commit()
+    if row is None or not row[0]:
+        raise SourceBusyError(f"another sync of {source.name!r} is running: wait until it is done")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.rollback()
+            connection.execute(statement("unlock_source"), {"source_id": source.id})
+            connection.commit()
+
+
+def _updated(
+    connection: Connection,
+    source: Source,
+    collection: str,
+    include: Sequence[str] | None,
+    exclude: Sequence[str] | None,
+) -> Source:
+    wanted = replace(
+        source,
+        collection=collection or source.collection,
+        include=source.include if include is None else tuple(include),
+        exclude=source.exclude if exclude is None else tuple(exclude),
+    )
+    if wanted == source:
+        return source
+    wanted = replace(wanted, collection_id=ensure_collection(connection, wanted.collection))
+    connection.execute(
+        statement("update_source"),
+        {
+            "id": wanted.id,
+            "root": wanted.root,
+            "collection_id": wanted.collection_id,
+            "include": list(wanted.include),
+            "exclude": list(wanted.exclude),
+        },
+    )
+    return wanted
+
+
+def _source(row: tuple[Any, ...]) -> Source:
+    return Source(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), tuple(row[6]), row[7])

@@ -1,0 +1,288 @@
+"""Verifying what is stored: what ledger, documents, chunks, vectors and indexes say of each other. Changes nothing.
+
+What only Python can tell, whether a chunk has its text's hash, is in flows/integrity/verify.py; what mends is in
+repair.py.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+
+from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.search.vector import EF_SEARCH_MAXIMUM
+from pgfolio.schema.vectors import generations, segments
+from pgfolio.schema.vectors.recall import with_literals
+from pgfolio.schema.vectors.storage import scan, storage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Generation
+
+LEXEMES_INDEX = "chunks_lexemes"
+SAMPLES = (100, 1000)
+"""So many vectors are looked for through the index; the second time if not all of the first were found."""
+TOLERATED = 0.03
+"""Part of the second sample. A sound graph may have lost some: of 79,000 vectors, each 12 times there, 1.5% were not
+found in a fresh index, of 13,600 others 1 in 4,000 after many inserts. An index that lacks 5% is found out."""
+NEAREST = 10
+SAME = 1e-5
+"""A cosine distance up to this is another copy of the same vector; rounding gives a vector up to 1e-7 to itself."""
+TEXT_BATCH = 4 * 1024 * 1024
+"""Bytes of document text held at once; a longer document stands alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something stored that is not as it must be. `kind` is a stable identifier, a key of REASONS."""
+
+    kind: str
+    source_id: int | None = None
+    source: str | None = None
+    path: str | None = None
+    document_id: int | None = None
+    chunk_id: int | None = None
+    generation_id: int | None = None
+    expected: str | None = None
+    found: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the user."""
+        return REASONS[self.kind].format(
+            chunk=self.chunk_id,
+            document=self.document_id,
+            path=self.path,
+            expected=self.expected,
+            found=self.found,
+        )
+
+
+REASONS = {
+    "document_missing": "the ledger says that it is stored, and it is not",
+    "ledger_missing": "it is stored, and the ledger does not know it",
+    "ledger_path": "the ledger has the document that is stored as {expected} under this path",
+    "ledger_document": "the ledger names document {found}, stored is document {expected}",
+    "ledger_hash": "the ledger has another content hash than the document",
+    "chunk_count": "the ledger expects {expected} chunks, {found} are stored",
+    "chunk_order": "its {found} chunks are not numbered from 0 without gaps",
+    "chunk_without_document": "chunk {chunk} belongs to document {document}, which is not stored",
+    "chunk_collection": "chunk {chunk} is in collection {found}, its document in {expected}",
+    "chunk_text": "chunk {chunk} is not the document's text at its offsets",
+    "chunk_hash": "chunk {chunk} has another hash than its text",
+    "vector_missing": "chunk {chunk} has no vector, so searches by meaning do not find it",
+    "vector_without_chunk": "vector {chunk} belongs to no chunk",
+    "vector_dimensions": "the vector of chunk {chunk} has {found} dimensions, its space {expected}",
+    "vector_zero": "the vector of chunk {chunk} has length zero, so no search finds it",
+    "vector_collection": "the vector of chunk {chunk} is in collection {found}, its document in {expected}",
+    "kept_vector": "a vector kept for reuse has {found} of {expected} dimensions, or length zero",
+    "generation_missing": "there are chunks, and no embedding space is active",
+    "table_missing": "the table {path} of an embedding space is gone",
+    "table_leftover": "the table {path} belongs to no embedding space",
+    "index_missing": "the vectors' index {path} is not there: searches compare every vector",
+    "index_invalid": "the vectors' index {path} is marked invalid: searches compare every vector",
+    "index_wrong": "the index {path} is {found}, where {expected} is needed: searches do not use it",
+    "index_incomplete": "of {expected} vectors looked for through the index {path}, {found} were not found",
+    "lexemes_index": "the words' index {path} is {found}",
+}
+"""The sentence for each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    sources: int
+    ledger: int
+    documents: int
+    chunks: int
+
+
+class TextRow(NamedTuple):
+    """A document with the text that its chunks are cut from."""
+
+    id: int
+    source_id: int
+    source: str
+    path: str
+    title: str | None
+    text: str
+
+
+class ChunkRow(NamedTuple):
+    """A chunk as stored; `title` is its copy of its document's, where it has one."""
+
+    document_id: int
+    id: int
+    title: str | None
+    heading: str
+    content: str
+    start: int
+    end: int
+    hash: bytes
+
+
+@contextmanager
+def snapshot(conninfo: str) -> Iterator[Connection]:
+    """A connection that sees the database as it was at one moment, and cannot write."""
+    with connect(conninfo) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        yield connection
+        connection.rollback()
+
+
+def size(connection: Connection) -> Size:
+    return Size(*fetch_one(connection, "verify_size"))
+
+
+def syncing(connection: Connection) -> list[str]:
+    """Names of the sources that a sync owns just now."""
+    return [row[0] for row in connection.execute(statement("verify_syncing"))]
+
+
+def count_vectors(connection: Connection, generation: Generation) -> int:
+    return int(fetch_one(connection, "count_vectors", generation=generation)[0])
+
+
+def rows(connection: Connection) -> Iterator[Finding]:
+    """What ledger, documents and chunks say of each other."""
+    for name in ("verify_ledger", "verify_counts", "verify_chunk_rows", "verify_kept_vectors"):
+        yield from _stream(connection, name)
+
+
+def vector_rows(connection: Connection, generation: Generation) -> Iterator[Finding]:
+    """What one generation's vectors and the chunks say of each other. One that is still being built may lack
+    vectors."""
+    values = {"dimensions": generation.space.dimensions, "generation_id": generation.id}
+    yield from _stream(connection, "verify_vectors", values, generation)
+    if generation.state == "active":
+        yield from _stream(connection, "verify_missing_vectors", {"generation_id": generation.id}, generation)
+
+
+def tables(connection: Connection, *states: str) -> tuple[list[Generation], list[Finding]]:
+    """The generations in these states (by default those in use) that have their table, the newest first, and what
+    is wrong with the tables."""
+    known = generations.list_generations(connection, "active", "building", "ready", "retired")
+    there = {row[0] for row in connection.execute(statement("verify_tables"))}
+    wanted = [g for g in known if g.state in (states or ("active", "building"))]
+    leftover = sorted(there - {g.table for g in known})
+    findings = [Finding("table_leftover", path=name) for name in leftover]
+    findings += [
+        Finding("table_missing", path=g.table, generation_id=g.id) for g in wanted if g.table not in there
+    ]
+    if not any(g.state == "active" for g in known) and size(connection).chunks:
+        findings.append(Finding("generation_missing"))
+    return [g for g in wanted if g.table in there], findings
+
+
+def index_finding(connection: Connection, generation: Generation) -> Finding | None:
+    """What the catalog says against a segment's HNSW index; None where it is well, or there is nothing to index."""
+    row = connection.execute(statement("verify_index"), {"name": generation.index}).fetchone()
+    made: dict[str, Any] = {"path": generation.index, "generation_id": generation.id}
+    if row is None:
+        needed = segments.has_any(connection, generation) and not _index_on_its_way(connection, generation)
+        return Finding("index_missing", **made) if needed else None
+    table, valid, method, column, operators = row
+    if not valid:
+        return Finding("index_invalid", **made)
+    kind, dimensions = storage_of(generation.space), generation.space.dimensions
+    wanted = (generation.segment_table, "hnsw", kind.column.format(dimensions=dimensions), kind.operators)
+    if (table, method, column, operators) != wanted:
+        return Finding(
+            "index_wrong",
+            **made,
+            expected=_described(*wanted),
+            found=_described(table, method, column, operators),
+        )
+    return None
+
+
+def lexemes_finding(connection: Connection) -> Finding | None:
+    """What the catalog says against the index over the chunks' words."""
+    row = connection.execute(statement("verify_index"), {"name": LEXEMES_INDEX}).fetchone()
+    if row is None:
+        found = "not there: searches by words read every chunk"
+    elif not row[1]:
+        found = "marked invalid: searches by words read every chunk"
+    elif row[0] != "chunks" or row[2:4] != ("gin", "lexemes"):
+        found = f"{_described(row[0], *row[2:])}, where a GIN index on lexemes is needed"
+    else:
+        return None
+    return Finding("lexemes_index", path=LEXEMES_INDEX, found=found)
+
+
+def look_up_sample(connection: Connection, generation: Generation) -> tuple[int, int]:
+    """Look for vectors, taken by chance, through the index, as search does: how many, and how many of them find
+    neither themselves nor their like. The rest of the transaction keeps the settings that force the index, so this
+    comes last. There is no amcheck for HNSW."""
+    looked_up = lost = 0
+    for count in SAMPLES:
+        if count == SAMPLES[0] or lost:
+            looked_up, lost = _look_up(connection, generation, count)
+    return looked_up, lost
+
+
+def _look_up(connection: Connection, generation: Generation, count: int) -> tuple[int, int]:
+    sample = connection.execute(
+        statement("sample_vectors", generation), {"count": count}, binary=True
+    ).fetchall()
+    connection.execute(statement("force_index"), {"ef_search": str(EF_SEARCH_MAXIMUM)})
+    looked_at = scan(generation.space, NEAREST, EF_SEARCH_MAXIMUM)
+    look_up = with_literals(connection, "rank_vectors", generation, limit=NEAREST, scan=looked_at)
+    lost = 0
+    for chunk_id, embedding in sample:
+        found = connection.execute(look_up, {"vector": embedding, "permitted": None}, binary=True).fetchall()
+        lost += not any(row[0] == chunk_id or 1 - row[1] <= SAME for row in found)
+    return len(sample), lost
+
+
+def texts(connection: Connection, most: int = TEXT_BATCH) -> Iterator[tuple[list[TextRow], list[ChunkRow]]]:
+    """All documents with their chunks, by id; `most` bytes of text are held at once, or one document."""
+    for first, last in _ranges(connection, most):
+        values = {"first": first, "last": last}
+        documents = connection.execute(statement("verify_texts"), values, binary=True)
+        chunks = connection.execute(statement("verify_chunks"), values, binary=True)
+        yield [TextRow(*row) for row in documents], [ChunkRow(*row) for row in chunks]
+
+
+def _index_on_its_way(connection: Connection, generation: Generation) -> bool:
+    """Whether the index is being built, or was since the snapshot: a sync builds it when it owns no source any
+    more."""
+    values = {"name": generation.index, "table": generation.segment_table}
+    return bool(fetch_one(connection, "index_on_its_way", values)[0])
+
+
+def _stream(
+    connection: Connection,
+    name: str,
+    values: dict[str, Any] | None = None,
+    generation: Generation | None = None,
+) -> Iterator[Finding]:
+    for row in connection.cursor().stream(statement(name, generation), values):
+        yield Finding(*row)
+
+
+def _ranges(connection: Connection, most: int) -> Iterator[tuple[int, int]]:
+    """First and last id of documents whose texts make up one batch."""
+    after = first = last = total = 0
+    while found := connection.execute(
+        statement("verify_document_sizes"), {"after": after, "limit": 1000}
+    ).fetchall():
+        for document_id, length in found:
+            if total and total + length > most:
+                yield first, last
+                total = 0
+            first = document_id if not total else first
+            last, total = document_id, total + max(length, 1)
+        after = found[-1][0]
+    if total:
+        yield first, last
+
+
+def _described(table: str, method: str, column: str | None, operators: str) -> str:
+    return f"{method} on {table} ({column} {operators})"

@@ -1,0 +1,196 @@
+"""API keys: made, listed, revoked, and known to the API by their hashes.
+
+A key is 256 random bits. A slow hash protects what can be guessed, and this cannot: SHA-256 is as safe here, and can
+be computed for every request. Whoever reads the table learns no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import psycopg
+
+from pgfolio.schema.database.connect import CONNECT_TIMEOUT, DatabaseError, described
+from pgfolio.schema.database.statements import fetch_one, statement
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Sequence
+    from datetime import datetime
+
+    from pgfolio.schema.database.connect import Connection
+
+Scope: TypeAlias = Literal["read", "write", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
+"""Each includes those before it."""
+
+PREFIX: Final = "pgf_"
+"""By which a key that was published by mistake is recognised, by people and by secret scanners."""
+
+SHOWN: Final = len(PREFIX) + 6
+"""Characters of a key that lists show."""
+
+AsyncConnection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+class WrongKeyError(Exception):
+    """A key that cannot be made, or is not there; the message says why."""
+
+
+class NoKeyError(Exception):
+    """The API would be open to a network; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new key. `secret` is shown once and kept nowhere."""
+
+    id: int
+    name: str
+    secret: str
+    scope: Scope
+    collections: tuple[str, ...] | None
+    expires_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    id: int
+    name: str
+    prefix: str
+    scope: Scope
+    collections: list[str] | None
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A key as the API knows it; `collections`: the ids of those that it is limited to."""
+
+    id: int
+    scope: Scope
+    collections: tuple[int, ...] | None
+    usable: bool
+
+
+def add(
+    connection: Connection,
+    name: str | None,
+    scope: Scope,
+    collections: Sequence[str] = (),
+    expires_at: datetime | None = None,
+) -> Made:
+    """Make a key, limited to collections where any are named. Raises WrongKeyError."""
+    secret = PREFIX + secrets.token_urlsafe(32)
+    name = _checked(name or f"key {secret[len(PREFIX) : SHOWN]}")
+    values = {
+        "name": name,
+        "prefix": secret[:SHOWN],
+        "hash": hashed(secret),
+        "scope": scope,
+        "collections": _ids(connection, collections),
+        "expires_at": expires_at,
+    }
+    try:
+        row = fetch_one(connection, "add_key", values)
+    except psycopg.errors.UniqueViolation as error:
+        raise WrongKeyError(
+            f"there is a key {name!r} already: revoke it first, or take another name"
+        ) from error
+    return Made(row[0], name, secret, scope, tuple(collections) or None, expires_at, row[1])
+
+
+def listed(connection: Connection) -> list[Listed]:
+    return [Listed(*row) for row in connection.execute(statement("list_keys"))]
+
+
+def revoke(connection: Connection, which: str) -> tuple[int, str]:
+    """Revoke a key by its id or name; returns both. Raises WrongKeyError."""
+    row = connection.execute(statement("revoke_key"), {"which": which}).fetchone()
+    if row is None:
+        raise WrongKeyError(f"there is no key {which!r} in use: `pgfolio keys list` shows them")
+    return row[0], row[1]
+
+
+def require_key(connection: Connection, host: str) -> None:
+    """Beyond this machine nobody is served without a key. Raises NoKeyError while there is none."""
+    if not is_loopback(host) and not fetch_one(connection, "has_usable_key")[0]:
+        raise NoKeyError(
+            f"{host} can be reached from other machines, and without an API key everybody there could read all "
+            "documents. Make a key first, `pgfolio keys add --name NAME`, or listen on 127.0.0.1"
+        )
+
+
+@lru_cache(100)
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address to listen on. A name is not looked up."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.casefold() == "localhost"
+
+
+def hashed(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+@asynccontextmanager
+async def keys_connection(conninfo: str, longest: float) -> AsyncIterator[AsyncConnection]:
+    """A connection of their own, for when the pool's are all taken; no statement runs for longer than `longest`
+    seconds. Raises DatabaseError."""
+    try:
+        connection: AsyncConnection = await psycopg.AsyncConnection.connect(
+            conninfo,
+            autocommit=True,
+            prepare_threshold=None,
+            application_name="pgfolio-api-keys",
+            connect_timeout=CONNECT_TIMEOUT,
+        )
+    except psycopg.OperationalError as error:
+        raise DatabaseError(f"cannot reach the database {described(conninfo)}: is it running?") from error
+    async with connection:
+        try:
+            await connection.execute(
+                statement("limit_session"), {"timeout": f"{max(1, round(longest * 1000))}ms"}
+            )
+            yield connection
+        except psycopg.OperationalError as error:
+            raise DatabaseError("the database cannot be reached: is it running?") from error
+
+
+async def read(connection: AsyncConnection) -> dict[bytes, Known]:
+    """Every key by its hash."""
+    rows = await (await connection.execute(statement("read_keys"))).fetchall()
+    return {row[0]: Known(row[1], row[2], None if row[3] is None else tuple(row[3]), row[4]) for row in rows}
+
+
+async def used(connection: AsyncConnection, ids: Collection[int]) -> None:
+    await connection.execute(statement("keys_used"), {"ids": list(ids)})
+
+
+def _checked(name: str) -> str:
+    if not 1 <= len(name) <= 100 or not name.isprintable() or name.isdecimal() or name != name.strip():
+        raise WrongKeyError(
+            "a key's name has 1 to 100 printable characters and is no number, which would be an id"
+        )
+    return name
+
+
+def _ids(connection: Connection, names: Sequence[str]) -> list[int] | None:
+    if not names:
+        return None
+    rows = connection.execute(statement("collection_ids"), {"names": list(names), "permitted": None})
+    known = {row[0]: row[1] for row in rows}
+    if missing := [name for name in names if name not in known]:
+        shown = ", ".join(map(repr, missing))
+        raise WrongKeyError(f"there is no collection {shown}: `pgfolio status` shows those that there are")
+    return sorted(known.values())

@@ -1,0 +1,41 @@
+"""What the database tells of itself for monitoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgfolio.schema.database.statements import array, statement
+
+if TYPE_CHECKING:
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Permitted
+
+
+@dataclass(frozen=True, slots=True)
+class SourceGauge:
+    """`age`: seconds since a sync last went through all of it without a problem; None: never."""
+
+    name: str
+    age: float | None
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexGauge:
+    space: str
+    recall: float
+
+
+async def source_gauges(connection: AsyncConnection, permitted: Permitted) -> list[SourceGauge]:
+    values = {"permitted": array(permitted)}
+    found = await connection.execute(statement("source_gauges"), values)
+    return [SourceGauge(*row) for row in await found.fetchall()]
+
+
+async def index_gauge(connection: AsyncConnection, permitted: Permitted, ef_search: int) -> IndexGauge | None:
+    """None where nothing was measured, and for who may not see every collection. `ef_search`: what is searched with
+    where nothing was tuned."""
+    values = {"permitted": array(permitted), "ef_search": ef_search}
+    row = await (await connection.execute(statement("index_gauge"), values)).fetchone()
+    return None if row is None else IndexGauge(*row)

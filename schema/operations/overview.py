@@ -1,0 +1,131 @@
+"""What there is, for `status`: sources, generations and their indexes, the last runs, files in quarantine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgfolio.schema.database.statements import array, statement
+from pgfolio.schema.operations import runs
+from pgfolio.schema.vectors import generations, hnsw, segments, tuning
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Generation
+    from pgfolio.schema.search.vector import Permitted
+
+MEGABYTE = 1024 * 1024
+
+
+def overview(
+    connection: Connection,
+    permitted: Permitted,
+    *,
+    problems: int = 1000,
+    keep_generations_days: int | None = None,
+    ef_search: int | None = None,
+) -> dict[str, Any]:
+    """Plain values, ready for JSON; at most so many problems; `ef_search` is what is searched with where nothing was
+    tuned. Of the permitted collections only: what counts over all of them is left out for who may not see all."""
+    names = ("name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at")
+    seen = {"permitted": array(permitted)}
+    rows = connection.execute(statement("source_counts"), seen).fetchall()
+    return {
+        "sources": [dict(zip(names, row, strict=True)) for row in rows],
+        "generations": [
+            shown if permitted is None else {name: shown[name] for name in ("space", "state", "index")}
+            for shown in describe_generations(connection, keep_generations_days, ef_search)
+        ],
+        "runs": [_run(run) for run in runs.last(connection, permitted)],
+        "problems": _problems(connection, {**seen, "limit": problems}),
+    }
+
+
+def describe_generations(
+    connection: Connection, keep_days: int | None = None, ef_search: int | None = None
+) -> list[dict[str, Any]]:
+    """Each with its index, what was measured of it before it became active, and, if it is retired, since when and,
+    by the setting `keep_days`, until when it is kept for a rollback."""
+    rows = connection.execute(statement("generation_notes"), {"days": keep_days or 0})
+    notes = {row[0]: row[1:] for row in rows}
+    return [
+        _generation(
+            connection, generation, *notes[generation.id], keeps=keep_days is not None, ef_search=ef_search
+        )
+        for generation in generations.list_generations(connection, "building", "ready", "active", "retired")
+        if generation.id in notes
+    ]
+
+
+def _generation(
+    connection: Connection,
+    generation: Generation,
+    measured: dict[str, Any],
+    retired_at: datetime | None,
+    kept_until: datetime | None,
+    *,
+    keeps: bool,
+    ef_search: int | None,
+) -> dict[str, Any]:
+    states = [
+        hnsw.state(connection, member)
+        for member in segments.members(connection, generation)
+        if segments.has_any(connection, member) or not member.segment
+    ]
+    missing = segments.unindexed(connection, generation)
+    there = [state for state in states if state is not None]
+    row = connection.execute(statement("count_vectors", generation)).fetchone()
+    shown: dict[str, Any] = {
+        "space": generation.space.name,
+        "state": generation.state,
+        "vectors": row[0] if row else 0,
+        "index": "none" if not there else "valid" if not missing else "invalid",
+        "index_mb": round(sum(state.bytes for state in there) / MEGABYTE, 1),
+    }
+    if len(states) > 1:
+        shown["segments"] = len(states)
+    if generation.state == "active" and (drift := _drift(connection, generation, ef_search)):
+        shown["recall"] = drift
+    if measured:
+        shown["measured"] = {name: value for name, value in measured.items() if value is not None}
+    if retired_at is not None:
+        shown["retired_at"] = retired_at.isoformat(timespec="seconds")
+    if kept_until is not None and keeps:
+        shown["kept_until"] = kept_until.isoformat(timespec="seconds")
+    return shown
+
+
+def _drift(connection: Connection, generation: Generation, ef_search: int | None) -> dict[str, Any] | None:
+    """The last measurement of the index in use, and how much the corpus has grown since."""
+    _, tuned = tuning.tuned(connection, generation)
+    last = tuning.last(connection, generation, tuned or ef_search)
+    if last is None:
+        return None
+    return {
+        "recall": round(last.recall, 4),
+        "ef_search": last.ef_search,
+        "vectors": last.vectors,
+        "grown": round(hnsw.rows(connection, generation) / max(last.vectors, 1), 2),
+        "measured_at": last.measured_at.isoformat(timespec="seconds"),
+    }
+
+
+def _run(run: runs.Run) -> dict[str, Any]:
+    seconds = (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
+    return {
+        "id": run.id,
+        "flow": run.flow,
+        "started_by": run.started_by,
+        "status": run.status,
+        "started_at": run.started_at.isoformat(timespec="seconds"),
+        "seconds": None if seconds is None else round(seconds, 2),
+        "error": run.error,
+        "documents": run.report.get("documents"),
+    }
+
+
+def _problems(connection: Connection, values: dict[str, Any]) -> list[dict[str, Any]]:
+    names = ("source", "path", "stage", "reason", "attempts", "retry_at")
+    rows = connection.execute(statement("list_problems"), values)
+    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -1,0 +1,61 @@
+"""Runs: one row for each execution of a flow, whoever started it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from psycopg.types.json import Jsonb
+
+from pgfolio.schema.database.statements import array, fetch_one, statement
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pgfolio.schema.database.connect import Connection
+
+Status = Literal["complete", "partial", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: int
+    flow: str
+    started_by: str
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    report: dict[str, Any]
+    error: str
+
+
+def start(connection: Connection, flow: str, started_by: str) -> int:
+    """Open a run's row; rows of runs whose process died are closed first."""
+    connection.execute(statement("bury_runs"), {"flow": flow})
+    row = fetch_one(connection, "start_run", {"flow": flow, "started_by": started_by})
+    return int(row[0])
+
+
+def finish(
+    connection: Connection, run_id: int, status: Status, report: dict[str, Any], error: str = ""
+) -> None:
+    values = {"id": run_id, "status": status, "report": Jsonb(report), "error": error}
+    connection.execute(statement("finish_run"), values)
+
+
+def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int = 10) -> list[Run]:
+    """The newest runs first; without what they did for who may not see every collection."""
+    values = {"limit": limit, "permitted": array(permitted)}
+    return [Run(*row) for row in connection.execute(statement("last_runs"), values)]
+
+
+def tokens_per_second(connection: Connection, space: str) -> float | None:
+    """How fast the last run that embedded much in a space went; None where there was none."""
+    row = connection.execute(statement("tokens_per_second"), {"space": space}).fetchone()
+    return row[0] if row else None
+
+
+def tokens_per_byte(connection: Connection, source_id: int) -> float | None:
+    """Tokens for each byte of a source's files; None where nothing is stored of it."""
+    row = connection.execute(statement("tokens_per_byte"), {"source_id": source_id}).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,86 @@
+"""Traces: how answers were found, written by the API and kept for a time."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from pgfolio.schema.database.statements import array, statement
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
+
+    from pgfolio.schema.search.pool import AsyncConnection
+    from pgfolio.schema.search.vector import Permitted
+
+EXPIRED = 2000
+"""Traces that are forgotten at once: a million that were kept too long take no statement's time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A trace as it is stored; `permitted`: what whoever asked may see; `record`: JSON."""
+
+    id: str
+    asked_at: datetime
+    kind: str
+    key_id: int | None
+    permitted: Permitted
+    record: str
+
+
+@asynccontextmanager
+async def traces_connection(conninfo: str, patience: float) -> AsyncIterator[AsyncConnection]:
+    """One of its own, since those that answer questions are read-only. It is waited for so many
+    seconds. Raises OSError."""
+    try:
+        connection = await psycopg.AsyncConnection.connect(
+            conninfo, autocommit=True, connect_timeout=int(patience), application_name="pgfolio-traces"
+        )
+    except psycopg.OperationalError as error:
+        raise OSError(str(error)) from error
+    async with connection:
+        try:
+            await connection.execute(statement("write_lazily"))
+            yield connection
+        except psycopg.Error as error:
+            raise OSError(str(error)) from error
+
+
+async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:
+    """What PostgreSQL cannot store, such as a NUL that a model server sent, is left out."""
+    rows = [
+        {
+            "id": trace.id,
+            "asked_at": trace.asked_at,
+            "kind": trace.kind,
+            "key_id": trace.key_id,
+            "permitted": array(trace.permitted),
+            "record": trace.record,
+        }
+        for trace in traces
+    ]
+    try:
+        await connection.cursor().executemany(statement("add_trace"), rows)
+    except psycopg.DataError:
+        for row in rows:
+            with suppress(psycopg.DataError):
+                await connection.execute(statement("add_trace"), row)
+
+
+async def expire(connection: AsyncConnection, days: int, kept: int, most: int = EXPIRED) -> bool:
+    """Forget those that were kept so many days, and all but the latest `kept`. False: there are more."""
+    values = {"days": days, "kept": kept, "most": most}
+    gone = await connection.execute(statement("expire_traces"), values)
+    return gone.rowcount < most
+
+
+async def get(connection: AsyncConnection, trace_id: str, permitted: Permitted) -> dict[str, Any] | None:
+    """None: there is none, or not for whoever asks."""
+    values = {"id": trace_id, "permitted": array(permitted)}
+    row = await (await connection.execute(statement("get_trace"), values)).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,130 @@
+"""Connections of the query side: read-only, one snapshot a request, with the settings that HNSW is searched with."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
+
+import msgspec
+import psycopg
+from pgvector.psycopg import register_vector_async
+from psycopg.types.json import set_json_loads
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+
+from pgfolio.schema.database.connect import TOO_LONG, DatabaseError, described
+from pgfolio.schema.database.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+AsyncConnection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+Pool: TypeAlias = AsyncConnectionPool[AsyncConnection]
+Result = TypeVar("Result")
+
+POOL_TIMEOUT = 3.0
+"""Seconds that a request waits for a connection before it is told that there is none."""
+
+OPEN_TIMEOUT = 10.0
+
+ITERATIVE = "relaxed_order"
+"""The index is scanned on where deleted or filtered rows leave too few."""
+
+LOOKS: WeakKeyDictionary[AsyncConnection, int] = WeakKeyDictionary()
+"""The ef_search of each connection's session, as far as is known."""
+
+
+class BusyError(DatabaseError):
+    """So many requests wait for a connection already that one more is turned away at once."""
+
+
+class GenerationChangedError(Exception):
+    """Another generation is active than the one that the question was embedded for: embed it anew."""
+
+
+@asynccontextmanager
+async def open_pool(
+    conninfo: str, size: int, ef_search: int, *, waiting: int = 0, longest: float = 0
+) -> AsyncIterator[Pool]:
+    """Connections for `reading`; `ef_search` is what most questions will want. At most so many requests are `waiting`
+    for a connection, and no statement runs for longer than `longest` seconds; 0: no limit. Raises DatabaseError when
+    the database cannot be reached."""
+    pool: Pool = AsyncConnectionPool(
+        conninfo,
+        kwargs={
+            "prepare_threshold": 0,
+            "application_name": "pgfolio-api",
+            "connect_timeout": int(OPEN_TIMEOUT),
+        },
+        min_size=min(2, size),
+        max_size=size,
+        max_waiting=waiting,
+        timeout=POOL_TIMEOUT,
+        configure=partial(_configure, ef_search=ef_search, longest=longest),
+        reset=_reset,
+        open=False,
+    )
+    try:
+        await pool.open(wait=True, timeout=OPEN_TIMEOUT)
+    except PoolTimeout as error:
+        await pool.close()
+        raise DatabaseError(f"cannot reach the database {described(conninfo)}: is it running?") from error
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def reading(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+    """Do the work in one snapshot. Connections that died with a restarted server are replaced and the work
+    is done once more. Raises DatabaseError, and what the work raises."""
+    try:
+        return await _snapshot(pool, work)
+    except psycopg.OperationalError:
+        await pool.check()
+    try:
+        return await _snapshot(pool, work)
+    except psycopg.OperationalError as error:
+        raise DatabaseError("the database cannot be reached: is it running?") from error
+
+
+async def _configure(connection: AsyncConnection, *, ef_search: int, longest: float) -> None:
+    await register_vector_async(connection)
+    set_json_loads(msgspec.json.decode, connection)  # 5 times faster than json's
+    await connection.execute(statement("begin_session"), session(ef_search))
+    LOOKS[connection] = ef_search
+    await connection.execute(statement("limit_session"), {"timeout": f"{round(longest * 1000)}ms"})
+    await connection.commit()
+    await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+    await connection.set_read_only(True)
+
+
+def session(ef_search: int) -> dict[str, str]:
+    """Parameters of the statement that sets a session."""
+    return {"ef_search": str(ef_search), "iterative": ITERATIVE}
+
+
+async def _reset(connection: AsyncConnection) -> None:
+    """A request that was ended in the middle of `nearest` left it so.
+
+    A pool that has a `reset` takes connections back in a task of its own. Without one, a request that is ended just
+    then keeps its connection for ever, until there are none (psycopg_pool 3.3)."""
+    if connection.autocommit:
+        await connection.set_autocommit(False)
+
+
+async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+    try:
+        async with pool.connection() as connection:
+            return await work(connection)
+    except TooManyRequests as error:
+        raise BusyError("more questions wait for the database than it can answer soon: ask again") from error
+    except PoolTimeout as error:
+        raise DatabaseError(
+            "no connection to the database became free: is it running, or is it overloaded?"
+        ) from error
+    except psycopg.errors.QueryCanceled as error:
+        raise DatabaseError(TOO_LONG) from error
+    except psycopg.errors.UndefinedTable as error:
+        raise GenerationChangedError from error

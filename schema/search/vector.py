@@ -1,0 +1,295 @@
+"""The read side of search: ranking chunks by vectors, and reading what an answer shows of them; by words: words.py.
+
+All of one request happens in one read-only, repeatable-read transaction: one generation, one state of the
+documents. A generation that was dropped or replaced meanwhile is told by GenerationChangedError, never by
+vectors of two spaces in one answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+
+import numpy as np
+import psycopg
+from msgspec import Struct
+from psycopg import sql
+
+from pgfolio.schema.database.statements import array, statement
+from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.search.conditions import OF_DOCUMENT, OF_VECTOR, matches
+from pgfolio.schema.search.pool import ITERATIVE, LOOKS, GenerationChangedError, session
+from pgfolio.schema.vectors.storage import scan, value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgvector import HalfVector, Vector
+
+    from pgfolio.schema.search.conditions import Condition
+    from pgfolio.schema.search.pool import AsyncConnection
+
+EF_SEARCH_MAXIMUM = 1000
+"""pgvector's own bound."""
+
+
+Permitted: TypeAlias = "tuple[int, ...] | None"
+"""The ids of the collections that whoever asks may see; None: all. Nothing here has a default for it, and every
+statement that reads documents takes it: what forgets it fails, and shows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where chunks are looked for: in these of the permitted collections (None: in all of them), in documents that
+    match (None: in all)."""
+
+    permitted: Permitted
+    collections: tuple[int, ...] | None = None
+    condition: Condition | None = None
+
+    @property
+    def within(self) -> Permitted:
+        """What is permitted of what is asked for."""
+        if self.permitted is None or self.collections is None:
+            return self.permitted if self.collections is None else self.collections
+        return tuple(each for each in self.collections if each in self.permitted)
+
+
+EVERYTHING = Scope(None)
+"""For whoever may see everything."""
+
+
+class Hit(Struct, frozen=True):
+    """A chunk that was found, with what an answer shows of it; `start` and `end` are offsets in the
+    document's stored text, `similarity` is 1 minus the cosine distance."""
+
+    chunk_id: int
+    document_id: int
+    collection: str
+    source: str
+    path: str
+    title: str | None
+    content: str
+    heading: str
+    page: int | None
+    start: int
+    end: int
+    metadata: dict[str, Any]
+    similarity: float
+
+
+class Candidate(Struct, frozen=True):
+    """A chunk's place in one ranking; higher scores are better."""
+
+    chunk_id: int
+    score: float
+
+
+async def active_generation(connection: AsyncConnection) -> Generation | None:
+    row = await (await connection.execute(statement("read_generation"))).fetchone()
+    return None if row is None else Generation(row[0], Space(*row[2:9]), row[1], ef_search=row[9])
+
+
+async def find_generation(connection: AsyncConnection, generation_id: int) -> Generation | None:
+    """One by its id, whatever its state."""
+    row = await (await connection.execute(statement("find_generation"), {"id": generation_id})).fetchone()
+    return None if row is None else Generation(row[0], Space(*row[2:9]), row[1], ef_search=row[9])
+
+
+def looks(limit: int, ef_search: int) -> int:
+    """How far HNSW looks for so many: at least as far as that, at most as far as it can."""
+    return min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
+
+
+async def nearest(
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    limit: int,
+    ef_search: int,
+    permitted: Permitted,
+) -> list[Hit]:
+    """The chunks nearest to a vector of shape (dimensions,), in one round trip: the common question. May be
+    short where deleted rows fill the index: see rank_exact. Finds nothing for who may not see every collection.
+
+    One statement is one snapshot. It answers which generation is active and how far HNSW looked, so that the
+    session's own settings can be relied on: they stay as the last question of the connection wanted them. Where they
+    are other ones (a pooler between us and the server mixes sessions) it is asked again with SET LOCAL.
+    """
+    far = looks(limit, ef_search)
+    statement_ = _limited("search_vectors", generation, limit, far)
+    values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
+    await connection.set_autocommit(True)
+    if LOOKS.get(connection) == far:
+        found = await connection.execute(statement_, values, binary=True)
+    else:
+        async with connection.pipeline():
+            await connection.execute(statement("begin_session"), session(far))
+            found = await connection.execute(statement_, values, binary=True)
+        LOOKS[connection] = far
+    rows = await found.fetchall()
+    await connection.set_autocommit(False)
+    if not rows or rows[0][-1] != f"{far} {ITERATIVE}":
+        LOOKS.pop(connection, None)
+        async with connection.pipeline():
+            await _begin(connection, far)
+            found = await connection.execute(statement_, values, binary=True)
+        rows = await found.fetchall()
+    if rows and not _is_meant(generation, rows[0][-2]):
+        raise GenerationChangedError
+    return [Hit(*row[:-2]) for row in rows]
+
+
+async def rank(
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    limit: int,
+    ef_search: int,
+    permitted: Permitted,
+) -> list[Candidate]:
+    """Chunks by their similarity, through the index. Finds nothing for who may not see every collection."""
+    far = looks(limit, ef_search)
+    values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
+    return await _ranked(
+        connection, generation, _limited("rank_vectors", generation, limit, far), values, far
+    )
+
+
+async def rank_near(
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    looked_at: int,
+    scope: Scope,
+) -> list[Candidate]:
+    """Those within the scope among the nearest `looked_at` of all chunks."""
+    text, values = _within("rank_vectors_near", generation, looked_at, scope, OF_VECTOR)
+    values["vector"] = parameter(generation, vector)
+    return await _ranked(connection, generation, text, values, looked_at)
+
+
+async def rank_within(
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    limit: int,
+    ef_search: int,
+    scope: Scope,
+) -> list[Candidate]:
+    """The nearest within the scope, through the index. May be short: see rank_exact."""
+    far = looks(limit, ef_search)
+    text, values = _within("rank_vectors_within", generation, limit, scope, OF_VECTOR, far)
+    values["vector"] = parameter(generation, vector)
+    return await _ranked(connection, generation, text, values, far)
+
+
+async def rank_exact(
+    connection: AsyncConnection,
+    generation: Generation,
+    vector: np.ndarray,
+    limit: int,
+    scope: Scope,
+) -> list[Candidate]:
+    """The same with every vector within the scope compared: never short while more match."""
+    name = "rank_vectors_exact" if scope.condition is None else "rank_vectors_exact_matching"
+    text, values = _within(name, generation, limit, scope, OF_DOCUMENT)
+    return await _ranked(connection, generation, text, {**values, "vector": parameter(generation, vector)})
+
+
+async def collection_ids(
+    connection: AsyncConnection, names: Sequence[str], permitted: Permitted
+) -> dict[str, int]:
+    """The ids of those collections that there are, as far as they may be seen."""
+    values = {"names": list(names), "permitted": array(permitted)}
+    found = await connection.execute(statement("collection_ids"), values)
+    return {row[0]: row[1] for row in await found.fetchall()}
+
+
+async def _begin(
+    connection: AsyncConnection, ef_search: int, *, planned_once: bool = False
+) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+    values = {
+        "ef_search": str(min(ef_search, EF_SEARCH_MAXIMUM)),
+        "iterative": ITERATIVE,
+        "planned": "force_generic_plan" if planned_once else "auto",
+    }
+    return await connection.execute(statement("begin_search"), values)
+
+
+async def _ranked(
+    connection: AsyncConnection,
+    generation: Generation,
+    text: bytes,
+    values: dict[str, Any],
+    ef_search: int = EF_SEARCH_MAXIMUM,
+) -> list[Candidate]:
+    return [Candidate(*row) for row in await ranked(connection, generation, text, values, ef_search)]
+
+
+async def ranked(
+    connection: AsyncConnection,
+    generation: Generation,
+    text: bytes,
+    values: dict[str, Any],
+    ef_search: int = EF_SEARCH_MAXIMUM,
+    *,
+    planned_once: bool = False,
+) -> list[tuple[Any, ...]]:
+    """The rows of a statement over one generation, in one round trip. `planned_once`: its plan is the same whatever
+    its parameters. Raises GenerationChangedError."""
+    async with connection.pipeline():
+        begun = await _begin(connection, ef_search, planned_once=planned_once)
+        found = await connection.execute(text, values, binary=True)
+    await _check(begun, generation)
+    return await found.fetchall()
+
+
+async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation) -> None:
+    row = await begun.fetchone()
+    if row is None or not _is_meant(generation, row[-1]):
+        raise GenerationChangedError
+
+
+def _is_meant(generation: Generation, active: int | None) -> bool:
+    """A generation that was not active when it was chosen was chosen for itself: to be evaluated."""
+    return generation.state != "active" or generation.id == active
+
+
+@lru_cache(1000)
+def _limited(name: str, generation: Generation, limit: int, ef_search: int) -> bytes:
+    """The limits as text: with parameters in their place PostgreSQL would plan anew each time (0.3 ms)."""
+    looked_at = scan(generation.space, limit, ef_search)
+    text = sql.SQL(_read(name, generation)).format(limit=sql.Literal(limit), scan=sql.Literal(looked_at))
+    return text.as_bytes()
+
+
+def _within(
+    name: str,
+    generation: Generation | None,
+    limit: int,
+    scope: Scope,
+    place: sql.SQL,
+    ef_search: int = 0,
+) -> tuple[bytes, dict[str, Any]]:
+    """The statement with its scope, and the parameters that belong to it."""
+    condition, values = matches(scope.condition, place)
+    looked_at = scan(generation.space, limit, ef_search) if generation else limit
+    text = sql.SQL(_read(name, generation)).format(
+        limit=sql.Literal(limit), scan=sql.Literal(looked_at), matches=condition
+    )
+    return text.as_bytes(), {**values, "permitted": array(scope.within)}
+
+
+@lru_cache(100)
+def _read(name: str, generation: Generation | None) -> LiteralString:
+    text: LiteralString = statement(name, generation).as_string()
+    return text
+
+
+def parameter(generation: Generation, vector: np.ndarray) -> HalfVector | Vector:
+    """A vector as statements take it. At length 1: cosine does not care, and what a half-precision number cannot
+    hold is never sent."""
+    length = float(np.linalg.norm(vector))
+    return value(generation.space, vector / length if length else vector)

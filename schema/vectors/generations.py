@@ -1,0 +1,283 @@
+"""Spaces and generations: the tables of vectors, which one is active, and the vectors that can be used again."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psycopg
+from pgvector import HalfVector, Vector
+from psycopg import sql
+from psycopg.types.array import ListBinaryDumper
+from psycopg.types.json import Jsonb
+
+from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.vectors import segments
+from pgfolio.schema.vectors.storage import can_take, column_bytes, storage_of, value
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.search.pool import AsyncConnection
+
+LOCK = 0x67656E  # "gen"
+DROP_ATTEMPTS = 100
+ROW_BYTES = 64
+PAGE_BYTES = 8000
+"""What a row may take to stay within one page of a table."""
+
+
+class ReembedBusyError(Exception):
+    """Another reembed is running."""
+
+
+class GenerationGoneError(Exception):
+    """A generation that was to become active was dropped meanwhile."""
+
+
+class _InBinary(list[HalfVector | Vector]):
+    """Sent in binary: psycopg sends other lists as text, 60 times slower for vectors."""
+
+
+def active_generation(connection: Connection) -> Generation | None:
+    found = list_generations(connection, "active")
+    return found[0] if found else None
+
+
+def list_generations(connection: Connection, *states: str) -> list[Generation]:
+    """Generations in any of these states, the newest first."""
+    rows = connection.execute(statement("list_generations"), {"states": list(states)})
+    return [Generation(row[0], Space(*row[2:9]), row[1]) for row in rows]
+
+
+async def coming(connection: AsyncConnection) -> list[Generation]:
+    """Generations that may become the active one before long."""
+    found = await connection.execute(statement("list_generations"), {"states": ["building", "ready"]})
+    return [Generation(row[0], Space(*row[2:9]), row[1]) for row in await found.fetchall()]
+
+
+def ensure_active(connection: Connection, space: Space) -> Generation:
+    """The active generation; on a new database one is made in this space."""
+    # Two first syncs at once: the second waits here and finds what the first has made.
+    connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
+    return active_generation(connection) or create_generation(connection, space, "active")
+
+
+def create_generation(connection: Connection, space: Space, state: str) -> Generation:
+    """A generation with its empty table, without an index."""
+    row = fetch_one(connection, "upsert_space", asdict(space))
+    inserted = fetch_one(connection, "insert_generation", {"space_id": row[0], "state": state})
+    generation = Generation(inserted[0], space, state)  # type: ignore[arg-type]
+    create_table(connection, generation)
+    return generation
+
+
+def create_table(connection: Connection, generation: Generation) -> None:
+    """A generation's table, empty."""
+    connection.execute(statement("create_vectors", generation))
+    if column_bytes(generation.space) + ROW_BYTES < PAGE_BYTES:
+        connection.execute(statement("store_vectors_plain", generation))
+
+
+def activate(connection: Connection, generation: Generation) -> None:
+    """The switch: readers see the old generation before the commit and the new one after it. The old one is retired.
+    Raises GenerationGoneError."""
+    for old in list_generations(connection, "active"):
+        set_state(connection, old, "retired")
+    if not set_state(connection, generation, "active"):
+        raise GenerationGoneError(f"the vectors of {generation.space.name} were dropped meanwhile")
+
+
+def set_state(connection: Connection, generation: Generation, state: str) -> bool:
+    """False: it is not there any more."""
+    values = {"id": generation.id, "state": state}
+    return connection.execute(statement("set_generation_state"), values).rowcount == 1
+
+
+@contextmanager
+def alone(connection: Connection) -> Iterator[None]:
+    """Inside, nobody else moves the corpus. Raises ReembedBusyError."""
+    free = fetch_one(connection, "lock_reembed")[0]
+    connection.commit()
+    if not free:
+        raise ReembedBusyError("another reembed is running: wait until it is done")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.rollback()
+            connection.execute(statement("unlock_reembed"))
+            connection.commit()
+
+
+def generation_in(connection: Connection, space: Space) -> Generation | None:
+    """Vectors in this space that are there but not in use: of a killed run, of a gate that failed, of a time when
+    the space was active. The most complete are taken up again."""
+    found = [g for g in list_generations(connection, "building", "ready", "retired") if g.space == space]
+    return min(found, key=lambda g: ("building", "ready", "retired").index(g.state), default=None)
+
+
+def previous(connection: Connection) -> Generation | None:
+    """The generation that was active before and is still there."""
+    row = connection.execute(statement("previous_generation")).fetchone()
+    retired = {generation.id: generation for generation in list_generations(connection, "retired")}
+    return None if row is None else retired.get(row[0])
+
+
+def drop_expired(connection: Connection, days: int) -> list[Generation]:
+    """Drop generations that were retired so many days ago, each in a transaction of its own. Returns those that were
+    in use all the time: the next call tries again."""
+    expired = {row[0] for row in connection.execute(statement("expired_generations"), {"days": days})}
+    retired = [g for g in list_generations(connection, "retired") if g.id in expired] if expired else []
+    connection.commit()
+    return [generation for generation in retired if not drop_generation(connection, generation)]
+
+
+def record_measured(connection: Connection, generation: Generation, measured: Mapping[str, Any]) -> None:
+    """What was measured of a generation before it was to become active."""
+    values = {"id": generation.id, "measured": Jsonb(dict(measured))}
+    connection.execute(statement("record_measured"), values)
+
+
+def drop_generation(connection: Connection, generation: Generation) -> bool:
+    """Drop a generation that nobody needs, in a transaction of its own. False: it was in use all the time.
+
+    Its foreign key makes the drop lock `chunks` too, and readers take both in their own order: a drop that waits
+    could deadlock with them, or hold them all up. So it gives way, and tries again. One whose state is another by
+    now is left alone: a rollback may just have made it the active one.
+    """
+    connection.commit()
+    for _ in range(DROP_ATTEMPTS):
+        try:
+            with connection.transaction():
+                connection.execute("set local lock_timeout = '200ms'")
+                state = connection.execute(statement("lock_generation"), {"id": generation.id}).fetchone()
+                if state is not None and state[0] != generation.state:
+                    return True
+                for name in segments.leftovers(connection, generation):
+                    segments.drop_leftover(connection, name)
+                connection.execute(statement("drop_vectors", generation))
+                connection.execute(statement("delete_generation"), {"id": generation.id})
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            time.sleep(random.uniform(0.0, 0.2))  # noqa: S311 -- jitter
+        else:
+            return True
+    return False
+
+
+def place(connection: Connection, generation: Generation, made: Mapping[bytes, np.ndarray]) -> int:
+    """Give each text's vector of shape (dimensions,), float32, to every chunk that has the text and lacks one, while
+    syncs go on. Keys are hashes of the texts as embedded. Returns how many chunks got theirs."""
+    values = {
+        "hashes": list(made),
+        "embeddings": _InBinary(value(generation.space, vector) for vector in made.values()),
+        "generation": generation.id,
+    }
+    cursor = connection.cursor()
+    cursor.adapters.register_dumper(_InBinary, ListBinaryDumper)
+    row = cursor.execute(statement("place_vectors", generation), values).fetchone()
+    return int(row[0]) if row else 0
+
+
+def place_stored(connection: Connection, generation: Generation, page: int) -> Iterator[int]:
+    """Give chunks that lack a vector those that are stored or kept for the same text. Each page is a transaction;
+    yields how many chunks got theirs."""
+    text = statement("place_stored_vectors", generation)
+    yield from _paged(connection, text, {"generation": generation.id}, page)
+
+
+def take(connection: Connection, generation: Generation, page: int) -> Iterator[int]:
+    """Give chunks the vectors that they have in other generations of the same model, if any. As place_stored."""
+    states = ("active", "ready", "building", "retired")
+    for other in list_generations(connection, *states):
+        if other.id != generation.id and can_take(generation.space, other.space):
+            text = sql.SQL(statement("take_vectors", generation).as_string(connection))
+            yield from _paged(connection, text.format(other=sql.Identifier(other.table)), {}, page)
+    connection.commit()
+
+
+def _paged(connection: Connection, text: sql.Composed, values: Mapping[str, Any], page: int) -> Iterator[int]:
+    after: int | None = 0
+    while after is not None:
+        row = connection.execute(text, {**values, "after": after, "limit": page}).fetchone()
+        connection.commit()
+        after, placed = row or (None, 0)
+        yield int(placed)
+
+
+def count_missing(connection: Connection, generation: Generation) -> int:
+    """Chunks that have no vector in this generation."""
+    return int(fetch_one(connection, "count_missing_vectors", generation=generation)[0])
+
+
+def count_chunks(connection: Connection) -> int:
+    return int(fetch_one(connection, "count_all_chunks")[0])
+
+
+def forecast(connection: Connection, space: Space, generation: Generation | None) -> tuple[int, int]:
+    """Texts and their tokens that would have to be embedded for a space, of which `generation` has some."""
+    found = connection.execute(statement("find_space"), asdict(space)).fetchone()
+    name = "forecast_all_texts" if generation is None else "forecast_lacking_texts"
+    texts, tokens = fetch_one(connection, name, {"space_id": found[0] if found else None}, generation)
+    return int(texts), int(tokens)
+
+
+def has_any(connection: Connection, generation: Generation) -> bool:
+    return bool(fetch_one(connection, "any_vector", generation=generation)[0])
+
+
+def reuse(connection: Connection, generation: Generation, hashes: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+    """Stored and kept vectors of shape (dimensions,), float32, by the hash of the text as embedded. Only of this
+    generation's space: an equal text in another one has another vector."""
+    parameters = {"hashes": list(hashes), "generation": generation.id}
+    rows = connection.execute(statement("reuse_vectors", generation), parameters, binary=True)
+    return {row[0]: row[1].to_numpy().astype(np.float32) for row in rows}
+
+
+def keep(connection: Connection, generation: Generation, paid: Mapping[bytes, np.ndarray]) -> None:
+    """Vectors of shape (dimensions,), float32, by the hash of the text as embedded, that no chunk has yet: what is
+    paid for is not lost with the document that it was for."""
+    rows = [
+        {"generation": generation.id, "hash": key, "embedding": value(generation.space, vector)}
+        for key, vector in paid.items()
+    ]
+    connection.cursor().executemany(statement("keep_vector", generation), rows)
+
+
+def keep_of_chunks(connection: Connection, generation: Generation, chunk_ids: Sequence[int]) -> None:
+    """The vectors of chunks that are about to go: their text may come back."""
+    parameters = {"generation": generation.id, "ids": list(chunk_ids)}
+    connection.execute(statement("keep_vectors_of_chunks", generation), parameters)
+
+
+def keep_of_documents(
+    connection: Connection, generation: Generation, source_id: int, paths: Sequence[str]
+) -> None:
+    """The same of whole documents."""
+    parameters = {"generation": generation.id, "source_id": source_id, "paths": list(paths)}
+    connection.execute(statement("keep_vectors_of_documents", generation), parameters)
+
+
+def release(connection: Connection, generation: Generation, hashes: Collection[bytes]) -> None:
+    """Kept vectors that chunks have now."""
+    parameters = {"generation": generation.id, "hashes": list(hashes)}
+    connection.execute(statement("release_vectors"), parameters)
+
+
+def expire(connection: Connection, days: int) -> None:
+    """Forget what was kept for longer."""
+    connection.execute(statement("expire_vectors"), {"days": days})
+
+
+def add_vectors(connection: Connection, generation: Generation, rows: Sequence[tuple[int, int, Any]]) -> None:
+    """Copy in vectors as (chunk id, collection id, vector of shape (dimensions,), float32)."""
+    with connection.cursor().copy(statement("copy_vectors", generation)) as copy:
+        copy.set_types(["int8", "int4", storage_of(generation.space).type])
+        for chunk_id, collection_id, vector in rows:
+            copy.write_row((chunk_id, collection_id, value(generation.space, vector)))

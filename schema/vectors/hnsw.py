@@ -1,0 +1,120 @@
+"""The HNSW index of a generation, or of one of its segments: is it there, and building it once the data is in."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.search import lexical
+from pgfolio.schema.vectors.storage import storage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.records import Generation
+
+
+MIB = 1024 * 1024
+LEAST_MEMORY = 64 * 1024 * 1024
+"""PostgreSQL wants 32 MB for each process that builds."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    valid: bool
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """`beyond_memory`: the graph was too large for maintenance_work_mem; `serial`: workers could not be had."""
+
+    rows: int
+    wanted_mb: int
+    beyond_memory: bool
+    serial: bool
+
+
+def state(connection: Connection, generation: Generation) -> IndexState | None:
+    """The index as it stands, or None where there is none."""
+    row = connection.execute(statement("index_state"), {"name": generation.index}).fetchone()
+    return None if row is None else IndexState(*row)
+
+
+def rows(connection: Connection, generation: Generation) -> int:
+    """Vectors of all segments."""
+    return int(fetch_one(connection, "count_vectors", generation=generation)[0])
+
+
+def is_valid(connection: Connection, generation: Generation) -> bool:
+    """Whether the segment has an index that searches can use."""
+    found = state(connection, generation)
+    return found is not None and found.valid
+
+
+def build(connection: Connection, generation: Generation, m: int, ef_construction: int) -> Built:
+    """Build the index over all vectors, in one transaction. What was left of an earlier attempt goes first.
+    Readers scan the table meanwhile."""
+    text = sql.SQL(statement("create_index", generation).as_string(connection))
+    create = text.format(m=sql.Literal(m), ef_construction=sql.Literal(ef_construction))
+    serial = False
+    with connection.transaction(), _notices(connection) as notices:
+        connection.execute(statement("drop_index", generation))
+        rows = int(fetch_one(connection, "segment_size", generation=generation)[0])
+        memory = build_memory(generation, rows, m)
+        connection.execute(statement("prepare_index_build"), {"memory_kb": memory // 1024})
+        try:
+            with connection.transaction():
+                connection.execute(create)
+        except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory):
+            # Workers share memory through /dev/shm, which is small in containers.
+            serial = True
+            connection.execute(statement("build_index_serially"))
+            connection.execute(create)
+    return Built(rows, memory // MIB, any("no longer fits" in notice for notice in notices), serial)
+
+
+def progress(connection: Connection, pid: int) -> float | None:
+    """The part, from 0 to 1, of the index that another session is building; None where it builds none."""
+    row = connection.execute(statement("build_progress"), {"pid": pid}).fetchone()
+    return None if row is None else float(row[0])
+
+
+@contextmanager
+def _notices(connection: Connection) -> Iterator[list[str]]:
+    """What the server says meanwhile that is no error."""
+    said: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        said.append(notice.message_primary or "")
+
+    connection.add_notice_handler(hear)
+    try:
+        yield said
+    finally:
+        connection.remove_notice_handler(hear)
+
+
+def build_memory(generation: Generation, rows: int, m: int) -> int:
+    """Bytes that a build needs, so that its graph stays in memory, with a quarter to spare."""
+    return max(int(rows * graph_bytes(generation, m) * 1.25), LEAST_MEMORY)
+
+
+def settle(connection: Connection, generation: Generation) -> None:
+    """After a large load: fresh statistics, of words too, and the lexemes that wait beside their index put into it,
+    without which every word is looked for in the waiting list too (10 times slower). In the caller's transaction."""
+    connection.execute(statement("clean_lexemes"))
+    connection.execute(statement("analyze_tables", generation))
+    lexical.count(connection)
+
+
+def graph_bytes(generation: Generation, m: int) -> int:
+    """What one row takes in the graph while it is built."""
+    space = generation.space
+    return 144 + 32 * m + (16 + 16 * m) // (m - 1) + space.dimensions * storage_of(space).bits // 8
