@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import aiosql
 
 from pgfolio.config.settings import load_settings
-from pgfolio.schema.connect import connect, prepare
-from pgfolio.schema.embedded import bundled_postgres
+from pgfolio.schema.database.bundled import bundled_postgres
+from pgfolio.schema.database.connect import connect, prepare
 
 if TYPE_CHECKING:
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 FILE = Path(__file__).resolve().parents[1] / "schema" / "schema.sql"
 COMMAND = "python -m tests.describe_schema"

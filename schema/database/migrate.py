@@ -1,7 +1,7 @@
 """Applying migrations/*.sql with yoyo, then what changed of functions/*.sql, one process at a time.
 
 A migration runs once and stays as it is. What a function does today is told, and changed, in functions/*.sql alone
-(schema/define.py).
+(schema/database/define.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
-from pgfolio.schema.define import define, outdated
+from pgfolio.schema.database.define import define, outdated
 
 if TYPE_CHECKING:
     import psycopg

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pgfolio.schema.connect import connect, prepare
-from pgfolio.schema.define import FUNCTIONS, ordered, outdated, texts
-from pgfolio.schema.migrate import pending
+from pgfolio.schema.database.connect import connect, prepare
+from pgfolio.schema.database.define import FUNCTIONS, ordered, outdated, texts
+from pgfolio.schema.database.migrate import pending
 from tests.databases import empty_database
 from tests.describe_schema import COMMAND, FILE, description, functions
 from tests.integration.test_words import migrated_before
 
 if TYPE_CHECKING:
-    from pgfolio.schema.connect import Connection
+    from pgfolio.schema.database.connect import Connection
 
 SINCE_MIGRATIONS: set[str] = set()
 """Functions that read otherwise now than in the migration that made them: whoever changes one adds it here."""

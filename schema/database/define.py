@@ -22,14 +22,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.schema.sql import statement
+from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import psycopg
 
-FUNCTIONS = Path(__file__).parent / "functions"
+FUNCTIONS = Path(__file__).parents[1] / "functions"
 
 
 def define(connection: psycopg.Connection[Any]) -> None:
