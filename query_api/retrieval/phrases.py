@@ -2,7 +2,7 @@
 
 Quotation marks mean a phrase: chunks that have its words next to each other, in this order and as they are written
 but for case and punctuation, come first. They are no condition: where nothing has the phrase, its words are words
-like all others. Names such as PREFECT_API_URL need no quotes (see schema/migrations/0007_words.sql).
+like all others. Names such as PREFECT_API_URL need no quotes (see schema/functions/names.sql).
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Applying migrations/*.sql with yoyo, one process at a time."""
+"""Applying migrations/*.sql with yoyo, then what changed of functions/*.sql, one process at a time.
+
+A migration runs once and stays as it is. What a function does today is told, and changed, in functions/*.sql alone
+(schema/database/define.py).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from urllib.parse import urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
+from pgfolio.schema.database.define import define, outdated
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -16,17 +22,19 @@ LOCK = 0x7067666F  # "pgfo"
 
 
 def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
-    """Apply what is missing and return its names.
+    """Apply what is missing and return the migrations' names.
 
     The lock is PostgreSQL's own: yoyo keeps its lock in a table, where a killed process would leave it.
     """
-    if not pending(connection):
+    if not pending(connection) and not outdated(connection):
         return []
     connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
     try:
         missing = pending(connection)
         if missing:
             _apply(conninfo)
+        define(connection)
+        connection.commit()
     finally:
         connection.rollback()
     return missing

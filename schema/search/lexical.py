@@ -1,6 +1,6 @@
 """The read side of search by words: ranking chunks by the words of a question, and the words that answers go by.
 
-What counts as a word, in which language, and how rare it is, is decided in the database (migrations/0007_words.sql):
+What counts as a word, in which language, and how rare it is, is decided in the database (functions/*.sql):
 chunks and questions go through the same functions there.
 """
 

@@ -1,0 +1,20 @@
+-- All that a text is found by: its words stemmed in its language and their beginnings, its pairs of letters, its names.
+-- chunks.lexemes is made by it. In plpgsql, which evaluates each step once: a third faster than as one expression. With
+-- the path of its owner's schema, so that a dump can be restored.
+create or replace function lexemes_of(language regconfig, body text) returns tsvector language plpgsql immutable strict parallel safe
+set search_path from current as $$
+declare
+    plain text;
+    words text;
+    found tsvector;
+begin
+    body := folded(body);
+    plain := spaced(body);
+    words := parted(plain);
+    found := to_tsvector(language, shortened(language, words)) || beginnings(language, words) || array_to_tsvector(names(plain));
+    if plain <> body then
+        found := found || pairs(body);
+    end if;
+    return found;
+end
+$$;

@@ -1,0 +1,13 @@
+-- name: defined_functions
+-- The text that each function was defined from, by its digest, and by which version. Of one that a migration dropped
+-- since there is none. Looked up one by one: joined, PostgreSQL read all of pg_proc, 2 ms instead of 0.3.
+select f.name, f.digest, f.version
+from functions f
+where exists (select from pg_proc p where p.proname = f.name::name and pg_function_is_visible(p.oid) offset 0);
+
+-- name: function_defined!
+-- From now on it has this text.
+insert into functions (name, digest, version)
+values (:name, :digest, :version)
+on conflict (name) do update
+set digest = excluded.digest, version = excluded.version, defined_at = now();
