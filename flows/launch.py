@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pgfolio.config.settings import environment, prefect_api_url
-from pgfolio.flows.cli import render
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.local.prefect_server import QUIET, running_prefect
 from pgfolio.flows.reembedding.run import run_reembed
+from pgfolio.flows.run.progress import NullProgress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,26 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Source
 
 
-def started_sync(
+class Launcher(NamedTuple):
+    """Where flows are run: by the Prefect API at this URL, or, without one, in this process."""
+
+    prefect_url: str | None
+    note: str = ""
+    """What the user should know of that."""
+
+
+def find_launcher(settings: Settings, options: Options) -> Launcher:
+    """A plan is no run, and needs no Prefect."""
+    if options.plan_only:
+        return Launcher(None)
+    url = running_prefect(settings.home)
+    if url is None and (configured := prefect_api_url()):
+        return Launcher(None, f"the Prefect API {configured} does not answer: running without it")
+    return Launcher(url)
+
+
+def launch_sync(
+    launcher: Launcher,
     settings: Settings,
     conninfo: str,
     chosen: Sequence[Source],
@@ -29,27 +48,22 @@ def started_sync(
     progress: Progress | None = None,
 ) -> Report:
     """Raises FailedError, or what the flow raises."""
-    url = None if options.plan_only else running_prefect(settings.home)
-    if url is None:
-        if not options.plan_only and (configured := prefect_api_url()):
-            render.show_note(f"the Prefect API {configured} does not answer: running without it")
+    if launcher.prefect_url is None:
         return run_sync(settings, conninfo, chosen, options, progress=progress)
-    with environment(PREFECT_API_URL=url, **QUIET):
-        from pgfolio.flows.run.progress import NullProgress  # noqa: PLC0415
-        from pgfolio.flows.sync import sync as flow  # noqa: PLC0415
-        from pgfolio.flows.tasks import run_watched  # noqa: PLC0415 -- it loads prefect
 
-        return run_watched(
-            flow,
-            progress or NullProgress(),
-            sources=[source.name for source in chosen],
-            full=options.full,
-            approve_deletes=options.approve_deletes,
-            max_cost=options.max_cost,
-        )
+    return _flow_run(
+        launcher.prefect_url,
+        "sync",
+        progress,
+        sources=[source.name for source in chosen],
+        full=options.full,
+        approve_deletes=options.approve_deletes,
+        max_cost=options.max_cost,
+    )
 
 
-def started_reembed(
+def launch_reembed(
+    launcher: Launcher,
     settings: Settings,
     conninfo: str,
     options: Options,
@@ -62,21 +76,29 @@ def started_reembed(
 ) -> Report:
     """`space`: what of the settings' space the command line asks for, which a flow run is told. Raises FailedError,
     or what the flow raises."""
-    url = None if options.plan_only else running_prefect(settings.home)
-    if url is None:
+    if launcher.prefect_url is None:
         return run_reembed(
             settings, conninfo, options, rollback=rollback, force=force, labelled=labelled, progress=progress
         )
-    with environment(PREFECT_API_URL=url, **QUIET):
-        from pgfolio.flows.reembed import reembed as flow  # noqa: PLC0415
-        from pgfolio.flows.tasks import run_watched  # noqa: PLC0415 -- it loads prefect
 
-        return run_watched(
-            flow,
-            progress,
-            **space,
-            rollback=rollback,
-            force=force,
-            eval_file=str(labelled.resolve()) if labelled else None,
-            max_cost=options.max_cost,
-        )
+    return _flow_run(
+        launcher.prefect_url,
+        "reembed",
+        progress,
+        **space,
+        rollback=rollback,
+        force=force,
+        eval_file=str(labelled.resolve()) if labelled else None,
+        max_cost=options.max_cost,
+    )
+
+
+def _flow_run(
+    url: str, name: Literal["sync", "reembed"], progress: Progress | None, **parameters: Any
+) -> Report:
+    """Prefect reads its address when it is imported."""
+    with environment(PREFECT_API_URL=url, **QUIET):
+        from pgfolio.flows import reembed, sync, tasks  # noqa: PLC0415
+
+        flow: Any = sync.sync if name == "sync" else reembed.reembed
+        return tasks.run_watched(flow, progress or NullProgress(), **parameters)

@@ -14,7 +14,7 @@ import click
 
 from pgfolio.config import command
 from pgfolio.config.settings import load_settings
-from pgfolio.flows.launch import started_sync
+from pgfolio.flows.launch import find_launcher, launch_sync
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import push_queue, sources
 from pgfolio.schema.corpus.sources import SourceBusyError
@@ -74,7 +74,11 @@ def _attend(connection: Connection, sync: Sync, pause: float) -> float:
 
 
 def _sync(settings: Settings, conninfo: str, chosen: list[Source]) -> None:
-    started_sync(settings, conninfo, chosen, Options(started_by="push"))
+    options = Options(started_by="push")
+    launcher = find_launcher(settings, options)
+    if launcher.note:
+        LOG.warning("%s", launcher.note)
+    launch_sync(launcher, settings, conninfo, chosen, options)
 
 
 @click.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import threading
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,7 @@ from pgfolio.config.models.protocols import Embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
 
 MODEL: Final = "wordllama-256"
 DIMENSIONS: Final = (256, 128, 64)
@@ -147,3 +148,8 @@ def _load_table() -> np.ndarray:
     tensors = load_file(_package() / "weights" / "l2_supercat_256.safetensors")
     (table,) = tensors.values()
     return np.ascontiguousarray(table, dtype=np.float32)
+
+
+@cache
+def local_model() -> LocalModel:
+    return LocalModel()

@@ -24,7 +24,7 @@ from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
-from pgfolio.flows.launch import started_reembed, started_sync
+from pgfolio.flows.launch import find_launcher, launch_reembed, launch_sync
 from pgfolio.flows.local import network, prefect_server
 from pgfolio.flows.local import processes as up_side
 from pgfolio.flows.reembedding.run import with_model
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.config.settings import Settings
+    from pgfolio.flows.launch import Launcher
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Source
 
@@ -81,6 +82,7 @@ def sync(
     """
     settings = load_settings()
     options = Options(plan, full, approve_deletes, max_cost)
+    launcher = _launcher(settings, options)
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
             chosen = chosen_sources(connection, settings, sources)
@@ -90,7 +92,7 @@ def sync(
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio sync ~/Documents`")
         try:
             with render.Display(shown=not as_json) as display:
-                report = started_sync(settings, conninfo, chosen, options, display)
+                report = launch_sync(launcher, settings, conninfo, chosen, options, display)
         except FailedError as error:
             if as_json:
                 render.show_json(error.report.as_json())
@@ -138,10 +140,12 @@ def reembed(
     space = {"provider": provider, "model": model, "dimensions": dimensions}
     settings = with_model(load_settings(), provider, model, dimensions)
     options = Options(plan_only=plan, max_cost=max_cost)
+    launcher = _launcher(settings, options)
     with database(settings) as conninfo:
         try:
             with render.Display(shown=not as_json) as display:
-                report = started_reembed(
+                report = launch_reembed(
+                    launcher,
                     settings,
                     conninfo,
                     options,
@@ -341,6 +345,13 @@ def _attend(started: up_side.Children) -> None:
             raise network.ChildError(sentence)
         lost = "pushed documents wait for the next sync" if name == "pushes" else "the schedule is over"
         render.show_note(f"{sentence}; {lost}: run `pgfolio sync` yourself, or start again")
+
+
+def _launcher(settings: Settings, options: Options) -> Launcher:
+    launcher = find_launcher(settings, options)
+    if launcher.note:
+        render.show_note(launcher.note)
+    return launcher
 
 
 def _show(report: Report, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
+from pgfolio.config.models import wordllama
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import extractive, prompt_context
@@ -138,7 +139,7 @@ class Answerer:
 
     def _rendered(self, asked: Asked) -> tuple[tuple[str, str], list[Hit]]:
         """What the model is asked, and the chunks that it is shown."""
-        tokens = extractive.local_model().tokens([hit.content for hit in asked.hits])
+        tokens = wordllama.local_model().tokens([hit.content for hit in asked.hits])
         documents, shown = prompt_context.pack(
             asked.hits, tokens, self._retriever.settings.chat.context_tokens
         )

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from math import sqrt
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgfolio.config.models.wordllama import LocalModel
+from pgfolio.config.models.wordllama import local_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,11 +46,6 @@ class Candidate:
     chunk: int
     passage: Passage
     words: Words
-
-
-@cache
-def local_model() -> LocalModel:
-    return LocalModel()
 
 
 def similarities(question: str, texts: Sequence[str]) -> np.ndarray:

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity
+from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity, local_model
 from pgfolio.config.settings import ConfigError
-from pgfolio.query_api.answering.extractive import local_model
 from pgfolio.query_api.observability.timings import counted
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.search.pool import reading
