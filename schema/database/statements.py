@@ -12,7 +12,7 @@ from psycopg import sql
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgfolio.schema.database.connect import Connection
+    import psycopg
 
 _QUERIES = aiosql.from_path(Path(__file__).parents[1] / "statements", "psycopg", mandatory_parameters=False)
 
@@ -39,7 +39,9 @@ def array(ids: Sequence[int] | None) -> list[int] | None:
 
 
 def fetch_one(
-    connection: Connection, query: str | sql.Composed, parameters: Mapping[str, Any] | None = None
+    connection: psycopg.Connection[Any],
+    query: str | sql.Composed,
+    parameters: Mapping[str, Any] | None = None,
 ) -> tuple[Any, ...]:
     """The row of a statement, or of one named so, that always has one."""
     composed = statement(query) if isinstance(query, str) else query

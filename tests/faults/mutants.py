@@ -89,7 +89,7 @@ MUTANTS: Final = (
     Mutant(
         "a path that cannot be looked at is gone",
         "unseen",
-        "flows/ingest/store.py",
+        "flows/discovery/crawl.py",
         'except OSError:\n        return "unknown"',
         'except OSError:\n        return "gone"',
         (DELETION + "a_folder_that_cannot_be_looked_at_keeps_its_documents",),
@@ -241,16 +241,16 @@ MUTANTS: Final = (
         "a move to another space embeds in the transaction that it read in",
         "transaction",
         "flows/reembedding/backfill.py",
-        "texts = mending.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
-        "texts = mending.count_texts_without_vector(connection, self._generation)\n",
+        "texts = missing.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
+        "texts = missing.count_texts_without_vector(connection, self._generation)\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[move_to_another_space]",),
     ),
     Mutant(
         "a repair embeds in the transaction that it read in",
         "transaction",
         "flows/reembedding/backfill.py",
-        "texts = mending.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
-        "texts = mending.count_texts_without_vector(connection, self._generation)\n",
+        "texts = missing.count_texts_without_vector(connection, self._generation)\n        connection.commit()\n",
+        "texts = missing.count_texts_without_vector(connection, self._generation)\n",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[repair_of_a_lost_vector]",),
     ),
     Mutant(
@@ -288,7 +288,7 @@ MUTANTS: Final = (
     Mutant(
         "a 429 uses up the deadline",
         "429",
-        "flows/embedding/embedder.py",
+        "flows/embedding/retry.py",
         "            waited = now - max(self._limited_since, self._health.succeeded_at)\n",
         "            waited = now - self._limited_since\n",
         ("tests/unit/test_embed.py::test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed",),
