@@ -39,7 +39,7 @@ def array(ids: Sequence[int] | None) -> list[int] | None:
 
 
 def fetch_one(
-    connection: psycopg.Connection[Any],
+    connection: psycopg.Connection[tuple[Any, ...]],
     query: str | sql.Composed,
     parameters: Mapping[str, Any] | None = None,
 ) -> tuple[Any, ...]:

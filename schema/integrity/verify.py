@@ -21,6 +21,8 @@ from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, storage_of, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from psycopg import sql
+
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
@@ -151,16 +153,20 @@ def count_vectors(connection: Connection, generation: Generation) -> int:
 def rows(connection: Connection) -> Iterator[Finding]:
     """What ledger, documents and chunks say of each other."""
     for name in ("verify_ledger", "verify_counts", "verify_chunk_rows", "verify_kept_vectors"):
-        yield from _stream(connection, name)
+        yield from _stream(connection, statement(name))
 
 
 def vector_rows(connection: Connection, generation: Generation) -> Iterator[Finding]:
     """What one generation's vectors and the chunks say of each other. One that is still being built may lack
     vectors."""
     values = {"dimensions": generation.space.dimensions, "generation_id": generation.id}
-    yield from _stream(connection, "verify_vectors", values, generation)
+    yield from _stream(connection, vector_statement("verify_vectors", generation), values)
     if generation.state == "active":
-        yield from _stream(connection, "verify_missing_vectors", {"generation_id": generation.id}, generation)
+        yield from _stream(
+            connection,
+            vector_statement("verify_missing_vectors", generation),
+            {"generation_id": generation.id},
+        )
 
 
 def tables(connection: Connection, *states: str) -> tuple[list[Generation], list[Finding]]:
@@ -257,12 +263,9 @@ def _index_on_its_way(connection: Connection, generation: Generation) -> bool:
 
 
 def _stream(
-    connection: Connection,
-    name: str,
-    values: dict[str, Any] | None = None,
-    generation: Generation | None = None,
+    connection: Connection, query: sql.Composed, values: dict[str, Any] | None = None
 ) -> Iterator[Finding]:
-    for row in connection.cursor().stream(vector_statement(name, generation), values):
+    for row in connection.cursor().stream(query, values):
         yield Finding(*row)
 
 

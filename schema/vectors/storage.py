@@ -95,10 +95,14 @@ def parts(space: Space) -> dict[str, sql.Composable]:
     }
 
 
-@cache
 def vector_statement(name: str, generation: Generation) -> sql.Composed:
     """The statement, with `{vectors}` standing for the generation's table, `{segment}` and `{index}` for the one that
     new vectors go to and its index, and what depends on how its space is stored."""
+    return _composed(name, generation)  # behind a function: `cache` takes arguments of any type
+
+
+@cache
+def _composed(name: str, generation: Generation) -> sql.Composed:
     return template(name).format(
         vectors=sql.Identifier(generation.table),
         segment=sql.Identifier(generation.segment_table),

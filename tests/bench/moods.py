@@ -14,10 +14,10 @@ from pgfolio.schema.database.connect import connect, database
 from tests.bench.room import new_room
 from tests.environment import without_settings
 from tests.fakes.openai_server import FakeOpenAI
-from tests.flows.moods import CHUNKS, FILES, cases, observe
+from tests.flows.ingest.fault_scenarios import CHUNKS, FILES, cases, observe
 
 if TYPE_CHECKING:
-    from tests.flows.moods import Case, Observed
+    from tests.flows.ingest.fault_scenarios import Case, Observed
 
 ERR = Console(stderr=True, highlight=False)
 

@@ -37,11 +37,11 @@ sys.exit(f"not of the copy: {strangers}" if strangers else pytest.main(sys.argv[
 """The project may be installed in editable form: the copy must win."""
 
 ASSERTION: Final = "assert"
-SYNC = "tests/flows/test_sync.py::test_"
-DELETION = "tests/flows/test_deletion.py::test_"
-MODELS = "tests/flows/test_models.py::test_"
-MOOD = "tests/flows/test_moods.py::test_a_mood_has_its_outcome"
-SEARCH = "tests/api/test_search.py::test_"
+SYNC = "tests/flows/ingest/test_sync.py::test_"
+DELETION = "tests/flows/ingest/test_deletion.py::test_"
+MODELS = "tests/flows/ingest/test_model_servers.py::test_"
+MOOD = "tests/flows/ingest/test_fault_scenarios.py::test_a_mood_has_its_outcome"
+SEARCH = "tests/query_api/retrieval/test_search.py::test_"
 ELSEWHERE = "tests/faults/test_elsewhere.py::test_"
 
 LINES: Final = {
@@ -84,7 +84,7 @@ MUTANTS: Final = (
         "flows/discovery/crawl.py",
         'self.lost_folder(prefix, f"folder cannot be listed: {_why(error)}")',
         "continue",
-        ("tests/unit/test_crawl.py::test_a_folder_that_may_not_be_listed_is_unknown_not_empty",),
+        ("tests/flows/discovery/test_crawl.py::test_a_folder_that_may_not_be_listed_is_unknown_not_empty",),
     ),
     Mutant(
         "a path that cannot be looked at is gone",
@@ -207,7 +207,7 @@ MUTANTS: Final = (
         "flows/extraction/worker.py",
         "raise Unextractable(reason, transient=True) from error\n        if isinstance(outcome, tuple):",
         "raise\n        if isinstance(outcome, tuple):",
-        ("tests/flows/test_isolation.py::test_a_parser_that_crashes_fails_its_file_alone",),
+        ("tests/flows/extraction/test_worker.py::test_a_parser_that_crashes_fails_its_file_alone",),
         fails_by="FailedError",
     ),
     Mutant(
@@ -291,7 +291,9 @@ MUTANTS: Final = (
         "flows/embedding/retry.py",
         "            waited = now - max(self._limited_since, self._health.succeeded_at)\n",
         "            waited = now - self._limited_since\n",
-        ("tests/unit/test_embed.py::test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed",),
+        (
+            "tests/flows/embedding/test_embedder.py::test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed",
+        ),
     ),
     Mutant(
         "a spent quota is a limit that passes",

@@ -30,10 +30,10 @@ from pgfolio.schema.corpus import sources, statistics
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import vector_statement
-from tests.api.library import Page, running_api, stock
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood, vector
 from tests.faults.world import wait_until
 from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
+from tests.query_api.library import Page, running_api, stock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

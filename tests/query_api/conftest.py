@@ -1,0 +1,34 @@
+"""One stocked library with its API for the tests that only read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.query_api.library import running_api, stock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    import httpx
+
+    from pgfolio.config.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def library(
+    new_database: Callable[[], AbstractContextManager[str]], new_settings: Callable[..., Settings]
+) -> Iterator[str]:
+    """A database with the library's documents, in the local space. Not to be changed."""
+    with new_database() as conninfo:
+        stock(conninfo, new_settings())
+        yield conninfo
+
+
+@pytest.fixture(scope="session")
+def api(library: str, new_settings: Callable[..., Settings]) -> Iterator[httpx.Client]:
+    """A client of the API that serves the library, with the shipped settings."""
+    with running_api(new_settings(database_url=library), library) as client:
+        yield client
