@@ -254,7 +254,8 @@ def _within(
 
 @lru_cache(100)
 def _read(name: str, generation: Generation | None) -> LiteralString:
-    text: LiteralString = vector_statement(name, generation).as_string()
+    query = statement(name) if generation is None else vector_statement(name, generation)
+    text: LiteralString = query.as_string()
     return text
 
 

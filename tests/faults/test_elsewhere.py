@@ -28,6 +28,7 @@ from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources, statistics
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.statements import statement
 from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import vector_statement
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood, vector
@@ -450,7 +451,8 @@ def explained(
     connection: Connection, name: str, generation: Generation | None, values: dict[str, Any]
 ) -> str:
     """The plan of a statement of the read side, where it is up to PostgreSQL whether the table is scanned."""
-    text: LiteralString = vector_statement(name, generation).as_string(connection)
+    query = statement(name) if generation is None else vector_statement(name, generation)
+    text: LiteralString = query.as_string(connection)
     if generation is not None or "{limit}" in text:
         near = sql.SQL("select unnest(%(near)s::bigint[]) as chunk_id")
         ten, every = sql.Literal(10), sql.SQL("all")

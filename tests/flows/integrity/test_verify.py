@@ -401,7 +401,7 @@ def test_the_index_is_not_missed_before_the_first_sync_has_built_it(archive: Arc
     with connect(archive.conninfo) as other, sources.owned(other, source):
         assert run_verify(archive.conninfo).counts == {}
     with connect(archive.conninfo) as other:
-        generation = generations.active_generation(other)
+        (generation,) = generations.list_generations(other, "active")
         create = vector_statement("create_index", generation).as_string(other)
         other.execute(sql.SQL(create).format(m=sql.Literal(8), ef_construction=sql.Literal(32)))
         assert run_verify(archive.conninfo).counts == {"index_missing": 1}
