@@ -1,4 +1,5 @@
-"""Named statements: each stands in statements/*.sql with a line that says what it is for."""
+"""Named statements: each stands in statements/ROOM/MODULE.sql, by the module that uses it first, with a line that
+says what it is for."""
 
 from __future__ import annotations
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
     import psycopg
 
-_QUERIES = aiosql.from_path(Path(__file__).parents[1] / "statements", "psycopg", mandatory_parameters=False)
+FILES = sorted((Path(__file__).parents[1] / "statements").rglob("*.sql"))
+_QUERIES = aiosql.from_str(
+    "\n".join(file.read_text(encoding="utf-8") for file in FILES), "psycopg", mandatory_parameters=False
+)
 
 
 def names() -> list[str]:

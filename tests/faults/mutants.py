@@ -152,7 +152,7 @@ MUTANTS: Final = (
     Mutant(
         "kept vectors are looked up by text alone",
         "cache",
-        "schema/statements/vectors.sql",
+        "schema/statements/vectors/reuse.sql",
         "k.hash = any(:hashes) and k.space_id = (select space_id from generations where id = :generation)) found",
         "k.hash = any(:hashes)) found",
         (ELSEWHERE + "after_a_switch_of_models_a_text_gets_the_new_models_vector",),
@@ -306,7 +306,7 @@ MUTANTS: Final = (
     Mutant(
         "a client names the path of its document",
         "outside",
-        "schema/statements/pushes.sql",
+        "schema/statements/operations/push_inbox.sql",
         "select r.id, s.id, r.id::text || :suffix, :title",
         "select r.id, s.id, r.id::text || '/' || :name || :suffix, :title",
         (ELSEWHERE + "a_name_that_a_client_gives_is_a_label_and_never_a_path[../../outside.md]",),
@@ -376,7 +376,7 @@ MUTANTS: Final = (
     Mutant(
         "the words are looked for in an expression without index",
         "unused",
-        "schema/statements/words.sql",
+        "schema/statements/search/lexical.sql",
         "cross join terms t join chunks c on c.lexemes @@ t.word",
         "cross join terms t join chunks c on to_tsvector(c.language, c.content) @@ t.word",
         (ELSEWHERE + "the_search_by_words_goes_through_the_index_of_lexemes[rank_words-3]",),
@@ -392,7 +392,7 @@ MUTANTS: Final = (
     Mutant(
         "the index is built for full precision",
         "unused",
-        "schema/statements/vectors.sql",
+        "schema/statements/vectors/hnsw.sql",
         "using hnsw ({indexed})",
         "using hnsw ((embedding::vector({dimensions})) vector_cosine_ops)",
         (ELSEWHERE + "the_search_by_vectors_goes_through_the_half_precision_index",),
@@ -511,7 +511,7 @@ MUTANTS: Final = (
     Mutant(
         "a moved document is found by its hash alone",
         "identical",
-        "schema/statements/documents.sql",
+        "schema/statements/corpus/ledger.sql",
         "where d.source_id = :source_id and d.path = t.path;",
         "where d.content_hash = (select o.content_hash from documents o\n"
         "                        where o.source_id = :source_id and o.path = t.path);",

@@ -1,3 +1,14 @@
+-- name: move_documents!
+-- New paths of files that were moved.
+update documents d
+set path = t.new_path, synced_at = now()
+from unnest(:paths::text[], :new_paths::text[]) as t (path, new_path)
+where d.source_id = :source_id and d.path = t.path;
+
+-- name: delete_documents!
+-- Documents that are gone, with their chunks and vectors.
+delete from documents where source_id = :source_id and path = any(:paths);
+
 -- name: load_ledger
 -- All that is known of a source's files, in the order of LedgerEntry's fields.
 select path, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe, state, document_id, chunk_count,

@@ -32,18 +32,6 @@ update chunks c set content = t.content
 from unnest(:ids::bigint[], :contents::text[]) as t (id, content)
 where c.id = t.id;
 
--- name: mend_chunk_collections!
--- Chunks in their document's collection.
-update chunks c set collection_id = d.collection_id
-from documents d
-where c.id = any(:ids) and d.id = c.document_id;
-
--- name: mend_vector_collections!
--- Vectors in their document's collection.
-update {vectors} v set collection_id = d.collection_id
-from chunks c join documents d on d.id = c.document_id
-where v.chunk_id = any(:ids) and c.id = v.chunk_id;
-
 -- name: delete_vectors!
 -- Vectors that are of no use.
 delete from {vectors} where chunk_id = any(:ids);
@@ -51,23 +39,6 @@ delete from {vectors} where chunk_id = any(:ids);
 -- name: read_chunks_without_document
 -- Chunks whose document is gone, to tell whether their vectors can be kept.
 select document_id, id, title, heading, content, start_at, end_at, hash from chunks where id = any(:ids);
-
--- name: page_of_texts
--- The next chunks in the order of their texts' hashes.
-select id, hash from chunks where hash > :after order by hash limit :limit;
-
--- name: texts_without_vector
--- Those of these chunks that lack a vector, with their text.
-select c.id, c.collection_id, c.content, c.heading, d.title, c.hash, c.tokens
-from chunks c join documents d on d.id = c.document_id
-where c.id = any(:ids) and not exists (select from {vectors} v where v.chunk_id = c.id)
-order by c.hash;
-
--- name: count_texts_without_vector
--- How many these are.
-select count(distinct c.hash)
-from chunks c
-where not exists (select from {vectors} v where v.chunk_id = c.id);
 
 -- name: forget_kept_vectors!
 -- Kept vectors that cannot be used.

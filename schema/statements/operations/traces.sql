@@ -24,22 +24,3 @@ where id in (select id from traces
              order by asked_at
              limit :most
              for update skip locked);
-
--- name: locate_chunks
--- Where chunks stand.
-select c.id, c.document_id, s.name, d.path, c.heading
-from chunks c
-join documents d on d.id = c.document_id
-join sources s on s.id = d.source_id
-where c.id = any(:ids::bigint[])
-  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]));
-
--- name: get_passages
--- Chunks widened by so many chunks before and after each, as slices of their documents' text.
-select c.id, min(n.start_at), max(n.end_at), substr(d.text, min(n.start_at) + 1, max(n.end_at) - min(n.start_at))
-from chunks c
-join documents d on d.id = c.document_id
-join chunks n on n.document_id = c.document_id and n.ordinal between c.ordinal - :around and c.ordinal + :around
-where c.id = any(:ids::bigint[])
-  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
-group by c.id, d.id;

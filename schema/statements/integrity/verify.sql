@@ -143,12 +143,3 @@ where c.relname = :name and pg_table_is_visible(c.oid);
 select to_regclass(:name) is not null or exists (
     select from pg_stat_progress_create_index p join pg_class c on c.oid = p.relid
     where p.datname = current_database() and c.relname = :table);
-
--- name: sample_vectors
--- Vectors by chance, to be looked for through the index.
-select chunk_id, embedding from {vectors} where {norm}(embedding) > 0 order by random() limit :count;
-
--- name: force_index
--- Until the end of the transaction: through the index, whatever the planner thinks of it, and looking far.
-select set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
-       set_config('enable_bitmapscan', 'off', true), set_config('hnsw.ef_search', :ef_search, true);

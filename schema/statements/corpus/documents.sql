@@ -21,13 +21,6 @@ set title = :title, mime = :mime, language = :language::oid::regconfig, owner = 
     text = :text, metadata = :metadata, created_at = :created_at, updated_at = :updated_at, synced_at = now()
 where id = :id;
 
--- name: chunks_of_documents
--- The stored chunks of documents that changed, to keep what is still true of them.
-select id, document_id, hash, language::oid, ordinal, page, start_at, end_at
-from chunks
-where document_id = any(:document_ids)
-order by document_id, ordinal;
-
 -- name: reposition_chunks!
 -- Chunks whose text is as it was, but stands elsewhere now.
 update chunks c
@@ -39,17 +32,6 @@ where c.id = t.id;
 -- name: delete_chunks!
 -- Chunks that are no longer in their document; their vectors go with them.
 delete from chunks where id = any(:ids);
-
--- name: move_documents!
--- New paths of files that were moved.
-update documents d
-set path = t.new_path, synced_at = now()
-from unnest(:paths::text[], :new_paths::text[]) as t (path, new_path)
-where d.source_id = :source_id and d.path = t.path;
-
--- name: delete_documents!
--- Documents that are gone, with their chunks and vectors.
-delete from documents where source_id = :source_id and path = any(:paths);
 
 -- name: text_search_configuration
 -- The oid of a text search configuration, as a binary COPY wants it.

@@ -25,10 +25,6 @@ select pg_stat_force_next_flush();
 -- Rows of one segment that were deleted and that its index still has.
 select pg_stat_get_dead_tuples(to_regclass(:table));
 
--- name: segment_size
--- Vectors of one segment alone.
-select count(*) from only {segment};
-
 -- name: reckoned_size
 -- The same as the planner has it: exact after the index is built, negative before anything was counted.
 select reltuples::bigint from pg_class where oid = to_regclass(:table);

@@ -1,3 +1,8 @@
+-- name: collection_ids
+-- The ids of collections by name. One that may not be seen is like one that is not there.
+select name, id from collections
+where name = any(:names) and (:permitted::integer[] is null or id = any(:permitted::integer[]));
+
 -- name: read_generation
 -- The active generation with its space.
 select g.id, g.state, s.provider, s.model, s.dimensions, s.shortened, s.query_prefix, s.document_prefix, s.storage,
@@ -11,15 +16,6 @@ select g.id, g.state, s.provider, s.model, s.dimensions, s.shortened, s.query_pr
        g.ef_search
 from generations g join spaces s on s.id = g.space_id
 where g.id = :id;
-
--- name: begin_session
--- How far HNSW looks, for the whole session. Compiling a plan takes longer than any of our plans does.
-select set_config('hnsw.ef_search', :ef_search, false), set_config('hnsw.iterative_scan', :iterative, false),
-       set_config('jit', 'off', false);
-
--- name: limit_session
--- No statement of this session runs for longer; 0 is no limit.
-select set_config('statement_timeout', :timeout, false);
 
 -- name: begin_search
 -- The same until the end of the transaction, and whether a statement is planned for its parameters or once for all.
@@ -103,33 +99,3 @@ join {vectors} v on v.chunk_id = c.id
 where (:permitted::integer[] is null or v.collection_id = any(:permitted::integer[])) and {{matches}}
 order by (v.embedding <=> :vector::{type}) + 0, v.chunk_id
 limit {{limit}};
-
--- name: get_hits
--- What an answer shows of chunks, with their similarity to a vector; a chunk without a vector has none.
-select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
-       d.metadata, coalesce(nullif(1 - (v.embedding <=> :vector::{type}), 'NaN'), 0) as similarity
-from chunks c
-join documents d on d.id = c.document_id
-join sources s on s.id = d.source_id
-join collections k on k.id = d.collection_id
-left join {vectors} v on v.chunk_id = c.id
-where c.id = any(:ids::bigint[])
-  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]));
-
--- name: check_quotes
--- Whether each quote stands in its document's stored text at the offsets given, in the quotes' order.
-select coalesce(substr(d.text, q.start_at + 1, q.end_at - q.start_at) = q.quote, false)
-from unnest(:document_ids::bigint[], :starts::integer[], :ends::integer[], :quotes::text[]) with ordinality
-     as q (document_id, start_at, end_at, quote, place)
-left join documents d
-       on d.id = q.document_id
-      and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
-order by q.place;
-
--- name: places_in_code
--- Whether a Markdown code fence stands open before each place of a document's text, in the places' order.
-select coalesce(mod((select count(*) from regexp_matches(left(d.text, p.start_at), '^[ \t]*(```|~~~)', 'gn')), 2) = 1, false)
-from unnest(:document_ids::bigint[], :offsets::integer[]) with ordinality as p (document_id, start_at, place)
-left join documents d on d.id = p.document_id
-  and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
-order by p.place;

@@ -1,0 +1,35 @@
+-- name: listen_pushed!
+-- To be woken.
+listen pgfolio_pushed;
+
+-- name: pushes_to_do
+-- Those that are no document yet, or one of another recipe; of those that failed the ones whose time has come. All,
+-- when all are wanted.
+select octet_length(p.content), (extract(epoch from p.pushed_at) * 1e9)::bigint, p.id, p.path, l.path is not null
+from pushes p
+left join ledger l on l.source_id = p.source_id and l.path = p.path
+where p.source_id = :source_id
+  and (:full or l.path is null or l.recipe <> :recipe or (l.state = 'failed' and l.retry_at <= now()))
+order by p.id;
+
+-- name: oldest_pushes_due
+-- By source the oldest push that was never looked at, or is to be tried again.
+select p.source_id, min(p.id)
+from pushes p
+left join ledger l on l.source_id = p.source_id and l.path = p.path
+where l.path is null or (l.state = 'failed' and l.retry_at <= now())
+group by p.source_id;
+
+-- name: read_push
+-- What was pushed, as the flow reads it.
+select octet_length(content), (extract(epoch from pushed_at) * 1e9)::bigint, id, content, title, name, metadata
+from pushes
+where source_id = :source_id and path = :path;
+
+-- name: hold_pushes
+-- Those that nobody deleted; nobody can until the transaction ends.
+select path, id from pushes where source_id = :source_id and path = any(:paths) order by id for key share;
+
+-- name: push_is_there
+-- Whether its bytes are there to make the document of.
+select exists (select from pushes where source_id = :source_id and path = :path);

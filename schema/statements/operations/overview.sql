@@ -1,0 +1,26 @@
+-- name: list_problems
+-- Files in quarantine, with why.
+select s.name, l.path, l.stage, l.reason, l.attempts, l.retry_at
+from ledger l join sources s on s.id = l.source_id
+where l.state = 'failed' and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]))
+order by s.name, l.path
+limit :limit;
+
+-- name: source_counts
+-- Per source: documents, chunks, files in quarantine, pushes that wait, freshness.
+select s.name, s.root, k.name, count(l.path) filter (where l.document_id is not null),
+       coalesce(sum(l.chunk_count) filter (where l.document_id is not null), 0)::bigint,
+       count(l.path) filter (where l.state = 'failed'),
+       (select count(*) from pushes p where p.source_id = s.id and not exists (
+            select from ledger w where w.source_id = p.source_id and w.path = p.path)),
+       max(l.synced_at)
+from sources s
+join collections k on k.id = s.collection_id
+left join ledger l on l.source_id = s.id
+where (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]))
+group by s.id, k.name
+order by s.name;
+
+-- name: generation_notes
+-- What was measured of each generation, and since and until when a retired one is kept.
+select id, measured, retired_at, retired_at + make_interval(days => :days) from generations;

@@ -1,0 +1,48 @@
+-- name: get_hits
+-- What an answer shows of chunks, with their similarity to a vector; a chunk without a vector has none.
+select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
+       d.metadata, coalesce(nullif(1 - (v.embedding <=> :vector::{type}), 'NaN'), 0) as similarity
+from chunks c
+join documents d on d.id = c.document_id
+join sources s on s.id = d.source_id
+join collections k on k.id = d.collection_id
+left join {vectors} v on v.chunk_id = c.id
+where c.id = any(:ids::bigint[])
+  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]));
+
+-- name: check_quotes
+-- Whether each quote stands in its document's stored text at the offsets given, in the quotes' order.
+select coalesce(substr(d.text, q.start_at + 1, q.end_at - q.start_at) = q.quote, false)
+from unnest(:document_ids::bigint[], :starts::integer[], :ends::integer[], :quotes::text[]) with ordinality
+     as q (document_id, start_at, end_at, quote, place)
+left join documents d
+       on d.id = q.document_id
+      and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+order by q.place;
+
+-- name: places_in_code
+-- Whether a Markdown code fence stands open before each place of a document's text, in the places' order.
+select coalesce(mod((select count(*) from regexp_matches(left(d.text, p.start_at), '^[ \t]*(```|~~~)', 'gn')), 2) = 1, false)
+from unnest(:document_ids::bigint[], :offsets::integer[]) with ordinality as p (document_id, start_at, place)
+left join documents d on d.id = p.document_id
+  and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+order by p.place;
+
+-- name: locate_chunks
+-- Where chunks stand.
+select c.id, c.document_id, s.name, d.path, c.heading
+from chunks c
+join documents d on d.id = c.document_id
+join sources s on s.id = d.source_id
+where c.id = any(:ids::bigint[])
+  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]));
+
+-- name: get_passages
+-- Chunks widened by so many chunks before and after each, as slices of their documents' text.
+select c.id, min(n.start_at), max(n.end_at), substr(d.text, min(n.start_at) + 1, max(n.end_at) - min(n.start_at))
+from chunks c
+join documents d on d.id = c.document_id
+join chunks n on n.document_id = c.document_id and n.ordinal between c.ordinal - :around and c.ordinal + :around
+where c.id = any(:ids::bigint[])
+  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
+group by c.id, d.id;
