@@ -49,105 +49,189 @@ class Section(BaseModel):
 
 
 class Embedding(Section):
-    provider: Literal["auto", "local", "openai"]
-    model: str
-    dimensions: Annotated[int, Field(ge=1, le=4000)] | None = None
-    batch_inputs: Annotated[int, Field(ge=1, le=2048)]
-    batch_tokens: Count
-    in_flight: Count
-    timeout: Seconds
-    deadline: Seconds
-    requests_per_minute: Size
-    tokens_per_minute: Size
-    query_reserve: Annotated[float, Field(ge=0, le=0.9)]
-    query_prefix: str
-    document_prefix: str
+    """How texts become vectors."""
+
+    provider: Literal["auto", "local", "openai"] = Field(
+        description="auto, local or openai (any compatible server); auto: local for its own models, else openai"
+    )
+    model: str = Field(
+        description="empty: wordllama-256 (local), text-embedding-3-small (openai); then run `pgfolio reembed`"
+    )
+    dimensions: Annotated[int, Field(ge=1, le=4000)] | None = Field(
+        default=None, description="fewer than the model's own, where it offers that; unset: its own"
+    )
+    batch_inputs: Annotated[int, Field(ge=1, le=2048)] = Field(description="texts in one request")
+    batch_tokens: Count = Field(description="tokens in one request")
+    in_flight: Count = Field(description="requests at once")
+    timeout: Seconds = Field(description="seconds for one request")
+    deadline: Seconds = Field(description="seconds of retries for one request before it counts as failed")
+    requests_per_minute: Size = Field(
+        description="allowed to the key, shared by all flows that use it; 0: as the server's headers tell"
+    )
+    tokens_per_minute: Size = Field(description="the same for tokens")
+    query_reserve: Annotated[float, Field(ge=0, le=0.9)] = Field(
+        description="the part of both that flows leave to the questions of searches"
+    )
+    query_prefix: str = Field(description='put before a question, for models that want it ("query: ")')
+    document_prefix: str = Field(description='put before a chunk ("passage: ")')
 
 
 class Chat(Section):
-    provider: Literal["auto", "openai", "none"]
-    model: str
-    timeout: Seconds
-    max_output_tokens: Count
-    context_tokens: Annotated[int, Field(ge=200)]
-    prompts: Path | None = None
+    """The model that answers `ask`; without one answers are sentences quoted from the documents."""
+
+    provider: Literal["auto", "openai", "none"] = Field(
+        description="auto, openai or none; auto: openai when a model is named, else extractive answers"
+    )
+    model: str = Field(description="the server's name of the chat model")
+    timeout: Seconds = Field(description="seconds for one answer")
+    max_output_tokens: Count = Field(description="of one answer")
+    context_tokens: Annotated[int, Field(ge=200)] = Field(
+        description="of the documents that the model is shown"
+    )
+    prompts: Path | None = Field(
+        default=None,
+        description="a file of your own in the place of the shipped prompts.yaml; read again when edited",
+    )
 
 
 class Crawl(Section):
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    hidden: bool
-    follow_symlinks: bool
-    max_file_mb: Annotated[float, Field(gt=0)]
-    extract_timeout: Seconds
+    """What of a folder is read."""
+
+    include: tuple[str, ...] = Field(description="globs; empty: every file")
+    exclude: tuple[str, ...] = Field(description="globs, beside .gitignore and .pgfolioignore")
+    hidden: bool = Field(description="whether files and folders with a dot in front are read")
+    follow_symlinks: bool = Field(description="whether symbolic links are followed")
+    max_file_mb: Annotated[float, Field(gt=0)] = Field(description="larger files are listed as problems")
+    extract_timeout: Seconds = Field(description="seconds for the parser of one file")
 
 
 class Chunking(Section):
-    tokens: Annotated[int, Field(ge=32, le=8192)]
-    overlap: Size
+    """How texts are cut; another size makes all chunks anew."""
+
+    tokens: Annotated[int, Field(ge=32, le=8192)] = Field(description="of one chunk at most")
+    overlap: Size = Field(description="tokens that a chunk may repeat of the one before it")
 
 
 class Sync(Section):
-    delete_max_documents: Size
-    delete_max_fraction: Fraction
-    keep_vectors_days: Size
+    """What a sync may remove, and what it keeps of that."""
+
+    delete_max_documents: Size = Field(description="more removals than this, and")
+    delete_max_fraction: Fraction = Field(description="than this part of the source, are held for approval")
+    keep_vectors_days: Size = Field(
+        description="of deleted and changed texts: what comes back within this time costs nothing"
+    )
 
 
 class Index(Section):
-    storage: Literal["halfvec", "vector", "bit"]
-    m: Annotated[int, Field(ge=2, le=100)]
-    ef_construction: Annotated[int, Field(ge=4, le=1000)]
-    ef_search: Annotated[int, Field(ge=1, le=1000)]
-    target_recall: Fraction
-    gate_recall: Fraction
-    gate_ndcg_loss: Fraction
-    keep_generations_days: Size
+    """The HNSW index, until `pgfolio index --tune` has measured it."""
+
+    storage: Literal["halfvec", "vector", "bit"] = Field(
+        description="halfvec, vector or bit (`pgfolio reembed` moves to another one)"
+    )
+    m: Annotated[int, Field(ge=2, le=100)] = Field(description="links of a vector in each layer of the graph")
+    ef_construction: Annotated[int, Field(ge=4, le=1000)] = Field(
+        description="candidates looked at for each vector while the index is built"
+    )
+    ef_search: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="candidates looked at for a question: more find more of what it is near to, and take longer"
+    )
+    target_recall: Fraction = Field(
+        description="recall@10 that `pgfolio index --tune` aims at and `status` compares with"
+    )
+    gate_recall: Fraction = Field(
+        description="recall@10 that a new generation's index must reach before reembed switches to it"
+    )
+    gate_ndcg_loss: Fraction = Field(
+        description="nDCG@10 that it may lose against the old one, where reembed is given labelled queries"
+    )
+    keep_generations_days: Size = Field(
+        description="the old generation stays so long for `reembed --rollback`; 0: it is dropped at once"
+    )
 
 
 class Search(Section):
-    language: Annotated[str, Field(pattern=r"^[a-z_]+$")]
-    fusion: Literal["scores", "rrf"]
-    vector_weight: Annotated[float, Field(ge=0, le=100)]
-    candidates: Annotated[int, Field(ge=10, le=1000)]
-    min_similarity: Fraction
-    answer_threshold: Fraction
+    """How rankings by vectors and by words become one."""
+
+    language: Annotated[str, Field(pattern=r"^[a-z_]+$")] = Field(
+        description="of documents that do not tell theirs: a text search configuration of PostgreSQL"
+    )
+    fusion: Literal["scores", "rrf"] = Field(description="scores, or rrf (reciprocal rank fusion)")
+    vector_weight: Annotated[float, Field(ge=0, le=100)] = Field(
+        description="vectors count so many times as much as they would; `pgfolio eval --vector-weight` measures it"
+    )
+    candidates: Annotated[int, Field(ge=10, le=1000)] = Field(description="taken from each arm before fusion")
+    min_similarity: Fraction = Field(description="results that are less similar are left out")
+    answer_threshold: Fraction = Field(
+        description="relevance below which ask, without a chat model, says that it found nothing"
+    )
 
 
 class Rerank(Section):
-    url: str
-    api: Literal["jina", "tei", "local"]
-    model: str
-    key: SecretStr | None = None
-    timeout: Seconds
-    candidates: Annotated[int, Field(ge=1, le=1000)]
+    """A second pass over the best candidates, where a question asks for it (`rerank: true`)."""
+
+    url: str = Field(
+        description="of a server with the rerank API (Jina, Cohere, vLLM), or of text-embeddings-inference"
+    )
+    api: Literal["jina", "tei", "local"] = Field(
+        description="jina, tei, or local: a cross-encoder in the process (pip install 'pgfolio[rerank]')"
+    )
+    model: str = Field(description="local: a folder, or a name that is fetched once")
+    key: SecretStr | None = Field(
+        default=None, description="of the server; a secret: better set by its variable"
+    )
+    timeout: Seconds = Field(description="seconds; what takes longer is left out, and the answer says so")
+    candidates: Annotated[int, Field(ge=1, le=1000)] = Field(description="that are scored anew")
 
 
 class Traces(Section):
-    keep_days: Size
-    keep_most: Count
-    keep_queries: bool
+    """How each answer was found: `GET /traces/{id}`."""
+
+    keep_days: Size = Field(description="0: none is kept")
+    keep_most: Count = Field(description="100,000 take about 440 MB; the oldest are forgotten first")
+    keep_queries: bool = Field(description="false: without the texts of questions")
 
 
 class Api(Section):
-    host: str
-    port: Annotated[int, Field(ge=0, le=65535)]
-    workers: Count
-    pool_size: Size
-    max_waiting: Count
-    timeout: Seconds
-    statement_timeout: Seconds
-    max_body_kb: Count
-    max_push_mb: Annotated[float, Field(gt=0, le=200)]
-    max_wait: Annotated[float, Field(ge=0)]
-    requests_per_minute: Size | None = None
-    allowed_hosts: tuple[str, ...]
-    cors_origins: tuple[str, ...]
-    log: LogFormat
+    """The HTTP service."""
+
+    host: str = Field(description="where it listens; beyond this machine only once there is a key")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(description="0: any that is free")
+    workers: Count = Field(description="processes")
+    pool_size: Size = Field(
+        description="database connections of each process; 0: twice the machine's cores, at least 4"
+    )
+    max_waiting: Count = Field(
+        description="requests that may wait for one of them, up to 3 s; one more is answered 503 at once"
+    )
+    timeout: Seconds = Field(
+        description="seconds for one request, its answer included; more than chat.timeout"
+    )
+    statement_timeout: Seconds = Field(description="seconds for one SQL statement")
+    max_body_kb: Count = Field(description="of a request")
+    max_push_mb: Annotated[float, Field(gt=0, le=200)] = Field(
+        description="of a pushed document; several at once are held in memory"
+    )
+    max_wait: Annotated[float, Field(ge=0)] = Field(
+        description="seconds that a push may wait for (`?wait=`); less than timeout"
+    )
+    requests_per_minute: Size | None = Field(
+        default=None,
+        description="of each key in each process; 0: no limit; unset: 600 where other machines can reach the API",
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        description="names that the API answers to beside this machine's own; empty: with keys, any"
+    )
+    cors_origins: tuple[str, ...] = Field(
+        description='web pages that may ask from a browser, as in ["https://docs.example.com"]'
+    )
+    log: LogFormat = Field(description="json, text or off: a line for each request on stderr")
 
 
 class Postgres(Section):
-    shared_buffers_mb: Size
-    maintenance_work_mem_mb: Size
+    """The bundled Postgres; 0 means sized to the machine."""
+
+    shared_buffers_mb: Size = Field(description="its cache of pages")
+    maintenance_work_mem_mb: Size = Field(description="what building an index may take")
 
 
 class SourceRules(Section):
@@ -188,10 +272,16 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    home: Path = Field(default_factory=default_home)
-    database_url: SecretStr | None = None
-    openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
+    home: Path = Field(
+        default_factory=default_home, description="where the bundled Postgres and local state live"
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="any PostgreSQL with pgvector 0.8.4 or newer; unset: the bundled one"
+    )
+    openai_api_key: SecretStr | None = Field(
+        default=None, description="the key of the model server, as everywhere"
+    )
+    openai_base_url: str | None = Field(default=None, description="of any server that speaks the OpenAI API")
     embedding: Embedding
     chat: Chat
     crawl: Crawl
@@ -203,7 +293,10 @@ class Settings(BaseSettings):
     traces: Traces
     api: Api
     postgres: Postgres
-    prices: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    prices: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="US dollars for a million tokens, by model; unnamed models count as free",
+    )
     sources: tuple[SourceRules, ...] = ()
 
     @classmethod
