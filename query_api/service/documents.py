@@ -158,11 +158,11 @@ async def _shown(pool: Pool, document_id: int, seen: Permitted, trace: str) -> c
         raise UnknownDocumentError(document_id)
     if isinstance(found, push_inbox.Waiting):
         return _waiting(found, trace)
-    stored, reason, text, chunks = found
+    stored, chunks = found
     return c.DocumentAnswer(
         **c.document_fields(stored),
-        reason=reason,
-        text=text,
+        reason=stored.reason,
+        text=stored.text,
         chunks=[c.chunk_item(chunk) for chunk in chunks],
         trace_id=trace,
     )

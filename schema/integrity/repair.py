@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.rows import fetch_records
 from pgfolio.schema.database.statements import statement
 from pgfolio.schema.integrity.verify import ChunkRow
 from pgfolio.schema.records import Generation, Space
@@ -58,10 +59,8 @@ def delete_chunks(
 
 
 def chunks_without_document(connection: Connection, chunk_ids: Sequence[int]) -> list[ChunkRow]:
-    rows = connection.execute(
-        statement("read_chunks_without_document"), {"ids": list(chunk_ids)}, binary=True
-    )
-    return [ChunkRow(*row) for row in rows]
+    query, values = statement("read_chunks_without_document"), {"ids": list(chunk_ids)}
+    return fetch_records(connection, ChunkRow, query, values, binary=True)
 
 
 def forget_kept_vectors(connection: Connection) -> None:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
+from psycopg.rows import class_row
 
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.database.rows import fetch_records
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.vectors import generations, segments
 from pgfolio.schema.vectors.recall import with_literals
@@ -138,7 +140,7 @@ def snapshot(conninfo: str) -> Iterator[Connection]:
 
 
 def size(connection: Connection) -> Size:
-    return Size(*fetch_one(connection, "verify_size"))
+    return fetch_records(connection, Size, statement("verify_size"))[0]
 
 
 def syncing(connection: Connection) -> list[str]:
@@ -250,9 +252,9 @@ def texts(connection: Connection, most: int = TEXT_BATCH) -> Iterator[tuple[list
     """All documents with their chunks, by id; `most` bytes of text are held at once, or one document."""
     for first, last in _ranges(connection, most):
         values = {"first": first, "last": last}
-        documents = connection.execute(statement("verify_texts"), values, binary=True)
-        chunks = connection.execute(statement("verify_chunks"), values, binary=True)
-        yield [TextRow(*row) for row in documents], [ChunkRow(*row) for row in chunks]
+        documents = fetch_records(connection, TextRow, statement("verify_texts"), values, binary=True)
+        chunks = fetch_records(connection, ChunkRow, statement("verify_chunks"), values, binary=True)
+        yield documents, chunks
 
 
 def _index_on_its_way(connection: Connection, generation: Generation) -> bool:
@@ -265,8 +267,7 @@ def _index_on_its_way(connection: Connection, generation: Generation) -> bool:
 def _stream(
     connection: Connection, query: sql.Composed, values: dict[str, Any] | None = None
 ) -> Iterator[Finding]:
-    for row in connection.cursor().stream(query, values):
-        yield Finding(*row)
+    yield from connection.cursor(row_factory=class_row(Finding)).stream(query, values)
 
 
 def _ranges(connection: Connection, most: int) -> Iterator[tuple[int, int]]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import psycopg
 
 from pgfolio.schema.database.connect import CONNECT_TIMEOUT, DatabaseError, described
+from pgfolio.schema.database.rows import fetch_records
 from pgfolio.schema.database.statements import fetch_one, statement
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def add(
 
 
 def listed(connection: Connection) -> list[Listed]:
-    return [Listed(*row) for row in connection.execute(statement("list_keys"))]
+    return fetch_records(connection, Listed, statement("list_keys"))
 
 
 def revoke(connection: Connection, which: str) -> tuple[int, str]:

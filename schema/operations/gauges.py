@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfolio.schema.database.rows import read_record, read_records
 from pgfolio.schema.database.statements import array, statement
 
 if TYPE_CHECKING:
@@ -29,13 +30,11 @@ class IndexGauge:
 
 async def source_gauges(connection: AsyncConnection, permitted: Permitted) -> list[SourceGauge]:
     values = {"permitted": array(permitted)}
-    found = await connection.execute(statement("source_gauges"), values)
-    return [SourceGauge(*row) for row in await found.fetchall()]
+    return await read_records(connection, SourceGauge, statement("source_gauges"), values)
 
 
 async def index_gauge(connection: AsyncConnection, permitted: Permitted, ef_search: int) -> IndexGauge | None:
     """None where nothing was measured, and for who may not see every collection. `ef_search`: what is searched with
     where nothing was tuned."""
     values = {"permitted": array(permitted), "ef_search": ef_search}
-    row = await (await connection.execute(statement("index_gauge"), values)).fetchone()
-    return None if row is None else IndexGauge(*row)
+    return await read_record(connection, IndexGauge, statement("index_gauge"), values)

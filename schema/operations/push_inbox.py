@@ -11,6 +11,7 @@ import psycopg
 
 from pgfolio.schema.corpus.push_queue import COLLECTION
 from pgfolio.schema.database.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
+from pgfolio.schema.database.rows import read_record
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors.storage import vector_statement
@@ -121,8 +122,8 @@ async def origin(
 
 async def waiting(connection: AsyncConnection, push_id: int, permitted: Permitted) -> Waiting | None:
     """A push, whatever became of it."""
-    row = await _one(connection, "get_push", {"id": push_id, "permitted": array(permitted)})
-    return None if row is None else Waiting(*row)
+    values = {"id": push_id, "permitted": array(permitted)}
+    return await read_record(connection, Waiting, statement("get_push"), values)
 
 
 async def state(connection: AsyncConnection, push_id: int, permitted: Permitted) -> tuple[State, str] | None:

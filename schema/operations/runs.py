@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg.types.json import Jsonb
 
+from pgfolio.schema.database.rows import fetch_records
 from pgfolio.schema.database.statements import array, fetch_one, statement
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def finish(
 def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int = 10) -> list[Run]:
     """The newest runs first; without what they did for who may not see every collection."""
     values = {"limit": limit, "permitted": array(permitted)}
-    return [Run(*row) for row in connection.execute(statement("last_runs"), values)]
+    return fetch_records(connection, Run, statement("last_runs"), values)
 
 
 def tokens_per_second(connection: Connection, space: str) -> float | None:

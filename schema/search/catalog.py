@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from pgfolio.schema.database.rows import read_record, read_records
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search.conditions import OF_DOCUMENT, matches
 
@@ -38,6 +39,14 @@ class StoredDocument:
     created_at: datetime | None
     updated_at: datetime
     synced_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredText(StoredDocument):
+    """The same with its text, and why its newest version could not be read."""
+
+    reason: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +86,18 @@ async def list_documents(
               "permitted": array(permitted)}  # fmt: skip
     matching, parameters = matches(condition, OF_DOCUMENT)
     text = sql.SQL(statement("list_documents").as_string()).format(matches=matching)
-    found = await connection.execute(text, {**values, **parameters})
-    return [StoredDocument(*row) for row in await found.fetchall()]
+    return await read_records(connection, StoredDocument, text, {**values, **parameters})
 
 
 async def get_document(
     connection: AsyncConnection, document_id: int, permitted: Permitted
-) -> tuple[StoredDocument, str, str, list[StoredChunk]] | None:
-    """A document with why its newest version could not be read, its stored text and its chunks; or None."""
-    values = {"id": document_id, "permitted": array(permitted)}
-    row = await (await connection.execute(statement("get_document"), values)).fetchone()
-    if row is None:
+) -> tuple[StoredText, list[StoredChunk]] | None:
+    """A document with its text and its chunks; or None."""
+    values = {"id": document_id, "document_id": document_id, "permitted": array(permitted)}
+    document = await read_record(connection, StoredText, statement("get_document"), values)
+    if document is None:
         return None
-    chunks = await connection.execute(statement("get_chunks"), {**values, "document_id": document_id})
-    return StoredDocument(*row[:-2]), *row[-2:], [StoredChunk(*chunk) for chunk in await chunks.fetchall()]
+    return document, await read_records(connection, StoredChunk, statement("get_chunks"), values)
 
 
 async def find_document(
@@ -109,8 +116,7 @@ async def find_document(
         "meant": list(meant),
         "collections": None if collections is None else list(collections),
     }
-    row = await (await connection.execute(statement("find_document"), values)).fetchone()
-    return None if row is None else StoredDocument(*row)
+    return await read_record(connection, StoredDocument, statement("find_document"), values)
 
 
 async def unknown_paths(connection: AsyncConnection, paths: Sequence[str], permitted: Permitted) -> list[str]:
@@ -122,5 +128,5 @@ async def unknown_paths(connection: AsyncConnection, paths: Sequence[str], permi
 
 async def list_collections(connection: AsyncConnection, permitted: Permitted) -> list[StoredCollection]:
     """Every collection that may be seen, by name."""
-    found = await connection.execute(statement("list_collections"), {"permitted": array(permitted)})
-    return [StoredCollection(*row) for row in await found.fetchall()]
+    values = {"permitted": array(permitted)}
+    return await read_records(connection, StoredCollection, statement("list_collections"), values)

@@ -16,9 +16,9 @@ from msgspec import Struct
 from psycopg import sql
 
 from pgfolio.schema.database.statements import array, statement
-from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.search.conditions import OF_DOCUMENT, OF_VECTOR, matches
 from pgfolio.schema.search.pool import ITERATIVE, LOOKS, GenerationChangedError, session
+from pgfolio.schema.vectors.generations import generation_of
 from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, value, vector_statement
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pgvector import HalfVector, Vector
 
     from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.records import Generation
     from pgfolio.schema.search.access import Permitted, Scope
 
 
@@ -58,13 +59,13 @@ class Candidate(Struct, frozen=True):
 
 async def active_generation(connection: AsyncConnection) -> Generation | None:
     row = await (await connection.execute(statement("read_generation"))).fetchone()
-    return None if row is None else Generation(row[0], Space(*row[2:9]), row[1], ef_search=row[9])
+    return None if row is None else generation_of(row)
 
 
 async def find_generation(connection: AsyncConnection, generation_id: int) -> Generation | None:
     """One by its id, whatever its state."""
     row = await (await connection.execute(statement("find_generation"), {"id": generation_id})).fetchone()
-    return None if row is None else Generation(row[0], Space(*row[2:9]), row[1], ef_search=row[9])
+    return None if row is None else generation_of(row)
 
 
 def looks(limit: int, ef_search: int) -> int:

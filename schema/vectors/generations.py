@@ -17,7 +17,7 @@ from pgfolio.schema.vectors import segments
 from pgfolio.schema.vectors.storage import column_bytes, vector_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pgfolio.schema.database.connect import AsyncConnection, Connection
 
@@ -41,16 +41,21 @@ def active_generation(connection: Connection) -> Generation | None:
     return found[0] if found else None
 
 
+def generation_of(row: Sequence[Any]) -> Generation:
+    """Of a row (id, state, the space's seven columns) with, where it is read for searching, the tuned ef_search."""
+    return Generation(row[0], Space(*row[2:9]), row[1], ef_search=row[9] if len(row) > 9 else None)
+
+
 def list_generations(connection: Connection, *states: str) -> list[Generation]:
     """Generations in any of these states, the newest first."""
     rows = connection.execute(statement("list_generations"), {"states": list(states)})
-    return [Generation(row[0], Space(*row[2:9]), row[1]) for row in rows]
+    return [generation_of(row) for row in rows]
 
 
 async def coming(connection: AsyncConnection) -> list[Generation]:
     """Generations that may become the active one before long."""
     found = await connection.execute(statement("list_generations"), {"states": ["building", "ready"]})
-    return [Generation(row[0], Space(*row[2:9]), row[1]) for row in await found.fetchall()]
+    return [generation_of(row) for row in await found.fetchall()]
 
 
 def ensure_active(connection: Connection, space: Space) -> Generation:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from pgfolio.schema.database.rows import fetch_record
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.vectors.storage import storage_of, vector_statement
 
@@ -41,8 +42,7 @@ class Built:
 
 def state(connection: Connection, generation: Generation) -> IndexState | None:
     """The index as it stands, or None where there is none."""
-    row = connection.execute(statement("index_state"), {"name": generation.index}).fetchone()
-    return None if row is None else IndexState(*row)
+    return fetch_record(connection, IndexState, statement("index_state"), {"name": generation.index})
 
 
 def rows(connection: Connection, generation: Generation) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfolio.schema.database.rows import fetch_record
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.vectors.hnsw import build_memory
 from pgfolio.schema.vectors.recall import with_literals
@@ -51,8 +52,7 @@ class Last:
 
 def parameters(connection: Connection, member: Generation) -> Parameters | None:
     """Of a segment's index; None where it has none."""
-    row = connection.execute(statement("index_parameters"), {"name": member.index}).fetchone()
-    return None if row is None else Parameters(*row)
+    return fetch_record(connection, Parameters, statement("index_parameters"), {"name": member.index})
 
 
 def tuned(connection: Connection, generation: Generation) -> tuple[Parameters | None, int | None]:
@@ -87,10 +87,8 @@ def record(connection: Connection, generation: Generation, measured: Sequence[Me
 
 def last(connection: Connection, generation: Generation, ef_search: int | None) -> Last | None:
     """At this ef_search; None: at whichever was measured last."""
-    row = connection.execute(
-        statement("last_measurement"), {"generation": generation.id, "ef_search": ef_search}
-    ).fetchone()
-    return None if row is None else Last(*row)
+    values = {"generation": generation.id, "ef_search": ef_search}
+    return fetch_record(connection, Last, statement("last_measurement"), values)
 
 
 def logged_questions(connection: Connection, most: int) -> list[str]:

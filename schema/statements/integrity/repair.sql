@@ -38,7 +38,8 @@ delete from {vectors} where chunk_id = any(:ids);
 
 -- name: read_chunks_without_document
 -- Chunks whose document is gone, to tell whether their vectors can be kept.
-select document_id, id, title, heading, content, start_at, end_at, hash from chunks where id = any(:ids);
+select document_id, id, title, heading, content, start_at as start, end_at as end, hash
+from chunks where id = any(:ids);
 
 -- name: forget_kept_vectors!
 -- Kept vectors that cannot be used.

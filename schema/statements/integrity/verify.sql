@@ -1,7 +1,7 @@
 -- name: verify_size
 -- What there is to verify.
-select (select count(*) from sources), (select count(*) from ledger), (select count(*) from documents),
-       (select count(*) from chunks);
+select (select count(*) from sources) as sources, (select count(*) from ledger) as ledger,
+       (select count(*) from documents) as documents, (select count(*) from chunks) as chunks;
 
 -- name: verify_syncing
 -- Sources that a sync owns just now; their first load has no index yet.
@@ -30,8 +30,8 @@ with told as (
     left join documents m on d.id is null and m.id = l.document_id and m.source_id = l.source_id
         and not exists (select from ledger o where o.source_id = m.source_id and o.path = m.path)
 )
-select t.kind, s.id, s.name, t.path, coalesce(t.id, t.document_id), null::bigint, null::integer,
-       coalesce(t.moved, t.id::text), t.document_id::text
+select t.kind, s.id as source_id, s.name as source, t.path, coalesce(t.id, t.document_id) as document_id,
+       coalesce(t.moved, t.id::text) as expected, t.document_id::text as found
 from told t
 join sources s on s.id = t.source_id
 where t.kind is not null
@@ -41,8 +41,9 @@ order by s.name, t.path;
 
 -- name: verify_counts
 -- Documents with another number of chunks than the ledger expects, or whose chunks are not numbered 0, 1, 2, ...
-select case when l.chunk_count <> coalesce(c.stored, 0) then 'chunk_count' else 'chunk_order' end,
-       s.id, s.name, d.path, d.id, null::bigint, null::integer, l.chunk_count::text, coalesce(c.stored, 0)::text
+select case when l.chunk_count <> coalesce(c.stored, 0) then 'chunk_count' else 'chunk_order' end as kind,
+       s.id as source_id, s.name as source, d.path, d.id as document_id,
+       l.chunk_count::text as expected, coalesce(c.stored, 0)::text as found
 from documents d
 join sources s on s.id = d.source_id
 left join ledger l on l.source_id = d.source_id and l.path = d.path
@@ -55,8 +56,9 @@ order by s.name, d.path;
 
 -- name: verify_chunk_rows
 -- Chunks without a document, or in another collection than their document.
-select case when d.id is null then 'chunk_without_document' else 'chunk_collection' end,
-       s.id, s.name, d.path, c.document_id, c.id, null::integer, d.collection_id::text, c.collection_id::text
+select case when d.id is null then 'chunk_without_document' else 'chunk_collection' end as kind,
+       s.id as source_id, s.name as source, d.path, c.document_id, c.id as chunk_id,
+       d.collection_id::text as expected, c.collection_id::text as found
 from chunks c
 left join documents d on d.id = c.document_id
 left join sources s on s.id = d.source_id
@@ -69,14 +71,14 @@ select id, octet_length(text) from documents where id > :after order by id limit
 
 -- name: verify_texts
 -- Documents with their text, to compare their chunks with.
-select d.id, d.source_id, s.name, d.path, d.title, d.text
+select d.id, d.source_id, s.name as source, d.path, d.title, d.text
 from documents d join sources s on s.id = d.source_id
 where d.id between :first and :last
 order by d.id;
 
 -- name: verify_chunks
 -- The chunks of these documents.
-select document_id, id, title, heading, content, start_at, end_at, hash
+select document_id, id, title, heading, content, start_at as start, end_at as end, hash
 from chunks
 where document_id between :first and :last
 order by document_id, ordinal, id;
@@ -88,11 +90,11 @@ select case
            when vector_dims(v.embedding) <> :dimensions then 'vector_dimensions'
            when {norm}(v.embedding) = 0 then 'vector_zero'
            else 'vector_collection'
-       end,
-       s.id, s.name, d.path, c.document_id, v.chunk_id, :generation_id::integer,
-       case when vector_dims(v.embedding) <> :dimensions then :dimensions::text else d.collection_id::text end,
+       end as kind,
+       s.id as source_id, s.name as source, d.path, c.document_id, v.chunk_id, :generation_id::integer as generation_id,
+       case when vector_dims(v.embedding) <> :dimensions then :dimensions::text else d.collection_id::text end as expected,
        case when vector_dims(v.embedding) <> :dimensions then vector_dims(v.embedding)::text
-            else v.collection_id::text end
+            else v.collection_id::text end as found
 from {vectors} v
 left join chunks c on c.id = v.chunk_id
 left join documents d on d.id = c.document_id
@@ -103,7 +105,8 @@ order by v.chunk_id;
 
 -- name: verify_missing_vectors
 -- Chunks without a vector.
-select 'vector_missing', s.id, s.name, d.path, d.id, c.id, :generation_id::integer, null, null
+select 'vector_missing' as kind, s.id as source_id, s.name as source, d.path, d.id as document_id, c.id as chunk_id,
+       :generation_id::integer as generation_id
 from chunks c
 join documents d on d.id = c.document_id
 join sources s on s.id = d.source_id
@@ -112,8 +115,8 @@ order by c.id;
 
 -- name: verify_kept_vectors
 -- Vectors kept for reuse that cannot be used.
-select 'kept_vector', null::integer, null, s.provider || '/' || s.model, null::bigint, null::bigint, null::integer,
-       s.dimensions::text, coalesce(vector_dims(k.embedding), vector_dims(k.full_embedding))::text
+select 'kept_vector' as kind, s.provider || '/' || s.model as path, s.dimensions::text as expected,
+       coalesce(vector_dims(k.embedding), vector_dims(k.full_embedding))::text as found
 from kept_vectors k join spaces s on s.id = k.space_id
 where coalesce(vector_dims(k.embedding), vector_dims(k.full_embedding)) <> s.dimensions
    or coalesce(l2_norm(k.embedding), vector_norm(k.full_embedding)) = 0;

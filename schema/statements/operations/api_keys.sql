@@ -8,7 +8,7 @@ returning id, created_at;
 -- Every key that was ever made, with the names of the collections that it is limited to.
 select k.id, k.name, k.prefix, k.scope,
        case when k.collections is not null
-            then array(select c.name from collections c where c.id = any(k.collections) order by c.name) end,
+            then array(select c.name from collections c where c.id = any(k.collections) order by c.name) end as collections,
        k.created_at, k.last_used_at, k.expires_at, k.revoked_at
 from api_keys k
 order by k.id;

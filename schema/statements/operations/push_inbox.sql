@@ -40,8 +40,9 @@ select pg_notify('pgfolio_pushed', '');
 
 -- name: get_push
 -- A push that is no document yet, and why not.
-select p.id, s.name, p.path, coalesce(nullif(p.title, ''), p.name), k.name, encode(p.content_hash, 'hex'),
-       coalesce(l.state, 'pending'), p.metadata, p.pushed_at, coalesce(l.reason, '')
+select p.id, s.name as source, p.path, coalesce(nullif(p.title, ''), p.name) as title, k.name as collection,
+       encode(p.content_hash, 'hex') as content_hash, coalesce(l.state, 'pending') as state, p.metadata, p.pushed_at,
+       coalesce(l.reason, '') as reason
 from pushes p
 join sources s on s.id = p.source_id
 join collections k on k.id = s.collection_id

@@ -33,6 +33,6 @@ cross join lateral (select sum(tokens) as tokens from chunks where document_id =
 -- name: last_runs
 -- The newest runs. A run goes over sources of any collection: who may not see all of them is not told what it did.
 select id, flow, started_by, status, started_at, finished_at,
-       case when :permitted::integer[] is null then report else jsonb_build_object() end,
-       case when :permitted::integer[] is null then error else '' end
+       case when :permitted::integer[] is null then report else jsonb_build_object() end as report,
+       case when :permitted::integer[] is null then error else '' end as error
 from runs order by id desc limit :limit;

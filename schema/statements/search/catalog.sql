@@ -1,8 +1,9 @@
 -- name: list_documents
 -- One page of documents after a given id, in the order of their ids.
-select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
-       (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
-       d.language::text, d.created_at, d.updated_at, d.synced_at
+select d.id, s.name as source, d.path, d.title, k.name as collection, d.mime,
+       encode(d.content_hash, 'hex') as content_hash,
+       (select count(*) from chunks c where c.document_id = d.id) as chunk_count, coalesce(l.state, 'ok') as state,
+       d.metadata, d.owner, d.language::text as language, d.created_at, d.updated_at, d.synced_at
 from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
@@ -18,10 +19,11 @@ limit :limit;
 
 -- name: get_document
 -- One document with its text.
-select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
-       (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
-       d.language::text, d.created_at, d.updated_at, d.synced_at,
-       coalesce(l.reason, ''), d.text
+select d.id, s.name as source, d.path, d.title, k.name as collection, d.mime,
+       encode(d.content_hash, 'hex') as content_hash,
+       (select count(*) from chunks c where c.document_id = d.id) as chunk_count, coalesce(l.state, 'ok') as state,
+       d.metadata, d.owner, d.language::text as language, d.created_at, d.updated_at, d.synced_at,
+       coalesce(l.reason, '') as reason, d.text
 from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
@@ -31,9 +33,10 @@ where d.id = :id and (:permitted::integer[] is null or d.collection_id = any(:pe
 -- name: find_document
 -- A document by its path, its source and path, or its id; of several one of those that are meant, of the collections that
 -- were asked for, the one that was synced last.
-select d.id, s.name, d.path, d.title, k.name, d.mime, encode(d.content_hash, 'hex'),
-       (select count(*) from chunks c where c.document_id = d.id), coalesce(l.state, 'ok'), d.metadata, d.owner,
-       d.language::text, d.created_at, d.updated_at, d.synced_at
+select d.id, s.name as source, d.path, d.title, k.name as collection, d.mime,
+       encode(d.content_hash, 'hex') as content_hash,
+       (select count(*) from chunks c where c.document_id = d.id) as chunk_count, coalesce(l.state, 'ok') as state,
+       d.metadata, d.owner, d.language::text as language, d.created_at, d.updated_at, d.synced_at
 from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
@@ -54,7 +57,7 @@ order by p.place;
 
 -- name: get_chunks
 -- A document's chunks in their order.
-select id, ordinal, content, heading, page, start_at, end_at, tokens
+select id, ordinal, content, heading, page, start_at as start, end_at as end, tokens
 from chunks
 where document_id = :document_id and (:permitted::integer[] is null or collection_id = any(:permitted::integer[]))
 order by ordinal;
@@ -62,9 +65,9 @@ order by ordinal;
 -- name: list_collections
 -- Collections with their counts.
 select k.id, k.name,
-       (select count(*) from documents d where d.collection_id = k.id),
-       (select count(*) from chunks c where c.collection_id = k.id),
-       (select max(d.synced_at) from documents d where d.collection_id = k.id)
+       (select count(*) from documents d where d.collection_id = k.id) as documents,
+       (select count(*) from chunks c where c.collection_id = k.id) as chunks,
+       (select max(d.synced_at) from documents d where d.collection_id = k.id) as synced_at
 from collections k
 where (:permitted::integer[] is null or k.id = any(:permitted::integer[]))
 order by k.name;

@@ -4,7 +4,7 @@ select count(*) from only {segment};
 
 -- name: index_state
 -- Whether the HNSW index is there and valid, and its size in bytes.
-select i.indisvalid, pg_relation_size(i.indexrelid)
+select i.indisvalid as valid, pg_relation_size(i.indexrelid) as bytes
 from pg_index i join pg_class c on c.oid = i.indexrelid
 where c.relname = :name and pg_table_is_visible(c.oid);
 

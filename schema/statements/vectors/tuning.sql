@@ -1,7 +1,7 @@
 -- name: index_parameters
 -- With what a segment's index was built.
-select coalesce((select split_part(o, '=', 2)::integer from unnest(c.reloptions) o where o like 'm=%%'), 16),
-       coalesce((select split_part(o, '=', 2)::integer from unnest(c.reloptions) o where o like 'ef_construction=%%'), 64)
+select coalesce((select split_part(o, '=', 2)::integer from unnest(c.reloptions) o where o like 'm=%%'), 16) as m,
+       coalesce((select split_part(o, '=', 2)::integer from unnest(c.reloptions) o where o like 'ef_construction=%%'), 64) as ef_construction
 from pg_class c
 where c.relname = :name and pg_table_is_visible(c.oid);
 
