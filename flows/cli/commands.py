@@ -18,6 +18,7 @@ from pgfolio.config import command
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError, child_environment, load_settings
 from pgfolio.flows.cli import options, render
+from pgfolio.flows.cli.deploy import deploy
 from pgfolio.flows.cli.keys import keys
 from pgfolio.flows.discovery.sources import chosen_sources
 from pgfolio.flows.index.tuning import run_tuning
@@ -286,6 +287,7 @@ def migrate(*, as_json: bool) -> int:
 
 
 cli.add_command(keys)
+cli.add_command(deploy)
 
 
 def _passed_on(name: str, text: str) -> None:

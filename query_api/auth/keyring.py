@@ -17,7 +17,8 @@ from pgfolio.schema.operations import api_keys as stored
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from pgfolio.schema.operations.api_keys import AsyncConnection, Known
+    from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.operations.api_keys import Known
 
 PERIOD: Final = 0.5
 """Seconds between two looks. A look takes a millisecond on a connection of its own: a full pool does not delay it."""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Source
 
@@ -68,7 +69,8 @@ def synced(connection: Connection, source: Source) -> None:
 @contextmanager
 def owned(connection: Connection, source: Source) -> Iterator[None]:
     """Inside, no other sync of this source runs anywhere. Raises SourceBusyError."""
-    row = connection.execute(statement("lock_source"), {"source_id": source.id}).fetchone()
+    lock = {"lock_class": locks.SOURCES, "source_id": source.id}
+    row = connection.execute(statement("lock_source"), lock).fetchone()
     connection.commit()
     if row is None or not row[0]:
         raise SourceBusyError(f"another sync of {source.name!r} is running: wait until it is done")
@@ -77,7 +79,7 @@ def owned(connection: Connection, source: Source) -> Iterator[None]:
     finally:
         if not connection.closed:
             connection.rollback()
-            connection.execute(statement("unlock_source"), {"source_id": source.id})
+            connection.execute(statement("unlock_source"), lock)
             connection.commit()
 
 

@@ -6,7 +6,7 @@ Functions elsewhere take a connection; whoever opens it owns the transaction.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
@@ -18,7 +18,7 @@ from pgfolio.schema.database.migrate import migrate
 from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from pgfolio.config.settings import Settings
 
@@ -69,7 +69,7 @@ def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> I
     with _opened(conninfo, autocommit=autocommit) as connection:
         register_vector(connection)
         if timeout:
-            connection.execute(statement("limit_session"), {"timeout": f"{round(timeout * 1000)}ms"})
+            connection.execute(statement("limit_session"), {"timeout": _milliseconds(timeout)})
         connection.commit()
         try:
             yield connection
@@ -77,6 +77,39 @@ def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> I
             if not timeout:
                 raise
             raise DatabaseError(TOO_LONG) from error
+
+
+@asynccontextmanager
+async def connect_async(
+    conninfo: str,
+    application_name: str,
+    *,
+    autocommit: bool = False,
+    statement_seconds: float = 0,
+    connect_timeout: int = CONNECT_TIMEOUT,
+) -> AsyncIterator[AsyncConnection]:
+    """A connection of an event loop. No statement runs for longer than `statement_seconds`; 0: no limit. Raises
+    DatabaseError, also when the connection is lost."""
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            conninfo,
+            autocommit=autocommit,
+            connect_timeout=connect_timeout,
+            application_name=application_name,
+        ) as connection:
+            if statement_seconds:
+                await connection.execute(
+                    statement("limit_session"), {"timeout": _milliseconds(statement_seconds)}
+                )
+            yield connection
+    except psycopg.errors.QueryCanceled as error:
+        raise DatabaseError(TOO_LONG) from error
+    except psycopg.OperationalError as error:
+        raise DatabaseError(f"cannot reach the database {described(conninfo)}: is it running?") from error
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"
 
 
 def described(conninfo: str) -> str:

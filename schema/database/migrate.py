@@ -12,13 +12,13 @@ from urllib.parse import urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
+from pgfolio.schema.database import locks
 from pgfolio.schema.database.define import define, outdated
 
 if TYPE_CHECKING:
     import psycopg
 
 FOLDER = Path(__file__).parents[1] / "migrations"
-LOCK = 0x7067666F  # "pgfo"
 
 
 def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
@@ -28,7 +28,7 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     """
     if not pending(connection) and not outdated(connection):
         return []
-    connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
+    connection.execute("select pg_advisory_xact_lock(%s)", [locks.MIGRATIONS])
     try:
         missing = pending(connection)
         if missing:

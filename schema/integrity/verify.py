@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from psycopg.rows import class_row
 
+from pgfolio.schema.database import locks
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.rows import fetch_records
 from pgfolio.schema.database.statements import fetch_one, statement
@@ -145,7 +146,7 @@ def size(connection: Connection) -> Size:
 
 def syncing(connection: Connection) -> list[str]:
     """Names of the sources that a sync owns just now."""
-    return [row[0] for row in connection.execute(statement("verify_syncing"))]
+    return [row[0] for row in connection.execute(statement("verify_syncing"), {"lock_class": locks.SOURCES})]
 
 
 def count_vectors(connection: Connection, generation: Generation) -> int:

@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import psycopg
 
-from pgfolio.schema.database.connect import CONNECT_TIMEOUT, DatabaseError, described
+from pgfolio.schema.database.connect import connect_async
 from pgfolio.schema.database.rows import fetch_records
 from pgfolio.schema.database.statements import fetch_one, statement
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
     from datetime import datetime
 
-    from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.database.connect import AsyncConnection, Connection
 
 Scope: TypeAlias = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
@@ -35,8 +35,6 @@ PREFIX: Final = "pgf_"
 
 SHOWN: Final = len(PREFIX) + 6
 """Characters of a key that lists show."""
-
-AsyncConnection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 class WrongKeyError(Exception):
@@ -148,24 +146,11 @@ def hashed(secret: str) -> bytes:
 async def keys_connection(conninfo: str, longest: float) -> AsyncIterator[AsyncConnection]:
     """A connection of their own, for when the pool's are all taken; no statement runs for longer than `longest`
     seconds. Raises DatabaseError."""
-    try:
-        connection: AsyncConnection = await psycopg.AsyncConnection.connect(
-            conninfo,
-            autocommit=True,
-            prepare_threshold=None,
-            application_name="pgfolio-api-keys",
-            connect_timeout=CONNECT_TIMEOUT,
-        )
-    except psycopg.OperationalError as error:
-        raise DatabaseError(f"cannot reach the database {described(conninfo)}: is it running?") from error
-    async with connection:
-        try:
-            await connection.execute(
-                statement("limit_session"), {"timeout": f"{max(1, round(longest * 1000))}ms"}
-            )
-            yield connection
-        except psycopg.OperationalError as error:
-            raise DatabaseError("the database cannot be reached: is it running?") from error
+    async with connect_async(
+        conninfo, "pgfolio-api-keys", autocommit=True, statement_seconds=longest
+    ) as connection:
+        connection.prepare_threshold = None
+        yield connection
 
 
 async def read(connection: AsyncConnection) -> dict[bytes, Known]:

@@ -3,21 +3,18 @@ pushes.py."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import psycopg
-
 from pgfolio.schema.corpus.push_queue import COLLECTION
-from pgfolio.schema.database.connect import CONNECT_TIMEOUT, TOO_LONG, DatabaseError, described
+from pgfolio.schema.database.connect import connect_async
 from pgfolio.schema.database.rows import read_record
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
     from pgfolio.schema.database.connect import AsyncConnection
@@ -62,19 +59,9 @@ class Waiting:
     reason: str
 
 
-@asynccontextmanager
-async def writing(conninfo: str, longest: float) -> AsyncIterator[AsyncConnection]:
+def writing(conninfo: str, longest: float) -> AbstractAsyncContextManager[AsyncConnection]:
     """A connection that may write, in one transaction; those of the pool read. Raises DatabaseError."""
-    try:
-        async with await psycopg.AsyncConnection.connect(
-            conninfo, connect_timeout=CONNECT_TIMEOUT, application_name="pgfolio-push"
-        ) as connection:
-            await connection.execute(statement("limit_session"), {"timeout": f"{round(longest * 1000)}ms"})
-            yield connection
-    except psycopg.errors.QueryCanceled as error:
-        raise DatabaseError(TOO_LONG) from error
-    except psycopg.OperationalError as error:
-        raise DatabaseError(f"cannot reach the database {described(conninfo)}: is it running?") from error
+    return connect_async(conninfo, "pgfolio-push", statement_seconds=longest)
 
 
 async def add(connection: AsyncConnection, push: Push, collection: str | None, permitted: Permitted) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg.types.json import Jsonb
 
+from pgfolio.schema.database import locks
 from pgfolio.schema.database.rows import fetch_records
 from pgfolio.schema.database.statements import array, fetch_one, statement
 
@@ -32,7 +33,7 @@ class Run:
 
 def start(connection: Connection, flow: str, started_by: str) -> int:
     """Open a run's row; rows of runs whose process died are closed first."""
-    connection.execute(statement("bury_runs"), {"flow": flow})
+    connection.execute(statement("bury_runs"), {"flow": flow, "lock_class": locks.SOURCES})
     row = fetch_one(connection, "start_run", {"flow": flow, "started_by": started_by})
     return int(row[0])
 

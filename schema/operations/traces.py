@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from pgfolio.schema.database.connect import DatabaseError, connect_async
 from pgfolio.schema.database.statements import array, statement
 
 if TYPE_CHECKING:
@@ -38,17 +39,13 @@ async def traces_connection(conninfo: str, patience: float) -> AsyncIterator[Asy
     """One of its own, since those that answer questions are read-only. It is waited for so many
     seconds. Raises OSError."""
     try:
-        connection = await psycopg.AsyncConnection.connect(
-            conninfo, autocommit=True, connect_timeout=int(patience), application_name="pgfolio-traces"
-        )
-    except psycopg.OperationalError as error:
-        raise OSError(str(error)) from error
-    async with connection:
-        try:
+        async with connect_async(
+            conninfo, "pgfolio-traces", autocommit=True, connect_timeout=int(patience)
+        ) as connection:
             await connection.execute(statement("write_lazily"))
             yield connection
-        except psycopg.Error as error:
-            raise OSError(str(error)) from error
+    except (DatabaseError, psycopg.Error) as error:
+        raise OSError(str(error)) from error
 
 
 async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from psycopg.types.json import Jsonb
 
+from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.vectors import segments
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
     from pgfolio.schema.database.connect import AsyncConnection, Connection
 
-LOCK = 0x67656E  # "gen"
 DROP_ATTEMPTS = 100
 ROW_BYTES = 64
 PAGE_BYTES = 8000
@@ -61,7 +58,7 @@ async def coming(connection: AsyncConnection) -> list[Generation]:
 def ensure_active(connection: Connection, space: Space) -> Generation:
     """The active generation; on a new database one is made in this space."""
     # Two first syncs at once: the second waits here and finds what the first has made.
-    connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
+    connection.execute("select pg_advisory_xact_lock(%s)", [locks.FIRST_GENERATION])
     return active_generation(connection) or create_generation(connection, space, "active")
 
 
@@ -99,7 +96,8 @@ def set_state(connection: Connection, generation: Generation, state: str) -> boo
 @contextmanager
 def alone(connection: Connection) -> Iterator[None]:
     """Inside, nobody else moves the corpus. Raises ReembedBusyError."""
-    free = fetch_one(connection, "lock_reembed")[0]
+    lock = dict(zip(("lock_class", "lock"), locks.REEMBED, strict=True))
+    free = fetch_one(connection, "lock_reembed", lock)[0]
     connection.commit()
     if not free:
         raise ReembedBusyError("another reembed is running: wait until it is done")
@@ -108,7 +106,7 @@ def alone(connection: Connection) -> Iterator[None]:
     finally:
         if not connection.closed:
             connection.rollback()
-            connection.execute(statement("unlock_reembed"))
+            connection.execute(statement("unlock_reembed"), lock)
             connection.commit()
 
 
@@ -149,22 +147,20 @@ def drop_generation(connection: Connection, generation: Generation) -> bool:
     now is left alone: a rollback may just have made it the active one.
     """
     connection.commit()
-    for _ in range(DROP_ATTEMPTS):
-        try:
-            with connection.transaction():
-                connection.execute("set local lock_timeout = '200ms'")
-                state = connection.execute(statement("lock_generation"), {"id": generation.id}).fetchone()
-                if state is not None and state[0] != generation.state:
-                    return True
-                for name in segments.leftovers(connection, generation):
-                    segments.drop_leftover(connection, name)
-                connection.execute(vector_statement("drop_vectors", generation))
-                connection.execute(statement("delete_generation"), {"id": generation.id})
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            time.sleep(random.uniform(0.0, 0.2))  # noqa: S311 -- jitter
-        else:
-            return True
-    return False
+
+    def drop() -> bool:
+        with connection.transaction():
+            connection.execute(statement("limit_lock_wait"), {"timeout": locks.LOCK_TIMEOUT})
+            state = connection.execute(statement("lock_generation"), {"id": generation.id}).fetchone()
+            if state is not None and state[0] != generation.state:
+                return True
+            for name in segments.leftovers(connection, generation):
+                segments.drop_leftover(connection, name)
+            connection.execute(vector_statement("drop_vectors", generation))
+            connection.execute(statement("delete_generation"), {"id": generation.id})
+        return True
+
+    return locks.with_lock_retries(drop, DROP_ATTEMPTS) is not None
 
 
 def count_chunks(connection: Connection) -> int:

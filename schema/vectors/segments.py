@@ -8,14 +8,12 @@ so they are merged when there are many.
 
 from __future__ import annotations
 
-import random
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import psycopg
 from psycopg import sql
 
+from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.vectors import hnsw
 from pgfolio.schema.vectors.storage import vector_statement
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
-ATTEMPTS = 100
+SWAP_ATTEMPTS = 100
 
 
 def members(connection: Connection, generation: Generation) -> list[Generation]:
@@ -93,15 +91,14 @@ def merge(
     connection.commit()
     built = hnsw.build(connection, made, m, ef_construction)
     connection.commit()
-    for _ in range(ATTEMPTS):
-        try:
-            with connection.transaction():
-                connection.execute("set local lock_timeout = '200ms'")
-                if _swap(connection, joined, made):
-                    return made, built
-                break
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            time.sleep(random.uniform(0.0, 0.2))  # noqa: S311 -- jitter
+
+    def swap() -> bool:
+        with connection.transaction():
+            connection.execute(statement("limit_lock_wait"), {"timeout": locks.LOCK_TIMEOUT})
+            return _swap(connection, joined, made)
+
+    if locks.with_lock_retries(swap, SWAP_ATTEMPTS):
+        return made, built
     connection.execute(vector_statement("drop_segment", made))
     connection.commit()
     return None

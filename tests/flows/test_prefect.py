@@ -72,8 +72,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def worker(user: dict[str, str]) -> Iterator[None]:
     """The deployments of prefect.yaml, and a process worker for them."""
-    prefect(user, "work-pool", "create", "pgfolio", "--type", "process")
-    prefect(user, "--no-prompt", "deploy", "--all")
+    subprocess.run([sys.executable, "-m", "pgfolio", "deploy"], env=user, cwd=user["HOME"], check=True)
     scheduled = httpx.get(f"{user['PREFECT_API_URL']}/deployments/name/sync/scheduled").json()
     assert scheduled["schedules"][0]["schedule"]["interval"] == 900
     api(user, f"/deployments/{scheduled['id']}/pause_deployment", {})  # no run but the test's own

@@ -7,7 +7,7 @@ select (select count(*) from sources) as sources, (select count(*) from ledger) 
 -- Sources that a sync owns just now; their first load has no index yet.
 select s.name
 from sources s
-join pg_locks l on l.locktype = 'advisory' and l.classid = 1885825903 and l.objid = s.id and l.granted
+join pg_locks l on l.locktype = 'advisory' and l.classid = :lock_class::bigint and l.objid = s.id and l.granted
 join pg_database d on d.oid = l.database and d.datname = current_database()
 order by s.name;
 

@@ -9,11 +9,12 @@ set status = :status, report = :report, error = :error, finished_at = clock_time
 where id = :id;
 
 -- name: bury_runs!
--- Runs whose process died: nobody holds a source any more, yet they say that they run.
+-- Runs whose process died: nobody holds a source any more, yet they say that they run. A run's row is there a moment
+-- before it holds its source.
 update runs
 set status = 'failed', error = 'the process ended without a word', finished_at = clock_timestamp()
 where status = 'running' and flow = :flow and started_at < now() - interval '1 second' and not exists (
-    select from pg_locks where locktype = 'advisory' and classid = 1885825903);
+    select from pg_locks where locktype = 'advisory' and classid = :lock_class::bigint);
 
 -- name: tokens_per_second
 -- How fast the last run that embedded much in a space went.

@@ -47,12 +47,12 @@ select id from generations where state = 'retired' and retired_at <= now() - mak
 update generations set measured = :measured where id = :id;
 
 -- name: lock_reembed
--- True when no other session moves the corpus: 6776174 is "gen".
-select pg_try_advisory_lock(6776174, 1);
+-- True when no other session moves the corpus.
+select pg_try_advisory_lock(:lock_class, :lock);
 
 -- name: unlock_reembed
 -- Another may now.
-select pg_advisory_unlock(6776174, 1);
+select pg_advisory_unlock(:lock_class, :lock);
 
 -- name: create_vectors!
 -- The generation's table: narrow, so that nothing but a vector's own change touches its index.

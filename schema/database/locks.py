@@ -1,0 +1,43 @@
+"""The advisory locks that pgfolio takes, each with its numbers, and how tables that readers use are locked.
+
+A lock of a session ends with its connection: a killed process holds none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import psycopg
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+
+MIGRATIONS: Final = 0x7067666F  # "pgfo"
+"""Who brings the database up to date; until the transaction ends."""
+
+SOURCES: Final = 0x7067666F
+"""Who syncs a source, as (SOURCES, id of the source); of a session."""
+
+FIRST_GENERATION: Final = 0x67656E  # "gen"
+"""Who makes a database's first generation; until the transaction ends."""
+
+REEMBED: Final = (0x67656E, 1)
+"""Who moves the corpus to another space; of a session."""
+
+LOCK_TIMEOUT: Final = "200ms"
+"""Readers take locks in their own order: what waits longer could deadlock with them, or hold them all up."""
+
+
+def with_lock_retries(work: Callable[[], Result], attempts: int) -> Result | None:
+    """Do what must lock tables that readers use. It is to wait no longer than LOCK_TIMEOUT; it gives way then and is
+    tried again, so many times. None: they were in use all the time."""
+    retrying = Retrying(
+        retry=retry_if_exception_type((psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)),
+        wait=wait_random(0, 0.2),
+        stop=stop_after_attempt(attempts),
+        retry_error_callback=lambda _: None,
+    )
+    return retrying(work)
