@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -12,12 +12,11 @@ from typing import Final
 import click
 import yaml
 
-import pgfolio
 from pgfolio.config.settings import ConfigError, child_environment, prefect_api_url
 from pgfolio.flows.cli import render
 from pgfolio.flows.local.network import ChildError, answers
 
-SHIPPED: Final = Path(pgfolio.__file__).with_name("prefect.yaml")
+SHIPPED: Final = files("pgfolio") / "prefect.yaml"
 QUIET: Final = {"DO_NOT_TRACK": "1", "PREFECT_LOGGING_LEVEL": "WARNING"}
 
 
@@ -49,7 +48,7 @@ def deploy(*, write: Path | None) -> int:
         if _prefect("work-pool", "inspect", pool).returncode:
             _checked("work-pool", "create", pool, "--type", "process")
     with TemporaryDirectory(prefix="pgfolio-deploy-") as folder:
-        shutil.copy(SHIPPED, folder)
+        (Path(folder) / "prefect.yaml").write_bytes(SHIPPED.read_bytes())
         _checked("--no-prompt", "deploy", "--all", folder=folder)
     render.say(
         f"deployed to {url}; run them with `prefect worker start --pool {min(_pools())} --type process` where "
