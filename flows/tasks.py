@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from pgfolio.flows.run.progress import NullProgress, Progress, ShowsBuild, ShowsSpending, watched_by
+from pgfolio.flows.run.progress import NullProgress, Progress, ShowsBuild, ShowsSpending, displayed_on
 from pgfolio.flows.run.report import Report
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def as_task(name: str, work: Callable[..., Result], *args: Any) -> Result:
     """A part of the pipeline as a Prefect task. Its arguments (connections, clients) cannot be pickled, and it
     is not retried as a whole: retries belong to the request that failed."""
     # A plain task: its result is what `work` returns, which mypy cannot see through prefect's overloads.
-    made: Any = task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)
-    result: Result = made(*args)
+    task_: Any = task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)
+    result: Result = task_(*args)
     return result
 
 
@@ -60,18 +60,18 @@ class PrefectProgress:
             self._display.built(part)
         percent = round(part * 100, 1)
         if self._artifact is None:
-            made: Any = create_progress_artifact(percent, key=self._key, description=self._stage)
-            self._artifact = made
+            artifact: Any = create_progress_artifact(percent, key=self._key, description=self._stage)
+            self._artifact = artifact
         else:
             update_progress_artifact(self._artifact, percent)
 
 
-def run_watched(made: Any, display: Progress, **parameters: Any) -> Report:
+def run_displayed(flow: Any, display: Progress, **parameters: Any) -> Report:
     """Run a flow in this process, with the command's display. Raises what the flow raises."""
-    with watched_by(display):
-        state = made(**parameters, return_state=True)
-    found: dict[str, Any] = state.result(raise_on_failure=True)
-    return Report.of_json(found)
+    with displayed_on(display):
+        state = flow(**parameters, return_state=True)
+    result: dict[str, Any] = state.result(raise_on_failure=True)
+    return Report.of_json(result)
 
 
 def publish(name: str, report: Report) -> None:

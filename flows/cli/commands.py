@@ -19,14 +19,13 @@ from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError, child_environment, load_settings
 from pgfolio.flows.cli import options, render
 from pgfolio.flows.cli.keys import keys
-from pgfolio.flows.discovery.sources import chosen_sources
+from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.launch import find_launcher, launch_reembed, launch_sync
-from pgfolio.flows.local import network, prefect_server
-from pgfolio.flows.local import processes as up_side
+from pgfolio.flows.local import network, prefect_server, processes
 from pgfolio.flows.reembedding.run import with_model
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus.sources import SourceBusyError, has_documents
@@ -85,14 +84,14 @@ def sync(
     launcher = _launcher(settings, options)
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
-            chosen = chosen_sources(connection, settings, sources)
+            selected = selected_sources(connection, settings, sources)
             if plan:
                 connection.rollback()  # a folder that is only looked at does not become known
-        if not chosen:
+        if not selected:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio sync ~/Documents`")
         try:
-            with render.Display(shown=not as_json) as display:
-                report = launch_sync(launcher, settings, conninfo, chosen, options, display)
+            with render.Display(visible=not as_json) as display:
+                report = launch_sync(launcher, settings, conninfo, selected, options, display)
         except FailedError as error:
             if as_json:
                 render.show_json(error.report.as_json())
@@ -143,7 +142,7 @@ def reembed(
     launcher = _launcher(settings, options)
     with database(settings) as conninfo:
         try:
-            with render.Display(shown=not as_json) as display:
+            with render.Display(visible=not as_json) as display:
                 report = launch_reembed(
                     launcher,
                     settings,
@@ -161,8 +160,8 @@ def reembed(
             raise
         if not as_json:
             with connect(conninfo) as connection:
-                kept = settings.index.keep_generations_days
-                render.show_move(report, describe_generations(connection, kept))
+                keep_days = settings.index.keep_generations_days
+                render.show_move(report, describe_generations(connection, keep_days))
     if as_json:
         render.show_json(report.as_json())
     return command.PARTIAL if report.status == "partial" else 0
@@ -179,17 +178,17 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
     """Everything on one machine: Postgres, migrations, a sync, the API, the schedule. Ctrl-C stops it all."""
     settings = load_settings()
     host, port = host or settings.api.host, settings.api.port if port is None else port
-    with database(settings) as conninfo, up_side.children(settings.home) as started:
+    with database(settings) as conninfo, processes.children(settings.home) as started:
         with connect(conninfo) as connection:
             require_key(connection, host)
             port = network.free_port(host, port)
-            chosen = chosen_sources(connection, settings, folders)
-        if not chosen:
+            selected = selected_sources(connection, settings, folders)
+        if not selected:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")
         address = network.address(host, port)
         started.start("api", "query_api", "serve", "--host", host, "--port", str(port), own_output=True)
         started.wait_for(f"{address}/health/live", "the API")
-        _first_sync(settings, conninfo, chosen)
+        _first_sync(settings, conninfo, selected)
         render.say(f"\nThe API answers at {address}; its description is at {address}/schema")
         render.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
         started.start("pushes", "pgfolio.flows.listen")
@@ -198,7 +197,7 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
                 _schedule(started, settings, every)
             render.say("Ctrl-C stops everything.")
             while True:
-                _attend(started)
+                _report_ended(started)
                 time.sleep(0.5)
         except KeyboardInterrupt:  # how it is meant to end
             render.say("stopping")
@@ -213,13 +212,13 @@ def status(*, as_json: bool) -> int:
     """Sources, spaces and their indexes, the last runs, files that could not be done."""
     settings = load_settings()
     with database(settings) as conninfo, connect(conninfo) as connection:
-        found = overview(
+        status_overview = overview(
             connection,
             None,
             keep_generations_days=settings.index.keep_generations_days,
             ef_search=settings.index.ef_search,
         )
-    (render.show_json if as_json else render.show_status)(found)
+    (render.show_json if as_json else render.show_status)(status_overview)
     return 0
 
 
@@ -232,17 +231,17 @@ def verify(*, repair: bool, as_json: bool) -> int:
     A repair embeds only texts whose vector is stored nowhere, and makes documents anew from their files.
     """
     settings = load_settings()
-    with database(settings) as conninfo, render.Display(shown=not as_json) as display:
-        found = (
+    with database(settings) as conninfo, render.Display(visible=not as_json) as display:
+        verification = (
             run_repair(settings, conninfo, progress=display)
             if repair
             else run_verify(conninfo, progress=display)
         )
     if as_json:
-        render.show_json(found.as_json())
+        render.show_json(verification.as_json())
     else:
-        render.show_verification(found)
-    return 0 if found.complete else command.PARTIAL
+        render.show_verification(verification)
+    return 0 if verification.complete else command.PARTIAL
 
 
 @cli.command("index")
@@ -261,13 +260,13 @@ def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: b
     """
     settings = load_settings()
     target = target_recall or settings.index.target_recall
-    with database(settings) as conninfo, render.Display(shown=not as_json) as display:
-        found = run_tuning(settings, conninfo, target, tune=tune, rebuild=rebuild, progress=display)
+    with database(settings) as conninfo, render.Display(visible=not as_json) as display:
+        tuning = run_tuning(settings, conninfo, target, tune=tune, rebuild=rebuild, progress=display)
     if as_json:
-        render.show_json(found.as_json())
+        render.show_json(tuning.as_json())
     else:
-        render.show_tuning(found)
-    return 0 if found.met else command.PARTIAL
+        render.show_tuning(tuning)
+    return 0 if tuning.met else command.PARTIAL
 
 
 @cli.command()
@@ -301,8 +300,14 @@ def _passed_on(name: str, text: str) -> None:
         # In this process's place, so that signals and the exit code are its own. As they were given: click takes away
         # the `--` before a text that begins with a dash.
         verbose = ["--verbose"] if "--verbose" in sys.argv else []
-        given = [argument for argument in sys.argv[1:] if argument != "--verbose"]
-        arguments = [sys.executable, "-m", "pgfolio.query_api", *verbose, *given[given.index(name) :]]
+        arguments_given = [argument for argument in sys.argv[1:] if argument != "--verbose"]
+        arguments = [
+            sys.executable,
+            "-m",
+            "pgfolio.query_api",
+            *verbose,
+            *arguments_given[arguments_given.index(name) :],
+        ]
         os.execve(sys.executable, arguments, child_environment())  # noqa: S606
 
 
@@ -312,11 +317,11 @@ _passed_on("eval", "Measure retrieval on labelled queries: nDCG@10, MRR@10, reca
 _passed_on("serve", "Run the HTTP API alone.")
 
 
-def _first_sync(settings: Settings, conninfo: str, chosen: Sequence[Source]) -> None:
+def _first_sync(settings: Settings, conninfo: str, selected: Sequence[Source]) -> None:
     """What is stored can be searched, whatever becomes of it. Raises FailedError where nothing is."""
     try:
         with render.Display() as display:
-            report = run_sync(settings, conninfo, chosen, Options(started_by="up"), progress=display)
+            report = run_sync(settings, conninfo, selected, Options(started_by="up"), progress=display)
     except FailedError as error:
         with connect(conninfo) as connection:
             if not has_documents(connection):
@@ -326,7 +331,7 @@ def _first_sync(settings: Settings, conninfo: str, chosen: Sequence[Source]) -> 
         render.show_report(report)
 
 
-def _schedule(started: up_side.Children, settings: Settings, every: int) -> None:
+def _schedule(started: processes.Children, settings: Settings, every: int) -> None:
     """Search is worth more than a schedule: without one `up` goes on."""
     try:
         url = prefect_server.start_schedule(started, settings.home, every)
@@ -338,7 +343,7 @@ def _schedule(started: up_side.Children, settings: Settings, every: int) -> None
         render.say(f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}")
 
 
-def _attend(started: up_side.Children) -> None:
+def _report_ended(started: processes.Children) -> None:
     """Raises ChildError when the API has ended; says so when another child has."""
     for name, sentence in started.ended().items():
         if name == "api":

@@ -17,7 +17,7 @@ class Interval(click.ParamType[int]):
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d{1,9})([smhd]?)", value.strip())
-        if not found:
+        match = re.fullmatch(r"(\d{1,9})([smhd]?)", value.strip())
+        if not match:
             self.fail(f"{value[:40]!r} is no interval: write 90s, 15m, 2h, 1d, or 0 for never", param, ctx)
-        return int(found[1]) * UNITS[found[2] or "s"]
+        return int(match[1]) * UNITS[match[2] or "s"]

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 IGNORE_FILES = (".gitignore", ".pgfolioignore")  # the later one has the last word
 MEGABYTE = 1024 * 1024
-LONGEST_PATH = 2500
+MAX_PATH_BYTES = 2500
 """Bytes. Paths stand in indexes, and an entry of an index holds at most 2,704."""
-LONGEST_NAME = 255
-FLAT = 1 + len(Signature._fields)
+MAX_NAME_BYTES = 255
+VALUES_PER_FILE = 1 + len(Signature._fields)
 """Values of one file in a folder's listing."""
 
 _Specs = tuple[
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Crawl:
+class CrawlResult:
     """What was found, in the order of paths, and what could not be looked at.
 
     The files of a `settled` folder (name to number of files) are as they are known: they are not in `entries`.
@@ -76,19 +76,22 @@ class Crawl:
     unreadable_dirs: tuple[str, ...] = ()
     unknown: frozenset[str] = frozenset()
     too_large: tuple[Problem, ...] = ()
-    settled: Mapping[str, int] = field(default_factory=dict)
+    unchanged_folders: Mapping[str, int] = field(default_factory=dict)
     digests: Mapping[str, bytes] = field(default_factory=dict)
     devices: frozenset[int] = frozenset()
     """Of the root and of every file seen."""
 
     @property
     def files(self) -> int:
-        return len(self.entries) + sum(self.settled.values())
+        return len(self.entries) + sum(self.unchanged_folders.values())
 
 
 def crawl(
-    root: Path, rules: Rules, known: Mapping[str, bytes | None] | None = None, recipe: str = ""
-) -> Crawl:
+    root: Path,
+    rules: Rules,
+    known: Mapping[str, bytes | None] | None = None,
+    processing_fingerprint: str = "",
+) -> CrawlResult:
     """List `root`. The folder `.git` is never entered.
 
     A folder whose listing has the digest that `known` has for it, under the same `recipe`, is settled.
@@ -96,17 +99,19 @@ def crawl(
     Raises SourceUnreachable if the root itself cannot be listed, ValueError for a glob that makes no sense.
     """
     globs = _globs(rules.include, "include"), _globs(rules.exclude, "exclude")
-    walk = _Walk(os.fspath(root), rules, *globs, known or {}, hashlib.sha256(recipe.encode()).digest())
-    walk.devices.add(_check(walk.root))
-    with garbage_kept():
+    walk = _Walk(
+        os.fspath(root), rules, *globs, known or {}, hashlib.sha256(processing_fingerprint.encode()).digest()
+    )
+    walk.devices.add(_root_device(walk.root))
+    with without_garbage_collection():
         walk.run()
-    return Crawl(
+    return CrawlResult(
         entries=tuple(sorted(walk.entries, key=attrgetter("path"))),
         unreadable=tuple(sorted(walk.unreadable, key=attrgetter("path", "reason"))),
         unreadable_dirs=tuple(sorted(walk.unreadable_dirs)),
         unknown=frozenset(walk.unknown),
         too_large=tuple(sorted(walk.too_large, key=attrgetter("path"))),
-        settled=walk.settled,
+        unchanged_folders=walk.unchanged_folders,
         digests=walk.digests,
         devices=frozenset(walk.devices),
     )
@@ -118,7 +123,7 @@ def printable(path: str) -> str:
 
 
 @contextmanager
-def garbage_kept() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Without garbage collection. A walk, and what compares it, make many small objects and no cycles: collecting
     took a sixth of a walk's time, and almost half of a sync's that found nothing to do."""
     enabled = gc.isenabled()
@@ -130,14 +135,14 @@ def garbage_kept() -> Iterator[None]:
             gc.enable()
 
 
-def _check(root: str) -> int:
+def _root_device(root: str) -> int:
     """The root's device."""
     try:
         os.scandir(root).close()
         return os.stat(root).st_dev  # noqa: PTH116 - no Path objects in the walk
     except OSError as error:
         raise SourceUnreachable(
-            f"cannot list the source folder {printable(root)}: {_why(error)}. Nothing was changed. "
+            f"cannot list the source folder {printable(root)}: {_explanation(error)}. Nothing was changed. "
             "Mount it, correct its path, or grant read access, then sync again."
         ) from error
 
@@ -149,7 +154,7 @@ def _globs(globs: Sequence[str], setting: str) -> GitIgnoreSpec | None:
         raise ValueError(f"crawl.{setting}: {error}") from error
 
 
-def _why(error: OSError) -> str:
+def _explanation(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
@@ -162,8 +167,8 @@ class _Walk:
     include: GitIgnoreSpec | None
     exclude: GitIgnoreSpec | None
     known: Mapping[str, bytes | None]
-    recipe: bytes
-    settled: dict[str, int] = field(default_factory=dict)
+    processing_key: bytes
+    unchanged_folders: dict[str, int] = field(default_factory=dict)
     digests: dict[str, bytes] = field(default_factory=dict)
     devices: set[int] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
@@ -183,93 +188,95 @@ class _Walk:
                 self.folders.append(self.links.pop())
             prefix, specs = self.folders.pop()
             try:
-                self.folder(prefix, specs)
+                self.list_folder(prefix, specs)
             except (FileNotFoundError, NotADirectoryError):
                 if not prefix:
                     raise SourceUnreachable(
                         f"{self.root} vanished while it was listed. Sync again."
                     ) from None
             except OSError as error:
-                self.lost_folder(prefix, f"folder cannot be listed: {_why(error)}")
+                self.unknown_folder(prefix, f"folder cannot be listed: {_explanation(error)}")
 
-    def folder(self, prefix: str, specs: _Specs) -> None:
+    def list_folder(self, prefix: str, specs: _Specs) -> None:
         path = f"{self.root}/{prefix}"
         if self.rules.follow_symlinks and not self.first_visit(path):
             return
         with os.scandir(path) as listing:
-            found = list(listing)
-        names = [entry.name for entry in found if entry.name in IGNORE_FILES]
+            entries = list(listing)
+        names = [entry.name for entry in entries if entry.name in IGNORE_FILES]
         if names:
             specs = self.ignore_rules(prefix, sorted(names), specs)
         if self.rules.hidden:
-            found = [entry for entry in found if entry.name != ".git"]
+            entries = [entry for entry in entries if entry.name != ".git"]
         else:
-            found = [entry for entry in found if entry.name[0] != "."]
-        listing_of: list[Any] = []
-        self.look(found, prefix, specs, listing_of)
-        self.close(prefix, listing_of)
+            entries = [entry for entry in entries if entry.name[0] != "."]
+        files: list[Any] = []
+        self.scan(entries, prefix, specs, files)
+        self.finish_folder(prefix, files)
 
-    def look(self, found: list[os.DirEntry[str]], prefix: str, specs: _Specs, files: list[Any]) -> None:
+    def scan(self, entries: list[os.DirEntry[str]], prefix: str, specs: _Specs, files: list[Any]) -> None:
         """The hot loop: for a plain file in a folder without rules, one stat and nothing else that costs. Name
         and signature of each file go flat into one list: objects for files that nobody asks for cost half a walk."""
-        short = len(prefix) + LONGEST_NAME <= LONGEST_PATH
+        short = len(prefix) + MAX_NAME_BYTES <= MAX_PATH_BYTES
         plain = short and prefix.isascii() and not specs and self.exclude is None and self.include is None
         extend, limit = files.extend, self.rules.max_bytes
-        for entry in found:
+        for entry in entries:
             name = entry.name
             try:
                 if not (plain and entry.is_file(follow_symlinks=False) and name.isascii()):
-                    self.judge(entry, prefix + name, specs, files)
+                    self.examine(entry, prefix + name, specs, files)
                     continue
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # it vanished between the listing and the stat
             except OSError as error:
-                self.lost_file(prefix + name, f"cannot be looked at: {_why(error)}")
+                self.unknown_file(prefix + name, f"cannot be looked at: {_explanation(error)}")
                 continue
             size = status.st_size
             if size > limit:
-                self.oversize(prefix + name, size)
+                self.too_large_file(prefix + name, size)
                 continue
             extend((name, status.st_dev, status.st_ino, size, status.st_mtime_ns, status.st_ctime_ns))
 
-    def close(self, prefix: str, files: list[Any]) -> None:
+    def finish_folder(self, prefix: str, files: list[Any]) -> None:
         """A listing with the known digest needs no entries. Version 0 of marshal: the same bytes for equal values."""
         if not files:
             return
-        self.devices.update(files[1::FLAT])
-        digest = hashlib.blake2b(marshal.dumps(files, 0), digest_size=16, key=self.recipe).digest()
+        self.devices.update(files[1::VALUES_PER_FILE])
+        digest = hashlib.blake2b(marshal.dumps(files, 0), digest_size=16, key=self.processing_key).digest()
         if self.known.get(prefix) == digest:
-            self.settled[prefix] = len(files) // FLAT
+            self.unchanged_folders[prefix] = len(files) // VALUES_PER_FILE
             return
         self.digests[prefix] = digest
-        for at in range(0, len(files), FLAT):
-            self.entries.append(Entry(prefix + files[at], _signature(*files[at + 1 : at + FLAT])))
+        for start in range(0, len(files), VALUES_PER_FILE):
+            self.entries.append(
+                Entry(prefix + files[start], _signature(*files[start + 1 : start + VALUES_PER_FILE]))
+            )
 
-    def judge(self, entry: os.DirEntry[str], path: str, specs: _Specs, files: list[Any]) -> None:
+    def examine(self, entry: os.DirEntry[str], path: str, specs: _Specs, files: list[Any]) -> None:
         """What is not a plain file: folders, links, other kinds, strange names, whatever meets a rule."""
-        link = entry.is_symlink()
-        if link and not self.rules.follow_symlinks:
+        is_link = entry.is_symlink()
+        if is_link and not self.rules.follow_symlinks:
             return
         try:
-            folder = entry.is_dir()
-            if self.ignored(path + "/" if folder else path, specs) or not self.named_well(path):
+            is_folder = entry.is_dir()
+            if self.ignored(path + "/" if is_folder else path, specs) or not self.has_valid_name(path):
                 return
-            if folder:
-                (self.links if link else self.folders).append((path + "/", specs))
+            if is_folder:
+                (self.links if is_link else self.folders).append((path + "/", specs))
                 return
             status = entry.stat()
         except OSError as error:
-            if not link:
+            if not is_link:
                 raise
-            self.lost_link(path, f"broken link: {_why(error)}")
+            self.unknown_link(path, f"broken link: {_explanation(error)}")
             return
         if not stat.S_ISREG(status.st_mode) or (self.include and not self.include.match_file(path)):
             return
-        if self.overlong(path):
+        if self.is_overlong(path):
             return
         if status.st_size > self.rules.max_bytes:
-            self.oversize(path, status.st_size)
+            self.too_large_file(path, status.st_size)
             return
         files += (entry.name, *signature_of(status))
 
@@ -308,7 +315,7 @@ class _Walk:
                 return verdict
         return False
 
-    def named_well(self, path: str) -> bool:
+    def has_valid_name(self, path: str) -> bool:
         if path.isascii():
             return True
         try:
@@ -319,22 +326,22 @@ class _Walk:
             return False
         return True
 
-    def overlong(self, path: str) -> bool:
+    def is_overlong(self, path: str) -> bool:
         """An earlier release, or a path that compresses well, may have been stored: what is stored is kept."""
         length = len(path.encode())
-        if length <= LONGEST_PATH:
+        if length <= MAX_PATH_BYTES:
             return False
         reason = (
-            f"its path has {length:,} bytes, more than {LONGEST_PATH:,}: shorten its name or its folders'"
+            f"its path has {length:,} bytes, more than {MAX_PATH_BYTES:,}: shorten its name or its folders'"
         )
-        self.lost_file(path, reason)
+        self.unknown_file(path, reason)
         return True
 
-    def oversize(self, path: str, size: int) -> None:
+    def too_large_file(self, path: str, size: int) -> None:
         reason = f"{_megabytes(size)} MB is more than crawl.max_file_mb = {_megabytes(self.rules.max_bytes)}"
         self.too_large.append(Problem(path, "crawl", reason))
 
-    def lost_folder(self, prefix: str, reason: str) -> None:
+    def unknown_folder(self, prefix: str, reason: str) -> None:
         if not prefix:
             raise SourceUnreachable(
                 f"cannot list the source folder {self.root}: {reason}. Nothing was changed."
@@ -342,13 +349,13 @@ class _Walk:
         self.unreadable.append(Problem(printable(prefix.rstrip("/")), "crawl", reason))
         self.unreadable_dirs.append(prefix)
 
-    def lost_file(self, path: str, reason: str) -> None:
+    def unknown_file(self, path: str, reason: str) -> None:
         self.unreadable.append(Problem(printable(path), "crawl", reason))
         self.unknown.append(path)
 
-    def lost_link(self, path: str, reason: str) -> None:
+    def unknown_link(self, path: str, reason: str) -> None:
         """Its target may have been a file or a folder: both are unknown now."""
-        self.lost_file(path, reason)
+        self.unknown_file(path, reason)
         self.unreadable_dirs.append(path + "/")
 
 
@@ -360,10 +367,10 @@ def signature_of(status: os.stat_result) -> Signature:
 def _signature(device: int, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> Signature:
     """Some filesystems use all 64 bits of an inode, and have times that nobody has seen yet; PostgreSQL's bigint has
     63 and a sign."""
-    return Signature(_signed(device), _signed(inode), size, _bounded(mtime_ns), _bounded(ctime_ns))
+    return Signature(_as_signed(device), _as_signed(inode), size, _bounded(mtime_ns), _bounded(ctime_ns))
 
 
-def _signed(number: int) -> int:
+def _as_signed(number: int) -> int:
     return number if number < 1 << 63 else number - (1 << 64)
 
 

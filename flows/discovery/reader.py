@@ -69,10 +69,10 @@ def read_file(root: str, path: str) -> Content:
 
 def read_push(connection: Connection, source: Source, path: str) -> Content:
     """The path is a key in the database: no file has it."""
-    given = push_queue.read(connection, source, path)
-    if given is None:
+    push = push_queue.read(connection, source, path)
+    if push is None:
         raise FileNotFoundError(path)
-    return Content(given.content, given.signature, given.title or None, given.name, given.metadata)
+    return Content(push.content, push.signature, push.title or None, push.name, push.metadata)
 
 
 def hash_file(root: str, path: str) -> bytes | None:

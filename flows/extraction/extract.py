@@ -35,7 +35,7 @@ from pgfolio.flows.extraction.pages import aligned, joined, marked
 if TYPE_CHECKING:
     from datetime import datetime
 
-RECIPE = f"extract-2/kreuzberg-{version('kreuzberg')}"
+FINGERPRINT = f"extract-2/kreuzberg-{version('kreuzberg')}"
 
 PDF, HTML, PPT = "application/pdf", "text/html", "application/vnd.ms-powerpoint"
 OFFICE, OPEN = "application/vnd.openxmlformats-officedocument.", "application/vnd.oasis.opendocument."
@@ -79,7 +79,7 @@ TEXT = frozenset(  # may be in another encoding; under any other name only UTF-8
     yaml yml
     """.split()  # noqa: SIM905 - a hundred lines else
 )
-KEPT = frozenset(  # of what the library knows of a document
+METADATA_KEYS = frozenset(  # of what the library knows of a document
     """
     attachments authors category cc_emails created_by description from_email from_name keywords language
     modified_at modified_by page_count publisher sheet_names slide_count subject to_emails
@@ -94,7 +94,7 @@ NO_TYPE = ("text/plain", "application/octet-stream")
 PAGE_MARK = "pgfoliopagebreak"
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _ESCAPE = re.compile(r"\\([!.\-<>()~_&+=])")
-_EMBEDDED_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
+_DATA_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
 _HEAD = re.compile(
     r"<head\b.*?</head\s*>|<(script|style)\b.*?</\1\s*>|<title\b.*?</title\s*>|<meta\b[^>]*>",
     re.IGNORECASE | re.DOTALL,
@@ -143,7 +143,9 @@ def extract(path: str, data: bytes) -> Extracted:
         raise Unextractable(_reason(error, mime)) from error
 
 
-def told(extracted: Extracted, title: str | None, name: str | None, metadata: dict[str, Any]) -> Extracted:
+def with_upload_metadata(
+    extracted: Extracted, title: str | None, name: str | None, metadata: dict[str, Any]
+) -> Extracted:
     """With what is said of the document beside its bytes, which counts more than what they say: as front matter."""
     if not (title or name or metadata):
         return extracted
@@ -152,7 +154,7 @@ def told(extracted: Extracted, title: str | None, name: str | None, metadata: di
         title=title or extracted.title or name,
         metadata={**extracted.metadata, **metadata},
         created_at=created(metadata) or extracted.created_at,
-        owner=extracted.owner if (said := owner(metadata)) is None else said,
+        owner=extracted.owner if (uploader := owner(metadata)) is None else uploader,
     )
 
 
@@ -204,12 +206,12 @@ def _sniffed(path: str, data: bytes) -> str:
 
     guess = TYPES.guess_type(path)[0] or "application/octet-stream"
     try:
-        found = str(kreuzberg.detect_mime_type(data))
+        detected = str(kreuzberg.detect_mime_type(data))
     except Exception:  # noqa: BLE001 - it says by an error that it does not know
-        found = guess
-    if found in DOCUMENTS.values() or found in IMAGES.values():
-        return found
-    raise Unextractable(f"unsupported type {guess if found in NO_TYPE else found}")
+        detected = guess
+    if detected in DOCUMENTS.values() or detected in IMAGES.values():
+        return detected
+    raise Unextractable(f"unsupported type {guess if detected in NO_TYPE else detected}")
 
 
 def _image(mime: str, data: bytes) -> Extracted:
@@ -235,16 +237,23 @@ def _document(mime: str, data: bytes) -> Extracted:
         text, pages = joined(_scanned(data))
     if not text.strip():
         raise Unextractable(_nothing(mime), transient=mime == PDF and shutil.which("tesseract") is None)
-    found = {key: value for key, value in dict(result.metadata).items() if value not in (None, "", [], [""])}
-    metadata = jsonable({key: found[key] for key in sorted(KEPT & found.keys())}, [2000])
+    properties = {
+        key: value for key, value in dict(result.metadata).items() if value not in (None, "", [], [""])
+    }
+    metadata = jsonable({key: properties[key] for key in sorted(METADATA_KEYS & properties.keys())}, [2000])
     authors = metadata.get("authors") or [metadata.get("from_email")]
     return Extracted(
         text=text,
-        title=title_of(heading or found.get("title") or found.get("directive_title") or found.get("subject"))
+        title=title_of(
+            heading
+            or properties.get("title")
+            or properties.get("directive_title")
+            or properties.get("subject")
+        )
         or first_heading(text),
         mime=mime,
         metadata=metadata,
-        created_at=when(found.get("created_at")),
+        created_at=when(properties.get("created_at")),
         pages=pages,
         owner=authors[0] if isinstance(authors, list) and authors and isinstance(authors[0], str) else None,
         markdown=True,
@@ -292,7 +301,7 @@ def _html_text(data: bytes) -> str:
 
 def tidy(markdown: str) -> str:
     """The library's Markdown without images that are data, and without escapes that only hide words from search."""
-    parts = _CODE.split(_EMBEDDED_IMAGE.sub("", markdown))
+    parts = _CODE.split(_DATA_IMAGE.sub("", markdown))
     parts[::2] = [_ESCAPE.sub(r"\1", re.sub(r"\\</?u\\?>", "", part)) for part in parts[::2]]
     text = re.sub(r"\n{3,}", "\n\n", "".join(parts)).strip() + "\n"
     headings = re.findall(r"^###### ", text, re.MULTILINE)

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from pebble import ProcessPool
 
 PROCESSES = 2
-FILES_PER_PROCESS = 500
+MAX_FILES_PER_PROCESS = 500
 """After so many a fresh one is started: parsers leak."""
 
 Outcome = Extracted | tuple[str, bool]
 
 
-class Isolated:
+class ExtractionWorkers:
     """Safe to use from several threads; the processes start with the first file that needs one."""
 
     def __init__(self, timeout: float) -> None:
@@ -56,8 +56,8 @@ class Isolated:
             # Not forked: threads of ours may hold locks at that moment.
             self._pool = ProcessPool(
                 PROCESSES,
-                max_tasks=FILES_PER_PROCESS,
-                initializer=_deaf,
+                max_tasks=MAX_FILES_PER_PROCESS,
+                initializer=_ignore_interrupts,
                 context=get_context("spawn"),
             )
         return self._pool
@@ -69,13 +69,13 @@ class Isolated:
 
 
 @contextmanager
-def isolated(timeout: float) -> Iterator[Callable[[str, bytes], Extracted]]:
+def extraction_workers(timeout: float) -> Iterator[Callable[[str, bytes], Extracted]]:
     """The extraction of one run."""
-    made = Isolated(timeout)
+    workers = ExtractionWorkers(timeout)
     try:
-        yield made.extract
+        yield workers.extract
     finally:
-        made.close()
+        workers.close()
 
 
 def _attempt(path: str, data: bytes) -> Outcome:
@@ -86,6 +86,6 @@ def _attempt(path: str, data: bytes) -> Outcome:
         return str(error), error.transient
 
 
-def _deaf() -> None:
+def _ignore_interrupts() -> None:
     """Ctrl-C is for the run to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -16,27 +16,29 @@ from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.schema.vectors import tuning
 
 if TYPE_CHECKING:
-    from pgfolio.flows.run.context import Run
+    from pgfolio.flows.run.context import RunContext
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
-ASKED_FROM = 10_000
+MIN_VECTORS_FOR_QUERIES = 10_000
 """Vectors below which what users did not ask for is not measured with questions, which may cost money: an index of so
 few finds nearly all of them."""
 
-WORDS = 8
-LONGEST = 80
+QUERY_WORDS = 8
+MAX_QUERY_CHARACTERS = 80
 """Characters: not every language has spaces."""
 
 
-def asked(run: Run, connection: Connection, generation: Generation, count: int) -> list[np.ndarray]:
+def evaluation_queries(
+    run: RunContext, connection: Connection, generation: Generation, count: int
+) -> list[np.ndarray]:
     """Vectors of so many questions, each of shape (dimensions,): at most half are what users asked, as far as that is
     kept. Fewer, or none, where the model cannot be had; the report then says why. Commits."""
     texts = tuning.logged_questions(connection, count // 2)
     sampled = tuning.sample_texts(connection, generation, count - len(texts))
     connection.commit()
     texts += [
-        made for n, (heading, content) in enumerate(sampled) if (made := might_ask(n, heading, content))
+        query for n, (heading, content) in enumerate(sampled) if (query := likely_query(n, heading, content))
     ]
     if not texts:
         return []
@@ -53,11 +55,11 @@ def asked(run: Run, connection: Connection, generation: Generation, count: int) 
     return [answer for answer in answers if isinstance(answer, np.ndarray) and answer.any()]
 
 
-def might_ask(n: int, heading: str, content: str) -> str:
+def likely_query(n: int, heading: str, content: str) -> str:
     """A chunk's own heading, or some words from the middle of its text, in turns. Pure."""
     own = heading.rpartition(" > ")[2].strip()
     if own and n % 2 == 0:
-        return own[:LONGEST]
+        return own[:MAX_QUERY_CHARACTERS]
     words = [word for word in content.split() if any(map(str.isalnum, word))]
-    first = max((len(words) - WORDS) // 2, 0)
-    return " ".join(words[first : first + WORDS])[:LONGEST]
+    first = max((len(words) - QUERY_WORDS) // 2, 0)
+    return " ".join(words[first : first + QUERY_WORDS])[:MAX_QUERY_CHARACTERS]

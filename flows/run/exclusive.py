@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source
 
-POLL = 0.2
-PATIENCE = 3600.0
+POLL_SECONDS = 0.2
+MAX_WAIT_SECONDS = 3600.0
 """Seconds that syncs are waited for."""
 
 
 @contextmanager
 def unless_syncing(connection: Connection) -> Iterator[bool]:
     """True: inside, no sync runs. False: one does, of any source, and nothing is held."""
-    with ExitStack() as held:
-        free = not _take(connection, held, set())
+    with ExitStack() as owned:
+        free = not _own_free(connection, owned, set())
         if not free:
-            held.close()
+            owned.close()
         yield free
 
 
 @contextmanager
 def without_syncs(
-    connection: Connection, progress: Progress, patience: float = PATIENCE
+    connection: Connection, progress: Progress, max_wait: float = MAX_WAIT_SECONDS
 ) -> Iterator[frozenset[int]]:
     """Inside, no sync runs of the sources whose ids are given. Raises SourceBusyError when patience is over.
 
@@ -41,34 +41,34 @@ def without_syncs(
     the time they are held, or syncs that take turns could go on for ever.
     """
     began = time.monotonic()
-    with ExitStack() as held:
-        mine: set[int] = set()
-        while busy := _take(connection, held, mine):
+    with ExitStack() as owned:
+        owned_ids: set[int] = set()
+        while busy := _own_free(connection, owned, owned_ids):
             waited = time.monotonic() - began
-            if waited > patience:
+            if waited > max_wait:
                 raise SourceBusyError(
-                    f"syncs of {', '.join(source.name for source in busy)} did not end within {patience:.0f} s: "
+                    f"syncs of {', '.join(source.name for source in busy)} did not end within {max_wait:.0f} s: "
                     "run it again; what is done is kept"
                 )
-            if waited < patience / 2:
-                held.close()
-                mine.clear()
+            if waited < max_wait / 2:
+                owned.close()
+                owned_ids.clear()
             progress.stage(f"waiting for the sync of {', '.join(source.name for source in busy)}")
-            time.sleep(POLL)
-        yield frozenset(mine)
+            time.sleep(POLL_SECONDS)
+        yield frozenset(owned_ids)
 
 
-def _take(connection: Connection, held: ExitStack, mine: set[int]) -> list[Source]:
+def _own_free(connection: Connection, owned: ExitStack, owned_ids: set[int]) -> list[Source]:
     """Own what is free; those that are not."""
     busy = []
-    known = sources.list_sources(connection)
+    all_sources = sources.list_sources(connection)
     connection.commit()
-    for source in known:
-        if source.id in mine:
+    for source in all_sources:
+        if source.id in owned_ids:
             continue
         try:
-            held.enter_context(sources.owned(connection, source))
-            mine.add(source.id)
+            owned.enter_context(sources.owned(connection, source))
+            owned_ids.add(source.id)
         except SourceBusyError:
             busy.append(source)
     return busy

@@ -30,23 +30,23 @@ class NullProgress:
     def advance(self, files: int, chunks: int) -> None: ...
 
 
-_watched_by: ContextVar[Progress | None] = ContextVar("watched_by", default=None)
+_current_display: ContextVar[Progress | None] = ContextVar("watched_by", default=None)
 
 
 @contextmanager
-def watched_by(display: Progress) -> Iterator[None]:
+def displayed_on(display: Progress) -> Iterator[None]:
     """Flows that are run in this process inside show what they do on this display."""
-    token = _watched_by.set(display)
+    token = _current_display.set(display)
     try:
         yield
     finally:
-        _watched_by.reset(token)
+        _current_display.reset(token)
 
 
-def watcher() -> Progress | None:
+def current_display() -> Progress | None:
     """The display set by `watched_by`. Behind a function: prefect pickles what a flow's module names, and a
     ContextVar cannot be."""
-    return _watched_by.get()
+    return _current_display.get()
 
 
 @runtime_checkable

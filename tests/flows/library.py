@@ -58,15 +58,15 @@ class Library:
 
     def stored(self) -> dict[str, list[tuple[str, int]]]:
         """Chunks by path, each with the number of its vectors."""
-        found: dict[str, list[tuple[str, int]]] = {
+        by_path: dict[str, list[tuple[str, int]]] = {
             path: [] for (path,) in self.rows("select path from documents order by path")
         }
         for path, content, count in self.rows(
             "select d.path, c.content, (select count(*) from {vectors} v where v.chunk_id = c.id) "
             "from chunks c join documents d on d.id = c.document_id order by d.path, c.ordinal"
         ):
-            found[path].append((content, count))
-        return found
+            by_path[path].append((content, count))
+        return by_path
 
     def check(self) -> None:
         """Ledger, documents, chunks and vectors say the same, and every chunk is where it says."""

@@ -70,8 +70,8 @@ def started(environment: dict[str, str], *module: str) -> Iterator[subprocess.Po
 def report_of(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
     with started(environment, "flows", "sync", *arguments, "--json") as process:
         out, _ = process.communicate(timeout=60)
-    found: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return found
+    last_object: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return last_object
 
 
 def pushed(client: httpx.Client, **more: Any) -> str:
@@ -110,8 +110,8 @@ def test_a_plain_sync_takes_pushes_too_and_one_of_pushes_takes_only_them(
     assert report_of(environment)["documents"]["added"] == 2
     assert state(client, third) == "ok"
     with started(environment, "flows", "status", "--json") as process:
-        shown = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
-    counts = {source["name"]: source["documents"] for source in shown["sources"]}
+        status = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
+    counts = {source["name"]: source["documents"] for source in status["sources"]}
     assert counts == {"notes": 2, "pushed": 1, "pushed/other": 1, "pushed/notes": 1}
 
 
@@ -138,10 +138,14 @@ def test_a_flow_killed_while_it_makes_pushes_leaves_nothing_half_and_loses_none(
         urls = [pushed(client, title=f"T{n}", content=long_document(30) + f"\n{n}\n") for n in range(40)]
         kills, states = 0, set()
         while any(state(client, url) == "pending" for url in urls) and kills < 6:
-            asked = len(server.requests)
+            requests_before = len(server.requests)
             with started(metered, "flows", "sync", "pushed") as process:
-                wanted = asked + 4 + kills
-                wait_until(lambda wanted=wanted: len(server.requests) >= wanted or process.poll() is not None)
+                expected_requests = requests_before + 4 + kills
+                wait_until(
+                    lambda expected_requests=expected_requests: (
+                        len(server.requests) >= expected_requests or process.poll() is not None
+                    )
+                )
             kills += 1
             assert half_done(connection) == []
             states |= {state(client, url) for url in urls}
@@ -245,11 +249,11 @@ def test_what_is_deleted_during_a_run_is_not_counted_as_made(
 ) -> None:
     metered = with_model(environment, openai_server)
     openai_server.mood = Mood(delay=1.5)
-    kept, gone = pushed(client), pushed(client, content="Another text.")
+    stays, gone = pushed(client), pushed(client, content="Another text.")
     with started(metered, "flows", "sync", "pushed", "--json") as process:
         wait_until(lambda: openai_server.requests)
         time.sleep(0.3)
         assert client.delete(gone).status_code == 204
         report = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
     assert (report["status"], report["documents"]["added"]) == ("complete", 1)
-    assert (state(client, kept), client.get(gone).status_code) == ("ok", 404)
+    assert (state(client, stays), client.get(gone).status_code) == ("ok", 404)

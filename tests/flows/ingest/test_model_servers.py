@@ -208,10 +208,10 @@ def test_reembedding_moves_the_corpus_to_another_space_and_back(
     there = run_reembed(hosted_settings, conninfo, Options())
     assert (there.status, there.chunks.embedded) == ("complete", 30)
     with connect(conninfo) as connection:
-        found = [
+        generation_states = [
             (g.space.provider, g.state) for g in generations.list_generations(connection, "active", "retired")
         ]
-    assert found == [("openai", "active"), ("local", "retired")]
+    assert generation_states == [("openai", "active"), ("local", "retired")]
     back = run_reembed(local, conninfo, Options())
     assert (back.status, back.chunks.embedded) == ("complete", 0)
     assert run_reembed(local, conninfo, Options()).chunks.embedded == 0
@@ -224,8 +224,8 @@ def test_a_move_that_keeps_nothing_leaves_one_table_with_its_index(
     settings = hosted()
     conninfo = _conninfo(settings)
     run_sync(new_settings(database_url=conninfo), conninfo, [source], Options())
-    wanted = settings.index.model_copy(update={"keep_generations_days": 0})
-    run_reembed(settings.model_copy(update={"index": wanted}), conninfo, Options())
+    index = settings.index.model_copy(update={"keep_generations_days": 0})
+    run_reembed(settings.model_copy(update={"index": index}), conninfo, Options())
     with connect(conninfo) as connection:
         assert [g.space.provider for g in generations.list_generations(connection, "active", "retired")] == [
             "openai"

@@ -270,16 +270,16 @@ def test_damage_is_found_and_mended(archive: Archive, damage: str) -> None:
     assert run_verify(archive.conninfo).as_json()["counts"] == {}
     before = archive.state()
     archive.execute(change)
-    found = run_verify(archive.conninfo)
-    assert dict(found.counts) == kinds
-    assert all(finding.reason for finding in found.findings)
+    result = run_verify(archive.conninfo)
+    assert dict(result.counts) == kinds
+    assert all(finding.reason for finding in result.findings)
 
     archive.server.requests.clear()
-    left = run_repair(archive.settings, archive.conninfo)
-    assert (dict(left.counts), left.troubles) == ({}, [])
-    assert left.repaired == kinds
+    repaired = run_repair(archive.settings, archive.conninfo)
+    assert (dict(repaired.counts), repaired.unresolved) == ({}, [])
+    assert repaired.repaired == kinds
     assert archive.state() == before
-    assert (len(archive.server.embedded()), left.embedded) == (embedded, embedded)
+    assert (len(archive.server.embedded()), repaired.embedded) == (embedded, embedded)
 
 
 def test_each_kind_has_a_sentence_and_a_remedy_and_is_tried() -> None:
@@ -331,7 +331,7 @@ def test_a_text_that_the_model_refuses_is_told(archive: Archive) -> None:
     archive.server.mood = Mood(poison="sentence")
     result = run_repair(archive.settings, archive.conninfo)
     assert dict(result.counts) == {"vector_missing": 1}
-    assert [trouble.split(":")[0] for trouble in result.troubles] == ["chunk 1"]
+    assert [sentence.split(":")[0] for sentence in result.unresolved] == ["chunk 1"]
 
 
 def test_a_file_that_failed_is_no_finding(archive: Archive) -> None:
@@ -361,7 +361,7 @@ def test_a_document_that_cannot_be_made_anew_is_told_with_why(archive: Archive) 
     archive.server.mood = Mood(poison="sentence")
     result = run_repair(archive.settings, archive.conninfo)
     assert dict(result.counts) == {"chunk_count": 1}
-    assert result.troubles[0].startswith(path[0][0])
+    assert result.unresolved[0].startswith(path[0][0])
 
 
 @pytest.mark.parametrize("damage", ["a chunk's hash changed", "a chunk's offsets changed", "a chunk lost"])
@@ -391,8 +391,8 @@ def test_while_a_sync_runs_nothing_is_mended(archive: Archive) -> None:
     with connect(archive.conninfo) as other, sources.owned(other, source):
         with pytest.raises(SourceBusyError, match="another sync of 'archive' is running"):
             run_repair(archive.settings, archive.conninfo)
-        found = run_verify(archive.conninfo)
-    assert (dict(found.counts), found.syncing) == ({"ledger_missing": 1}, ["archive"])
+        result = run_verify(archive.conninfo)
+    assert (dict(result.counts), result.syncing) == ({"ledger_missing": 1}, ["archive"])
 
 
 def test_the_index_is_not_missed_before_the_first_sync_has_built_it(archive: Archive) -> None:
@@ -414,18 +414,18 @@ def test_a_model_server_that_is_down_stops_only_what_needs_it(archive: Archive) 
     result = run_repair(archive.settings, archive.conninfo)
     assert dict(result.counts) == {"vector_missing": 1}
     assert result.repaired == {"ledger_missing": 1, "index_missing": 1}
-    assert "the server failed" in result.troubles[0]
+    assert "the server failed" in result.unresolved[0]
     assert result.as_json()["problems"][0]["kind"] == "repair"
 
 
 def test_texts_are_read_in_batches_that_miss_none(archive: Archive) -> None:
     with connect(archive.conninfo) as connection:
-        whole = list(texts(connection))
-        for most in (1, 3000):
-            parts = list(texts(connection, most))
-            assert len(parts) > len(whole) == 1
-            assert [d for documents, _ in parts for d in documents] == whole[0][0]
-            assert [c for _, chunks in parts for c in chunks] == whole[0][1]
+        one_batch = list(texts(connection))
+        for batch_characters in (1, 3000):
+            parts = list(texts(connection, batch_characters))
+            assert len(parts) > len(one_batch) == 1
+            assert [d for documents, _ in parts for d in documents] == one_batch[0][0]
+            assert [c for _, chunks in parts for c in chunks] == one_batch[0][1]
 
 
 def test_an_empty_database_is_well(conninfo: str) -> None:
@@ -435,9 +435,9 @@ def test_an_empty_database_is_well(conninfo: str) -> None:
 def test_the_command(archive: Archive, tmp_path: Path) -> None:
     assert _command(archive, tmp_path).returncode == 0
     archive.execute(DAMAGES["a chunk's text changed"][0])
-    found = _command(archive, tmp_path)
-    report = json.loads(found.stdout.splitlines()[-1])
-    assert (found.returncode, report["status"], report["counts"]) == (3, "partial", {"chunk_text": 1})
+    completed = _command(archive, tmp_path)
+    report = json.loads(completed.stdout.splitlines()[-1])
+    assert (completed.returncode, report["status"], report["counts"]) == (3, "partial", {"chunk_text": 1})
     assert report["problems"] == [
         {
             "kind": "chunk_text",
@@ -446,12 +446,12 @@ def test_the_command(archive: Archive, tmp_path: Path) -> None:
             "reason": "chunk 1 is not the document's text at its offsets",
         }
     ]
-    shown = _command(archive, tmp_path, as_json=False)
-    assert shown.returncode == 3
-    assert "its text is taken from the document" in shown.stdout
-    mended = _command(archive, tmp_path, "--repair")
-    report = json.loads(mended.stdout.splitlines()[-1])
-    assert (mended.returncode, report["status"], report["repaired"]) == (0, "complete", {"chunk_text": 1})
+    completed = _command(archive, tmp_path, as_json=False)
+    assert completed.returncode == 3
+    assert "its text is taken from the document" in completed.stdout
+    completed = _command(archive, tmp_path, "--repair")
+    report = json.loads(completed.stdout.splitlines()[-1])
+    assert (completed.returncode, report["status"], report["repaired"]) == (0, "complete", {"chunk_text": 1})
     assert set(report) == {
         "status", "checked", "problems", "counts", "repaired", "embedded", "reused", "syncing", "seconds",
     }  # fmt: skip
