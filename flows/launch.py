@@ -74,7 +74,7 @@ def launch_reembed(
     force: bool,
     labelled: Path | None,
 ) -> Report:
-    """`space`: what of the settings' space the command line asks for, which a flow run is told. Raises FailedError,
+    """`space`: what of the settings' space the command line asks for, passed on to a flow run. Raises FailedError,
     or what the flow raises."""
     if launcher.prefect_url is None:
         return run_reembed(

@@ -216,7 +216,7 @@ def show_status(status: dict[str, Any]) -> None:
 
 
 def show_tuning(tuning: Tuning) -> None:
-    """What was measured, as a table and as a picture of recall over latency, and what was chosen."""
+    """What was measured, as a table and as a picture of recall over latency, and what is in use now."""
     table = Table(
         "m", "ef_construction", "ef_search", "recall@10", "p50 ms", "over", box=None, pad_edge=False
     )

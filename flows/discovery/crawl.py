@@ -62,9 +62,9 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CrawlResult:
-    """What was found, in the order of paths, and what could not be looked at.
+    """The files, in the order of paths, and what could not be read.
 
-    The files of a `settled` folder (name to number of files) are as they are known: they are not in `entries`.
+    The files of `unchanged_folders` (name to number of files) are as they are known: they are not in `entries`.
     Of every other folder with files `digests` has what stands for its listing.
 
     A document that is missing from both is gone only if its path is not in `unknown` and does not start
@@ -94,7 +94,8 @@ def crawl(
 ) -> CrawlResult:
     """List `root`. The folder `.git` is never entered.
 
-    A folder whose listing has the digest that `known` has for it, under the same `recipe`, is settled.
+    A folder whose listing has the digest that `known` has for it, under the same fingerprint, is
+    unchanged.
     A folder that symlinks make reachable twice is listed once, by its real path if that is below the root.
     Raises SourceUnreachable if the root itself cannot be listed, ValueError for a glob that makes no sense.
     """
@@ -391,7 +392,7 @@ def _megabytes(size: int) -> str:
 
 
 def probe(root: str, path: str) -> Literal["there", "gone", "unknown"]:
-    """Whether a file that a crawl missed is there after all; unknown when that cannot be told now."""
+    """Whether a file that a crawl missed is there after all; unknown when that cannot be seen now."""
     try:
         status = os.lstat(os.path.join(root, path))  # noqa: PTH118
     except (FileNotFoundError, NotADirectoryError):

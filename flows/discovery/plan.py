@@ -1,7 +1,7 @@
 """Decides: what a sync has to do, from a crawl and the ledger. Pure: nothing here reads or writes.
 
 A path that is not in the crawl is *missing*. It is removed only if the crawl could look everywhere it might be,
-and only as many at once as the limits allow: what is unknown or too much is held.
+and only as many at once as the limits allow: what is unknown or too much is blocked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COARSE_GRAIN = 2 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class FileToVerify:
-    """A known file that must be read again: its stat, its recipe or the user says so."""
+    """A known file that must be read again: its stat, the processing fingerprint or the user says so."""
 
     entry: Entry
     known: LedgerEntry
@@ -59,7 +59,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do. `changed` are suspects: whether their content changed is known once they are read."""
+    """What to do. `changed` are files to verify: whether their content changed is known once they are read."""
 
     added: tuple[Entry, ...] = ()
     changed: tuple[FileToVerify, ...] = ()
@@ -80,7 +80,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class DeletionLimits:
-    """How many removals pass without being asked: up to `documents`, or up to `fraction` of the source, or as
+    """How many removals pass without approval: up to `documents`, or up to `fraction` of the source, or as
     many as were approved."""
 
     documents: int
@@ -97,9 +97,9 @@ def compare(
     full: bool = False,
     documents: int | None = None,
 ) -> Comparison:
-    """Sort every path into one of the comparison's groups. `full` suspects every known file.
+    """Sort every path into one of the comparison's groups. `full` verifies every known file.
 
-    `ledger` has the rows of all folders that are not settled, and those of failed files wherever they are;
+    `ledger` has the rows of all folders that have changed, and those of failed files wherever they are;
     `documents` is how many are stored of the whole source (None: the ledger is all of it).
     """
     new: list[Entry] = []

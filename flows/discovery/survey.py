@@ -1,5 +1,5 @@
 """Looks at a source: gathers its crawl and what the ledger has of it, and decides the plan. Changes nothing, but for
-`settle` at the end, which notes what the next sync can pass by."""
+`mark_settled` at the end, which notes what the next sync can pass by."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import LedgerEntry, Source
 
 FOLDERS_PER_BATCH = 200
-"""Whose ledger rows are in memory at once while they are settled."""
+"""Whose ledger rows are in memory at once while they are marked as settled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A source as it was found. `looked_at`: when the crawl began, in nanoseconds since 1970."""
+    """A source as it is now. `crawled_at_ns`: when the crawl began, in nanoseconds since 1970."""
 
     crawl: crawling.CrawlResult
     plan: planning.Plan
@@ -110,7 +110,7 @@ def _second_look(
     source: Source, rules: crawling.Rules, comparison: planning.Comparison
 ) -> tuple[planning.Comparison, set[str]]:
     """A missing file that can be seen after all is missing by a rule, or because the first crawl caught the
-    folder at a bad moment: a second crawl tells."""
+    folder at a bad moment: a second crawl shows which."""
     probes = {known.path: crawling.probe(source.root, known.path) for known in comparison.missing}
     comparison = planning.without(
         comparison, {path for path, presence in probes.items() if presence == "unknown"}

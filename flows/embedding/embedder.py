@@ -118,7 +118,7 @@ class Embedder:
         """A vector of shape (dimensions,), float32, of length 1, or a RejectedInput, or POSTPONED for each text,
         in order.
 
-        `paid` is told of vectors as they come: their positions in `texts`, and the vectors.
+        `on_embedded` is called with vectors as they come: their positions in `texts`, and the vectors.
         Raises FatalModelError when no request can succeed, TransientError when the server is down for longer
         than the deadline.
         """
@@ -155,7 +155,7 @@ class Embedder:
                 return self._bisect(call, batch, rejected)
             self._reject(call, batch.positions, rejected)
         except RateLimitedError as error:
-            if smaller := self._oversize(call, batch):  # than a limit that came with the refusal
+            if smaller := self._oversize(call, batch):  # than a limit that came with the 429
                 return smaller
             if self._stopped.is_set() or self._probe() is not None:
                 raise
@@ -167,7 +167,7 @@ class Embedder:
         return []
 
     def _bisect(self, call: EmbedCall, batch: RequestBatch, rejected: RejectedInput) -> list[RequestBatch]:
-        """Something in the batch is at fault: its halves, until the guilty text stands alone."""
+        """Something in the batch is rejected: its halves, until that text stands alone."""
         if len(batch.positions) > 1:
             middle = len(batch.positions) // 2
             halves = batch.positions[:middle], batch.positions[middle:]
@@ -201,8 +201,8 @@ class Embedder:
     def _sleep(self, policy: RetryPolicy, seconds: float) -> None:
         """Before the next attempt. What the server asks of one worker is meant for all of them."""
         limited = isinstance(policy.error, RateLimitedError)
-        told_when = isinstance(policy.error, TransientError) and policy.error.retry_after is not None
-        if self._rate_limiter and (limited or told_when):
+        server_gave_delay = isinstance(policy.error, TransientError) and policy.error.retry_after is not None
+        if self._rate_limiter and (limited or server_gave_delay):
             self._rate_limiter.pause(seconds)
         with self._rate_limiter.limited if self._rate_limiter and limited else self._retrying:
             sleep_using_event(self._stopped)(seconds)

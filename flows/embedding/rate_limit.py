@@ -1,4 +1,4 @@
-"""Paces requests: all workers that share a key and a model keep within its limits, over any minute.
+"""Limits the rate of requests: all workers that share a key and a model keep within its limits, over any minute.
 
 The limiter is pyrate_limiter's GCRA; its state, two numbers, stands in PostgreSQL. Flows leave a part of the limits
 to the query side, whose few small requests are not counted here.
@@ -44,7 +44,7 @@ MAX_AHEAD_MICROSECONDS: Final = 600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class WindowLimits:
-    """What may be used within any `window` seconds. 0: not limited, unless the server tells of a limit."""
+    """What may be used within any `window` seconds. 0: not limited, unless the server reports a limit."""
 
     requests: int = 0
     tokens: int = 0
@@ -108,7 +108,7 @@ class RateLimiter:
         self._stopped.set()
 
     def acquire(self, tokens: int) -> float:
-        """Wait until a request of so many tokens may go; returns what was charged for it, for `settle`.
+        """Wait until a request of so many tokens may go; returns what was charged for it, for `refund`.
 
         Raises TransientError when it is stopped.
         """
@@ -161,7 +161,7 @@ class RateLimiter:
 class SharedState(StateStore):
     """The state in a row of `rate_limits`, locked while it is changed, by the database's clock.
 
-    Opens its connection when it is first asked, for a run without limits needs none.
+    Opens its connection at the first check, for a run without limits needs none.
     """
 
     def __init__(self, conninfo: str, name: str) -> None:

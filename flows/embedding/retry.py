@@ -1,4 +1,4 @@
-"""How long a request is tried again, and how long is waited before that. What tenacity is told stands here."""
+"""How long a request is tried again, and how long is waited before that. The policies given to tenacity."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ MAX_BAD_ANSWERS: Final = 3
 """So often a batch, and a text alone, may be answered badly."""
 
 HALF_DEADLINE_FRACTION: Final = 0.1
-"""Of the deadline: that the server works is known by then, and a guilty text of 256 is found in nine steps."""
+"""Of the deadline: that the server works is known by then, and a rejected text among 256 is found in nine steps."""
 
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 """Seconds that a server may always ask to wait, however short the deadline."""
 
 SUSPICIOUS_REJECTIONS: Final = 32
-"""So many texts refused with no vector in between raise the question whether the server accepts any."""
+"""So many texts rejected with no vector in between raise the question whether the server accepts any."""
 
 Result = TypeVar("Result")
 
@@ -86,7 +86,7 @@ class RetryPolicy:
         self._sent_at = time.monotonic()
 
     def wait(self, state: RetryCallState) -> float:
-        """What the server asked for, else exponential with full jitter."""
+        """`Retry-After` where the server sent it, else exponential with full jitter."""
         self.error = state.outcome.exception() if state.outcome else None
         if isinstance(self.error, BadAnswerError):
             return BACKOFF_BAD_ANSWER(state)
@@ -98,7 +98,7 @@ class RetryPolicy:
         return min(BACKOFF(state), max(self._allowed - self._spent, 0.01))
 
     def is_over(self, state: RetryCallState) -> bool:
-        """Asked after `wait`."""
+        """Called after `wait`."""
         if self._stopped.is_set():
             return True
         if isinstance(self.error, BadAnswerError):
@@ -129,7 +129,7 @@ class ServerHealth:
             self._rejected_in_a_row = 0
 
     def rejected(self, texts: int) -> bool:
-        """Whether so many were refused in a row that it may be the server and not the texts; asked once for each
+        """Whether so many were rejected in a row that it may be the server and not the texts; true once for each
         such row."""
         with self._lock:
             self._rejected_in_a_row += texts

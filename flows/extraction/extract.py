@@ -130,7 +130,7 @@ class Extracted:
 
 
 def extract(path: str, data: bytes) -> Extracted:
-    """The text of one file; `path` tells its type and no more. Raises Unextractable and nothing else."""
+    """The text of one file; `path` gives its type and no more. Raises Unextractable and nothing else."""
     suffix, mime = _declared(path, data)
     try:
         if not mime and (text := decode(data, known=suffix in TEXT or not suffix)) is not None:
@@ -146,7 +146,7 @@ def extract(path: str, data: bytes) -> Extracted:
 def with_upload_metadata(
     extracted: Extracted, title: str | None, name: str | None, metadata: dict[str, Any]
 ) -> Extracted:
-    """With what is said of the document beside its bytes, which counts more than what they say: as front matter."""
+    """With what the upload says of the document, which counts more than what its bytes say: as front matter does."""
     if not (title or name or metadata):
         return extracted
     return replace(

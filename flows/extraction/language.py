@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 FINGERPRINT = "language-2"
 
 SAMPLE_CHARACTERS = 500
-"""Characters of prose, out of six times as many of text: 0.3 ms a document. Twice as many told no more of them."""
+"""Characters of prose, out of six times as many of text: 0.3 ms a document. Twice as many identified no more."""
 
 MIN_LETTERS = 24
-"""Letters; of fewer nothing is told."""
+"""Of fewer no language is detected."""
 
 MIN_CONFIDENCE = 0.8
 
@@ -35,7 +35,7 @@ _CODE = re.compile(r"\w{2,3}(?:[-_]\w+)?|\w+")
 
 
 def language_of(metadata: Mapping[str, Any], text: str, otherwise: str) -> str:
-    """`otherwise`: where neither tells."""
+    """`otherwise`: where neither says."""
     for key in ("language", "lang"):
         declared = metadata.get(key)
         if isinstance(declared, str) and _CODE.fullmatch(declared.strip()):

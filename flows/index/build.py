@@ -1,4 +1,4 @@
-"""Builds an HNSW index and shows how far it is, as PostgreSQL tells other sessions."""
+"""Builds an HNSW index and shows how far it is, as PostgreSQL reports it to other sessions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def note_advice(run: RunContext, built: hnsw.Built) -> None:
 
 @contextmanager
 def displayed(run: RunContext, connection: Connection) -> Iterator[None]:
-    """Inside, the display is told how far the build is that this connection does."""
+    """Inside, the display shows how far the build is that this connection does."""
     display = run.progress
     if not isinstance(display, ShowsBuild):
         yield

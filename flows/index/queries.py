@@ -1,6 +1,6 @@
-"""What an index is measured with: what users asked lately, and what they might ask of the documents there are.
+"""What an index is measured with: recent queries of users, and likely ones made of the documents.
 
-Questions lie elsewhere than texts do. On 63,000 chunks of mixed documentation an index found 0.98 of what stored
+Queries lie elsewhere than texts do. On 63,000 chunks of mixed documentation an index found 0.98 of what stored
 vectors are nearest to, and 0.71 of what headings are, asked as questions (m 16, ef_construction 64, ef_search 64).
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation
 
 MIN_VECTORS_FOR_QUERIES = 10_000
-"""Vectors below which what users did not ask for is not measured with questions, which may cost money: an index of so
-few finds nearly all of them."""
+"""Of fewer vectors recall is not measured with queries, which may cost money, unless the user asks for it: an index of
+so few finds nearly all of them."""
 
 QUERY_WORDS = 8
 MAX_QUERY_CHARACTERS = 80
@@ -32,7 +32,7 @@ MAX_QUERY_CHARACTERS = 80
 def evaluation_queries(
     run: RunContext, connection: Connection, generation: Generation, count: int
 ) -> list[np.ndarray]:
-    """Vectors of so many questions, each of shape (dimensions,): at most half are what users asked, as far as that is
+    """Vectors of so many queries, each of shape (dimensions,): at most half are of users, as far as these are
     kept. Fewer, or none, where the model cannot be had; the report then says why. Commits."""
     texts = tuning.logged_questions(connection, count // 2)
     sampled = tuning.sample_texts(connection, generation, count - len(texts))

@@ -67,7 +67,7 @@ def count_estimate(
 
 
 def count_stored(report: Report, item: Ready) -> None:
-    """A parcel that is in the database."""
+    """A batch that is in the database."""
     counts = report.documents
     for storable in item.storables:
         counts.added += storable.document_id is None

@@ -190,7 +190,7 @@ class SyncRun(RunContext):
             self.report.documents.removed += planning.documents(gone)
 
     def index(self, connection: Connection) -> None:
-        """Build the indexes that are missing; settle what a large load left."""
+        """Build the indexes that are missing; analyze after a large load."""
         generation = generations.active_generation(connection)
         if generation is None:
             return
@@ -213,7 +213,7 @@ class SyncRun(RunContext):
         return bool(segments.unindexed(connection, generation)) or not word_statistics.are_counted(connection)
 
     def _pass_through(self, connection: Connection, source: Source, work_items: Sequence[WorkItem]) -> None:
-        """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few parcels."""
+        """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few batches."""
         generation = self.active_generation(connection)
         self.report.space = generation.space.name
         tokens = by_size(connection, source, work_items)

@@ -1,6 +1,7 @@
-"""Reads a parcel of files and makes documents with chunks of them: the extract and chunk stages at work.
+"""Reads a batch of files and makes documents with chunks of them: the extract and chunk stages at work.
 
-A file that is as it was is *touched*; one that cannot be done is *failed*, with why, and stops no other.
+A file whose content is stored already has *unchanged content*; one that cannot be done is *failed*, with why, and
+stops no other.
 """
 
 from __future__ import annotations
@@ -92,12 +93,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Processing:
-    """How text is made of a file; its name stands in the ledger, so that another recipe makes all anew."""
+    """How text is made of a file; its fingerprint stands in the ledger, so that another one makes all anew."""
 
     tokens: int
     overlap: int
     language: str
-    """Of documents that do not tell theirs."""
+    """Of documents that do not declare theirs."""
 
     @property
     def fingerprint(self) -> str:
@@ -128,7 +129,7 @@ def prepared(
     report: Report,
     timeout: float,
 ) -> Iterator[Iterator[Batch]]:
-    """Parcels of all the files in their order, made by a few threads that keep a little ahead; a parser gets
+    """Batches of all the files in their order, made by a few threads that keep a little ahead; a parser gets
     `timeout` seconds for a file."""
     with extraction_workers(timeout) as extract, workers(PREPARERS, "prepare") as pool:
         work = partial(prepare, read, processing=processing, count=count, report=report, extract=extract)

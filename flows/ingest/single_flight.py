@@ -1,4 +1,4 @@
-"""Texts whose vectors are being made just now: a parcel that needs one that another parcel has asked for waits for
+"""Texts whose vectors are being made just now: a batch that needs one that another batch has asked for waits for
 it instead of paying for it again. Threads of one process; what is stored is looked up in the database."""
 
 from __future__ import annotations

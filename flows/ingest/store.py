@@ -1,4 +1,4 @@
-"""Applies: writes one parcel, or the removals and moves of a plan, each in one short transaction."""
+"""Applies: writes one batch, or the removals and moves of a plan, each in one short transaction."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Ready:
-    """A parcel with its vectors: what can be stored, what has failed on the way, what has to wait.
+    """A batch with its vectors: what can be stored, what has failed on the way, what has to wait.
 
-    `spare`: vectors that were paid for and that no document of the parcel has now, by hash. `release`: those that
-    were kept and have their place now. `claimed`: hashes that were the parcel's to find.
+    `spare`: vectors that were paid for and that no document of the batch has now, by hash. `release`: those that
+    were kept and have their place now. `claimed`: hashes that were the batch's to find.
     """
 
     batch: Batch
@@ -53,8 +53,8 @@ def collect(connection: Connection, source: Source) -> None:
 def store_batch(
     connection: Connection, source: Source, generation: Generation, ready: Ready, processing_fingerprint: str
 ) -> documents.Written:
-    """One transaction: documents, chunks, vectors, ledger; then what was touched and what failed. A document that
-    the database refuses has failed, too, and stops no other."""
+    """One transaction: documents, chunks, vectors, ledger; then unchanged content and what failed. A document that
+    the database rejects has failed, too, and stops no other."""
     try:
         return _store(connection, source, generation, ready, processing_fingerprint)
     except documents.UnstorableError:
@@ -96,7 +96,7 @@ def _store(
 def _set_aside(
     connection: Connection, source: Source, generation: Generation, ready: Ready, processing_fingerprint: str
 ) -> None:
-    """Tries each document by itself, and takes that back: one that is refused moves from `storables` to `failed`. As
+    """Tries each document by itself, and takes that back: one that is rejected moves from `storables` to `failed`. As
     transient: where it is not the document's fault after all, time may help."""
     work_items = {item.work_item.entry.path: item.work_item for item in ready.batch.prepared}
     storables, failed = [], []

@@ -1,4 +1,4 @@
-"""Gives a parcel its vectors: those that are stored or kept for the same text, those that another parcel is paying
+"""Supplies a batch with its vectors: those stored or kept for the same text, those that another batch is paying
 for, and the model's for the rest. Nothing that is paid for is dropped because its document could not be finished."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class VectorSupply:
         self._paid_for = generation.space.provider != "local"
 
     def supply(self, batch: Batch) -> store.Ready:
-        """The parcel with its vectors, ready to be stored. Raises FatalModelError or TransientError."""
+        """The batch with its vectors, ready to be stored. Raises FatalModelError or TransientError."""
         texts = {chunk.hash: (item.document.title, chunk) for item in batch.prepared for chunk in item.chunks}
         if not texts:
             return store.Ready(batch, [store.storable(item, []) for item in batch.prepared])
@@ -51,14 +51,14 @@ class VectorSupply:
             return self._ready(batch, texts)
 
     def stored(self, ready: store.Ready) -> None:
-        """The parcel is in the database: who needs its vectors finds them there."""
+        """The batch is in the database: whoever needs its vectors finds them there."""
         self._in_flight.forget(ready.claimed)
 
     def _ready(self, batch: Batch, texts: _TextsByHash) -> store.Ready:
         claimed, awaited = self._in_flight.claim(texts)
-        kept_early: set[bytes] = set()
+        prestored: set[bytes] = set()
         try:
-            made, stored = self._answers({key: texts[key] for key in claimed}, kept_early)
+            made, stored = self._answers({key: texts[key] for key in claimed}, prestored)
             self._in_flight.answer({**made, **stored})
         except BaseException as error:
             self._in_flight.fail(claimed, error)
@@ -69,16 +69,16 @@ class VectorSupply:
         placed = {item.chunk.hash for storable in ready.storables for item in storable.chunks}
         ready.claimed = tuple(claimed)
         ready.spare = {
-            key: vector for key, vector in paid.items() if key not in placed and key not in kept_early
+            key: vector for key, vector in paid.items() if key not in placed and key not in prestored
         }
-        ready.release = tuple((kept_early | stored.keys()) & placed)
+        ready.release = tuple((prestored | stored.keys()) & placed)
         ready.embedded = len(paid)
         total = sum(len(storable.chunks) for storable in ready.storables)
         ready.reused = max(total - len(paid.keys() & placed), 0)
         return ready
 
     def _answers(
-        self, texts: _TextsByHash, kept_early: set[bytes]
+        self, texts: _TextsByHash, prestored: set[bytes]
     ) -> tuple[dict[bytes, EmbeddingOutcome], Mapping[bytes, EmbeddingOutcome]]:
         """What the model made now, and what was found."""
         if not texts:
@@ -93,13 +93,13 @@ class VectorSupply:
         ]
 
         def keep(positions: Sequence[int], batch: Sequence[np.ndarray]) -> None:
-            """At once: a kill before the parcel is stored loses no more than the requests in flight."""
+            """At once: a kill before the batch is stored loses no more than the requests in flight."""
             if not self._paid_for:
                 return
             paid = {keys[at]: vector for at, vector in zip(positions, batch, strict=True)}
             with self._reader_lock:
                 reuse.keep(self._reader, self._generation, paid)
-            kept_early.update(paid)
+            prestored.update(paid)
 
         tokens = [chunk.tokens for _, chunk in missing.values()]
         answers = self._embedder.embed(to_embed, tokens, keep)

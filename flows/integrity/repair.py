@@ -1,7 +1,7 @@
 """Repairs what verify.py finds, and embeds nothing that is still stored.
 
-Rows are mended batch by batch while they are found, each batch in one short transaction. A document that only its
-file can mend gets a ledger row that makes the next sync make it anew, and that sync runs at once.
+Rows are repaired batch by batch while they are found, each batch in one short transaction. A document that only its
+file can repair gets a ledger row that makes the next sync make it anew, and that sync runs at once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ INDEX_FAULTS = {"index_missing", "index_invalid", "index_wrong", "index_incomple
 
 
 def run_repair(settings: Settings, conninfo: str, *, progress: Progress | None = None) -> Verification:
-    """Verify, mend what can be mended, and verify again: the result is what is left. No sync may run meanwhile.
+    """Verify, repair what can be repaired, and verify again: the result is what remains. No sync may run meanwhile.
 
     Raises SourceBusyError when one does; nothing is changed then.
     """
@@ -93,7 +93,7 @@ class Repair:
         connection.commit()
 
     def repair_batch(self, batch: Sequence[Finding]) -> None:
-        """Mend the rows of one batch; what is done to whole tables waits until nobody reads them."""
+        """Repair the rows of one batch; what is done to whole tables waits until nobody reads them."""
         self._table_findings += [
             f for f in batch if f.kind.startswith(("table_", "index_", "generation_", "lexemes_"))
         ]

@@ -37,13 +37,13 @@ PAGE_CHUNKS = 2000
 
 
 def backfill(run: RunContext, connection: Connection, generation: Generation) -> None:
-    """Once. Counts, and texts that the model refuses, go into the run's report. Raises ModelError."""
+    """Once. Counts, and texts that the model rejects, go into the run's report. Raises ModelError."""
     with Backfill(run, generation) as rounds:
         rounds.run_round(connection)
 
 
 class Backfill:
-    """Fills one generation, in as many rounds as it takes. One embedder serves all of them: the cost that is allowed
+    """Of one generation, in as many rounds as it takes. One embedder serves all of them: the cost that is allowed
     is that of the whole run."""
 
     def __init__(self, run: RunContext, generation: Generation) -> None:
@@ -99,7 +99,7 @@ class Backfill:
         return self._opened_tools
 
     def _batches(self, reader: Connection) -> Iterator[list[Text]]:
-        """Texts to embed; what the model refused once this run is not asked for again."""
+        """Texts to embed; what the model rejected once is not sent again in this run."""
         for batch in missing.texts_without_vector(reader, self._generation, BATCH_TEXTS):
             if remaining := [text for text in batch if text.hash not in self._rejected]:
                 yield remaining

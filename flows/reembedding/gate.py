@@ -57,8 +57,8 @@ def measure(
     labelled: Path | None,
     query_vectors: Sequence[np.ndarray] = (),
 ) -> GateMeasurement:
-    """Recall is that of the questions `asked`, vectors of shape (dimensions,), or else of stored vectors. Raises
-    EvaluationError. Commits: nothing stays open while the model is asked."""
+    """Recall is that of `query_vectors`, each of shape (dimensions,), or else of stored vectors. Raises
+    GateEvaluationError. Commits: nothing stays open while the model is asked."""
     measured = _recall(connection, index_settings, generation, query_vectors)
     if labelled is None:
         return measured

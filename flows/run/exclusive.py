@@ -23,7 +23,7 @@ MAX_WAIT_SECONDS = 3600.0
 
 @contextmanager
 def unless_syncing(connection: Connection) -> Iterator[bool]:
-    """True: inside, no sync runs. False: one does, of any source, and nothing is held."""
+    """True: inside, no sync runs. False: one does, of any source, and nothing is owned."""
     with ExitStack() as owned:
         free = not _own_free(connection, owned, set())
         if not free:
@@ -35,10 +35,10 @@ def unless_syncing(connection: Connection) -> Iterator[bool]:
 def without_syncs(
     connection: Connection, progress: Progress, max_wait: float = MAX_WAIT_SECONDS
 ) -> Iterator[frozenset[int]]:
-    """Inside, no sync runs of the sources whose ids are given. Raises SourceBusyError when patience is over.
+    """Inside, no sync runs of the sources whose ids are given. Raises SourceBusyError after `max_wait` seconds.
 
     Sources that are free are left free while others are waited for, so that no sync is turned away; after half of
-    the time they are held, or syncs that take turns could go on for ever.
+    the time they stay owned, or syncs that take turns could go on for ever.
     """
     began = time.monotonic()
     with ExitStack() as owned:

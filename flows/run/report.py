@@ -64,7 +64,7 @@ class Report:
     estimate: Estimate | None = None
     """Before anything was embedded; of a plan the same as `tokens` and `cost_usd`."""
     embedding: dict[str, float] = field(default_factory=dict)
-    """Seconds with a request under way or due; of these held back by the rate limit; waiting for a retry."""
+    """Seconds with a request under way or due; of these waiting for the rate limit; waiting for a retry."""
     index: dict[str, Any] = field(default_factory=dict)
     """What each way of indexing the new vectors was predicted to take, in seconds, and what it took."""
     notes: list[str] = field(default_factory=list)

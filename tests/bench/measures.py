@@ -54,7 +54,7 @@ def few_changed(place: Place, repeat: int) -> list[Line]:
 
 
 def store(place: Place, repeat: int) -> list[Line]:
-    """All that the store stage does, a transaction for each parcel."""
+    """All that the store stage does, a transaction for each batch."""
     place.clear()
     with connect(place.conninfo) as connection:
         source = place.source(connection)

@@ -92,7 +92,7 @@ MUTANTS: Final = (
         "flows/discovery/crawl.py",
         'except OSError:\n        return "unknown"',
         'except OSError:\n        return "gone"',
-        (DELETION + "a_folder_that_cannot_be_looked_at_keeps_its_documents",),
+        (DELETION + "a_folder_without_permission_keeps_its_documents",),
     ),
     Mutant(
         "what was on a disk that is gone is gone",
@@ -180,7 +180,7 @@ MUTANTS: Final = (
         "            item = type(item)(item.work_item, item.document, kept)\n"
         "            ready.storables.append(store.storable(item, [answers[chunk.hash] for chunk in kept]))\n",
         (
-            MODELS + "one_refused_text_fails_its_document_alone",
+            MODELS + "one_rejected_text_fails_its_document_alone",
             ELSEWHERE + "of_thirty_documents_one_is_stored_and_the_run_does_not_say_complete",
         ),
     ),

@@ -249,7 +249,7 @@ def test_the_context_cannot_eat_the_budget(letter: str) -> None:
     assert len(context.encode()) <= 205
 
 
-def test_a_limit_too_small_for_any_text_is_refused() -> None:
+def test_a_limit_too_small_for_any_text_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"chunking\.tokens is 10: it must be at least 96"):
         chunks_of("text", tokens=10)
 

@@ -217,7 +217,7 @@ def test_a_folder_that_may_not_be_listed_is_unknown_not_empty(open_path: Path) -
     assert answer == "['closed'] ('closed/',)"
 
 
-def test_a_file_that_may_not_be_looked_at_is_unknown_not_gone(open_path: Path) -> None:
+def test_a_file_without_permission_is_unknown_not_gone(open_path: Path) -> None:
     write(open_path, "listed/b.md", "c.md")
     (open_path / "listed").chmod(0o444)  # names can be read, nothing else
     answer = as_nobody(open_path, "crawled.unknown, [entry.path for entry in crawled.entries]")
@@ -232,7 +232,7 @@ def test_rules_that_cannot_be_read_close_their_folder(open_path: Path) -> None:
     assert answer == "('a/',) ['b.md']"
 
 
-def test_a_pattern_without_sense_is_reported_and_the_others_hold(tmp_path: Path) -> None:
+def test_a_pattern_without_sense_is_reported_and_the_others_apply(tmp_path: Path) -> None:
     write(tmp_path, "a.md", "b.log")
     write(tmp_path, ".gitignore", text="!\n*.log\n")
     crawled = crawl(tmp_path, RULES)
@@ -272,7 +272,7 @@ def test_rules_that_cannot_be_read_make_their_folder_unknown(tmp_path: Path, kin
     assert "its .gitignore is no file, or leads nowhere" in crawled.unreadable[0].reason
 
 
-def test_a_range_that_makes_no_sense_is_passed_over_and_told(tmp_path: Path) -> None:
+def test_a_range_that_makes_no_sense_is_skipped_and_reported(tmp_path: Path) -> None:
     write(tmp_path, "a.md", "b.log")
     write(tmp_path, ".gitignore", text="[z-a].md\n*.log\n")
     crawled = crawl(tmp_path, RULES)

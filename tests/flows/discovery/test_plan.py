@@ -34,7 +34,7 @@ class File:
 
 
 def known(path: str, file: File, **changes: Any) -> LedgerEntry:
-    entry = LedgerEntry(path, file.signature, file.hash, "recipe", "ok", 1, 3)
+    entry = LedgerEntry(path, file.signature, file.hash, "fingerprint", "ok", 1, 3)
     return entry._replace(**changes)
 
 
@@ -51,7 +51,7 @@ def plan_of(
     *,
     full: bool = False,
 ) -> Plan:
-    comparison = compare(crawl_of(tree), ledger, processing_fingerprint="recipe", now=NOW, full=full)
+    comparison = compare(crawl_of(tree), ledger, processing_fingerprint="fingerprint", now=NOW, full=full)
     hashes = {entry.path: tree[entry.path].hash for entry in possible_moves(comparison)}
     return decide(comparison, hashes, limits)
 
@@ -80,7 +80,7 @@ def test_full_reads_every_file() -> None:
     assert plan_of(tree, ledger_of(tree), full=True).to_read == 1
 
 
-def test_another_recipe_makes_everything_anew() -> None:
+def test_another_processing_fingerprint_makes_everything_anew() -> None:
     tree = {"a.md": File(b"one")}
     ledger = {"a.md": known("a.md", tree["a.md"], recipe="older")}
     assert plan_of(tree, ledger).to_read == 1
@@ -134,7 +134,7 @@ def test_a_file_in_quarantine_is_tried_again_when_due() -> None:
 def test_documents_below_an_unreadable_folder_are_unknown_and_not_gone() -> None:
     ledger = ledger_of({"shut/a.md": File(b"one"), "b.md": File(b"two")})
     crawl = CrawlResult((Entry("b.md", File(b"two").signature),), unreadable_dirs=("shut/",))
-    plan = decide(compare(crawl, ledger, processing_fingerprint="recipe", now=NOW), {}, NO_LIMITS)
+    plan = decide(compare(crawl, ledger, processing_fingerprint="fingerprint", now=NOW), {}, NO_LIMITS)
     assert ([entry.path for entry in plan.unknown], plan.removed) == (["shut/a.md"], ())
 
 
@@ -143,7 +143,7 @@ def test_a_document_that_grew_too_large_is_kept() -> None:
     crawl = CrawlResult(
         (Entry("b.md", File(b"two").signature),), too_large=(Problem("a.md", "crawl", "too large"),)
     )
-    plan = decide(compare(crawl, ledger, processing_fingerprint="recipe", now=NOW), {}, NO_LIMITS)
+    plan = decide(compare(crawl, ledger, processing_fingerprint="fingerprint", now=NOW), {}, NO_LIMITS)
     assert ([entry.path for entry in plan.unknown], plan.removed) == (["a.md"], ())
 
 
@@ -159,7 +159,7 @@ def test_a_document_that_grew_too_large_is_kept() -> None:
         (3, 3, 3, 3, 0),
     ],
 )
-def test_too_many_removals_are_held(
+def test_too_many_removals_are_blocked(
     documents: int, removals: int, approved: int, removed: int, blocked: int
 ) -> None:
     tree = {f"{n}.md": File(f"text {n}".encode()) for n in range(documents)}
@@ -170,7 +170,7 @@ def test_too_many_removals_are_held(
 
 def test_what_a_second_crawl_finds_is_not_removed() -> None:
     tree = {"a.md": File(b"one"), "b.md": File(b"two")}
-    comparison = compare(crawl_of({}), ledger_of(tree), processing_fingerprint="recipe", now=NOW)
+    comparison = compare(crawl_of({}), ledger_of(tree), processing_fingerprint="fingerprint", now=NOW)
     plan = decide(without(comparison, {"a.md", "b.md"}), {}, NO_LIMITS)
     assert (plan.removed, len(plan.unknown)) == ((), 2)
 

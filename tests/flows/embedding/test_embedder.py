@@ -99,7 +99,7 @@ def test_a_fatal_failure_is_not_tried_again() -> None:
     assert len(model.requests) == 1
 
 
-def test_a_refused_batch_is_halved_until_the_guilty_text_stands_alone() -> None:
+def test_a_rejected_batch_is_bisected_until_the_rejected_text_stands_alone() -> None:
     def answer(texts: Sequence[str]) -> np.ndarray:
         if "poison" in texts:
             raise RefusedError("not this")
@@ -109,7 +109,7 @@ def test_a_refused_batch_is_halved_until_the_guilty_text_stands_alone() -> None:
     assert [isinstance(result, RejectedInput) for result in results] == [False, True, False, False]
 
 
-def test_a_zero_vector_is_refused() -> None:
+def test_a_zero_vector_is_rejected() -> None:
     results = Embedder(Model(lambda texts: np.zeros((len(texts), 2), np.float32)), BOUNDS).embed(["a"], [1])
     assert results == [RejectedInput("the model gives it a zero vector")]
 
@@ -145,14 +145,14 @@ def test_stopping_ends_the_wait_for_the_rate_limit() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_what_is_paid_for_is_told_as_it_comes() -> None:
+def test_what_is_paid_for_is_reported_as_it_comes() -> None:
     reported: list[tuple[list[int], int]] = []
     embedder = Embedder(Model(lengths), Bounds(2, 100, 5.0))
     embedder.embed(["a", "b", "c"], [1, 1, 1], lambda at, vectors: reported.append((list(at), len(vectors))))
     assert reported == [([0, 1], 2), ([2], 1)]
 
 
-def test_a_refused_batch_does_not_count_against_the_cost() -> None:
+def test_a_rejected_batch_does_not_count_against_the_cost() -> None:
     """Every half of it fits into a budget that would not cover it twice."""
 
     def answer(texts: Sequence[str]) -> np.ndarray:
@@ -185,7 +185,7 @@ def test_the_servers_count_of_tokens_is_learned() -> None:
     assert budget.estimate(100) == 145
 
 
-def test_only_the_rows_with_nan_are_asked_for_again_and_then_refused() -> None:
+def test_only_the_rows_with_nan_are_sent_again_and_then_rejected() -> None:
     def answer(texts: Sequence[str]) -> np.ndarray:
         return np.array([[np.nan if text == "bad" else 1.0, 1.0] for text in texts], dtype=np.float32)
 
@@ -232,7 +232,7 @@ def test_a_server_that_refuses_everything_ends_the_run_soon(error: Exception) ->
     assert len(model.requests) < 200
 
 
-def test_forty_texts_that_are_refused_for_themselves_fail_alone() -> None:
+def test_forty_texts_that_are_rejected_for_themselves_fail_alone() -> None:
     def answer(texts: Sequence[str]) -> np.ndarray:
         if any("poison" in text for text in texts):
             raise RefusedError("not this")

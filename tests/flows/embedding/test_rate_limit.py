@@ -143,7 +143,7 @@ def test_one_workers_429_holds_all_of_them(conninfo: str) -> None:
     assert 0.4 < time.monotonic() - began < 1.5
 
 
-def test_limits_that_the_server_tells_are_kept_when_none_are_set() -> None:
+def test_limits_that_the_server_reports_apply_when_none_are_set() -> None:
     rate_limiter = RateLimiter(WindowLimits(requests=50))
     rate_limiter.learn(RateLimits(requests_per_minute=3000, tokens_per_minute=200_000))
     assert rate_limiter.max_request_tokens == 4000
@@ -160,7 +160,7 @@ def test_stopping_ends_the_wait_for_the_limit() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_clock_that_was_set_back_does_not_hold_for_ever() -> None:
+def test_a_clock_that_was_set_back_does_not_pause_for_ever() -> None:
     rates = Rates(WindowLimits(tokens=60_000))
     state, _ = Pause(10**12).step(rates.pair, (0, 0), START, 0)
     _, decision = Pair().step(rates.pair, state, START, 1)
@@ -213,7 +213,7 @@ def test_rate_limit_headers(sent_headers: dict[str, str], expected: RateLimits |
     assert rate_limits(sent_headers) == expected
 
 
-def test_a_429_waits_for_the_limit_that_has_least_left() -> None:
+def test_a_429_waits_for_the_limit_with_least_remaining() -> None:
     sent_headers = headers("requests", "200", "150", "6m0s") | headers("tokens", "100000", "500", "57s")
     limits = rate_limits(sent_headers, refused=True)
     assert limits is not None

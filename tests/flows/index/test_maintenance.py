@@ -28,7 +28,7 @@ def test_what_was_measured_decides() -> None:
     assert predict(5_000, 100_000, slow_build).way == "insert"
 
 
-def test_both_predictions_are_told() -> None:
+def test_both_predictions_are_reported() -> None:
     prediction = predict(5_000, 45_000, PRIOR).as_json()
     assert prediction["insert"] == pytest.approx(5_000 * INSERT_SECONDS)
     assert prediction["build"] < prediction["insert"]

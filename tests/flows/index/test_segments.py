@@ -277,7 +277,7 @@ def test_statistics_keep_up_with_a_large_load(library: Library, monkeypatch: pyt
     monkeypatch.setattr(maintenance, "MIN_CHUNKS_TO_ANALYZE", 100)
     library.sync()
     before = analyzed(library)
-    grow(library, "large", files=120)  # several parcels
+    grow(library, "large", files=120)  # several batches
     library.sync()
     assert analyzed(library) >= before + 3  # at over 100, at over three times as many, at the end
 

@@ -178,7 +178,7 @@ def test_what_is_shown_of_an_index_that_was_not_tuned_is_of_the_settings(grown: 
     assert asyncio.run(gauge()) == dict(rows)[searched]
 
 
-def test_an_index_is_measured_with_questions(grown: Library) -> None:
+def test_an_index_is_measured_with_evaluation_queries(grown: Library) -> None:
     """Half of them what users asked lately, the others made of the documents."""
     with connect(grown.conninfo) as connection:
         for n in range(30):
@@ -226,7 +226,9 @@ def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Libra
         (0, "", "  ", ""),
     ],
 )
-def test_questions_are_headings_and_parts_of_texts(n: int, heading: str, content: str, expected: str) -> None:
+def test_likely_queries_are_headings_and_parts_of_texts(
+    n: int, heading: str, content: str, expected: str
+) -> None:
     assert queries.likely_query(n, heading, content) == expected
 
 
@@ -273,7 +275,7 @@ def checked_with(library: Library, **index_settings: object) -> RunContext:
     return run
 
 
-def test_where_recall_has_fallen_searches_look_farther_from_then_on(grown: Library) -> None:
+def test_where_recall_has_fallen_searches_use_a_larger_ef_search_from_then_on(grown: Library) -> None:
     run = checked_with(grown, ef_search=10, target_recall=0.97)
     assert run.report.notes == []
     ((m, ef_search, recall),) = grown.rows(
@@ -284,7 +286,7 @@ def test_where_recall_has_fallen_searches_look_farther_from_then_on(grown: Libra
     assert recall >= 0.97
 
 
-def test_where_looking_farther_does_not_help_the_report_says_what_does(grown: Library) -> None:
+def test_where_a_larger_ef_search_does_not_help_the_report_says_what_does(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
         hnsw.build(connection, active(connection), 2, 4)
     (note,) = checked_with(grown, ef_search=10, target_recall=0.99).report.notes

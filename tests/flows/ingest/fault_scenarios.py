@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FILES = 64
 SECTIONS = 4
 CHUNKS = FILES * SECTIONS
-"""All in one batch: the files are one parcel."""
+"""All in one request: the files are one batch."""
 
 GUILTY = "Part 17.2 "
 GUILTY_FILE = "17.md"

@@ -31,7 +31,7 @@ def pages(library: Library, count: int, folder: str = "pages") -> None:
 
 
 @pytest.mark.parametrize(("stored", "gone", "blocked"), [(50, 11, True), (50, 10, False), (200, 20, False)])
-def test_more_than_ten_and_more_than_a_tenth_are_held(
+def test_more_than_ten_and_more_than_a_tenth_are_blocked(
     library: Library, stored: int, gone: int, *, blocked: bool
 ) -> None:
     pages(library, stored - 2)
@@ -45,7 +45,7 @@ def test_more_than_ten_and_more_than_a_tenth_are_held(
     assert len(library.stored()) == (stored if blocked else stored - gone)
 
 
-def test_additions_and_changes_go_on_while_removals_are_held(library: Library) -> None:
+def test_additions_and_changes_go_on_while_removals_are_blocked(library: Library) -> None:
     pages(library, 20)
     library.sync()
     shutil.rmtree(library.root / "pages")
@@ -71,7 +71,7 @@ def test_an_approval_is_a_ceiling_over_a_fresh_scan(library: Library) -> None:
     library.check()
 
 
-def test_a_folder_that_cannot_be_looked_at_keeps_its_documents(library: Library) -> None:
+def test_a_folder_without_permission_keeps_its_documents(library: Library) -> None:
     """A link to itself stands for every reason why a path cannot be looked at: it is neither there nor gone."""
     pages(library, 3)
     library.sync()

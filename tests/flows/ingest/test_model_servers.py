@@ -100,7 +100,7 @@ def test_base64_and_float_answers_give_the_same_vectors(hosted: Make, openai_ser
     assert np.allclose(packed, [row["embedding"] for row in plain], atol=1e-6)
 
 
-def test_dimensions_are_asked_of_the_server(hosted: Make) -> None:
+def test_dimensions_are_requested_from_the_server(hosted: Make) -> None:
     settings = hosted(dimensions=256)
     assert models.wanted_space(settings) == ("openai", "text-embedding-3-small", 256, True)
     model = models.embedding_model(settings, "openai", "text-embedding-3-small", 256, shorten=True)
@@ -158,7 +158,7 @@ def test_no_key_is_a_wrong_configuration(new_settings: Make, conninfo: str) -> N
         client(new_settings(database_url=conninfo))
 
 
-def test_passing_trouble_does_not_show_in_the_result(
+def test_transient_errors_do_not_show_in_the_result(
     hosted: Make, source: Source, openai_server: FakeOpenAI
 ) -> None:
     openai_server.mood = replace(RATE_LIMIT, retry_after=0, times=3)
@@ -167,7 +167,7 @@ def test_passing_trouble_does_not_show_in_the_result(
     assert (report.status, report.documents.added) == ("complete", 30)
 
 
-def test_one_refused_text_fails_its_document_alone(
+def test_one_rejected_text_fails_its_document_alone(
     hosted: Make, source: Source, openai_server: FakeOpenAI
 ) -> None:
     openai_server.mood = Mood(poison="number 17.")

@@ -96,7 +96,7 @@ def test_copies_in_other_folders_and_sources_cost_nothing(
 def test_a_text_in_many_new_files_is_embedded_once_however_they_are_grouped(
     metered: Library, openai_server: FakeOpenAI
 ) -> None:
-    """Parcels in flight at the same time must not both pay."""
+    """Batches in flight at the same time must not both pay."""
     openai_server.mood = Mood(delay=0.05)
     for n in range(400):
         metered.write(f"many/{n:03}.md", f"{ANIMALS}\n\n# Number {n % 7}\n\nA page like {n % 7}.\n")
@@ -121,7 +121,7 @@ def test_another_space_never_gets_the_old_ones_vectors(metered: Library, openai_
     metered.check()
 
 
-def test_vectors_of_a_document_with_one_refused_chunk_are_not_paid_for_again(
+def test_vectors_of_a_document_with_one_rejected_chunk_are_not_paid_for_again(
     metered: Library, openai_server: FakeOpenAI
 ) -> None:
     openai_server.mood = Mood(poison="GUILTY")

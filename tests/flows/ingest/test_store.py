@@ -28,7 +28,7 @@ PROCESSING = Processing(400, 40, "english")
 
 
 def ready_of(library: Library) -> Ready:
-    """The library as one parcel with its vectors, made without the database."""
+    """The library as one batch with its vectors, made without the database."""
     tokenizer = BundledTokenizer()
     model = LocalModel(tokenizer=tokenizer)
     work_items = [WorkItem(entry) for entry in crawl(library.root, Rules(max_bytes=2**20)).entries]

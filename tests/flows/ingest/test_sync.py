@@ -295,7 +295,7 @@ def test_an_empty_file_is_a_document_without_chunks(library: Library) -> None:
     library.check()
 
 
-def test_two_sources_with_the_same_folder_name_are_told_apart(
+def test_two_sources_with_the_same_folder_name_are_distinguished(
     tmp_path: Path, library: Library, new_settings: Callable[..., Settings]
 ) -> None:
     other = tmp_path / "other" / "library"

@@ -265,7 +265,7 @@ DAMAGES: dict[str, tuple[str, dict[str, int], int]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_found_and_mended(archive: Archive, damage: str) -> None:
+def test_damage_is_found_and_repaired(archive: Archive, damage: str) -> None:
     change, kinds, embedded = DAMAGES[damage]
     assert run_verify(archive.conninfo).as_json()["counts"] == {}
     before = archive.state()
@@ -326,7 +326,7 @@ def test_an_equal_text_is_embedded_once(archive: Archive) -> None:
     assert (result.embedded, result.reused, len(archive.server.embedded())) == (EVERY, PART, EVERY)
 
 
-def test_a_text_that_the_model_refuses_is_told(archive: Archive) -> None:
+def test_a_text_that_the_model_rejects_is_reported(archive: Archive) -> None:
     archive.execute("delete from {vectors} where chunk_id = {first}")
     archive.server.mood = Mood(poison="sentence")
     result = run_repair(archive.settings, archive.conninfo)
@@ -347,13 +347,13 @@ def test_a_file_that_failed_is_no_finding(archive: Archive) -> None:
     assert run_verify(archive.conninfo).counts == {}
 
 
-def test_other_files_troubles_are_not_the_repairs(archive: Archive) -> None:
+def test_other_files_problems_are_not_the_repairs(archive: Archive) -> None:
     (archive.root / "data.bin").write_bytes(bytes(range(256)))
     archive.execute("delete from ledger where path = '1.md'")
     assert run_repair(archive.settings, archive.conninfo).complete
 
 
-def test_a_document_that_cannot_be_made_anew_is_told_with_why(archive: Archive) -> None:
+def test_a_document_that_cannot_be_made_anew_is_reported_with_why(archive: Archive) -> None:
     archive.execute("update chunks set hash = 'x' where id = {first}")
     path = archive.rows(
         "select d.path from documents d join chunks c on c.document_id = d.id and c.id = {first}"

@@ -324,7 +324,7 @@ def test_a_rollback_with_nothing_to_go_back_to_says_so(corpus: Corpus) -> None:
         corpus.move(rollback=True)
 
 
-def test_an_index_that_misses_too_much_is_refused_and_can_be_forced(corpus: Corpus) -> None:
+def test_an_index_that_misses_too_much_is_rejected_and_can_be_forced(corpus: Corpus) -> None:
     """A graph of two neighbours is as bad as pgvector's settings allow."""
     corpus.write(PAGES, 400)
     corpus.library.sync()
@@ -360,7 +360,7 @@ def has_eval() -> bool:
 
 
 @pytest.mark.parametrize("many", [True, False])
-def test_of_many_vectors_the_gate_measures_with_questions(
+def test_of_many_vectors_the_gate_measures_with_evaluation_queries(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch, *, many: bool
 ) -> None:
     """Of few it does not: each text is paid for once, and nothing else is."""
@@ -377,7 +377,7 @@ def test_of_many_vectors_the_gate_measures_with_questions(
 
 
 @pytest.mark.parametrize("allowed", [1.0, 0.02])
-def test_labelled_queries_are_asked_in_both_spaces(
+def test_labelled_queries_are_evaluated_in_both_spaces(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: float
 ) -> None:
     """The new model knows words by their first four letters alone: to it, a chick is no bird."""
@@ -414,7 +414,7 @@ def test_labelled_queries_are_asked_in_both_spaces(
                                            "wanted at least 0.480 "
                                            "(PGFOLIO_INDEX__GATE_NDCG_LOSS)")]),
 ])  # fmt: skip
-def test_the_gate_says_what_was_measured_and_what_was_wanted(
+def test_the_gate_says_what_was_measured_and_what_is_required(
     settings: Settings, measured: GateMeasurement, said: list[str]
 ) -> None:
     assert objections(measured, settings.index) == said

@@ -135,14 +135,14 @@ def test_a_move_to_signs_alone_costs_nothing_and_finds_what_comparing_all_finds(
     grown.check()
 
 
-def test_signs_alone_are_refused_where_they_lose_too_much(grown: Library) -> None:
+def test_signs_alone_are_rejected_where_they_lose_too_much(grown: Library) -> None:
     grown.sync()
     with pytest.raises(FailedError, match=r"recall@10 is 0\.\d+ at ef_search 10, wanted 1\.000"):
         run_reembed(stored_as(grown, "bit", gate_recall=1.0, ef_search=10), grown.conninfo, Options())
     assert index_definition(grown) == KINDS["halfvec"]
 
 
-def test_searches_look_as_far_as_the_gate_had_to(grown: Library) -> None:
+def test_searches_use_the_ef_search_of_the_gate(grown: Library) -> None:
     grown.sync()
     run_reembed(stored_as(grown, "bit", gate_recall=0.9, ef_search=10), grown.conninfo, Options())
     ((ef_search, measured),) = grown.rows(
@@ -160,7 +160,7 @@ def test_half_precision_is_embedded_anew_for_full(library: Library) -> None:
     assert (back.chunks.embedded, back.status) == (0, "complete")
 
 
-def test_full_precision_beyond_what_its_index_serves_is_refused(library: Library) -> None:
+def test_full_precision_beyond_what_its_index_serves_is_rejected(library: Library) -> None:
     settings = stored_as(library, "vector")
     embedding = settings.embedding.model_copy(
         update={"provider": "openai", "model": "text-embedding-3-large", "dimensions": 3072}
