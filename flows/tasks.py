@@ -32,8 +32,8 @@ def as_task(name: str, work: Callable[..., Result], *args: Any) -> Result:
 
 
 class PrefectProgress:
-    """A run's progress: passed on to the command's display, if there is one, and the build of an index also to Prefect, as
-    a progress artifact."""
+    """A run's progress: passed on to the command's display, if there is one, and the build of an index also to
+    Prefect, as a progress artifact."""
 
     def __init__(self, name: str, display: Progress | None) -> None:
         self._key = f"{name}-index"

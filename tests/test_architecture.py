@@ -62,7 +62,7 @@ ROOMS = {
     "flows.extraction": set(),
     "flows.index": {"embedding", "run"},
     "flows.ingest": {"chunking", "discovery", "embedding", "extraction", "index", "run"},
-    "flows.integrity": {"chunking", "ingest", "reembedding", "run"},
+    "flows.integrity": {"chunking", "index", "ingest", "reembedding", "run"},
     "flows.launch": {"ingest", "local", "reembed", "reembedding", "run", "sync", "tasks"},
     "flows.listen": {"launch", "run"},
     "flows.local": set(),

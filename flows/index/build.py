@@ -1,4 +1,5 @@
-"""Builds an HNSW index and shows how far it is, as PostgreSQL reports it to other sessions."""
+"""The one builder of HNSW indexes: of a sync, of a move to another space, of a repair. Shows how far a build is, as
+PostgreSQL reports it to other sessions."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pgfolio.flows.run.progress import ShowsBuild
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.vectors import hnsw, segments
+from pgfolio.schema.vectors import hnsw, segments, tuning
+from pgfolio.schema.vectors.tuning import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,15 +20,20 @@ if TYPE_CHECKING:
     from pgfolio.flows.run.context import RunContext
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.vectors.tuning import Parameters
 
 POLL_SECONDS = 0.5
-"""Seconds between two looks at a build."""
+"""Between two looks at a build's progress."""
+
+
+def parameters_of(run: RunContext, connection: Connection, generation: Generation) -> Parameters:
+    """What every build of the generation uses: what it was tuned to, else the settings'."""
+    tuned, _ = tuning.tuned(connection, generation)
+    return tuned or Parameters(run.settings.index.m, run.settings.index.ef_construction)
 
 
 def build(run: RunContext, connection: Connection, member: Generation, parameters: Parameters) -> None:
     """The index of a segment, with its time remembered for the next choice. Commits."""
-    connection.commit()
+    connection.commit()  # a build may take hours: no snapshot of the caller's stays open meanwhile
     began = time.perf_counter()
     with run.report.timed("index"), displayed(run, connection):
         built = hnsw.build(connection, member, parameters.m, parameters.ef_construction)
@@ -59,7 +66,8 @@ def displayed(run: RunContext, connection: Connection) -> Iterator[None]:
         yield
         return
     done = Event()
-    context = contextvars.copy_context()  # a Prefect artifact belongs to the flow run that it is made in
+    # A new thread has no context variables, and Prefect finds the flow run that an artifact belongs to by one.
+    context = contextvars.copy_context()
     thread = Thread(
         target=context.run,
         args=(_display_progress, run.conninfo, connection.info.backend_pid, display, done),

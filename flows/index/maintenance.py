@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pgfolio.flows.index import build
 from pgfolio.flows.run.exclusive import unless_syncing
 from pgfolio.schema.corpus import statistics, word_statistics
-from pgfolio.schema.vectors import hnsw, segments, tuning
-from pgfolio.schema.vectors.tuning import Parameters
+from pgfolio.schema.vectors import hnsw, segments
 
 if TYPE_CHECKING:
     from pgfolio.flows.run.context import RunContext
     from pgfolio.schema.corpus.documents import Written
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
+    from pgfolio.schema.vectors.tuning import Parameters
 
 MAX_SEGMENTS = 4
 """Each costs a query about as much as the first."""
@@ -139,7 +139,7 @@ def loaded(run: RunContext, connection: Connection, load: VectorLoad) -> None:
 
 def finish(run: RunContext, connection: Connection, generation: Generation) -> None:
     """Build what is missing; renew segments that are many, empty or full of deleted rows."""
-    parameters = _parameters(run, connection, generation)
+    parameters = build.parameters_of(run, connection, generation)
     for member in segments.unindexed(connection, generation):
         run.progress.stage("building the index")
         build.build(run, connection, member, parameters)
@@ -210,12 +210,6 @@ def join(run: RunContext, connection: Connection, members: list[Generation], par
     if made is not None:
         build.note_advice(run, made[1])
     return made is not None
-
-
-def _parameters(run: RunContext, connection: Connection, generation: Generation) -> Parameters:
-    """What the index was tuned to, else the settings'."""
-    tuned, _ = tuning.tuned(connection, generation)
-    return tuned or Parameters(run.settings.index.m, run.settings.index.ef_construction)
 
 
 def to_merge(sizes: list[int]) -> list[int]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation
 
 MIN_VECTORS_FOR_QUERIES = 10_000
-"""Of fewer vectors recall is not measured with queries, which may cost money, unless the user asks for it: an index of
-so few finds nearly all of them."""
+"""Of fewer vectors recall is not measured with queries, which may cost money, unless the user asks for it: an index
+of so few finds nearly all of them."""
 
 QUERY_WORDS = 8
 MAX_QUERY_CHARACTERS = 80

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
+from pgfolio.flows.index import build
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import Verification, WrongChunk, examine, hash_known, run_verify
 from pgfolio.flows.reembedding.backfill import backfill
@@ -24,7 +25,7 @@ from pgfolio.schema.corpus import collections, push_queue, sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.integrity import repair as stored_repair
 from pgfolio.schema.integrity import verify as stored
-from pgfolio.schema.vectors import generations, hnsw, segments
+from pgfolio.schema.vectors import generations, segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -236,7 +237,7 @@ class Repair:
         return self._run.active_generation(self._connection)
 
     def _repair_index(self, generation: Generation, *, rebuild: bool) -> None:
-        index = self._settings.index
+        parameters = build.parameters_of(self._run, self._connection, generation)
         due = segments.unindexed(self._connection, generation)
         if rebuild:
             due = [
@@ -248,8 +249,7 @@ class Repair:
         for member in due:
             self._progress.stage("building the index")
             stored_repair.drop_index(self._conninfo, member)
-            hnsw.build(self._connection, member, index.m, index.ef_construction)
-            self._connection.commit()
+            build.build(self._run, self._connection, member, parameters)
 
     def _count(self, report: Report) -> None:
         self.embedded += report.chunks.embedded

@@ -20,8 +20,9 @@ from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.integrity.verify import REASONS, texts
-from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors import generations, tuning
 from pgfolio.schema.vectors.storage import vector_statement
+from pgfolio.schema.vectors.tuning import Parameters
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
 
 if TYPE_CHECKING:
@@ -280,6 +281,20 @@ def test_damage_is_found_and_repaired(archive: Archive, damage: str) -> None:
     assert repaired.repaired == kinds
     assert archive.state() == before
     assert (len(archive.server.embedded()), repaired.embedded) == (embedded, embedded)
+
+
+@pytest.mark.parametrize("damage", ["the index lost", "the index by another distance"])
+def test_an_index_is_repaired_with_the_parameters_that_it_was_tuned_to(archive: Archive, damage: str) -> None:
+    tuned = Parameters(m=48, ef_construction=400)
+    with connect(archive.conninfo) as connection:
+        generation = generations.active_generation(connection)
+        assert generation is not None
+        tuning.save(connection, generation, tuned, 160)
+    change, kinds, _ = DAMAGES[damage]
+    archive.execute(change)
+    assert run_repair(archive.settings, archive.conninfo).repaired == kinds
+    with connect(archive.conninfo) as connection:
+        assert tuning.parameters(connection, generation) == tuned
 
 
 def test_each_kind_has_a_sentence_and_a_remedy_and_is_tried() -> None:
