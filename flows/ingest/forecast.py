@@ -63,6 +63,7 @@ class Forecaster:
         settings: Settings,
         conninfo: str,
         processing: Processing,
+        *,
         count: Callable[[Sequence[str]], list[int]],
         report: Report,
     ) -> None:
@@ -80,6 +81,7 @@ class Forecaster:
         source: Source,
         plan: Plan,
         work_items: Sequence[WorkItem],
+        *,
         advance: Callable[[int, int], None],
     ) -> Forecast:
         """Reads, extracts and chunks what the sync would; embeds and writes nothing."""
@@ -89,7 +91,14 @@ class Forecaster:
         forecast.sampled = step > 1
         with (
             reader(self._conninfo, source) as read,
-            prepared(read, sample, self._processing, self._count, self._report, self._timeout) as batches,
+            prepared(
+                read,
+                sample,
+                self._processing,
+                count=self._count,
+                report=self._report,
+                timeout=self._timeout,
+            ) as batches,
         ):
             for batch in batches:
                 self._add(connection, generation, source, batch, forecast)

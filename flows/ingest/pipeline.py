@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from pgfolio.flows.discovery import crawl, pushed
 from pgfolio.flows.discovery import plan as planning
-from pgfolio.flows.discovery.crawl import Rules, SourceUnreachable, without_garbage_collection
+from pgfolio.flows.discovery.crawl import without_garbage_collection
 from pgfolio.flows.discovery.reader import reader
+from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.discovery.survey import Survey, mark_settled, survey_folder
+from pgfolio.flows.discovery.walk import SourceUnreachable
 from pgfolio.flows.index import maintenance, tuning
 from pgfolio.flows.ingest import accounting, store
 from pgfolio.flows.ingest.forecast import Forecaster, by_size
@@ -160,7 +162,7 @@ class SyncRun(RunContext):
         generation = generations.active_generation(connection)
         connection.commit()
         planned = self._forecaster.of(
-            connection, generation, source, survey.plan, work_items, self.progress.advance
+            connection, generation, source, survey.plan, work_items, advance=self.progress.advance
         )
         accounting.count_forecast(self.report, planned)
         space = generation.space if generation else self.requested_space()
@@ -169,7 +171,13 @@ class SyncRun(RunContext):
 
     @cached_property
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self.settings, self.conninfo, self.processing, self.tokenizer.count, self.report)
+        return Forecaster(
+            self.settings,
+            self.conninfo,
+            self.processing,
+            count=self.tokenizer.count,
+            report=self.report,
+        )
 
     def _estimate(self, connection: Connection, space: Space, tokens: int, *, sampled: bool) -> Estimate:
         took = forecast_seconds(connection, self.settings, space, tokens)
@@ -244,11 +252,15 @@ class SyncRun(RunContext):
 
     @contextmanager
     def _prepared(self, source: Source, work_items: Sequence[WorkItem]) -> Iterator[Iterator[Batch]]:
-        timeout = self.settings.crawl.extract_timeout
         with (
             reader(self.conninfo, source) as read,
             prepared(
-                read, work_items, self.processing, self.tokenizer.count, self.report, timeout
+                read,
+                work_items,
+                self.processing,
+                count=self.tokenizer.count,
+                report=self.report,
+                timeout=self.settings.crawl.extract_timeout,
             ) as batches,
         ):
             yield batches

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from pgfolio.flows.chunking import chunk as chunking
 from pgfolio.flows.chunking.outline import Chunkable
-from pgfolio.flows.discovery.reader import ChangedError
+from pgfolio.flows.discovery.reader import ChangedError, Content
 from pgfolio.flows.extraction import extract as extraction
 from pgfolio.flows.extraction import language as languages
+from pgfolio.flows.extraction.extracted import Extracted, Unextractable, with_upload_metadata
 from pgfolio.flows.extraction.worker import extraction_workers
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.schema.records import Document
@@ -25,8 +26,8 @@ from pgfolio.schema.records import Document
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pgfolio.flows.discovery.crawl import Entry
     from pgfolio.flows.discovery.reader import Read
+    from pgfolio.flows.discovery.walk import Entry
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Chunk, LedgerEntry, Signature
 
@@ -125,6 +126,7 @@ def prepared(
     read: Read,
     work_items: Sequence[WorkItem],
     processing: Processing,
+    *,
     count: Callable[[Sequence[str]], list[int]],
     report: Report,
     timeout: float,
@@ -142,11 +144,11 @@ def prepare(
     processing: Processing,
     count: Callable[[Sequence[str]], list[int]],
     report: Report,
-    extract: Callable[[str, bytes], extraction.Extracted] = extraction.extract,
+    extract: Callable[[str, bytes], Extracted] = extraction.extract,
 ) -> Batch:
     """Read, extract and chunk. Raises nothing for what one file holds."""
     with report.timed("extract"):
-        outcomes = [_document(read, work_item, processing, extract) for work_item in work_items]
+        outcomes = [_outcome(read, work_item, processing, extract) for work_item in work_items]
     with report.timed("chunk"):
         chunkables = [o.chunkable for o in outcomes if isinstance(o, _Extracted)]
         chunked = iter(
@@ -170,23 +172,16 @@ class _Extracted:
     chunkable: Chunkable
 
 
-def _document(
+def _outcome(
     read: Read,
     work_item: WorkItem,
     processing: Processing,
-    extract: Callable[[str, bytes], extraction.Extracted],
+    extract: Callable[[str, bytes], Extracted],
 ) -> _Extracted | UnchangedContent | Failed | Deferred:
-    try:
-        content = read(work_item.entry.path)
-    except FileNotFoundError:
-        return Deferred(work_item, "it vanished after it was listed")
-    except ChangedError:
-        return Deferred(work_item, "it changed while it was read; the next sync takes it")
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-        return Failed(work_item, work_item.entry.signature, None, "crawl", reason, transient=True)
-    data, signature = content.data, content.signature
-    content_hash = hashlib.sha256(data).digest()
+    content = _content(read, work_item)
+    if not isinstance(content, Content):
+        return content
+    signature, content_hash = content.signature, hashlib.sha256(content.data).digest()
     known = work_item.known
     if (
         known
@@ -196,13 +191,37 @@ def _document(
     ):
         return UnchangedContent(work_item, signature)
     try:
-        extracted = extraction.with_upload_metadata(
-            extract(work_item.entry.path, data), content.title, content.name, content.metadata
+        extracted = with_upload_metadata(
+            extract(work_item.entry.path, content.data), content.title, content.name, content.metadata
         )
-    except extraction.Unextractable as error:
-        return Failed(work_item, signature, content_hash, "extract", str(error), error.transient)
-    document = Document(
-        path=work_item.entry.path,
+    except Unextractable as error:
+        return Failed(
+            work_item, signature, content_hash, stage="extract", reason=str(error), transient=error.transient
+        )
+    document = _document_of(work_item.entry.path, content_hash, signature, extracted, processing)
+    return _Extracted(
+        document,
+        Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
+    )
+
+
+def _content(read: Read, work_item: WorkItem) -> Content | Failed | Deferred:
+    try:
+        return read(work_item.entry.path)
+    except FileNotFoundError:
+        return Deferred(work_item, "it vanished after it was listed")
+    except ChangedError:
+        return Deferred(work_item, "it changed while it was read; the next sync takes it")
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+        return Failed(work_item, work_item.entry.signature, None, "crawl", reason, transient=True)
+
+
+def _document_of(
+    path: str, content_hash: bytes, signature: Signature, extracted: Extracted, processing: Processing
+) -> Document:
+    return Document(
+        path=path,
         title=extracted.title,
         mime=extracted.mime,
         text=extracted.text,
@@ -213,10 +232,6 @@ def _document(
         updated_at=_moment(signature.mtime_ns),
         metadata=extracted.metadata,
         owner=extracted.owner,
-    )
-    return _Extracted(
-        document,
-        Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
     )
 
 

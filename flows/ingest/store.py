@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.plan import distrusted, racy
+from pgfolio.flows.discovery.signature import distrusted, racy
 from pgfolio.flows.ingest.prepare import Failed
 from pgfolio.schema.corpus import collections as collecting
 from pgfolio.schema.corpus import documents, ledger, push_queue
@@ -79,11 +79,11 @@ def _store(
                 connection,
                 source,
                 item.work_item.entry.path,
-                item.signature,
-                item.content_hash,
-                processing_fingerprint,
-                item.stage,
-                item.reason,
+                signature=item.signature,
+                content_hash=item.content_hash,
+                recipe=processing_fingerprint,
+                stage=item.stage,
+                reason=item.reason,
                 transient=item.transient,
             )
         if ready.spare:

@@ -126,7 +126,7 @@ def _rejected(item: Prepared, rejected: RejectedInput) -> Failed:
         item.work_item,
         item.document.signature,
         item.document.content_hash,
-        "embed",
-        rejected.reason,
-        rejected.transient,
+        stage="embed",
+        reason=rejected.reason,
+        transient=rejected.transient,
     )

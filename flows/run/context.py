@@ -106,8 +106,15 @@ class RunContext:
                 f"PGFOLIO_INDEX__STORAGE: an index of {storage} serves at most {KINDS[storage].most_dimensions:,} "
                 f"dimensions, and {model} has {dimensions:,}: halfvec serves 4,000"
             )
-        prefixes = embedding.query_prefix, embedding.document_prefix
-        return Space(provider, model, dimensions, shortened, *prefixes, storage)
+        return Space(
+            provider=provider,
+            model=model,
+            dimensions=dimensions,
+            shortened=shortened,
+            query_prefix=embedding.query_prefix,
+            document_prefix=embedding.document_prefix,
+            storage=storage,
+        )
 
     @contextmanager
     def embedder(self, generation: Generation) -> Iterator[Embedder]:

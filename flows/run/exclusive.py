@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
@@ -40,22 +41,37 @@ def without_syncs(
     Sources that are free are left free while others are waited for, so that no sync is turned away; after half of
     the time they stay owned, or syncs that take turns could go on for ever.
     """
-    began = time.monotonic()
     with ExitStack() as owned:
         owned_ids: set[int] = set()
-        while busy := _own_free(connection, owned, owned_ids):
-            waited = time.monotonic() - began
-            if waited > max_wait:
-                raise SourceBusyError(
-                    f"syncs of {', '.join(source.name for source in busy)} did not end within {max_wait:.0f} s: "
-                    "run it again; what is done is kept"
-                )
-            if waited < max_wait / 2:
+
+        def wait_for_busy(state: RetryCallState) -> None:
+            # A sync that starts meanwhile must not be turned away, and is again waited for: only in the second half
+            # of the time is what is free kept, or syncs that take turns could go on for ever.
+            if (state.seconds_since_start or 0.0) < max_wait / 2:
                 owned.close()
                 owned_ids.clear()
-            progress.stage(f"waiting for the sync of {', '.join(source.name for source in busy)}")
-            time.sleep(POLL_SECONDS)
+            progress.stage(f"waiting for the sync of {_busy_names(state)}")
+
+        def give_up(state: RetryCallState) -> NoReturn:
+            raise SourceBusyError(
+                f"syncs of {_busy_names(state)} did not end within {max_wait:.0f} s: "
+                "run it again; what is done is kept"
+            )
+
+        retrying = Retrying(
+            retry=retry_if_result(bool),
+            wait=wait_fixed(POLL_SECONDS),
+            stop=stop_after_delay(max_wait),
+            before_sleep=wait_for_busy,
+            retry_error_callback=give_up,
+        )
+        retrying(_own_free, connection, owned, owned_ids)
         yield frozenset(owned_ids)
+
+
+def _busy_names(state: RetryCallState) -> str:
+    busy: list[Source] = state.outcome.result() if state.outcome else []
+    return ", ".join(source.name for source in busy)
 
 
 def _own_free(connection: Connection, owned: ExitStack, owned_ids: set[int]) -> list[Source]:

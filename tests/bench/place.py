@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
 from pgfolio.flows.chunking.embedded_text import embedded_text
-from pgfolio.flows.discovery.crawl import Rules, crawl
+from pgfolio.flows.discovery.crawl import crawl
 from pgfolio.flows.discovery.reader import read_file
+from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.ingest.prepare import Batch, Processing, WorkItem, batches, prepare
 from pgfolio.flows.ingest.store import Ready, storable

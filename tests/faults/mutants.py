@@ -81,8 +81,8 @@ MUTANTS: Final = (
     Mutant(
         "a folder that cannot be listed is empty",
         "unseen",
-        "flows/discovery/crawl.py",
-        'self.unknown_folder(prefix, f"folder cannot be listed: {_explanation(error)}")',
+        "flows/discovery/walk.py",
+        'self.unknown_folder(prefix, f"folder cannot be listed: {explanation(error)}")',
         "continue",
         ("tests/flows/discovery/test_crawl.py::test_a_folder_that_may_not_be_listed_is_unknown_not_empty",),
     ),
@@ -196,8 +196,9 @@ MUTANTS: Final = (
         "a document that cannot be parsed ends the run",
         "unparsable",
         "flows/ingest/prepare.py",
-        'return Failed(work_item, signature, content_hash, "extract", str(error), error.transient)',
-        'raise RuntimeError(f"{work_item.entry.path}: {error}") from error',
+        "    except Unextractable as error:\n",
+        "    except Unextractable as error:\n"
+        '        raise RuntimeError(f"{work_item.entry.path}: {error}") from error\n',
         (SYNC + "a_file_that_cannot_be_read_is_listed_and_stops_no_other",),
         fails_by="FailedError",
     ),

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.discovery.crawl import MAX_PATH_BYTES, CrawlResult, Rules, SourceUnreachable, crawl
+from pgfolio.flows.discovery.crawl import CrawlResult, crawl
+from pgfolio.flows.discovery.rules import Rules
+from pgfolio.flows.discovery.walk import MAX_PATH_BYTES, SourceUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +38,9 @@ def as_nobody(root: Path, expression: str) -> str:
     """Evaluates `expression` over `crawled = crawl(root)` as a user whom permissions bind, root or not."""
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from pgfolio.flows.discovery.crawl import Rules, SourceUnreachable, crawl\n"
+        "from pgfolio.flows.discovery.crawl import crawl\n"
+        "from pgfolio.flows.discovery.rules import Rules\n"
+        "from pgfolio.flows.discovery.walk import SourceUnreachable\n"
         "crawl(Path('schema'), Rules(max_bytes=1, exclude=('x',)))  # imports what it imports late\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "try: crawled = crawl(Path(sys.argv[1]), Rules(max_bytes=1000))\n"

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from kreuzberg import PdfPageIterator
 
 from pgfolio.flows.extraction.decode import clean, decode
-from pgfolio.flows.extraction.extract import DOCUMENTS, IMAGES, Extracted, Unextractable, extract, tidy
+from pgfolio.flows.extraction.extract import extract, tidy
+from pgfolio.flows.extraction.extracted import Extracted, Unextractable
+from pgfolio.flows.extraction.formats import DOCUMENTS, IMAGES
 
 REPOSITORY = Path(__file__).parents[3]
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -307,7 +309,7 @@ def without_programs(path: str, data: bytes) -> str:
     ],
 )
 def test_what_tesseract_could_read_is_said_to_need_it(path: str, data: bytes, reason: str) -> None:
-    assert without_programs(path, data) == f"pgfolio.flows.extraction.extract.Unextractable: {reason}"
+    assert without_programs(path, data) == f"pgfolio.flows.extraction.extracted.Unextractable: {reason}"
 
 
 @pytest.mark.skipif(TESSERACT is None, reason="reads by Tesseract, which is not installed here")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.discovery.plan import racy
+from pgfolio.flows.discovery.signature import racy
 from pgfolio.schema.corpus import ledger, sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Signature
