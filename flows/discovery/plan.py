@@ -21,17 +21,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class FileToVerify:
-    """A known file that must be read again: its stat, the processing fingerprint or the user says so."""
+class KnownFile:
+    """A file that the crawl lists, and the ledger's row of it; of a file that moved, the row of its old path."""
 
     entry: Entry
     known: LedgerEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    known: LedgerEntry
-    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +33,8 @@ class Comparison:
     """The crawl against the ledger by stat alone, before any file is read."""
 
     new: tuple[Entry, ...]
-    to_verify: tuple[FileToVerify, ...]
+    to_verify: tuple[KnownFile, ...]
+    """To be read again: their stat, the processing fingerprint or the user says so."""
     unchanged: int
     quarantined: tuple[LedgerEntry, ...]
     missing: tuple[LedgerEntry, ...]
@@ -57,8 +52,8 @@ class Plan:
     """What to do. `changed` are files to verify: whether their content changed is known once they are read."""
 
     added: tuple[Entry, ...] = ()
-    changed: tuple[FileToVerify, ...] = ()
-    moved: tuple[Move, ...] = ()
+    changed: tuple[KnownFile, ...] = ()
+    moved: tuple[KnownFile, ...] = ()
     removed: tuple[LedgerEntry, ...] = ()
     blocked_deletions: tuple[LedgerEntry, ...] = ()
     unmounted: tuple[LedgerEntry, ...] = ()
@@ -130,10 +125,10 @@ def _grouped(
     now: datetime,
     *,
     full: bool,
-) -> tuple[list[Entry], list[FileToVerify], int, list[LedgerEntry]]:
+) -> tuple[list[Entry], list[KnownFile], int, list[LedgerEntry]]:
     """Listed files that are new, to be verified, unchanged (their number), and in quarantine."""
     new: list[Entry] = []
-    to_verify: list[FileToVerify] = []
+    to_verify: list[KnownFile] = []
     quarantined: list[LedgerEntry] = []
     unchanged = 0
     for entry in entries:
@@ -142,11 +137,11 @@ def _grouped(
         if known is None:
             new.append(entry)
         elif full or known.signature != signature or known.recipe != processing_fingerprint:
-            to_verify.append(FileToVerify(entry, known))
+            to_verify.append(KnownFile(entry, known))
         elif known.state == "ok":
             unchanged += 1
         elif known.retry_at is not None and known.retry_at <= now:
-            to_verify.append(FileToVerify(entry, known))
+            to_verify.append(KnownFile(entry, known))
         else:
             quarantined.append(known)
     return new, to_verify, unchanged, quarantined
@@ -243,13 +238,13 @@ def _absent(
     return tuple(missing), tuple(unknown)
 
 
-def _moves(comparison: Comparison, hashes: Mapping[str, bytes]) -> tuple[Move, ...]:
+def _moves(comparison: Comparison, hashes: Mapping[str, bytes]) -> tuple[KnownFile, ...]:
     by_hash: dict[tuple[bytes, str], list[LedgerEntry]] = {}
     for known in comparison.missing:
         if known.content_hash is None or known.state != "ok":
             continue
         by_hash.setdefault((known.content_hash, _suffix(known.path)), []).append(known)
-    moves: dict[str, Move] = {}
+    moves: dict[str, KnownFile] = {}
     for same_name in (True, False):
         for entry in possible_moves(comparison):
             candidates = by_hash.get((hashes.get(entry.path, b""), _suffix(entry.path)), [])
@@ -258,7 +253,7 @@ def _moves(comparison: Comparison, hashes: Mapping[str, bytes]) -> tuple[Move, .
             )
             if origin is not None and entry.path not in moves:
                 candidates.remove(origin)
-                moves[entry.path] = Move(origin, entry)
+                moves[entry.path] = KnownFile(entry, origin)
     return tuple(moves.values())
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgfolio.flows.discovery.crawl import CrawlResult
-from pgfolio.flows.discovery.plan import FileToVerify, Plan
+from pgfolio.flows.discovery.plan import KnownFile, Plan
 from pgfolio.flows.discovery.survey import Survey
 from pgfolio.flows.discovery.walk import Entry
 from pgfolio.schema.corpus import ledger, push_queue
@@ -28,7 +28,7 @@ def survey_pushes(
     known = _known(connection, source, pushes)
     connection.commit()
     entries = [Entry(push.path, push.signature) for push in pushes]
-    to_verify = tuple(FileToVerify(entry, known[entry.path]) for entry in entries if entry.path in known)
+    to_verify = tuple(KnownFile(entry, known[entry.path]) for entry in entries if entry.path in known)
     taken_paths = {entry.path for entry in entries}
     plan = Plan(
         added=tuple(entry for entry in entries if entry.path not in known),

@@ -46,6 +46,8 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
+    """Its text and its chunks, which lack their vectors."""
+
     work_item: WorkItem
     document: Document
     chunks: Sequence[Chunk]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.flows.discovery.plan import Move
+    from pgfolio.flows.discovery.plan import KnownFile
     from pgfolio.flows.ingest.prepare import Batch, Deferred, Prepared, WorkItem
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source
@@ -135,7 +135,7 @@ def _work_items(batch: Batch) -> list[WorkItem]:
     return [item.work_item for group in items for item in group]
 
 
-def move(connection: Connection, source: Source, moves: Sequence[Move], crawled_at_ns: int) -> None:
+def move(connection: Connection, source: Source, moves: Sequence[KnownFile], crawled_at_ns: int) -> None:
     """`looked_at_ns`: when the crawl began that found them."""
     moved = [
         (

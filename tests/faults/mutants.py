@@ -135,7 +135,7 @@ MUTANTS: Final = (
         "touched",
         "flows/discovery/plan.py",
         "moved = _moves(comparison, hashes)",
-        "moved: tuple[Move, ...] = ()",
+        "moved: tuple[KnownFile, ...] = ()",
         (
             SYNC + "a_renamed_file_is_moved_and_embeds_nothing",
             SYNC + "a_moved_folder_embeds_nothing_and_keeps_the_ids",

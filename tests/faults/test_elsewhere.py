@@ -33,7 +33,7 @@ from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import vector_statement
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood, vector
 from tests.faults.world import wait_until
-from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
+from tests.flows.library import ANIMALS, Library, counts, long_document, small_library
 from tests.query_api.library import Page, running_api, stock
 
 if TYPE_CHECKING:
@@ -52,12 +52,7 @@ WORDS = [f"{start}{middle}{end}" for start in "bdfgklmnpr" for middle in "aeiou"
 @pytest.fixture
 def library(tmp_path: Path, conninfo: str, settings: Settings) -> Library:
     """Two documents, with the bundled model."""
-    root = tmp_path / "library"
-    root.mkdir()
-    made = Library(root, conninfo, settings)
-    made.write("animals.md", ANIMALS)
-    made.write("garden/plants.md", PLANTS)
-    return made
+    return small_library(tmp_path, conninfo, settings)
 
 
 @pytest.fixture

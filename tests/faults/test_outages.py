@@ -20,14 +20,12 @@ import pytest
 from pgfolio.config.settings import load_settings
 from pgfolio.schema.database.connect import connect, database
 from tests.fakes.openai_server import FakeOpenAI, Mood
-from tests.faults.test_kills import LATENCY, SEED, environment, fresh
+from tests.faults.test_kills import LATENCY, SEED, environment
 from tests.faults.world import Command, Tree, half_done, stored, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
-    from pgfolio.config.settings import Settings
 
 DATABASE_KILLS = 6
 ATTEMPTS = 3 * DATABASE_KILLS
@@ -75,8 +73,7 @@ def kill_postgres(home: Path) -> bool:
 def test_a_database_killed_anywhere_loses_nothing(
     tree: Tree,
     own_home: Path,
-    new_database: Callable[[], AbstractContextManager[str]],
-    new_settings: Callable[..., Settings],
+    undisturbed: Callable[[], list[tuple[object, ...]]],
 ) -> None:
     chosen = random.Random(SEED)
     settings = load_settings(home=own_home)
@@ -98,7 +95,7 @@ def test_a_database_killed_anywhere_loses_nothing(
             with database(settings) as conninfo, connect(conninfo) as connection:
                 assert half_done(connection) == []
                 found = stored(conninfo)
-            assert found == fresh(tree, new_database, new_settings)
+            assert found == undisturbed()
             if kills == DATABASE_KILLS:
                 break
         assert kills == DATABASE_KILLS
@@ -109,8 +106,7 @@ def test_a_model_server_killed_anywhere_is_waited_for(
     tree: Tree,
     tmp_path: Path,
     conninfo: str,
-    new_database: Callable[[], AbstractContextManager[str]],
-    new_settings: Callable[..., Settings],
+    undisturbed: Callable[[], list[tuple[object, ...]]],
 ) -> None:
     chosen = random.Random(SEED)
 
@@ -138,7 +134,7 @@ def test_a_model_server_killed_anywhere_is_waited_for(
             assert (process.returncode, error) == (0, ""), out
             with connect(conninfo) as connection:
                 assert half_done(connection) == []
-            assert stored(conninfo) == fresh(tree, new_database, new_settings)
+            assert stored(conninfo) == undisturbed()
     finally:
         server.kill()
         server.wait()

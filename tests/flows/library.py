@@ -105,3 +105,13 @@ def long_document(sections: int) -> str:
         + " ".join(f"The {words[(n + i) % 6]} number {n * i} is noted here." for i in range(40))
         for n in range(sections)
     )
+
+
+def small_library(folder: Path, conninfo: str, settings: Settings) -> Library:
+    """Of two documents."""
+    root = folder / "library"
+    root.mkdir()
+    library = Library(root, conninfo, settings)
+    library.write("animals.md", ANIMALS)
+    library.write("garden/plants.md", PLANTS)
+    return library

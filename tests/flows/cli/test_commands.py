@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import socket
@@ -25,18 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def environment(tmp_path: Path, conninfo: str) -> dict[str, str]:
-    """A user's environment: an empty home, the test's database."""
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path / "home"),
-        "PGFOLIO_HOME": str(tmp_path / "state"),
-        "PGFOLIO_DATABASE_URL": conninfo,
-        "COLUMNS": "200",
-    }
 
 
 @pytest.fixture

@@ -34,16 +34,6 @@ TIDES = {"title": "Tides", "content": "The moon pulls the water, and the tides f
 
 
 @pytest.fixture
-def environment(tmp_path: Path, conninfo: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path / "home"),
-        "PGFOLIO_HOME": str(tmp_path / "state"),
-        "PGFOLIO_DATABASE_URL": conninfo,
-    }
-
-
-@pytest.fixture
 def client(settings: Settings, conninfo: str) -> Iterator[httpx.Client]:
     with running_api(settings, conninfo) as made:
         yield made
@@ -72,6 +62,14 @@ def report_of(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
         out, _ = process.communicate(timeout=60)
     last_object: dict[str, Any] = json.loads(out.splitlines()[-1])
     return last_object
+
+
+def synced_folder(environment: dict[str, str], folder: Path) -> Path:
+    """Of one document."""
+    folder.mkdir()
+    (folder / "a.md").write_text("# A\n\nA note.\n")
+    report_of(environment, str(folder))
+    return folder
 
 
 def pushed(client: httpx.Client, **more: Any) -> str:
@@ -214,10 +212,7 @@ def test_a_sync_of_all_leaves_pushes_to_the_sync_that_has_them(
     client: httpx.Client, environment: dict[str, str], conninfo: str, tmp_path: Path
 ) -> None:
     """A schedule does its folders while pushes are made; who asks for these alone is told."""
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    (folder / "a.md").write_text("# A\n\nA note.\n")
-    report_of(environment, str(folder))
+    folder = synced_folder(environment, tmp_path / "notes")
     url = pushed(client)
     (folder / "b.md").write_text("# B\n\nAnother note.\n")
     with connect(conninfo) as connection:
@@ -233,10 +228,7 @@ def test_a_sync_of_all_leaves_pushes_to_the_sync_that_has_them(
 def test_a_folder_called_pushed_is_another_source(
     client: httpx.Client, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "pushed"
-    folder.mkdir()
-    (folder / "a.md").write_text("# A\n\nA note.\n")
-    report_of(environment, str(folder))
+    synced_folder(environment, tmp_path / "pushed")
     url = pushed(client)
     assert report_of(environment, "pushed")["documents"] | {"failed": 0} == {
         "added": 1, "changed": 0, "moved": 0, "removed": 0, "unchanged": 1, "failed": 0, "held": 0,
