@@ -123,6 +123,7 @@ class Embedder:
         than the deadline.
         """
         call = EmbedCall(texts, tokens, on_embedded, [POSTPONED] * len(texts))
+        # Parts of a batch go before what is still to come: a rejected text is found before more is paid for.
         pending = deque(self._batches(call, range(len(texts))))
         with self._working:
             try:
@@ -226,6 +227,7 @@ class Embedder:
     def _request(self, texts: Sequence[str], counted: int, policy: RetryPolicy | None = None) -> Embeddings:
         """One request within the cost and the limits; what was billed is counted, of a bad answer as well."""
         estimate = self._budget.estimate(counted)
+        # First the budget, then a turn: what is not paid for must use up nothing of the rate limit.
         with self._budget.reserved(estimate) as bill:
             if self._stopped.is_set():  # maybe while the budget was waited for
                 raise TransientError("the run was stopped")

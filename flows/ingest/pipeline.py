@@ -229,6 +229,8 @@ class SyncRun(RunContext):
         expected = tokens // max(self.settings.chunking.tokens * 2 // 3, 1)
         load = maintenance.prepare(connection, generation, expected)
         postponed = 0
+        # Left from the last to the first: the embedder's waits end before its pool of threads is waited for, and the
+        # connection that they read with is closed after them.
         with (
             self._prepared(source, work_items) as batches,
             self.embedder(generation) as embedder,
@@ -242,7 +244,7 @@ class SyncRun(RunContext):
                     load.add(
                         store.store_batch(connection, source, load.place, ready, self.processing.fingerprint)
                     )
-                vectors.stored(ready)
+                vectors.stored(ready)  # after the commit: only then do other batches find them
                 accounting.count_stored(self.report, ready)
                 maintenance.keep_analyzed(self, connection, generation, load, ready.embedded + ready.reused)
                 postponed += len(ready.postponed)

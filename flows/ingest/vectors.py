@@ -59,8 +59,9 @@ class VectorSupply:
         prestored: set[bytes] = set()
         try:
             made, stored = self._answers({key: texts[key] for key in claimed}, prestored)
+            # Before others' answers are waited for: batches that share texts never wait for each other.
             self._in_flight.answer({**made, **stored})
-        except BaseException as error:
+        except BaseException as error:  # an interrupt as well, or those that wait would wait for ever
             self._in_flight.fail(claimed, error)
             raise
         answers = {**made, **stored, **{key: future.result() for key, future in awaited.items()}}
