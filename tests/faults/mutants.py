@@ -40,7 +40,7 @@ ASSERTION: Final = "assert"
 SYNC = "tests/flows/ingest/test_sync.py::test_"
 DELETION = "tests/flows/ingest/test_deletion.py::test_"
 MODELS = "tests/flows/ingest/test_model_servers.py::test_"
-MOOD = "tests/flows/ingest/test_fault_scenarios.py::test_a_mood_has_its_outcome"
+FAULT_SCENARIO = "tests/flows/ingest/test_fault_scenarios.py::test_a_fault_scenario_has_its_outcome"
 SEARCH = "tests/query_api/retrieval/test_search.py::test_"
 ELSEWHERE = "tests/faults/test_elsewhere.py::test_"
 
@@ -282,8 +282,8 @@ MUTANTS: Final = (
         'return RateLimitedError(f"{what}: rate limit (429): {_message(error)}", asked, limits)',
         'return RefusedError(f"{what}: rate limit (429): {_message(error)}")',
         (
-            MOOD + "[429 with Retry-After, three times]",
-            MOOD + "[429 without headers, three times]",
+            FAULT_SCENARIO + "[429 with Retry-After, three times]",
+            FAULT_SCENARIO + "[429 without headers, three times]",
         ),
     ),
     Mutant(
@@ -302,7 +302,7 @@ MUTANTS: Final = (
         "config/models/openai.py",
         "    if error.code in SPENT or error.type in SPENT:\n",
         "    if error.status_code == 402:\n",
-        (MOOD + "[quota spent]",),
+        (FAULT_SCENARIO + "[quota spent]",),
     ),
     Mutant(
         "a client names the path of its document",
@@ -468,7 +468,7 @@ MUTANTS: Final = (
         "config/models/openai.py",
         "if [row.index for row in rows] != list(range(inputs)):",
         "if not rows:",
-        (MOOD + "[one vector too few, twice]",),
+        (FAULT_SCENARIO + "[one vector too few, twice]",),
     ),
     Mutant(
         "a missing vector is made up for by the last one",
@@ -487,7 +487,7 @@ MUTANTS: Final = (
         "        if not batch.positions:\n",
         (
             ELSEWHERE + "of_505_documents_two_texts_that_are_refused_cost_their_own_documents_only",
-            MOOD + "[one poisonous text in a batch of 256 (400)]",
+            FAULT_SCENARIO + "[one poisonous text in a batch of 256 (400)]",
         ),
     ),
     Mutant(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgfolio.schema.database.connect import connect
-from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
+from tests.fakes.openai_server import KEY, FakeOpenAI, FaultScenario
 from tests.faults.world import Command, Reader, Tree, half_done, stored
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_a_flow_killed_anywhere_leaves_nothing_half_done_and_nothing_lost(
     reader = Reader(conninfo)
     kills, rounds, worst, differences = 0, 0, 0, 0
     with FakeOpenAI() as server, reader.looking(), connect(conninfo, autocommit=True) as connection:
-        server.mood = Mood(delay=LATENCY)
+        server.fault_scenario = FaultScenario(delay=LATENCY)
         command = Command(tree.root, environment(conninfo, tmp_path / "home", server.url))
         began = time.monotonic()
         command.sync()

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from pgfolio.schema.database.connect import connect
-from tests.fakes.openai_server import FakeOpenAI, Mood
+from tests.fakes.openai_server import FakeOpenAI, FaultScenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -248,7 +248,7 @@ def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
 ) -> None:
     for n in range(300):
         (folder / f"{n}.md").write_text(f"# Page {n}\n\nThis page tells of the number {n}.\n")
-    openai_server.mood = Mood(delay=0.3)
+    openai_server.fault_scenario = FaultScenario(delay=0.3)
     hosted = {
         "PGFOLIO_EMBEDDING__PROVIDER": "openai",
         "PGFOLIO_EMBEDDING__IN_FLIGHT": "1",
@@ -271,7 +271,7 @@ def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
     assert 0 < stored < 302
     with connect(conninfo) as connection:
         assert connection.execute("select status from runs").fetchall() == [("failed",)]
-    openai_server.mood = None
+    openai_server.fault_scenario = None
     report = last_json(run("sync", "--json", **hosted))
     assert (report["status"], report["documents"]["added"]) == ("complete", 302 - stored)
 

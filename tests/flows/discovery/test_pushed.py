@@ -17,7 +17,7 @@ from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
-from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
+from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, FaultScenario
 from tests.faults.world import half_done, wait_until
 from tests.flows.library import long_document
 from tests.query_api.library import running_api
@@ -132,7 +132,7 @@ def test_a_flow_killed_while_it_makes_pushes_leaves_nothing_half_and_loses_none(
     in_flight = 4
     with FakeOpenAI() as server, connect(conninfo, autocommit=True) as connection:
         metered = with_model(environment, server, batch_inputs="8", in_flight=str(in_flight))
-        server.mood = Mood(delay=0.05)
+        server.fault_scenario = FaultScenario(delay=0.05)
         urls = [pushed(client, title=f"T{n}", content=long_document(30) + f"\n{n}\n") for n in range(40)]
         kills, states = 0, set()
         while any(state(client, url) == "pending" for url in urls) and kills < 6:
@@ -181,13 +181,13 @@ def test_who_listens_goes_on_when_the_model_server_does(
     client: httpx.Client, environment: dict[str, str], openai_server: FakeOpenAI
 ) -> None:
     metered = with_model(environment, openai_server, deadline="1")
-    openai_server.mood = SERVER_ERROR
+    openai_server.fault_scenario = SERVER_ERROR
     url = pushed(client)
     with started(metered, "pgfolio.flows.listen"):
         wait_until(lambda: client.get("/status").json()["runs"])
         wait_until(lambda: client.get("/status").json()["runs"][0]["status"] == "failed")
         assert state(client, url) == "pending"
-        openai_server.mood = None
+        openai_server.fault_scenario = None
         wait_until(lambda: state(client, url) == "ok", 20)
 
 
@@ -240,7 +240,7 @@ def test_what_is_deleted_during_a_run_is_not_counted_as_made(
     client: httpx.Client, environment: dict[str, str], openai_server: FakeOpenAI
 ) -> None:
     metered = with_model(environment, openai_server)
-    openai_server.mood = Mood(delay=1.5)
+    openai_server.fault_scenario = FaultScenario(delay=1.5)
     stays, gone = pushed(client), pushed(client, content="Another text.")
     with started(metered, "flows", "sync", "pushed", "--json") as process:
         wait_until(lambda: openai_server.requests)

@@ -23,7 +23,7 @@ from pgfolio.schema.integrity.verify import REASONS, texts
 from pgfolio.schema.vectors import generations, tuning
 from pgfolio.schema.vectors.storage import vector_statement
 from pgfolio.schema.vectors.tuning import Parameters
-from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
+from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, FaultScenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -343,7 +343,7 @@ def test_an_equal_text_is_embedded_once(archive: Archive) -> None:
 
 def test_a_text_that_the_model_rejects_is_reported(archive: Archive) -> None:
     archive.execute("delete from {vectors} where chunk_id = {first}")
-    archive.server.mood = Mood(poison="sentence")
+    archive.server.fault_scenario = FaultScenario(poison="sentence")
     result = run_repair(archive.settings, archive.conninfo)
     assert dict(result.counts) == {"vector_missing": 1}
     assert [sentence.split(":")[0] for sentence in result.unresolved] == ["chunk 1"]
@@ -351,7 +351,7 @@ def test_a_text_that_the_model_rejects_is_reported(archive: Archive) -> None:
 
 def test_a_file_that_failed_is_no_finding(archive: Archive) -> None:
     """Its last good version is stored, its newest content hash is in the ledger."""
-    archive.server.mood = Mood(poison="glacier")
+    archive.server.fault_scenario = FaultScenario(poison="glacier")
     (archive.root / "4.md").write_text("# Glacier\n\nThe glacier melts.\n")
     (archive.root / "new.md").write_text("# New\n\nA new glacier.\n")
     run_sync(archive.settings, archive.conninfo, [archive.source()], Options())
@@ -373,7 +373,7 @@ def test_a_document_that_cannot_be_made_anew_is_reported_with_why(archive: Archi
     path = archive.rows(
         "select d.path from documents d join chunks c on c.document_id = d.id and c.id = {first}"
     )
-    archive.server.mood = Mood(poison="sentence")
+    archive.server.fault_scenario = FaultScenario(poison="sentence")
     result = run_repair(archive.settings, archive.conninfo)
     assert dict(result.counts) == {"chunk_count": 1}
     assert result.unresolved[0].startswith(path[0][0])
@@ -425,7 +425,7 @@ def test_the_index_is_not_missed_before_the_first_sync_has_built_it(archive: Arc
 def test_a_model_server_that_is_down_stops_only_what_needs_it(archive: Archive) -> None:
     archive.execute("delete from {vectors} where chunk_id = {first}; drop index {index}")
     archive.execute("delete from ledger where path = '1.md'")
-    archive.server.mood = SERVER_ERROR
+    archive.server.fault_scenario = SERVER_ERROR
     result = run_repair(archive.settings, archive.conninfo)
     assert dict(result.counts) == {"vector_missing": 1}
     assert result.repaired == {"ledger_missing": 1, "index_missing": 1}

@@ -32,7 +32,7 @@ from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.vectors import generations, hnsw, recall, reuse
 from tests.bench.reembedding import Answer, Clients, Truth
-from tests.fakes.openai_server import KEY, SERVER_ERROR, FakeOpenAI, Mood
+from tests.fakes.openai_server import KEY, SERVER_ERROR, FakeOpenAI, FaultScenario
 from tests.query_api.library import running_api
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def test_the_old_space_stays_and_both_hold_every_chunk(corpus: Corpus) -> None:
 
 
 def test_what_a_sync_stores_meanwhile_is_in_both_spaces(corpus: Corpus) -> None:
-    corpus.server.mood = Mood(delay=0.2, only="embeddings")
+    corpus.server.fault_scenario = FaultScenario(delay=0.2, only="embeddings")
     with in_thread(corpus.move):
         while not corpus.server.answered:
             time.sleep(0.02)
@@ -190,7 +190,7 @@ def command(corpus: Corpus, *arguments: str) -> subprocess.Popen[str]:
 
 def test_a_killed_move_is_resumed_and_pays_at_most_the_requests_in_flight_again(corpus: Corpus) -> None:
     """A sync between the kill and the next try is caught up with."""
-    corpus.server.mood = Mood(delay=0.15, only="embeddings")
+    corpus.server.fault_scenario = FaultScenario(delay=0.15, only="embeddings")
     process = command(corpus, "--model", SMALL, "--json")
     while len(corpus.server.answered) < PAGES // 2:
         assert process.poll() is None, process.communicate()
@@ -200,7 +200,7 @@ def test_a_killed_move_is_resumed_and_pays_at_most_the_requests_in_flight_again(
     assert corpus.states() == {LOCAL: "active", SMALL: "building"}
     corpus.write(PAGES, PAGES + 10)
     corpus.library.sync()
-    corpus.server.mood = None
+    corpus.server.fault_scenario = None
     again = command(corpus, "--model", SMALL, "--json")
     out, err = again.communicate(timeout=60)
     assert again.returncode == 0, err + out
@@ -293,13 +293,13 @@ def test_a_rollback_does_not_wait_for_a_model_server_that_is_down(corpus: Corpus
     corpus.move(corpus.library.settings)
     corpus.write(PAGES, PAGES + 5)
     corpus.library.sync()
-    corpus.server.mood = SERVER_ERROR
+    corpus.server.fault_scenario = SERVER_ERROR
     report = corpus.move(rollback=True)
     assert corpus.states() == {LOCAL: "retired", TINY: "active"}
     assert report.status == "partial"
     assert any("the server failed" in problem.reason for problem in report.problems)
     assert any("5 chunks have no vector" in problem.reason for problem in report.problems)
-    corpus.server.mood = None
+    corpus.server.fault_scenario = None
     assert corpus.move().status == "complete"
     assert corpus.missing() == {LOCAL: 0, TINY: 0}
 
@@ -308,7 +308,7 @@ def test_a_sync_that_ran_across_a_rollback_is_caught_up_with(corpus: Corpus) -> 
     """It goes on in the space that it began in."""
     corpus.move()
     corpus.library.settings = corpus.hosted
-    corpus.server.mood = Mood(delay=0.4, only="embeddings")
+    corpus.server.fault_scenario = FaultScenario(delay=0.4, only="embeddings")
     requests_before = len(corpus.server.requests)
     corpus.write(PAGES, PAGES + 40)
     with in_thread(corpus.library.sync):
@@ -340,7 +340,7 @@ def test_an_index_that_misses_too_much_is_rejected_and_can_be_forced(corpus: Cor
 
 
 def test_a_space_that_lacks_a_vector_is_switched_to_by_force_alone(corpus: Corpus) -> None:
-    corpus.server.mood = Mood(poison="number 17.")
+    corpus.server.fault_scenario = FaultScenario(poison="number 17.")
     with pytest.raises(FailedError, match=r"1 chunks have no vector in openai.*refused.*--force"):
         corpus.move()
     assert corpus.states() == {LOCAL: "active", TINY: "ready"}
@@ -446,10 +446,10 @@ def test_retired_vectors_are_dropped_when_their_time_is_over(corpus: Corpus) -> 
 
 
 def test_a_move_begun_to_another_space_is_not_lost(corpus: Corpus) -> None:
-    corpus.server.mood = Mood(status=500, after=4)
+    corpus.server.fault_scenario = FaultScenario(status=500, after=4)
     with pytest.raises(FailedError):
         corpus.move()
-    corpus.server.mood = None
+    corpus.server.fault_scenario = None
     paid = set(corpus.server.answered)
     assert paid
     corpus.move(corpus.model(SMALL))
@@ -462,10 +462,10 @@ def test_a_move_begun_to_another_space_is_not_lost(corpus: Corpus) -> None:
 
 def test_an_abandoned_move_is_not_what_a_rollback_goes_back_to(corpus: Corpus) -> None:
     corpus.move(corpus.model(SMALL))
-    corpus.server.mood = Mood(poison="number 17.")
+    corpus.server.fault_scenario = FaultScenario(poison="number 17.")
     with pytest.raises(FailedError):
         corpus.move()
-    corpus.server.mood = None
+    corpus.server.fault_scenario = None
     corpus.move(corpus.model("text-embedding-3-large", dimensions=128))
     corpus.move(rollback=True)
     assert corpus.states()[SMALL] == "active"
