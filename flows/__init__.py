@@ -1,0 +1,1 @@
+"""The writing side: the command, the Prefect flows, and a room for each part of them."""

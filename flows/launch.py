@@ -43,19 +43,19 @@ def launch_sync(
     launcher: Launcher,
     settings: Settings,
     conninfo: str,
-    chosen: Sequence[Source],
+    selected: Sequence[Source],
     options: Options,
     progress: Progress | None = None,
 ) -> Report:
     """Raises FailedError, or what the flow raises."""
     if launcher.prefect_url is None:
-        return run_sync(settings, conninfo, chosen, options, progress=progress)
+        return run_sync(settings, conninfo, selected, options, progress=progress)
 
     return _flow_run(
         launcher.prefect_url,
         "sync",
         progress,
-        sources=[source.name for source in chosen],
+        sources=[source.name for source in selected],
         full=options.full,
         approve_deletes=options.approve_deletes,
         max_cost=options.max_cost,
@@ -74,7 +74,7 @@ def launch_reembed(
     force: bool,
     labelled: Path | None,
 ) -> Report:
-    """`space`: what of the settings' space the command line asks for, which a flow run is told. Raises FailedError,
+    """`space`: what of the settings' space the command line asks for, passed on to a flow run. Raises FailedError,
     or what the flow raises."""
     if launcher.prefect_url is None:
         return run_reembed(
@@ -101,4 +101,4 @@ def _flow_run(
         from pgfolio.flows import reembed, sync, tasks  # noqa: PLC0415
 
         flow: Any = sync.sync if name == "sync" else reembed.reembed
-        return tasks.run_watched(flow, progress or NullProgress(), **parameters)
+        return tasks.run_displayed(flow, progress or NullProgress(), **parameters)

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     Sync = Callable[[list[Source]], object]
 
 LOG = logging.getLogger("pgfolio.flows.listen")
-POLL: Final = 5.0
+POLL_SECONDS: Final = 5.0
 """Seconds between two looks when nobody calls: a call is lost while the connection is."""
 
-BUSY: Final = 0.5
+BUSY_SECONDS: Final = 0.5
 """Seconds until another look while another sync has the source."""
 
-PAUSES: Final = (2.0, 60.0)
+PAUSE_SECONDS: Final = (2.0, 60.0)
 """Seconds after a run that could not go on, or that left what it should have taken: at first, and at most."""
 
 
@@ -46,39 +46,39 @@ def listen(conninfo: str, sync: Sync) -> None:
     while True:
         try:
             with push_queue.listening(conninfo) as connection:
-                pause = PAUSES[0]
+                pause = PAUSE_SECONDS[0]
                 while True:
-                    pause = _attend(connection, sync, pause)
+                    pause = _sync_due(connection, sync, pause)
         except DatabaseError as error:
             LOG.warning("%s", error)
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
 
 
-def _attend(connection: Connection, sync: Sync, pause: float) -> float:
+def _sync_due(connection: Connection, sync: Sync, pause: float) -> float:
     """One look, and the wait after it; returns the pause after the next failure."""
     due = push_queue.due(connection)
     if not due:
-        push_queue.woken(connection, POLL)
-        return PAUSES[0]
+        push_queue.woken(connection, POLL_SECONDS)
+        return PAUSE_SECONDS[0]
     try:
         sync([source for source in sources.list_sources(connection) if source.id in due])
     except Exception as error:  # noqa: BLE001 -- its run says so; what waits is tried again
         if isinstance(error.__cause__ or error, SourceBusyError):
-            time.sleep(BUSY)
+            time.sleep(BUSY_SECONDS)
             return pause
         LOG.warning("%s: %s", type(error).__name__, error)
     if due.items() & push_queue.due(connection).items():  # the oldest of a source is still waiting
         push_queue.woken(connection, pause)
-        return min(pause * 2, PAUSES[1])
-    return PAUSES[0]
+        return min(pause * 2, PAUSE_SECONDS[1])
+    return PAUSE_SECONDS[0]
 
 
-def _sync(settings: Settings, conninfo: str, chosen: list[Source]) -> None:
+def _sync(settings: Settings, conninfo: str, selected: list[Source]) -> None:
     options = Options(started_by="push")
     launcher = find_launcher(settings, options)
     if launcher.note:
         LOG.warning("%s", launcher.note)
-    launch_sync(launcher, settings, conninfo, chosen, options)
+    launch_sync(launcher, settings, conninfo, selected, options)
 
 
 @click.command()

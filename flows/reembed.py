@@ -10,9 +10,9 @@ from prefect.runtime import flow_run
 
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.reembedding.run import run_reembed, with_model
-from pgfolio.flows.run.options import FailedError, Options
-from pgfolio.flows.run.progress import watcher
-from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish
+from pgfolio.flows.run.options import Options
+from pgfolio.flows.run.progress import current_display
+from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish, published_failure
 from pgfolio.schema.database.connect import database
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 def run_name() -> str:
     """For the person who reads the list of runs."""
-    asked = flow_run.get_parameters()
-    if asked.get("rollback"):
+    parameters = flow_run.get_parameters()
+    if parameters.get("rollback"):
         return "reembed: back"
-    names = [str(asked[name]) for name in ("provider", "model", "dimensions") if asked.get(name)]
+    names = [str(parameters[name]) for name in ("provider", "model", "dimensions") if parameters.get(name)]
     return f"reembed to {'/'.join(names)}" if names else "reembed"
 
 
@@ -52,20 +52,16 @@ def reembed(
     """
     settings = with_model(load_settings(), provider, model, dimensions)
     options = Options(max_cost=max_cost, started_by=f"prefect {flow_run.get_name() or ''}".strip())
-    with database(settings) as conninfo:
-        try:
-            report = run_reembed(
-                settings,
-                conninfo,
-                options,
-                rollback=rollback,
-                force=force,
-                labelled=Path(eval_file) if eval_file else None,
-                progress=PrefectProgress("reembed", watcher()),
-                step=as_task,
-            )
-        except FailedError as error:
-            publish("reembed", error.report)
-            raise
+    with database(settings) as conninfo, published_failure("reembed"):
+        report = run_reembed(
+            settings,
+            conninfo,
+            options,
+            rollback=rollback,
+            force=force,
+            labelled=Path(eval_file) if eval_file else None,
+            progress=PrefectProgress("reembed", current_display()),
+            step=as_task,
+        )
     publish("reembed", report)
     return ended(report)

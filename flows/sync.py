@@ -12,11 +12,11 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from pgfolio.config.settings import load_settings
-from pgfolio.flows.discovery.sources import chosen_sources
+from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.options import FailedError, Options
-from pgfolio.flows.run.progress import watcher
-from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish
+from pgfolio.flows.run.options import Options
+from pgfolio.flows.run.progress import current_display
+from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish, published_failure
 from pgfolio.schema.database.connect import connect, database
 
 if TYPE_CHECKING:
@@ -51,13 +51,15 @@ def sync(
     )
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
-            chosen = chosen_sources(connection, settings, sources or [])
-        try:
+            selected = selected_sources(connection, settings, sources or [])
+        with published_failure("sync"):
             report = run_sync(
-                settings, conninfo, chosen, options, progress=PrefectProgress("sync", watcher()), step=as_task
+                settings,
+                conninfo,
+                selected,
+                options,
+                progress=PrefectProgress("sync", current_display()),
+                step=as_task,
             )
-        except FailedError as error:
-            publish("sync", error.report)
-            raise
     publish("sync", report)
     return ended(report)

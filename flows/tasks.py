@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import task
@@ -9,11 +10,12 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from pgfolio.flows.run.progress import NullProgress, Progress, ShowsBuild, ShowsSpending, watched_by
+from pgfolio.flows.run.options import FailedError
+from pgfolio.flows.run.progress import NullProgress, Progress, ShowsBuild, ShowsSpending, displayed_on
 from pgfolio.flows.run.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
     from prefect.client.schemas.objects import State
@@ -26,14 +28,14 @@ def as_task(name: str, work: Callable[..., Result], *args: Any) -> Result:
     """A part of the pipeline as a Prefect task. Its arguments (connections, clients) cannot be pickled, and it
     is not retried as a whole: retries belong to the request that failed."""
     # A plain task: its result is what `work` returns, which mypy cannot see through prefect's overloads.
-    made: Any = task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)
-    result: Result = made(*args)
+    task_: Any = task(name=name, cache_policy=NO_CACHE, persist_result=False)(work)
+    result: Result = task_(*args)
     return result
 
 
 class PrefectProgress:
-    """A run's progress: told to the command's display, if there is one, and the build of an index also to Prefect, as
-    a progress artifact."""
+    """A run's progress: passed on to the command's display, if there is one, and the build of an index also to
+    Prefect, as a progress artifact."""
 
     def __init__(self, name: str, display: Progress | None) -> None:
         self._key = f"{name}-index"
@@ -60,18 +62,28 @@ class PrefectProgress:
             self._display.built(part)
         percent = round(part * 100, 1)
         if self._artifact is None:
-            made: Any = create_progress_artifact(percent, key=self._key, description=self._stage)
-            self._artifact = made
+            artifact: Any = create_progress_artifact(percent, key=self._key, description=self._stage)
+            self._artifact = artifact
         else:
             update_progress_artifact(self._artifact, percent)
 
 
-def run_watched(made: Any, display: Progress, **parameters: Any) -> Report:
+def run_displayed(flow: Any, display: Progress, **parameters: Any) -> Report:
     """Run a flow in this process, with the command's display. Raises what the flow raises."""
-    with watched_by(display):
-        state = made(**parameters, return_state=True)
-    found: dict[str, Any] = state.result(raise_on_failure=True)
-    return Report.of_json(found)
+    with displayed_on(display):
+        state = flow(**parameters, return_state=True)
+    result: dict[str, Any] = state.result(raise_on_failure=True)
+    return Report.of_json(result)
+
+
+@contextmanager
+def published_failure(name: str) -> Iterator[None]:
+    """The report of a run that cannot go on is published as well."""
+    try:
+        yield
+    except FailedError as error:
+        publish(name, error.report)
+        raise
 
 
 def publish(name: str, report: Report) -> None:

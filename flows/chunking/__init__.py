@@ -1,0 +1,1 @@
+"""Cuts a document's text into chunks: an outline, boundaries between blocks, the text that is embedded."""

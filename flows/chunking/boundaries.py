@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 PARAGRAPH, BEHIND_COLON, IN_CODE, IN_BLOCK = 7, 8, 9, 10  # ranks of boundaries below the six heading levels
 
 _BLANK = re.compile(r"\n(?:[ \t]*\n)+")
-_SPACE = re.compile(r"\s*")
+_SPACES = re.compile(r"\s*")
 _NEWLINE = re.compile(r"\n+")
 
 
-def cut(outline: Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
+def chunk_boundaries(outline: Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
     """Parts that cost at most `size`, cut between blocks, and inside a block only if it costs more."""
-    cuts = [low, high] if outline.cost(low, high) <= size else _pack(outline, low, high, size)
-    for start, end in pairwise(cuts):
+    boundaries = [low, high] if outline.cost(low, high) <= size else _pack(outline, low, high, size)
+    for start, end in pairwise(boundaries):
         yield from _split(outline, start, end, size)
 
 
@@ -45,16 +45,16 @@ def _pack(outline: Outline, low: int, high: int, size: int) -> list[int]:
     ordered = sorted(_boundaries(outline, low, high, size))
     offsets = [low, *(offset for offset, _ in ordered), high]
     totals = [outline.totals[offset] for offset in offsets]
-    before, after = list(range(-1, len(offsets) - 1)), list(range(1, len(offsets) + 1))
+    previous, following = list(range(-1, len(offsets) - 1)), list(range(1, len(offsets) + 1))
     for index in sorted(range(len(ordered)), key=lambda index: -ordered[index][1]):
-        left, right = before[index + 1], after[index + 1]
-        if totals[right] - totals[left] <= size:
-            after[left], before[right] = right, left
-    kept, index = [low], after[0]
+        above, below = previous[index + 1], following[index + 1]
+        if totals[below] - totals[above] <= size:
+            following[above], previous[below] = below, above
+    boundaries, index = [low], following[0]
     while index < len(offsets):
-        kept.append(offsets[index])
-        index = after[index]
-    return kept
+        boundaries.append(offsets[index])
+        index = following[index]
+    return boundaries
 
 
 def _boundaries(outline: Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
@@ -80,7 +80,7 @@ def _blocks(outline: Outline, low: int, high: int) -> Iterator[tuple[int, int]]:
     levels = dict(zip(starts[first:last], outline.levels[first:last], strict=True))
     for offset in sorted(places.keys() | levels.keys()):
         above = bisect_left(starts, offset) - 1
-        if above >= first - 1 and above >= 0 and _SPACE.fullmatch(text, outline.ends[above], offset):
+        if above >= first - 1 and above >= 0 and _SPACES.fullmatch(text, outline.ends[above], offset):
             continue
         if offset in levels:
             rank = levels[offset]
@@ -112,16 +112,16 @@ def _splitter(markdown: bool, size: int) -> MarkdownSplitter | TextSplitter:
 
 def _split(outline: Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
     """Evenly sized parts that cost at most `size`, without the whitespace around them; none is empty."""
-    text, cuts = outline.document.text, [low, high]
+    text, boundaries = outline.document.text, [low, high]
     if outline.cost(low, high) > size:
         body = outline.body(low, high)
         if outline.cost(low, body) > size // 4:
             body = low  # too long a heading to be kept whole at any price
         room = size - outline.cost(low, body)
         windows = _windows(outline, body, high, room)
-        inner = [cut for window in windows for cut in _even(outline, window, room)]
-        cuts = [low, *inner[1:], high]
-    for start, end in pairwise(cuts):
+        inner = [boundary for window in windows for boundary in _even(outline, window, room)]
+        boundaries = [low, *inner[1:], high]
+    for start, end in pairwise(boundaries):
         piece = text[start:end]
         if stripped := piece.strip():
             begin = start + len(piece) - len(piece.lstrip())

@@ -12,18 +12,18 @@ from bisect import bisect_left, bisect_right
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgfolio.flows.chunking.boundaries import cut
+from pgfolio.flows.chunking.boundaries import chunk_boundaries
 from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.chunking.outline import Chunkable, Outline
-from pgfolio.flows.chunking.token_estimate import ONE
+from pgfolio.flows.chunking.token_estimate import TOKEN
 from pgfolio.schema.records import Chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-RECIPE = f"chunk-1/semantic-text-splitter-{version('semantic-text-splitter')}"
+FINGERPRINT = f"chunk-1/semantic-text-splitter-{version('semantic-text-splitter')}"
 MIN_TOKENS = 96  # the context line takes up to 80 bytes of title; content must still fit
-FILL = 0.96  # of the limit, by estimate: 3% of the pieces are over it and cut again
+TARGET_FRACTION = 0.96  # of the limit, by estimate: 3% of the pieces are over it and cut again
 
 _GAP = re.compile(r"\s+")
 _PAUSE = re.compile(r"\n|(?<=[.!?]) |(?<=[\u3002\uff01\uff1f])")
@@ -60,28 +60,40 @@ def chunk_many(
     """
     if tokens < MIN_TOKENS:
         raise ValueError(f"chunking.tokens is {tokens}: it must be at least {MIN_TOKENS}")
-    room, lead = int(tokens * FILL * ONE), overlap * ONE
+    room, lead = int(tokens * TARGET_FRACTION * TOKEN), overlap * TOKEN
     outlines = [Outline.of(document) for document in documents]
     pending = [
-        _piece(outline, number, start, end, room, lead)
+        _piece(outline, number, start, end, room=room, overlap=lead)
         for number, outline in enumerate(outlines)
-        for start, end in cut(outline, 0, len(outline.document.text), room - outline.context(""))
+        for start, end in chunk_boundaries(outline, 0, len(outline.document.text), room - outline.context(""))
     ]
+    finished = _within_limit(pending, outlines, count, tokens, lead)
+    chunks: list[list[Chunk]] = [[] for _ in documents]
+    for piece, text, counted in sorted(finished, key=lambda item: item[0][:2]):
+        chunks[piece.document].append(_chunk(piece, text, counted, documents[piece.document]))
+    return chunks
+
+
+def _within_limit(
+    pending: Sequence[_Piece],
+    outlines: Sequence[Outline],
+    count: Callable[[Sequence[str]], list[int]],
+    tokens: int,
+    lead: int,
+) -> list[tuple[_Piece, str, int]]:
+    """Pieces of at most so many tokens, with their text as it is embedded and its tokens, in no order."""
     finished: list[tuple[_Piece, str, int]] = []
     while pending:
-        texts = [piece.embedded(outlines) for piece in pending]
+        texts = [piece.text_to_embed(outlines) for piece in pending]
         again: list[_Piece] = []
         for piece, text, counted in zip(pending, texts, count(texts), strict=True):
-            smaller = _smaller(piece, outlines[piece.document], counted, tokens, lead)
+            smaller = _split_further(piece, outlines[piece.document], counted, tokens, lead)
             if smaller:
                 again += smaller
             else:
                 finished.append((piece, text, counted))
         pending = again
-    chunks: list[list[Chunk]] = [[] for _ in documents]
-    for piece, text, counted in sorted(finished, key=lambda item: item[0][:2]):
-        chunks[piece.document].append(_chunk(piece, text, counted, documents[piece.document]))
-    return chunks
+    return finished
 
 
 class _Piece(NamedTuple):
@@ -96,16 +108,16 @@ class _Piece(NamedTuple):
     def content(self, text: str) -> str:
         return text[self.lead : self.end]
 
-    def embedded(self, outlines: Sequence[Outline]) -> str:
+    def text_to_embed(self, outlines: Sequence[Outline]) -> str:
         document = outlines[self.document].document
         return embedded_text(document.title, self.heading, self.content(document.text))
 
 
-def _piece(outline: Outline, number: int, start: int, end: int, room: int, overlap: int) -> _Piece:
+def _piece(outline: Outline, number: int, start: int, end: int, *, room: int, overlap: int) -> _Piece:
     """A piece with as much of the text before it as there is room for."""
     heading = outline.path(start)
-    left = room - outline.context(heading) - outline.cost(start, end)
-    return _Piece(number, start, end, _lead(outline, start, min(overlap, left)), heading)
+    remaining = room - outline.context(heading) - outline.cost(start, end)
+    return _Piece(number, start, end, _lead(outline, start, min(overlap, remaining)), heading)
 
 
 def _chunk(piece: _Piece, text: str, tokens: int, document: Chunkable) -> Chunk:
@@ -137,7 +149,7 @@ def _lead(outline: Outline, start: int, overlap: int) -> int:
     return start if not lead.strip() else begin + len(lead) - len(lead.lstrip())
 
 
-def _smaller(piece: _Piece, outline: Outline, counted: int, tokens: int, lead: int) -> list[_Piece]:
+def _split_further(piece: _Piece, outline: Outline, counted: int, tokens: int, lead: int) -> list[_Piece]:
     """What to try instead of a piece that is over the limit; nothing if it is not, or is a single character."""
     length = piece.end - piece.start
     if counted <= tokens:
@@ -158,5 +170,5 @@ def _smaller(piece: _Piece, outline: Outline, counted: int, tokens: int, lead: i
             start if start == piece.start else _lead(outline, start, min(lead, size // 4)),
             outline.path(start) if piece.heading else "",
         )
-        for start, end in cut(outline, piece.start, piece.end, size)
+        for start, end in chunk_boundaries(outline, piece.start, piece.end, size)
     ]

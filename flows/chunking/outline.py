@@ -12,7 +12,7 @@ from pgfolio.flows.chunking.token_estimate import running_total
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CONTEXT = 35  # a character of title or heading, in hundredths of a token
+CONTEXT_COST = 35  # a character of title or heading, in hundredths of a token
 TITLE_BYTES, HEADING_BYTES = 80, 120
 """A token is at least a byte long, so this bounds the context in any vocabulary."""
 
@@ -95,7 +95,7 @@ class Outline:
 
     def context(self, heading: str) -> int:
         title = min(len(self.document.title or ""), TITLE_BYTES)
-        return CONTEXT * (title + min(len(heading), HEADING_BYTES))
+        return CONTEXT_COST * (title + min(len(heading), HEADING_BYTES))
 
     def path(self, offset: int) -> str:
         return self.paths[index - 1] if (index := bisect_right(self.starts, offset)) else ""

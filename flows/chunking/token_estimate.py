@@ -14,11 +14,11 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ONE: Final = 100
+TOKEN: Final = 100
 """A token, in the unit of all estimates. Whole numbers: a sum does not depend on what stands before it."""
 
 LOWER, UPPER, DIGIT, NEWLINE, SIGN, SPACE, OTHER, CYRILLIC = 18, 34, 145, 120, 117, 30, 122, 45
-AGAIN: Final = {SIGN: 17, SPACE: 5}
+REPEATED: Final = {SIGN: 17, SPACE: 5}
 """A sign after a sign, a space after a space: they share a token."""
 
 
@@ -44,7 +44,7 @@ def running_total(text: str) -> Sequence[int]:
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
         costs = COSTS[np.minimum(codes, len(COSTS) - 1)]
     repeated = costs[1:] == costs[:-1]
-    for first, again in AGAIN.items():
+    for first, again in REPEATED.items():
         costs[1:][repeated & (costs[1:] == first)] = again
     totals = np.zeros(len(costs) + 1, dtype=np.uint64)
     np.cumsum(costs, out=totals[1:])

@@ -1,0 +1,1 @@
+"""The command `pgfolio`: its arguments, what it prints, its exit codes."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,38 +17,36 @@ import click
 from pgfolio.config import command
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError, child_environment, load_settings
-from pgfolio.flows.cli import options, render
+from pgfolio.flows.cli import render
 from pgfolio.flows.cli.deploy import deploy
 from pgfolio.flows.cli.keys import keys
-from pgfolio.flows.discovery.sources import chosen_sources
+from pgfolio.flows.cli.options import as_json
+from pgfolio.flows.cli.progress import Display
+from pgfolio.flows.cli.up import up
+from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.index.tuning import run_tuning
-from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.launch import find_launcher, launch_reembed, launch_sync
-from pgfolio.flows.local import network, prefect_server
-from pgfolio.flows.local import processes as up_side
+from pgfolio.flows.local import network
 from pgfolio.flows.reembedding.run import with_model
 from pgfolio.flows.run.options import FailedError, Options
-from pgfolio.schema.corpus.sources import SourceBusyError, has_documents
+from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError, connect, database
-from pgfolio.schema.operations.api_keys import NoKeyError, WrongKeyError, require_key
+from pgfolio.schema.operations.api_keys import NoKeyError, WrongKeyError
 from pgfolio.schema.operations.overview import describe_generations, overview
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.launch import Launcher
     from pgfolio.flows.run.report import Report
-    from pgfolio.schema.records import Source
 
 EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, network.ChildError)
 WRONG = (ConfigError, NoKeyError, WrongKeyError)
 """Errors whose message is made for the user."""
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -86,18 +84,13 @@ def sync(
     launcher = _launcher(settings, options)
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
-            chosen = chosen_sources(connection, settings, sources)
+            selected = selected_sources(connection, settings, sources)
             if plan:
                 connection.rollback()  # a folder that is only looked at does not become known
-        if not chosen:
+        if not selected:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio sync ~/Documents`")
-        try:
-            with render.Display(shown=not as_json) as display:
-                report = launch_sync(launcher, settings, conninfo, chosen, options, display)
-        except FailedError as error:
-            if as_json:
-                render.show_json(error.report.as_json())
-            raise
+        with _failure_shown(as_json=as_json), Display(visible=not as_json) as display:
+            report = launch_sync(launcher, settings, conninfo, selected, options, progress=display)
     _show(report, as_json=as_json)
     return command.PARTIAL if report.status == "partial" else 0
 
@@ -143,69 +136,25 @@ def reembed(
     options = Options(plan_only=plan, max_cost=max_cost)
     launcher = _launcher(settings, options)
     with database(settings) as conninfo:
-        try:
-            with render.Display(shown=not as_json) as display:
-                report = launch_reembed(
-                    launcher,
-                    settings,
-                    conninfo,
-                    options,
-                    display,
-                    space=space,
-                    rollback=rollback,
-                    force=force,
-                    labelled=labelled,
-                )
-        except FailedError as error:
-            if as_json:
-                render.show_json(error.report.as_json())
-            raise
+        with _failure_shown(as_json=as_json), Display(visible=not as_json) as display:
+            report = launch_reembed(
+                launcher,
+                settings,
+                conninfo,
+                options,
+                display,
+                space=space,
+                rollback=rollback,
+                force=force,
+                labelled=labelled,
+            )
         if not as_json:
             with connect(conninfo) as connection:
-                kept = settings.index.keep_generations_days
-                render.show_move(report, describe_generations(connection, kept))
+                keep_days = settings.index.keep_generations_days
+                render.show_move(report, describe_generations(connection, keep_days))
     if as_json:
         render.show_json(report.as_json())
     return command.PARTIAL if report.status == "partial" else 0
-
-
-@cli.command()
-@click.argument("folders", nargs=-1, metavar="[FOLDER]...")
-@click.option("--host", help="Where the API listens.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000.")
-@click.option(
-    "--every", type=options.Interval(), default="15m", show_default=True, help="Sync as often; 0: never."
-)
-def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: int) -> int:
-    """Everything on one machine: Postgres, migrations, a sync, the API, the schedule. Ctrl-C stops it all."""
-    settings = load_settings()
-    host, port = host or settings.api.host, settings.api.port if port is None else port
-    with database(settings) as conninfo, up_side.children(settings.home) as started:
-        with connect(conninfo) as connection:
-            require_key(connection, host)
-            port = network.free_port(host, port)
-            chosen = chosen_sources(connection, settings, folders)
-        if not chosen:
-            raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")
-        address = network.address(host, port)
-        started.start("api", "query_api", "serve", "--host", host, "--port", str(port), own_output=True)
-        started.wait_for(f"{address}/health/live", "the API")
-        _first_sync(settings, conninfo, chosen)
-        render.say(f"\nThe API answers at {address}; its description is at {address}/schema")
-        render.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
-        started.start("pushes", "pgfolio.flows.listen")
-        try:
-            if every:
-                _schedule(started, settings, every)
-            render.say("Ctrl-C stops everything.")
-            while True:
-                _attend(started)
-                time.sleep(0.5)
-        except KeyboardInterrupt:  # how it is meant to end
-            render.say("stopping")
-            return 0
-        finally:
-            prefect_server.forget_schedule(settings.home)
 
 
 @cli.command()
@@ -214,13 +163,13 @@ def status(*, as_json: bool) -> int:
     """Sources, spaces and their indexes, the last runs, files that could not be done."""
     settings = load_settings()
     with database(settings) as conninfo, connect(conninfo) as connection:
-        found = overview(
+        status_overview = overview(
             connection,
             None,
             keep_generations_days=settings.index.keep_generations_days,
             ef_search=settings.index.ef_search,
         )
-    (render.show_json if as_json else render.show_status)(found)
+    (render.show_json if as_json else render.show_status)(status_overview)
     return 0
 
 
@@ -233,17 +182,17 @@ def verify(*, repair: bool, as_json: bool) -> int:
     A repair embeds only texts whose vector is stored nowhere, and makes documents anew from their files.
     """
     settings = load_settings()
-    with database(settings) as conninfo, render.Display(shown=not as_json) as display:
-        found = (
+    with database(settings) as conninfo, Display(visible=not as_json) as display:
+        verification = (
             run_repair(settings, conninfo, progress=display)
             if repair
             else run_verify(conninfo, progress=display)
         )
     if as_json:
-        render.show_json(found.as_json())
+        render.show_json(verification.as_json())
     else:
-        render.show_verification(found)
-    return 0 if found.complete else command.PARTIAL
+        render.show_verification(verification)
+    return 0 if verification.complete else command.PARTIAL
 
 
 @cli.command("index")
@@ -262,13 +211,13 @@ def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: b
     """
     settings = load_settings()
     target = target_recall or settings.index.target_recall
-    with database(settings) as conninfo, render.Display(shown=not as_json) as display:
-        found = run_tuning(settings, conninfo, target, tune=tune, rebuild=rebuild, progress=display)
+    with database(settings) as conninfo, Display(visible=not as_json) as display:
+        tuning = run_tuning(settings, conninfo, target, tune=tune, rebuild=rebuild, progress=display)
     if as_json:
-        render.show_json(found.as_json())
+        render.show_json(tuning.as_json())
     else:
-        render.show_tuning(found)
-    return 0 if found.met else command.PARTIAL
+        render.show_tuning(tuning)
+    return 0 if tuning.met else command.PARTIAL
 
 
 @cli.command()
@@ -288,6 +237,7 @@ def migrate(*, as_json: bool) -> int:
 
 cli.add_command(keys)
 cli.add_command(deploy)
+cli.add_command(up)
 
 
 def _passed_on(name: str, text: str) -> None:
@@ -303,8 +253,14 @@ def _passed_on(name: str, text: str) -> None:
         # In this process's place, so that signals and the exit code are its own. As they were given: click takes away
         # the `--` before a text that begins with a dash.
         verbose = ["--verbose"] if "--verbose" in sys.argv else []
-        given = [argument for argument in sys.argv[1:] if argument != "--verbose"]
-        arguments = [sys.executable, "-m", "pgfolio.query_api", *verbose, *given[given.index(name) :]]
+        arguments_given = [argument for argument in sys.argv[1:] if argument != "--verbose"]
+        arguments = [
+            sys.executable,
+            "-m",
+            "pgfolio.query_api",
+            *verbose,
+            *arguments_given[arguments_given.index(name) :],
+        ]
         os.execve(sys.executable, arguments, child_environment())  # noqa: S606
 
 
@@ -314,46 +270,22 @@ _passed_on("eval", "Measure retrieval on labelled queries: nDCG@10, MRR@10, reca
 _passed_on("serve", "Run the HTTP API alone.")
 
 
-def _first_sync(settings: Settings, conninfo: str, chosen: Sequence[Source]) -> None:
-    """What is stored can be searched, whatever becomes of it. Raises FailedError where nothing is."""
-    try:
-        with render.Display() as display:
-            report = run_sync(settings, conninfo, chosen, Options(started_by="up"), progress=display)
-    except FailedError as error:
-        with connect(conninfo) as connection:
-            if not has_documents(connection):
-                raise
-        render.show_note(f"{error}; what is stored can be searched")
-    else:
-        render.show_report(report)
-
-
-def _schedule(started: up_side.Children, settings: Settings, every: int) -> None:
-    """Search is worth more than a schedule: without one `up` goes on."""
-    try:
-        url = prefect_server.start_schedule(started, settings.home, every)
-    except network.ChildError as error:
-        if lost := started.ended().get("api"):
-            raise network.ChildError(lost) from error
-        render.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
-    else:
-        render.say(f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}")
-
-
-def _attend(started: up_side.Children) -> None:
-    """Raises ChildError when the API has ended; says so when another child has."""
-    for name, sentence in started.ended().items():
-        if name == "api":
-            raise network.ChildError(sentence)
-        lost = "pushed documents wait for the next sync" if name == "pushes" else "the schedule is over"
-        render.show_note(f"{sentence}; {lost}: run `pgfolio sync` yourself, or start again")
-
-
 def _launcher(settings: Settings, options: Options) -> Launcher:
     launcher = find_launcher(settings, options)
     if launcher.note:
         render.show_note(launcher.note)
     return launcher
+
+
+@contextmanager
+def _failure_shown(*, as_json: bool) -> Iterator[None]:
+    """With --json the object comes last also of a run that cannot go on."""
+    try:
+        yield
+    except FailedError as error:
+        if as_json:
+            render.show_json(error.report.as_json())
+        raise
 
 
 def _show(report: Report, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pgfolio.config.settings import load_settings
 from pgfolio.flows.cli import render
-from pgfolio.flows.cli.options import Interval
+from pgfolio.flows.cli.options import Interval, as_json
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.operations import api_keys as stored
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 """Python has no later day, whatever time zone a moment is read in."""
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
 class Moment(click.ParamType[datetime]):
@@ -39,25 +37,27 @@ class Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            found = datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(value)
         except ValueError:
-            found = self._from_now(value, param, ctx)
-        found = found if found.tzinfo else found.replace(tzinfo=UTC)
-        if found <= datetime.now(UTC):
+            moment = self._from_now(value, param, ctx)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment <= datetime.now(UTC):
             self.fail(f"{value!r} is past already", param, ctx)
-        if found > LATEST:
-            self._too_far(value, param, ctx)
-        return found
+        if moment > LATEST:
+            self._fail_too_late(value, param, ctx)
+        return moment
 
     def _from_now(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if re.fullmatch(r"\d{10,}[smhd]?", value.strip()):
-            self._too_far(value, param, ctx)
+            self._fail_too_late(value, param, ctx)
         try:
             return datetime.now(UTC) + timedelta(seconds=Interval().convert(value, param, ctx))
         except OverflowError:
-            self._too_far(value, param, ctx)
+            self._fail_too_late(value, param, ctx)
 
-    def _too_far(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:
+    def _fail_too_late(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> NoReturn:
         self.fail(
             f"{value[:40]!r} is too far away: write a date up to {LATEST:%Y-%m-%d}, or leave --expires out "
             "for a key that never ends", param, ctx,
@@ -86,7 +86,7 @@ def add(
     with database(load_settings()) as conninfo, connect(conninfo) as connection:
         made = stored.add(connection, name, scope, collections, expires)
     if as_json:
-        render.show_json(_shown(made))
+        render.show_json(_as_answer(made))
     else:
         render.say(f"key {made.id}, {made.name!r}: {made.scope}, {_where(made.collections)}")
         render.say("It is shown now and never again; send it as `Authorization: Bearer KEY`:")
@@ -98,11 +98,13 @@ def add(
 def list_(*, as_json: bool) -> None:
     """Every key that was ever made, without the key itself."""
     with database(load_settings()) as conninfo, connect(conninfo) as connection:
-        found = stored.listed(connection)
+        keys_listed = stored.listed(connection)
     if as_json:
-        render.show_json({"keys": [_plain(asdict(key)) for key in found]})
+        render.show_json({"keys": [_plain(asdict(key)) for key in keys_listed]})
     else:
-        render.OUT.print(_table(found) if found else "No key was ever made: the API is open to this machine.")
+        render.OUT.print(
+            _table(keys_listed) if keys_listed else "No key was ever made: the API is open to this machine."
+        )
 
 
 @keys.command()
@@ -118,7 +120,7 @@ def revoke(*, which: str, as_json: bool) -> None:
         render.say(f"key {key_id}, {name!r}, opens nothing any more")
 
 
-def _shown(made: Made) -> dict[str, Any]:
+def _as_answer(made: Made) -> dict[str, Any]:
     values = _plain(asdict(made))
     return {"key": values.pop("secret"), **values}
 
@@ -130,11 +132,11 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(found: Sequence[Listed]) -> Table:
+def _table(keys_listed: Sequence[Listed]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "name", "key", "scope", "collections", "created", "last used", "ends"):
         table.add_column(heading)
-    for key in found:
+    for key in keys_listed:
         ends = f"revoked {_day(key.revoked_at)}" if key.revoked_at else _day(key.expires_at)
         table.add_row(
             str(key.id), escape(key.name), f"{key.prefix}...", key.scope, escape(_where(key.collections)),

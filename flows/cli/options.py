@@ -1,10 +1,12 @@
-"""Types of the command line's options."""
+"""Options that several commands have, and types of options."""
 
 from __future__ import annotations
 
 import re
 
 import click
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -17,7 +19,7 @@ class Interval(click.ParamType[int]):
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d{1,9})([smhd]?)", value.strip())
-        if not found:
+        match = re.fullmatch(r"(\d{1,9})([smhd]?)", value.strip())
+        if not match:
             self.fail(f"{value[:40]!r} is no interval: write 90s, 15m, 2h, 1d, or 0 for never", param, ctx)
-        return int(found[1]) * UNITS[found[2] or "s"]
+        return int(match[1]) * UNITS[match[2] or "s"]

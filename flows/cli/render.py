@@ -1,91 +1,26 @@
-"""What the command shows: progress on stderr, results on stdout. Decides nothing."""
+"""What the command shows: notes on stderr, results on stdout. Decides nothing."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from pgfolio.config.command import ERR, Terminal
 from pgfolio.flows.integrity.verify import REMEDIES
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from pgfolio.flows.index.tuning import Tuning
     from pgfolio.flows.integrity.verify import Verification
     from pgfolio.flows.run.report import Report
 
 OUT = Terminal(width=None if sys.stdout.isatty() else 160)
-SHOWN = 20
-GRAVEST = ("remove", "hold", "fail", "change", "add", "move")
+MAX_ROWS = 20
+ACTION_ORDER = ("remove", "hold", "fail", "change", "add", "move")
 """What a plan shows first."""
-
-
-class Display:
-    """A live line for a run: the stage, a bar over files or over an index, chunks and their rate. Silent without a
-    terminal."""
-
-    def __init__(self, *, shown: bool = True) -> None:
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            console=ERR,
-            transient=True,
-            disable=not (shown and ERR.is_terminal),
-        )
-        self._task = self._progress.add_task("starting", total=None, note="")
-        self._chunks = 0
-        self._began = 0.0
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def stage(self, text: str) -> None:
-        self._progress.update(self._task, description=text, total=None, completed=0, note="")
-
-    def begin(self, files: int) -> None:
-        self._chunks, self._began = 0, time.monotonic()
-        self._progress.reset(self._task, description="embedding and storing", total=files, note="")
-
-    def advance(self, files: int, chunks: int) -> None:
-        self._chunks += chunks
-        rate = self._chunks / max(time.monotonic() - self._began, 1e-3)
-        self._progress.update(self._task, advance=files, note=f"{self._chunks:,} chunks, {rate:,.0f}/s")
-
-    def built(self, part: float) -> None:
-        """How much of an index is there."""
-        self._progress.update(self._task, total=100, completed=int(part * 100), note="% of the vectors")
-
-    def spent(self, tokens: int, cost_usd: float) -> None:
-        """What the model server billed until now, beside the rate."""
-        rate = self._chunks / max(time.monotonic() - self._began, 1e-3)
-        cost = f", ${cost_usd:.4f}" if cost_usd else ""
-        self._progress.update(
-            self._task, note=f"{self._chunks:,} chunks, {rate:,.0f}/s, {tokens:,} tokens{cost}"
-        )
 
 
 def show_json(value: Any) -> None:
@@ -140,9 +75,9 @@ def _show_generations(generations: list[dict[str, Any]]) -> None:
 
 def _measured(generation: dict[str, Any]) -> dict[str, float]:
     """What was measured last: of the index in use, or before the switch."""
-    latest = generation.get("recall", {})
-    found = {**generation.get("measured", {}), **({"recall": latest["recall"]} if latest else {})}
-    return {name: round(value, 3) for name, value in found.items() if isinstance(value, float)}
+    recall = generation.get("recall", {})
+    measured = {**generation.get("measured", {}), **({"recall": recall["recall"]} if recall else {})}
+    return {name: round(value, 3) for name, value in measured.items() if isinstance(value, float)}
 
 
 def _show_done(report: Report) -> None:
@@ -161,13 +96,13 @@ def _show_plan(plan: list[dict[str, Any]], report: Report) -> None:
     if plan:
         table = Table("would", "document", "tokens", box=None, pad_edge=False, header_style="bold")
         table.columns[2].justify = "right"
-        for planned in sorted(plan, key=lambda planned: GRAVEST.index(planned["action"]))[:SHOWN]:
+        for planned in sorted(plan, key=lambda planned: ACTION_ORDER.index(planned["action"]))[:MAX_ROWS]:
             was = f" (from {planned['moved_from']})" if "moved_from" in planned else ""
             tokens = f"{planned['tokens']:,}" if planned.get("tokens") is not None else ""
             table.add_row(planned["action"], escape(planned["path"] + was), tokens)
         OUT.print(table)
-    if len(plan) > SHOWN:
-        OUT.print(f"... and {len(plan) - SHOWN:,} more: `--json` lists them all")
+    if len(plan) > MAX_ROWS:
+        OUT.print(f"... and {len(plan) - MAX_ROWS:,} more: `--json` lists them all")
     estimate = report.estimate
     if estimate is not None:
         about = "about " if estimate.sampled else ""
@@ -186,11 +121,11 @@ def _duration(seconds: float) -> str:
 
 def show_problems(problems: list[tuple[str, str, str]]) -> None:
     table = Table("document", "stage", "reason", box=None, pad_edge=False, header_style="bold yellow")
-    for problem in problems[:SHOWN]:
+    for problem in problems[:MAX_ROWS]:
         table.add_row(*map(escape, problem))
     OUT.print(table)
-    if len(problems) > SHOWN:
-        OUT.print(f"... and {len(problems) - SHOWN:,} more: `pgfolio status --json` lists them all")
+    if len(problems) > MAX_ROWS:
+        OUT.print(f"... and {len(problems) - MAX_ROWS:,} more: `pgfolio status --json` lists them all")
 
 
 def show_status(status: dict[str, Any]) -> None:
@@ -201,10 +136,10 @@ def show_status(status: dict[str, Any]) -> None:
     )
     _show_generations(status["generations"])
     for generation in status["generations"]:
-        if found := generation.get("recall"):
+        if recall := generation.get("recall"):
             OUT.print(
-                f"{escape(generation['space'])}: recall@10 {found['recall']:.3f} at ef_search {found['ef_search']} "
-                f"over {found['vectors']:,} vectors, {found['grown']:g} times as many now; "
+                f"{escape(generation['space'])}: recall@10 {recall['recall']:.3f} at ef_search {recall['ef_search']} "
+                f"over {recall['vectors']:,} vectors, {recall['grown']:g} times as many now; "
                 "`pgfolio index --tune` measures again"
             )
             OUT.print()
@@ -215,78 +150,81 @@ def show_status(status: dict[str, Any]) -> None:
         show_problems([(f"{p['source']}/{p['path']}", p["stage"], p["reason"]) for p in status["problems"]])
 
 
-def show_tuning(found: Tuning) -> None:
-    """What was measured, as a table and as a picture of recall over latency, and what was chosen."""
+def show_tuning(tuning: Tuning) -> None:
+    """What was measured, as a table and as a picture of recall over latency, and what is in use now."""
     table = Table(
         "m", "ef_construction", "ef_search", "recall@10", "p50 ms", "over", box=None, pad_edge=False
     )
-    for one in found.measured:
+    for measured in tuning.measured:
         table.add_row(
-            str(one.parameters.m),
-            str(one.parameters.ef_construction),
-            str(one.ef_search),
-            f"{one.recall:.4f}",
-            f"{one.p50_ms:.2f}",
-            f"{one.vectors:,}{' (sample)' if one.sampled else ''}",
+            str(measured.parameters.m),
+            str(measured.parameters.ef_construction),
+            str(measured.ef_search),
+            f"{measured.recall:.4f}",
+            f"{measured.p50_ms:.2f}",
+            f"{measured.vectors:,}{' (sample)' if measured.sampled else ''}",
         )
     OUT.print(table)
     OUT.print()
-    OUT.print("\n".join(_picture(found)))
-    parameters = found.parameters
+    OUT.print("\n".join(_picture(tuning)))
+    parameters = tuning.parameters
     if parameters is not None:
         OUT.print(
-            f"\nm {parameters.m}, ef_construction {parameters.ef_construction}, ef_search {found.ef_search}: "
-            f"recall@10 {found.recall:.4f}, target {found.target:g} {'met' if found.met else 'not met'}"
-            + ("; the index was built anew" if found.rebuilt else "")
+            f"\nm {parameters.m}, ef_construction {parameters.ef_construction}, ef_search {tuning.ef_search}: "
+            f"recall@10 {tuning.recall:.4f}, target {tuning.target:g} {'met' if tuning.met else 'not met'}"
+            + ("; the index was built anew" if tuning.rebuilt else "")
         )
 
 
-def _picture(found: Tuning) -> list[str]:
+def _picture(tuning: Tuning) -> list[str]:
     """A line for each measurement in the order of its latency, its recall as a bar from 0.5 to 1."""
     lines = [f"{'p50 ms':>8}  recall@10"]
-    for one in sorted(found.measured, key=lambda one: one.p50_ms):
-        length = round(max(one.recall - 0.5, 0) * 100)
-        mark = "█" if one.recall >= found.target else "░"
+    for measured in sorted(tuning.measured, key=lambda measured: measured.p50_ms):
+        length = round(max(measured.recall - 0.5, 0) * 100)
+        mark = "█" if measured.recall >= tuning.target else "░"
         lines.append(
-            f"{one.p50_ms:8.2f}  {mark * length} {one.recall:.3f} (m {one.parameters.m}, ef_search {one.ef_search})"
+            f"{measured.p50_ms:8.2f}  {mark * length} {measured.recall:.3f} "
+            f"(m {measured.parameters.m}, ef_search {measured.ef_search})"
         )
     return lines
 
 
-def show_verification(found: Verification) -> None:
+def show_verification(verification: Verification) -> None:
     """What was compared, the findings by kind with what a repair does about each, then the findings."""
-    checked = found.checked
+    checked = verification.checked
     OUT.print(
         f"{checked['documents']:,} documents, {checked['chunks']:,} chunks and {checked['vectors']:,} vectors "
-        f"verified in {found.seconds:.2f} s: {'all well' if found.complete else 'not as they must be'}"
+        f"verified in {verification.seconds:.2f} s: {'all well' if verification.complete else 'not as they must be'}"
     )
-    if found.repaired:
-        mended = ", ".join(f"{count:,} {kind}" for kind, count in found.repaired.items())
-        OUT.print(f"mended: {mended}; {found.embedded:,} chunks embedded, {found.reused:,} reused")
-    for trouble in found.troubles:
-        show_note(trouble)
-    if found.syncing:
-        show_note(
-            f"a sync of {', '.join(found.syncing)} is running: a missing index of the vectors is not judged"
+    if verification.repaired:
+        repaired = ", ".join(f"{count:,} {kind}" for kind, count in verification.repaired.items())
+        OUT.print(
+            f"mended: {repaired}; {verification.embedded:,} chunks embedded, {verification.reused:,} reused"
         )
-    if not found.counts:
+    for sentence in verification.unresolved:
+        show_note(sentence)
+    if verification.syncing:
+        show_note(
+            f"a sync of {', '.join(verification.syncing)} is running: a missing index of the vectors is not judged"
+        )
+    if not verification.counts:
         return
     table = Table(
         "kind", "findings", "what --repair does", box=None, pad_edge=False, header_style="bold yellow"
     )
-    for kind, count in found.counts.most_common():
+    for kind, count in verification.counts.most_common():
         table.add_row(kind, f"{count:,}", REMEDIES[kind])
     OUT.print(table)
-    _show_findings(found)
+    _show_findings(verification)
 
 
-def _show_findings(found: Verification) -> None:
+def _show_findings(verification: Verification) -> None:
     table = Table("document", "reason", box=None, pad_edge=False, header_style="bold yellow")
-    for finding in found.findings[:SHOWN]:
+    for finding in verification.findings[:MAX_ROWS]:
         table.add_row(*map(escape, ("/".join(filter(None, (finding.source, finding.path))), finding.reason)))
     OUT.print(table)
-    if (more := found.counts.total() - SHOWN) > 0:
-        OUT.print(f"... and {more:,} more: `pgfolio verify --json` lists them")
+    if (further := verification.counts.total() - MAX_ROWS) > 0:
+        OUT.print(f"... and {further:,} more: `pgfolio verify --json` lists them")
 
 
 def _show_rows(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:

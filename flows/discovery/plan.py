@@ -1,7 +1,7 @@
 """Decides: what a sync has to do, from a crawl and the ledger. Pure: nothing here reads or writes.
 
 A path that is not in the crawl is *missing*. It is removed only if the crawl could look everywhere it might be,
-and only as many at once as the limits allow: what is unknown or too much is held.
+and only as many at once as the limits allow: what is unknown or too much is blocked.
 """
 
 from __future__ import annotations
@@ -10,33 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.crawl import Entry
+from pgfolio.flows.discovery.walk import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from pgfolio.flows.discovery.crawl import Crawl
-    from pgfolio.schema.records import LedgerEntry, Signature
-
-SECOND = 1_000_000_000
-FINE_GRAIN = SECOND // 50
-"""Linux stamps files at the ticks of its timer, 1 to 10 ms apart."""
-COARSE_GRAIN = 2 * SECOND
+    from pgfolio.flows.discovery.crawl import CrawlResult
+    from pgfolio.schema.records import LedgerEntry
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
-    """A known file that must be read again: its stat, its recipe or the user says so."""
+class KnownFile:
+    """A file that the crawl lists, and the ledger's row of it; of a file that moved, the row of its old path."""
 
     entry: Entry
     known: LedgerEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    known: LedgerEntry
-    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +33,8 @@ class Comparison:
     """The crawl against the ledger by stat alone, before any file is read."""
 
     new: tuple[Entry, ...]
-    suspects: tuple[Suspect, ...]
+    to_verify: tuple[KnownFile, ...]
+    """To be read again: their stat, the processing fingerprint or the user says so."""
     unchanged: int
     quarantined: tuple[LedgerEntry, ...]
     missing: tuple[LedgerEntry, ...]
@@ -53,20 +43,20 @@ class Comparison:
     """All that are stored of the source."""
     emptied: bool
     """Nothing was found where documents were: more likely a mount gone stale than a decision."""
-    detached: frozenset[str] = frozenset()
+    unmounted: frozenset[str] = frozenset()
     """Missing paths whose filesystem is nowhere to be seen: more likely unmounted than deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do. `changed` are suspects: whether their content changed is known once they are read."""
+    """What to do. `changed` are files to verify: whether their content changed is known once they are read."""
 
     added: tuple[Entry, ...] = ()
-    changed: tuple[Suspect, ...] = ()
-    moved: tuple[Move, ...] = ()
+    changed: tuple[KnownFile, ...] = ()
+    moved: tuple[KnownFile, ...] = ()
     removed: tuple[LedgerEntry, ...] = ()
-    held: tuple[LedgerEntry, ...] = ()
-    detached: tuple[LedgerEntry, ...] = ()
+    blocked_deletions: tuple[LedgerEntry, ...] = ()
+    unmounted: tuple[LedgerEntry, ...] = ()
     unknown: tuple[LedgerEntry, ...] = ()
     quarantined: tuple[LedgerEntry, ...] = ()
     unchanged: int = 0
@@ -79,8 +69,8 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How many removals pass without being asked: up to `documents`, or up to `fraction` of the source, or as
+class DeletionLimits:
+    """How many removals pass without approval: up to `documents`, or up to `fraction` of the source, or as
     many as were approved."""
 
     documents: int
@@ -89,122 +79,129 @@ class Limits:
 
 
 def compare(
-    crawl: Crawl,
+    crawl: CrawlResult,
     ledger: Mapping[str, LedgerEntry],
     *,
-    recipe: str,
+    processing_fingerprint: str,
     now: datetime,
     full: bool = False,
     documents: int | None = None,
 ) -> Comparison:
-    """Sort every path into one of the comparison's groups. `full` suspects every known file.
+    """Sort every path into one of the comparison's groups. `full` verifies every known file.
 
-    `ledger` has the rows of all folders that are not settled, and those of failed files wherever they are;
+    `ledger` has the rows of all folders that have changed, and those of failed files wherever they are;
     `documents` is how many are stored of the whole source (None: the ledger is all of it).
     """
-    new: list[Entry] = []
-    suspects: list[Suspect] = []
-    quarantined: list[LedgerEntry] = []
-    settled = [known for path, known in ledger.items() if crawl.settled and folder_of(path) in crawl.settled]
-    unchanged = sum(crawl.settled.values()) - len(settled)
-    for entry in (*crawl.entries, *(Entry(known.path, known.signature) for known in settled)):
-        path, signature = entry
-        known = ledger.get(path)
-        if known is None:
-            new.append(entry)
-        elif full or known.signature != signature or known.recipe != recipe:
-            suspects.append(Suspect(entry, known))
-        elif known.state == "ok":
-            unchanged += 1
-        elif known.retry_at is not None and known.retry_at <= now:
-            suspects.append(Suspect(entry, known))
-        else:
-            quarantined.append(known)
-    here = {entry.path for entry in crawl.entries}
-    here.update(known.path for known in settled)
-    missing, unknown = _absent(crawl, ledger, here) if len(here) - len(new) < len(ledger) else ((), ())
+    in_unchanged_folders = [
+        known
+        for path, known in ledger.items()
+        if crawl.unchanged_folders and folder_of(path) in crawl.unchanged_folders
+    ]
+    entries = [*crawl.entries, *(Entry(known.path, known.signature) for known in in_unchanged_folders)]
+    new, to_verify, unchanged, quarantined = _grouped(entries, ledger, processing_fingerprint, now, full=full)
+    unchanged += sum(crawl.unchanged_folders.values()) - len(in_unchanged_folders)
+    listed = {entry.path for entry in crawl.entries}
+    listed.update(known.path for known in in_unchanged_folders)
+    missing, unknown = _absent(crawl, ledger, listed) if len(listed) - len(new) < len(ledger) else ((), ())
     if documents is None:
         documents = sum(known.document_id is not None for known in ledger.values())
     return Comparison(
         new=tuple(new),
-        suspects=tuple(suspects),
+        to_verify=tuple(to_verify),
         unchanged=unchanged,
         quarantined=tuple(quarantined),
         missing=missing,
         unknown=unknown,
         documents=documents,
         emptied=not crawl.files and bool(ledger),
-        detached=_detached(crawl, ledger, missing),
+        unmounted=_unmounted(crawl, ledger, missing),
     )
 
 
-def agrees(entries: Collection[Entry], known: Mapping[str, LedgerEntry], recipe: str) -> bool:
+def _grouped(
+    entries: Sequence[Entry],
+    ledger: Mapping[str, LedgerEntry],
+    processing_fingerprint: str,
+    now: datetime,
+    *,
+    full: bool,
+) -> tuple[list[Entry], list[KnownFile], int, list[LedgerEntry]]:
+    """Listed files that are new, to be verified, unchanged (their number), and in quarantine."""
+    new: list[Entry] = []
+    to_verify: list[KnownFile] = []
+    quarantined: list[LedgerEntry] = []
+    unchanged = 0
+    for entry in entries:
+        path, signature = entry
+        known = ledger.get(path)
+        if known is None:
+            new.append(entry)
+        elif full or known.signature != signature or known.recipe != processing_fingerprint:
+            to_verify.append(KnownFile(entry, known))
+        elif known.state == "ok":
+            unchanged += 1
+        elif known.retry_at is not None and known.retry_at <= now:
+            to_verify.append(KnownFile(entry, known))
+        else:
+            quarantined.append(known)
+    return new, to_verify, unchanged, quarantined
+
+
+def agrees(entries: Collection[Entry], known: Mapping[str, LedgerEntry], processing_fingerprint: str) -> bool:
     """Whether the ledger's rows of a folder are just what the crawl lists there: the next sync need not look."""
     return len(entries) == len(known) and all(
-        (row := known.get(path)) is not None and row.signature == signature and row.recipe == recipe
+        (row := known.get(path)) is not None
+        and row.signature == signature
+        and row.recipe == processing_fingerprint
         for path, signature in entries
     )
 
 
-def racy(signature: Signature, looked_at_ns: int) -> bool:
-    """Whether the file could have been written again after `looked_at_ns` without its signature showing it: its
-    times are as young as the clock's grain (git's "racy" entries). Times of whole seconds come from a filesystem
-    that keeps no finer ones, FAT even in steps of two seconds."""
-    youngest = max(signature.mtime_ns, signature.ctime_ns)
-    coarse = signature.mtime_ns % SECOND == 0 and signature.ctime_ns % SECOND == 0
-    return youngest > looked_at_ns - (COARSE_GRAIN if coarse else FINE_GRAIN)
-
-
-def distrusted(signature: Signature) -> Signature:
-    """Equal to none that a crawl finds: the file is read again at the next sync."""
-    return signature._replace(ctime_ns=-1)
-
-
-def without(comparison: Comparison, found: Collection[str]) -> Comparison:
+def without(comparison: Comparison, seen: Collection[str]) -> Comparison:
     """The comparison with paths that a second crawl found no longer missing but unknown: the next sync sees
     them."""
-    missing = tuple(known for known in comparison.missing if known.path not in found)
-    back = tuple(known for known in comparison.missing if known.path in found)
+    missing = tuple(known for known in comparison.missing if known.path not in seen)
+    unknown_again = tuple(known for known in comparison.missing if known.path in seen)
     return replace(
         comparison,
         missing=missing,
-        unknown=comparison.unknown + back,
-        emptied=comparison.emptied and not found,
+        unknown=comparison.unknown + unknown_again,
+        emptied=comparison.emptied and not seen,
     )
 
 
 def possible_moves(comparison: Comparison) -> list[Entry]:
     """New files whose size and suffix are those of a missing one: only these need their hash for the plan."""
-    wanted = {_shape(known.path, known.signature.size) for known in comparison.missing if known.content_hash}
-    return [entry for entry in comparison.new if _shape(entry.path, entry.signature.size) in wanted]
+    shapes = {_shape(known.path, known.signature.size) for known in comparison.missing if known.content_hash}
+    return [entry for entry in comparison.new if _shape(entry.path, entry.signature.size) in shapes]
 
 
-def decide(comparison: Comparison, hashes: Mapping[str, bytes], limits: Limits) -> Plan:
+def decide(comparison: Comparison, hashes: Mapping[str, bytes], limits: DeletionLimits) -> Plan:
     """The plan. `hashes` has the content hashes of `possible_moves` that could be read.
 
     A missing document whose content stands in a new file was moved there. Where several fit, the one of the same
     file name is taken first, then the first in order.
     """
     moved = _moves(comparison, hashes)
-    gone = {move.known.path for move in moved}
+    departed = {move.known.path for move in moved}
     arrived = {move.entry.path for move in moved}
-    removed = tuple(known for known in comparison.missing if known.path not in gone)
-    detached: tuple[LedgerEntry, ...] = ()
+    removed = tuple(known for known in comparison.missing if known.path not in departed)
+    unmounted: tuple[LedgerEntry, ...] = ()
     if documents(removed) > limits.approved:
-        detached = tuple(known for known in removed if known.path in comparison.detached)
-        removed = tuple(known for known in removed if known.path not in comparison.detached)
-    hold = _too_many(removed, comparison, limits)
-    asked = _too_many(removed, comparison, replace(limits, approved=0)) or any(
-        known.path in comparison.detached for known in removed
+        unmounted = tuple(known for known in removed if known.path in comparison.unmounted)
+        removed = tuple(known for known in removed if known.path not in comparison.unmounted)
+    blocked = _too_many(removed, comparison, limits)
+    needs_approval = _too_many(removed, comparison, replace(limits, approved=0)) or any(
+        known.path in comparison.unmounted for known in removed
     )
     return Plan(
-        approved=documents(removed) if asked and not hold else 0,
+        approved=documents(removed) if needs_approval and not blocked else 0,
         added=tuple(entry for entry in comparison.new if entry.path not in arrived),
-        changed=comparison.suspects,
+        changed=comparison.to_verify,
         moved=moved,
-        removed=() if hold else removed,
-        held=removed if hold else (),
-        detached=detached,
+        removed=() if blocked else removed,
+        blocked_deletions=removed if blocked else (),
+        unmounted=unmounted,
         unknown=comparison.unknown,
         quarantined=comparison.quarantined,
         unchanged=comparison.unchanged,
@@ -216,8 +213,8 @@ def documents(entries: Collection[LedgerEntry]) -> int:
     return sum(known.document_id is not None for known in entries)
 
 
-def _detached(
-    crawl: Crawl, ledger: Mapping[str, LedgerEntry], missing: Collection[LedgerEntry]
+def _unmounted(
+    crawl: CrawlResult, ledger: Mapping[str, LedgerEntry], missing: Collection[LedgerEntry]
 ) -> frozenset[str]:
     """Missing paths on a device that nothing found is on, unless a file known there is found on another device
     now: then the device was given another number, as after a restart."""
@@ -229,40 +226,42 @@ def _detached(
 
 
 def _absent(
-    crawl: Crawl, ledger: Mapping[str, LedgerEntry], here: Collection[str]
+    crawl: CrawlResult, ledger: Mapping[str, LedgerEntry], listed: Collection[str]
 ) -> tuple[tuple[LedgerEntry, ...], tuple[LedgerEntry, ...]]:
     """Known paths that the crawl did not list, in their order: missing, and unknown."""
     too_large = {problem.path for problem in crawl.too_large}
     missing: list[LedgerEntry] = []
     unknown: list[LedgerEntry] = []
-    for path, known in sorted((path, known) for path, known in ledger.items() if path not in here):
+    for path, known in sorted((path, known) for path, known in ledger.items() if path not in listed):
         unseen = path in crawl.unknown or path in too_large or path.startswith(crawl.unreadable_dirs)
         (unknown if unseen else missing).append(known)
     return tuple(missing), tuple(unknown)
 
 
-def _moves(comparison: Comparison, hashes: Mapping[str, bytes]) -> tuple[Move, ...]:
+def _moves(comparison: Comparison, hashes: Mapping[str, bytes]) -> tuple[KnownFile, ...]:
     by_hash: dict[tuple[bytes, str], list[LedgerEntry]] = {}
     for known in comparison.missing:
         if known.content_hash is None or known.state != "ok":
             continue
         by_hash.setdefault((known.content_hash, _suffix(known.path)), []).append(known)
-    moves: dict[str, Move] = {}
+    moves: dict[str, KnownFile] = {}
     for same_name in (True, False):
         for entry in possible_moves(comparison):
-            fitting = by_hash.get((hashes.get(entry.path, b""), _suffix(entry.path)), [])
-            chosen = next((k for k in fitting if not same_name or _name(k.path) == _name(entry.path)), None)
-            if chosen is not None and entry.path not in moves:
-                fitting.remove(chosen)
-                moves[entry.path] = Move(chosen, entry)
+            candidates = by_hash.get((hashes.get(entry.path, b""), _suffix(entry.path)), [])
+            origin = next(
+                (k for k in candidates if not same_name or _name(k.path) == _name(entry.path)), None
+            )
+            if origin is not None and entry.path not in moves:
+                candidates.remove(origin)
+                moves[entry.path] = KnownFile(entry, origin)
     return tuple(moves.values())
 
 
-def _too_many(removed: tuple[LedgerEntry, ...], comparison: Comparison, limits: Limits) -> bool:
-    leaving = documents(removed)
-    if leaving <= limits.approved:
+def _too_many(removed: tuple[LedgerEntry, ...], comparison: Comparison, limits: DeletionLimits) -> bool:
+    removals = documents(removed)
+    if removals <= limits.approved:
         return False
-    over = leaving > limits.documents and leaving > limits.fraction * comparison.documents
+    over = removals > limits.documents and removals > limits.fraction * comparison.documents
     return over or comparison.emptied
 
 

@@ -7,9 +7,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.crawl import Crawl, Entry
-from pgfolio.flows.discovery.plan import Plan, Suspect
+from pgfolio.flows.discovery.crawl import CrawlResult
+from pgfolio.flows.discovery.plan import KnownFile, Plan
 from pgfolio.flows.discovery.survey import Survey
+from pgfolio.flows.discovery.walk import Entry
 from pgfolio.schema.corpus import ledger, push_queue
 
 if TYPE_CHECKING:
@@ -17,35 +18,47 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import LedgerEntry, Source
 
 
-def survey(connection: Connection, source: Source, recipe: str, *, full: bool = False) -> Survey:
+def survey_pushes(
+    connection: Connection, source: Source, processing_fingerprint: str, *, full: bool = False
+) -> Survey:
     """Pushes that are to be made documents, or made anew."""
-    looked_at = time.time_ns()
+    crawled_at_ns = time.time_ns()
     documents, chunks = ledger.totals(connection, source)
-    todo = push_queue.to_do(connection, source, recipe, full=full)
-    known = _known(connection, source, todo)
+    pushes = push_queue.to_do(connection, source, processing_fingerprint, full=full)
+    known = _known(connection, source, pushes)
     connection.commit()
-    entries = [Entry(each.path, each.signature) for each in todo]
-    suspects = tuple(Suspect(entry, known[entry.path]) for entry in entries if entry.path in known)
-    taken = {entry.path for entry in entries}
+    entries = [Entry(push.path, push.signature) for push in pushes]
+    to_verify = tuple(KnownFile(entry, known[entry.path]) for entry in entries if entry.path in known)
+    taken_paths = {entry.path for entry in entries}
     plan = Plan(
         added=tuple(entry for entry in entries if entry.path not in known),
-        changed=suspects,
-        quarantined=tuple(k for k in known.values() if k.state == "failed" and k.path not in taken),
-        unchanged=documents - sum(s.known.document_id is not None for s in suspects),
+        changed=to_verify,
+        quarantined=tuple(
+            entry for entry in known.values() if entry.state == "failed" and entry.path not in taken_paths
+        ),
+        unchanged=documents - sum(file.known.document_id is not None for file in to_verify),
     )
-    return Survey(Crawl(tuple(entries)), plan, recipe, (), (), chunks, looked_at)
+    return Survey(
+        crawl=CrawlResult(tuple(entries)),
+        plan=plan,
+        processing_fingerprint=processing_fingerprint,
+        folders_to_compare=(),
+        ruled_out=(),
+        chunks=chunks,
+        crawled_at_ns=crawled_at_ns,
+    )
 
 
-def counted(connection: Connection, source: Source, found: Survey) -> Survey:
+def with_current_chunks(connection: Connection, source: Source, survey: Survey) -> Survey:
     """The survey with the chunks as they are now."""
-    return replace(found, chunks=ledger.totals(connection, source)[1])
+    return replace(survey, chunks=ledger.totals(connection, source)[1])
 
 
-def _known(connection: Connection, source: Source, todo: list[push_queue.ToDo]) -> dict[str, LedgerEntry]:
+def _known(connection: Connection, source: Source, pushes: list[push_queue.ToDo]) -> dict[str, LedgerEntry]:
     """The ledger's rows of these, and of what failed: seldom more, for most pushes are new."""
     failed = ledger.load(connection, source, ())
-    if all(each.path in failed for each in todo if each.known):
+    if all(push.path in failed for push in pushes if push.known):
         return failed
-    wanted = {each.path for each in todo}
-    found = ledger.load(connection, source)
-    return {path: row for path, row in found.items() if path in wanted or row.state == "failed"}
+    paths = {push.path for push in pushes}
+    entries = ledger.load(connection, source)
+    return {path: entry for path, entry in entries.items() if path in paths or entry.state == "failed"}

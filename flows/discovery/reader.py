@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pgfolio.flows.discovery.crawl import signature_of
-from pgfolio.flows.discovery.plan import distrusted, racy
+from pgfolio.flows.discovery.signature import distrusted, racy, signature_of
 from pgfolio.schema.corpus import push_queue
 from pgfolio.schema.database.connect import connect
 
@@ -69,10 +68,10 @@ def read_file(root: str, path: str) -> Content:
 
 def read_push(connection: Connection, source: Source, path: str) -> Content:
     """The path is a key in the database: no file has it."""
-    given = push_queue.read(connection, source, path)
-    if given is None:
+    push = push_queue.read(connection, source, path)
+    if push is None:
         raise FileNotFoundError(path)
-    return Content(given.content, given.signature, given.title or None, given.name, given.metadata)
+    return Content(push.content, push.signature, push.title or None, push.name, push.metadata)
 
 
 def hash_file(root: str, path: str) -> bytes | None:

@@ -22,7 +22,7 @@ class NoSuchSourceError(ConfigError):
     """Neither a known source nor a folder."""
 
 
-def chosen_sources(connection: Connection, settings: Settings, names: Sequence[str]) -> list[Source]:
+def selected_sources(connection: Connection, settings: Settings, names: Sequence[str]) -> list[Source]:
     """The named sources, or all of them; a folder becomes a source, named after it, and stays known.
 
     Raises NoSuchSourceError.
@@ -39,8 +39,8 @@ def chosen_sources(connection: Connection, settings: Settings, names: Sequence[s
     known = sources.list_sources(connection)
     if not names:
         return known
-    chosen = {source.id: source for name in names for source in _named(connection, known, name)}
-    return list(chosen.values())
+    selected = {source.id: source for name in names for source in _named(connection, known, name)}
+    return list(selected.values())
 
 
 def _named(connection: Connection, known: Sequence[Source], name: str) -> list[Source]:
@@ -48,10 +48,10 @@ def _named(connection: Connection, known: Sequence[Source], name: str) -> list[S
     pushed = [source for source in known if source.kind == "pushed"] if name == COLLECTION else []
     if pushed:
         return pushed + [source for source in known if source.name == name and source not in pushed]
-    return [_one(connection, known, name)]
+    return [_resolved(connection, known, name)]
 
 
-def _one(connection: Connection, known: Sequence[Source], name: str) -> Source:
+def _resolved(connection: Connection, known: Sequence[Source], name: str) -> Source:
     if not name.strip():
         raise NoSuchSourceError("the name of a source or folder is empty: is a variable unset?")
     root = os.path.realpath(Path(name).expanduser())

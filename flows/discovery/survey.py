@@ -1,5 +1,5 @@
 """Looks at a source: gathers its crawl and what the ledger has of it, and decides the plan. Changes nothing, but for
-`settle` at the end, which notes what the next sync can pass by."""
+`mark_settled` at the end, which notes what the next sync can pass by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery import crawl
 from pgfolio.flows.discovery import crawl as crawling
 from pgfolio.flows.discovery import plan as planning
 from pgfolio.flows.discovery.reader import hash_file
@@ -19,102 +18,124 @@ from pgfolio.schema.corpus import ledger
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from pgfolio.flows.discovery.rules import Rules
+    from pgfolio.flows.discovery.walk import Entry
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import LedgerEntry, Source
 
-FOLDERS = 200
-"""Whose ledger rows are in memory at once while they are settled."""
+FOLDERS_PER_BATCH = 200
+"""Whose ledger rows are in memory at once while they are marked as settled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A source as it was found. `looked_at`: when the crawl began, in nanoseconds since 1970."""
+    """A source as it is now. `crawled_at_ns`: when the crawl began, in nanoseconds since 1970."""
 
-    crawl: crawling.Crawl
+    crawl: crawling.CrawlResult
     plan: planning.Plan
-    recipe: str
-    stale: Collection[str]
+    processing_fingerprint: str
+    folders_to_compare: Collection[str]
     """Folders whose ledger rows had to be compared."""
     ruled_out: Collection[str]
     """Missing files that are there, and that a rule keeps out now."""
     chunks: int
-    looked_at: int
+    crawled_at_ns: int
 
 
-def survey(
+def survey_folder(
     connection: Connection,
     source: Source,
-    rules: crawling.Rules,
-    recipe: str,
-    limits: planning.Limits,
+    rules: Rules,
+    processing_fingerprint: str,
+    limits: planning.DeletionLimits,
     *,
     full: bool = False,
 ) -> Survey:
     """Raises SourceUnreachable."""
-    looked_at = time.time_ns()
+    crawled_at_ns = time.time_ns()
     folders = ledger.folders(connection, source)
     documents, chunks = ledger.totals(connection, source)
-    crawl = crawling.crawl(Path(source.root), rules, {} if full else folders, recipe)
-    stale = (folders.keys() | crawl.digests.keys()) - crawl.settled.keys()
-    known = ledger.load(connection, source, stale if crawl.settled else None)
+    crawled = crawling.crawl(Path(source.root), rules, {} if full else folders, processing_fingerprint)
+    folders_to_compare = (folders.keys() | crawled.digests.keys()) - crawled.unchanged_folders.keys()
+    known = ledger.load(connection, source, folders_to_compare if crawled.unchanged_folders else None)
     connection.commit()
     comparison = planning.compare(
-        crawl, known, recipe=recipe, now=datetime.now(UTC), full=full, documents=documents
+        crawled,
+        known,
+        processing_fingerprint=processing_fingerprint,
+        now=datetime.now(UTC),
+        full=full,
+        documents=documents,
     )
     comparison, ruled_out = _second_look(source, rules, comparison)
     plan = planning.decide(comparison, _hashes(source, comparison), limits)
-    return Survey(crawl, plan, recipe, stale, ruled_out, chunks, looked_at)
+    return Survey(
+        crawl=crawled,
+        plan=plan,
+        processing_fingerprint=processing_fingerprint,
+        folders_to_compare=folders_to_compare,
+        ruled_out=ruled_out,
+        chunks=chunks,
+        crawled_at_ns=crawled_at_ns,
+    )
 
 
-def settle(connection: Connection, source: Source, found: Survey) -> Survey:
+def mark_settled(connection: Connection, source: Source, survey: Survey) -> Survey:
     """Note the folders of which the ledger now has what the crawl lists: the next sync passes them by. Returns the
     survey with the chunks as they are now."""
-    if not found.stale:
-        return found
-    entries: dict[str, list[crawling.Entry]] = defaultdict(list)
-    for entry in found.crawl.entries:
+    if not survey.folders_to_compare:
+        return survey
+    entries: dict[str, list[Entry]] = defaultdict(list)
+    for entry in survey.crawl.entries:
         entries[planning.folder_of(entry.path)].append(entry)
-    folders = list(found.crawl.digests)
-    for start in range(0, len(folders), FOLDERS):
-        _settle(connection, source, found, {name: entries[name] for name in folders[start : start + FOLDERS]})
+    folders = list(survey.crawl.digests)
+    for start in range(0, len(folders), FOLDERS_PER_BATCH):
+        _mark_settled(
+            connection,
+            source,
+            survey,
+            {name: entries[name] for name in folders[start : start + FOLDERS_PER_BATCH]},
+        )
     with connection.transaction():
         ledger.forget_folders(connection, source)
-    return replace(found, chunks=ledger.totals(connection, source)[1])
+    return replace(survey, chunks=ledger.totals(connection, source)[1])
 
 
-def _settle(
-    connection: Connection, source: Source, found: Survey, entries: Mapping[str, list[crawling.Entry]]
+def _mark_settled(
+    connection: Connection, source: Source, survey: Survey, entries: Mapping[str, list[Entry]]
 ) -> None:
     known: dict[str, dict[str, LedgerEntry]] = defaultdict(dict)
     for path, row in ledger.load(connection, source, entries.keys()).items():
         known[planning.folder_of(path)][path] = row
-    settled = [
-        (folder, found.crawl.digests[folder], len(listed))
+    agreeing = [
+        (folder, survey.crawl.digests[folder], len(listed))
         for folder, listed in entries.items()
-        if planning.agrees(listed, known[folder], found.recipe)
+        if planning.agrees(listed, known[folder], survey.processing_fingerprint)
     ]
     with connection.transaction():
-        ledger.settle(connection, source, settled)
+        ledger.settle(connection, source, agreeing)
 
 
 def _second_look(
-    source: Source, rules: crawling.Rules, comparison: planning.Comparison
+    source: Source, rules: Rules, comparison: planning.Comparison
 ) -> tuple[planning.Comparison, set[str]]:
     """A missing file that can be seen after all is missing by a rule, or because the first crawl caught the
-    folder at a bad moment: a second crawl tells."""
-    probes = {known.path: crawl.probe(source.root, known.path) for known in comparison.missing}
-    comparison = planning.without(comparison, {path for path, found in probes.items() if found == "unknown"})
-    there = {path for path, found in probes.items() if found == "there"}
-    if not there:
+    folder at a bad moment: a second crawl shows which."""
+    probes = {known.path: crawling.probe(source.root, known.path) for known in comparison.missing}
+    comparison = planning.without(
+        comparison, {path for path, presence in probes.items() if presence == "unknown"}
+    )
+    visible = {path for path, presence in probes.items() if presence == "there"}
+    if not visible:
         return comparison, set()
-    again = {entry.path for entry in crawling.crawl(Path(source.root), rules).entries}
-    return planning.without(comparison, again), there - again
+    second_crawl = {entry.path for entry in crawling.crawl(Path(source.root), rules).entries}
+    return planning.without(comparison, second_crawl), visible - second_crawl
 
 
 def _hashes(source: Source, comparison: planning.Comparison) -> dict[str, bytes]:
     """Of new files that may be missing ones under another name."""
     return {
-        entry.path: found
+        entry.path: content_hash
         for entry in planning.possible_moves(comparison)
-        if (found := hash_file(source.root, entry.path))
+        if (content_hash := hash_file(source.root, entry.path))
     }

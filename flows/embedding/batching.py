@@ -38,29 +38,29 @@ class Postponed:
 POSTPONED: Final = Postponed()
 
 if TYPE_CHECKING:
-    Answer: TypeAlias = np.ndarray | RejectedInput | Postponed
-    Paid: TypeAlias = Callable[[Sequence[int], list[np.ndarray]], None]
+    EmbeddingOutcome: TypeAlias = np.ndarray | RejectedInput | Postponed
+    OnEmbedded: TypeAlias = Callable[[Sequence[int], list[np.ndarray]], None]
 
 
 @dataclass
-class Call:
+class EmbedCall:
     """The texts of one call of `embed`, and what came of them so far."""
 
     texts: Sequence[str]
     tokens: Sequence[int]
-    paid: Paid | None
-    results: list[Answer]
+    on_embedded: OnEmbedded | None
+    results: list[EmbeddingOutcome]
 
 
 @dataclass
-class Batch:
+class RequestBatch:
     """Positions of texts that are sent together; answered ones leave it."""
 
     positions: list[int]
     half: bool = False
 
 
-def batches(tokens: Sequence[int], max_inputs: int, max_tokens: int) -> Iterator[tuple[int, int]]:
+def batch_slices(tokens: Sequence[int], max_inputs: int, max_tokens: int) -> Iterator[tuple[int, int]]:
     """Slices (start, end) over texts of these lengths, each within both bounds. A text that is over the bound
     for tokens stands alone."""
     start = total = 0

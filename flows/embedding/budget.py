@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORGETTING: Final = 0.1
+DECAY_FRACTION: Final = 0.1
 """How fast a high bill for few tokens is forgotten; a higher one counts at once."""
 
 
@@ -76,7 +76,9 @@ class Budget:
 
     def _learn(self, bill: Bill) -> None:
         if bill.tokens and bill.counted:
-            seen = bill.tokens / bill.counted
-            known = self.billed_per_counted
-            self.billed_per_counted = seen if seen > known else known + (seen - known) * FORGETTING
+            ratio = bill.tokens / bill.counted
+            learned = self.billed_per_counted
+            self.billed_per_counted = (
+                ratio if ratio > learned else learned + (ratio - learned) * DECAY_FRACTION
+            )
             self._learned = True

@@ -1,4 +1,4 @@
-"""Paces requests: all workers that share a key and a model keep within its limits, over any minute.
+"""Limits the rate of requests: all workers that share a key and a model keep within its limits, over any minute.
 
 The limiter is pyrate_limiter's GCRA; its state, two numbers, stands in PostgreSQL. Flows leave a part of the limits
 to the query side, whose few small requests are not counted here.
@@ -18,7 +18,7 @@ from pyrate_limiter import GCRA, Decision, InMemoryStateStore, Rate, StateAlgori
 from pgfolio.config.models.protocols import TransientError
 from pgfolio.flows.embedding.stopwatch import Stopwatch
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.operations import rate_limits as stored
+from pgfolio.schema.operations import rate_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from pgfolio.config.models.protocols import RateLimits
     from pgfolio.schema.database.connect import Connection
 
-BURST: Final = 0.04
+BURST_FRACTION: Final = 0.04
 """Part of a limit that may be used at once. Requests are of half of it at most, so that a worker that wakes up
 late (by 1.2 s, of a minute) still finds all of what was allowed meanwhile."""
 
-UNIT_MICROSECONDS: Final = 1000
+MIN_UNIT_MICROSECONDS: Final = 1000
 """Tokens are counted in units that last at least so long: GCRA rounds a unit's time up to whole microseconds."""
 
-LONGEST_HOLD: Final = 60.0
+MAX_PAUSE_SECONDS: Final = 60.0
 """Seconds that one worker can make the others wait: what a server says may be for a limit that is soon raised."""
 
-FARTHEST: Final = 600 * 1_000_000
+MAX_AHEAD_MICROSECONDS: Final = 600 * 1_000_000
 """Microseconds from now beyond which a stored state is not believed: a clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What may be used within any `window` seconds. 0: not limited, unless the server tells of a limit."""
+class WindowLimits:
+    """What may be used within any `window` seconds. 0: not limited, unless the server reports a limit."""
 
     requests: int = 0
     tokens: int = 0
@@ -52,11 +52,11 @@ class Limits:
     """The part left to others."""
     window: float = 60.0
 
-    def told(self, by: RateLimits) -> Limits:
+    def completed_by(self, reported: RateLimits) -> WindowLimits:
         """With what the server says where nothing is set."""
-        return Limits(
-            self.requests or by.requests_per_minute,
-            self.tokens or by.tokens_per_minute,
+        return WindowLimits(
+            self.requests or reported.requests_per_minute,
+            self.tokens or reported.tokens_per_minute,
             self.reserve,
             self.window,
         )
@@ -66,14 +66,14 @@ class Rates:
     """Limits as the limiter takes them. Over any window it admits `burst + sustained - 1` units at most, which is
     the limit without its reserve."""
 
-    def __init__(self, limits: Limits) -> None:
-        share = BURST
+    def __init__(self, limits: WindowLimits) -> None:
+        share = BURST_FRACTION
         if limits.requests:  # few requests must be large ones, or the tokens could not be used
             share = min(0.5, max(share, 2 / limits.requests))
-        self.unit, tokens = _rate(limits.tokens, limits, share, UNIT_MICROSECONDS)
-        _, requests = _rate(limits.requests, limits, BURST, 1)
+        self.unit, tokens = _rate(limits.tokens, limits, share, MIN_UNIT_MICROSECONDS)
+        _, requests = _rate(limits.requests, limits, BURST_FRACTION, 1)
         self.pair: list[Rate] = [requests, tokens]
-        self.most_tokens: float = max(1, tokens.burst * self.unit // 2) if limits.tokens else math.inf
+        self.max_request_tokens: float = max(1, tokens.burst * self.unit // 2) if limits.tokens else math.inf
         """What one request may hold."""
         self._token_microseconds = _emission(tokens) / self.unit if limits.tokens else 0.0
 
@@ -82,13 +82,13 @@ class Rates:
         return tokens * self._token_microseconds
 
 
-class Pace:
+class RateLimiter:
     """The turns of one run's requests. Safe to use from several threads.
 
     `store` is where the state stands; without one, in this process.
     """
 
-    def __init__(self, limits: Limits, store: StateStore | None = None) -> None:
+    def __init__(self, limits: WindowLimits, store: StateStore | None = None) -> None:
         self.limited = Stopwatch()
         """Runs while a request that is ready is held back."""
         self._limits = limits
@@ -96,23 +96,23 @@ class Pace:
         self._store = store or InMemoryStateStore()
         self._stopped = Event()
         self._turnstile = Lock()
-        self._held_until = 0.0
+        self._paused_until = 0.0
 
     @property
-    def most_tokens(self) -> float:
+    def max_request_tokens(self) -> float:
         """Tokens that one request may hold; infinite without a limit."""
-        return self._rates.most_tokens if self._rates else math.inf
+        return self._rates.max_request_tokens if self._rates else math.inf
 
     def stop(self) -> None:
         """End every wait now."""
         self._stopped.set()
 
-    def turn(self, tokens: int) -> float:
-        """Wait until a request of so many tokens may go; returns what was charged for it, for `settle`.
+    def acquire(self, tokens: int) -> float:
+        """Wait until a request of so many tokens may go; returns what was charged for it, for `refund`.
 
         Raises TransientError when it is stopped.
         """
-        if self._rates is None and time.monotonic() >= self._held_until:
+        if self._rates is None and time.monotonic() >= self._paused_until:
             return 0.0
         with self._turnstile:  # one asks for all: otherwise all would wake up for one turn
             while (wait := self._wait(tokens)) > 0:
@@ -122,7 +122,7 @@ class Pace:
                     raise TransientError("the run was stopped while it waited for the rate limit")
         return self._rates.microseconds(tokens) if self._rates else 0.0
 
-    def settle(self, charged: float, tokens: int) -> None:
+    def refund(self, charged: float, tokens: int) -> None:
         """Replace what was charged for a request by the tokens that were billed for it."""
         if self._rates is None:
             return
@@ -130,23 +130,23 @@ class Pace:
         if difference:
             self._check(Charge(difference))
 
-    def told(self, by: RateLimits) -> None:
+    def learn(self, reported: RateLimits) -> None:
         """Learn limits that are not set."""
-        limits = self._limits.told(by)
+        limits = self._limits.completed_by(reported)
         if limits != self._limits:
             self._limits, self._rates = limits, Rates(limits)
 
-    def hold(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Hold back all workers that share the limits, this run's even where no limit is known."""
-        seconds = min(seconds, LONGEST_HOLD)
-        self._held_until = max(self._held_until, time.monotonic() + seconds)
+        seconds = min(seconds, MAX_PAUSE_SECONDS)
+        self._paused_until = max(self._paused_until, time.monotonic() + seconds)
         if self._rates is not None and seconds > 0:
-            self._check(Hold(round(seconds * 1_000_000)))
+            self._check(Pause(round(seconds * 1_000_000)))
 
     def _wait(self, tokens: int) -> float:
         """Seconds until it is worth asking again; 0 when the turn was given."""
-        if (held := self._held_until - time.monotonic()) > 0:
-            return held
+        if (remaining := self._paused_until - time.monotonic()) > 0:
+            return remaining
         if self._rates is None:
             return 0.0
         decision = self._check(Pair(), max(1, round(tokens / self._rates.unit)))
@@ -161,7 +161,7 @@ class Pace:
 class SharedState(StateStore):
     """The state in a row of `rate_limits`, locked while it is changed, by the database's clock.
 
-    Opens its connection when it is first asked, for a run without limits needs none.
+    Opens its connection at the first check, for a run without limits needs none.
     """
 
     def __init__(self, conninfo: str, name: str) -> None:
@@ -174,19 +174,19 @@ class SharedState(StateStore):
     def check(self, algorithm: StateAlgorithm, rates: Sequence[Rate], now: int, weight: int) -> Decision:
         del now
         with self._lock, self._open().transaction():
-            known, clock = stored.lock(self._open(), self._name, algorithm.initial(list(rates)))
+            known, clock = rate_limits.lock(self._open(), self._name, algorithm.initial(list(rates)))
             state, decision = algorithm.step(list(rates), known, clock, weight)
             if state != known:
-                stored.save(self._open(), self._name, state)
+                rate_limits.save(self._open(), self._name, state)
             return decision
 
     def read(self, algorithm: StateAlgorithm, rates: Sequence[Rate]) -> State:
         with self._lock:
-            return stored.state(self._open(), self._name) or algorithm.initial(list(rates))
+            return rate_limits.state(self._open(), self._name) or algorithm.initial(list(rates))
 
     def reset(self) -> None:
         with self._lock:
-            stored.forget(self._open(), self._name)
+            rate_limits.forget(self._open(), self._name)
 
     def close(self) -> None:
         with self._lock:
@@ -208,7 +208,7 @@ class Pair(GCRA):
     def step(self, rates: Sequence[Rate], state: State, now: int, weight: int) -> tuple[State, Decision]:
         after = []
         for rate, arrival, units in zip(rates, state, (1, weight), strict=True):
-            believed = min(arrival, now * 1000 + FARTHEST)
+            believed = min(arrival, now * 1000 + MAX_AHEAD_MICROSECONDS)
             (advanced,), decision = super().step([rate], (believed,), now, min(units, rate.burst))
             if not decision.allowed:
                 return state, decision
@@ -229,7 +229,7 @@ class Charge(Pair):
         return (requests, since + self._microseconds), Decision()
 
 
-class Hold(Pair):
+class Pause(Pair):
     """Admits nothing for a while; what was saved up until then is forgotten."""
 
     def __init__(self, microseconds: int) -> None:
@@ -238,13 +238,13 @@ class Hold(Pair):
     def step(self, rates: Sequence[Rate], state: State, now: int, weight: int) -> tuple[State, Decision]:
         del weight
         until = now * 1000 + self._microseconds
-        held = (
+        paused = (
             max(known, until + rate.burst * _emission(rate)) for rate, known in zip(rates, state, strict=True)
         )
-        return tuple(held), Decision()
+        return tuple(paused), Decision()
 
 
-def _rate(limit: int, limits: Limits, share: float, shortest: int) -> tuple[int, Rate]:
+def _rate(limit: int, limits: WindowLimits, share: float, shortest: int) -> tuple[int, Rate]:
     """Tokens or requests in one of the limiter's units, and the rate in such units.
 
     `1000 units in n milliseconds` is its way to say n microseconds a unit, without a fraction to be rounded.

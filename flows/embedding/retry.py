@@ -1,4 +1,4 @@
-"""How long a request is tried again, and how long is waited before that. What tenacity is told stands here."""
+"""How long a request is tried again, and how long is waited before that. The policies given to tenacity."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from pgfolio.config.models.protocols import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgfolio.flows.embedding.batching import Batch
+    from pgfolio.flows.embedding.batching import RequestBatch
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
 """At most 20 s: so soon after a server came back it is noticed."""
 
 BACKOFF_BAD_ANSWER = wait_random_exponential(multiplier=0.05, max=2)
 
-BAD_ANSWERS: Final = 3
+MAX_BAD_ANSWERS: Final = 3
 """So often a batch, and a text alone, may be answered badly."""
 
-HALF_DEADLINE: Final = 0.1
-"""Of the deadline: that the server works is known by then, and a guilty text of 256 is found in nine steps."""
+HALF_DEADLINE_FRACTION: Final = 0.1
+"""Of the deadline: that the server works is known by then, and a rejected text among 256 is found in nine steps."""
 
-ASKED_AT_MOST: Final = 60.0
+MAX_RETRY_AFTER_SECONDS: Final = 60.0
 """Seconds that a server may always ask to wait, however short the deadline."""
 
-SUSPICIOUS: Final = 32
-"""So many texts refused with no vector in between raise the question whether the server accepts any."""
+SUSPICIOUS_REJECTIONS: Final = 32
+"""So many texts rejected with no vector in between raise the question whether the server accepts any."""
 
 Result = TypeVar("Result")
 
@@ -53,7 +53,7 @@ def with_retries(work: Callable[[], Result], deadline: float) -> Result:
     retrying = Retrying(
         retry=retry_if_exception_type(TransientError),
         wait=BACKOFF,
-        stop=stop_after_delay(min(deadline, ASKED_AT_MOST)),
+        stop=stop_after_delay(min(deadline, MAX_RETRY_AFTER_SECONDS)),
         reraise=True,
     )
     return retrying(work)
@@ -63,12 +63,17 @@ class RetryPolicy:
     """How long one batch is tried: tenacity asks after each failure whether it is over, and how long to wait."""
 
     def __init__(
-        self, batch: Batch, deadline: float, health: Health, stopped: Event, oversize: Callable[[], bool]
+        self,
+        batch: RequestBatch,
+        deadline: float,
+        health: ServerHealth,
+        stopped: Event,
+        oversize: Callable[[], bool],
     ) -> None:
         self.error: BaseException | None = None
-        self._allowed = deadline * (HALF_DEADLINE if batch.half else 1)
-        self._limited_allowed = max(self._allowed, min(deadline, ASKED_AT_MOST))
-        self._bad_answers = 1 if batch.half and len(batch.positions) > 1 else BAD_ANSWERS
+        self._allowed = deadline * (HALF_DEADLINE_FRACTION if batch.half else 1)
+        self._limited_allowed = max(self._allowed, min(deadline, MAX_RETRY_AFTER_SECONDS))
+        self._bad_answers = 1 if batch.half and len(batch.positions) > 1 else MAX_BAD_ANSWERS
         self._health = health
         self._stopped = stopped
         self._oversize = oversize
@@ -81,19 +86,19 @@ class RetryPolicy:
         self._sent_at = time.monotonic()
 
     def wait(self, state: RetryCallState) -> float:
-        """What the server asked for, else exponential with full jitter."""
+        """`Retry-After` where the server sent it, else exponential with full jitter."""
         self.error = state.outcome.exception() if state.outcome else None
         if isinstance(self.error, BadAnswerError):
             return BACKOFF_BAD_ANSWER(state)
-        asked = self.error.retry_after if isinstance(self.error, TransientError) else None
-        if asked is not None:
-            return max(asked, 0.0) + wait_random(0, max(asked, 0.0) / 10)(state)
+        retry_after = self.error.retry_after if isinstance(self.error, TransientError) else None
+        if retry_after is not None:
+            return max(retry_after, 0.0) + wait_random(0, max(retry_after, 0.0) / 10)(state)
         if isinstance(self.error, RateLimitedError):
             return BACKOFF(state)
         return min(BACKOFF(state), max(self._allowed - self._spent, 0.01))
 
     def is_over(self, state: RetryCallState) -> bool:
-        """Asked after `wait`."""
+        """Called after `wait`."""
         if self._stopped.is_set():
             return True
         if isinstance(self.error, BadAnswerError):
@@ -110,25 +115,25 @@ class RetryPolicy:
         return over
 
 
-class Health:
+class ServerHealth:
     """What the run's last answers say of the server. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self.succeeded_at = -math.inf
-        self._refused_in_a_row = 0
+        self._rejected_in_a_row = 0
         self._lock = Lock()
 
     def succeeded(self) -> None:
         with self._lock:
             self.succeeded_at = time.monotonic()
-            self._refused_in_a_row = 0
+            self._rejected_in_a_row = 0
 
-    def refused(self, texts: int) -> bool:
-        """Whether so many were refused in a row that it may be the server and not the texts; asked once for each
+    def rejected(self, texts: int) -> bool:
+        """Whether so many were rejected in a row that it may be the server and not the texts; true once for each
         such row."""
         with self._lock:
-            self._refused_in_a_row += texts
-            suspicious = self._refused_in_a_row >= SUSPICIOUS
+            self._rejected_in_a_row += texts
+            suspicious = self._rejected_in_a_row >= SUSPICIOUS_REJECTIONS
             if suspicious:
-                self._refused_in_a_row = 0
+                self._rejected_in_a_row = 0
             return suspicious

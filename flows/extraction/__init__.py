@@ -1,0 +1,1 @@
+"""Bytes into text, title, dates and metadata, in processes that may crash."""

@@ -29,10 +29,14 @@ def _binary(head: bytes) -> bool:
 def _guess(data: bytes) -> str:
     from charset_normalizer import from_bytes  # noqa: PLC0415 - rarely needed, slow to import
 
-    found = list(from_bytes(data[:65536]))
-    equal = [one for one in found if (one.chaos, one.coherence) == (found[0].chaos, found[0].coherence)]
-    western = not found or any("cp1252" in one.could_be_from_charset for one in equal)
-    return data.decode("cp1252" if western else found[0].encoding, "replace")
+    guesses = list(from_bytes(data[:65536]))
+    equally_likely = [
+        guess
+        for guess in guesses
+        if (guess.chaos, guess.coherence) == (guesses[0].chaos, guesses[0].coherence)
+    ]
+    western = not guesses or any("cp1252" in guess.could_be_from_charset for guess in equally_likely)
+    return data.decode("cp1252" if western else guesses[0].encoding, "replace")
 
 
 def clean(text: str) -> str:

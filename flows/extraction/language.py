@@ -16,15 +16,15 @@ from pgfolio.schema.corpus.languages import SIMPLE, configuration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RECIPE = "language-2"
+FINGERPRINT = "language-2"
 
-LOOKED_AT = 500
-"""Characters of prose, out of six times as many of text: 0.3 ms a document. Twice as many told no more of them."""
+SAMPLE_CHARACTERS = 500
+"""Characters of prose, out of six times as many of text: 0.3 ms a document. Twice as many identified no more."""
 
-LEAST = 24
-"""Letters; of fewer nothing is told."""
+MIN_LETTERS = 24
+"""Of fewer no language is detected."""
 
-CONFIDENCE = 0.8
+MIN_CONFIDENCE = 0.8
 
 _NO_PROSE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|<[^<>]*>|[!-~]+://[!-~]+|[!-~]*[\\/_=@{}\[\]|][!-~]*|[\d#*>|]+", re.DOTALL
@@ -35,11 +35,11 @@ _CODE = re.compile(r"\w{2,3}(?:[-_]\w+)?|\w+")
 
 
 def language_of(metadata: Mapping[str, Any], text: str, otherwise: str) -> str:
-    """`otherwise`: where neither tells."""
+    """`otherwise`: where neither says."""
     for key in ("language", "lang"):
-        named = metadata.get(key)
-        if isinstance(named, str) and _CODE.fullmatch(named.strip()):
-            return configuration(named) or SIMPLE
+        declared = metadata.get(key)
+        if isinstance(declared, str) and _CODE.fullmatch(declared.strip()):
+            return configuration(declared) or SIMPLE
     code = _detected(text)
     if code is None:
         return otherwise
@@ -48,23 +48,23 @@ def language_of(metadata: Mapping[str, Any], text: str, otherwise: str) -> str:
 
 def _detected(text: str) -> str | None:
     """An ISO 639-3 code, or None for too little text and for text that is in no language for certain."""
-    prose = " ".join(_NO_PROSE.sub(" ", text[: LOOKED_AT * 6]).split())[:LOOKED_AT]
-    if sum(map(str.isalpha, prose)) < LEAST:
+    prose = " ".join(_NO_PROSE.sub(" ", text[: SAMPLE_CHARACTERS * 6]).split())[:SAMPLE_CHARACTERS]
+    if sum(map(str.isalpha, prose)) < MIN_LETTERS:
         return None
     import kreuzberg  # noqa: PLC0415 -- 0.1 s that a no-op sync must not pay
 
     try:
-        found = kreuzberg.extract_bytes_sync(prose.encode("utf-8", "replace"), "text/plain", _config())
+        result = kreuzberg.extract_bytes_sync(prose.encode("utf-8", "replace"), "text/plain", _config())
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # noqa: BLE001 -- a panic of the Rust library is not an Exception
         return None
-    return found.detected_languages[0] if found.detected_languages else None
+    return result.detected_languages[0] if result.detected_languages else None
 
 
 @cache
 def _config() -> Any:
     from kreuzberg import ExtractionConfig, LanguageDetectionConfig  # noqa: PLC0415
 
-    wanted = LanguageDetectionConfig(enabled=True, min_confidence=CONFIDENCE, detect_multiple=False)
-    return ExtractionConfig(use_cache=False, language_detection=wanted)
+    detection = LanguageDetectionConfig(enabled=True, min_confidence=MIN_CONFIDENCE, detect_multiple=False)
+    return ExtractionConfig(use_cache=False, language_detection=detection)

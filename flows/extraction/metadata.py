@@ -13,7 +13,7 @@ from pgfolio.flows.extraction.decode import clean
 JUNK_TITLE = re.compile(
     r"(?i)(untitled.*|document\d*|enscript output|powerpoint presentation|microsoft \w+ - .*)?"
 )
-MOST_BITS = 1000
+MAX_INTEGER_BITS = 1000
 """Of an integer in metadata: 301 digits."""
 
 _H1 = re.compile(r"^# +(.+?)[ #]*$|^(?=\S)([^\n]+)\n=+[ \t]*$", re.MULTILINE)
@@ -30,10 +30,10 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
     try:
         head, body = YAMLHandler().split(text)
         try:
-            found = YAMLHandler().load(head)
+            fields = YAMLHandler().load(head)
         except ValueError:  # a date that no calendar has
-            found = YAMLHandler().load(head, Loader=yaml.BaseLoader)
-        return (jsonable(found, [2000]), body.lstrip("\n")) if isinstance(found, dict) else ({}, text)
+            fields = YAMLHandler().load(head, Loader=yaml.BaseLoader)
+        return (jsonable(fields, [2000]), body.lstrip("\n")) if isinstance(fields, dict) else ({}, text)
     except Exception:  # noqa: BLE001 - front matter that makes no sense is text
         return {}, text
 
@@ -49,7 +49,7 @@ def jsonable(value: Any, budget: list[int]) -> Any:
         case None | bool():
             return value
         case int():
-            return value if value.bit_length() <= MOST_BITS else hex(value)
+            return value if value.bit_length() <= MAX_INTEGER_BITS else hex(value)
         case float():
             return value if math.isfinite(value) else str(value)
         case str():
@@ -78,8 +78,8 @@ def first_heading(text: str) -> str | None:
 
 def owner(metadata: dict[str, Any]) -> str | None:
     """Whose it is, by name."""
-    found = metadata.get("owner") or metadata.get("author")
-    return found if isinstance(found, str) else None
+    name = metadata.get("owner") or metadata.get("author")
+    return name if isinstance(name, str) else None
 
 
 def created(metadata: dict[str, Any]) -> datetime | None:
@@ -93,8 +93,8 @@ def when(value: Any) -> datetime | None:
         return None
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
-            found = parse(value.strip())
-            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+            moment = parse(value.strip())
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError, TypeError):
             continue
     return None

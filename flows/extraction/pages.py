@@ -16,11 +16,11 @@ def marked(text: str, mark: re.Pattern[str]) -> tuple[str, tuple[int, ...]]:
 
 def joined(bodies: list[str]) -> tuple[str, tuple[int, ...]]:
     """The pages' texts as one, and where each begins."""
-    whole, pages = "", []
+    text, pages = "", []
     for body in bodies:
-        pages.append(len(whole))
-        whole += body.strip() + "\n\n" if body.strip() else ""
-    return whole.rstrip() + "\n", tuple(pages)
+        pages.append(len(text))
+        text += body.strip() + "\n\n" if body.strip() else ""
+    return text.rstrip() + "\n", tuple(pages)
 
 
 def aligned(text: str, pages: list[str]) -> tuple[int, ...]:
@@ -31,18 +31,22 @@ def aligned(text: str, pages: list[str]) -> tuple[int, ...]:
     places = [index for index, letter in enumerate(text) if letter.isalnum()]
     letters = "".join(text[index] for index in places)
     starts: list[int] = []
-    at = 0
+    position = 0
     for number, page in enumerate(pages):
         plain = "".join(letter for letter in page if letter.isalnum())
         probes = (plain[skip : skip + 24] for skip in range(0, min(len(plain), 480), 24))
-        found = next((hit for probe in probes if (hit := letters.find(probe, at)) >= 0), -1) if number else 0
-        if found >= 0 and plain:
-            at = found
-        starts.append(at if number else 0)
-        at = min(at + max(len(plain) // 2, 1), len(letters)) if plain else at
+        match = (
+            next((hit for probe in probes if (hit := letters.find(probe, position)) >= 0), -1)
+            if number
+            else 0
+        )
+        if match >= 0 and plain:
+            position = match
+        starts.append(position if number else 0)
+        position = min(position + max(len(plain) // 2, 1), len(letters)) if plain else position
     return tuple(
-        _line_start(text, places[at]) if number and at < len(places) else 0
-        for number, at in enumerate(starts)
+        _line_start(text, places[position]) if number and position < len(places) else 0
+        for number, position in enumerate(starts)
     )
 
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.extraction import extract as extraction
-from pgfolio.flows.extraction.extract import Extracted, Unextractable
+from pgfolio.flows.extraction import formats
+from pgfolio.flows.extraction.extract import extract
+from pgfolio.flows.extraction.extracted import Extracted, Unextractable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
     from pebble import ProcessPool
 
 PROCESSES = 2
-FILES_PER_PROCESS = 500
+MAX_FILES_PER_PROCESS = 500
 """After so many a fresh one is started: parsers leak."""
 
 Outcome = Extracted | tuple[str, bool]
 
 
-class Isolated:
+class ExtractionWorkers:
     """Safe to use from several threads; the processes start with the first file that needs one."""
 
     def __init__(self, timeout: float) -> None:
@@ -32,8 +33,8 @@ class Isolated:
 
     def extract(self, path: str, data: bytes) -> Extracted:
         """As `extract.extract`. Raises Unextractable also when the parser dies or takes too long."""
-        if extraction.is_text(path, data):
-            return extraction.extract(path, data)
+        if formats.is_text(path, data):
+            return extract(path, data)
         from pebble import ProcessExpired  # noqa: PLC0415 -- only where there is more than text
 
         future = self._started().schedule(_attempt, args=(path, data), timeout=self._timeout)
@@ -56,8 +57,8 @@ class Isolated:
             # Not forked: threads of ours may hold locks at that moment.
             self._pool = ProcessPool(
                 PROCESSES,
-                max_tasks=FILES_PER_PROCESS,
-                initializer=_deaf,
+                max_tasks=MAX_FILES_PER_PROCESS,
+                initializer=_ignore_interrupts,
                 context=get_context("spawn"),
             )
         return self._pool
@@ -69,23 +70,23 @@ class Isolated:
 
 
 @contextmanager
-def isolated(timeout: float) -> Iterator[Callable[[str, bytes], Extracted]]:
+def extraction_workers(timeout: float) -> Iterator[Callable[[str, bytes], Extracted]]:
     """The extraction of one run."""
-    made = Isolated(timeout)
+    workers = ExtractionWorkers(timeout)
     try:
-        yield made.extract
+        yield workers.extract
     finally:
-        made.close()
+        workers.close()
 
 
 def _attempt(path: str, data: bytes) -> Outcome:
     """In the process: an exception's attributes would not survive the way back."""
     try:
-        return extraction.extract(path, data)
+        return extract(path, data)
     except Unextractable as error:
         return str(error), error.transient
 
 
-def _deaf() -> None:
+def _ignore_interrupts() -> None:
     """Ctrl-C is for the run to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

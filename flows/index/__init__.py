@@ -1,0 +1,1 @@
+"""Looks after the HNSW index: builds, merges, measures, tunes."""

@@ -1,4 +1,5 @@
-"""Builds an HNSW index and shows how far it is, as PostgreSQL tells other sessions."""
+"""The one builder of HNSW indexes: of a sync, of a move to another space, of a repair. Shows how far a build is, as
+PostgreSQL reports it to other sessions."""
 
 from __future__ import annotations
 
@@ -10,78 +11,85 @@ from typing import TYPE_CHECKING
 
 from pgfolio.flows.run.progress import ShowsBuild
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.vectors import hnsw, segments
+from pgfolio.schema.vectors import hnsw, segments, tuning
+from pgfolio.schema.vectors.tuning import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgfolio.flows.run.context import Run
+    from pgfolio.flows.run.context import RunContext
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.vectors.tuning import Parameters
 
-LOOK = 0.5
-"""Seconds between two looks at a build."""
+POLL_SECONDS = 0.5
+"""Between two looks at a build's progress."""
 
 
-def build(run: Run, connection: Connection, member: Generation, wanted: Parameters) -> None:
+def parameters_of(run: RunContext, connection: Connection, generation: Generation) -> Parameters:
+    """What every build of the generation uses: what it was tuned to, else the settings'."""
+    tuned, _ = tuning.tuned(connection, generation)
+    return tuned or Parameters(run.settings.index.m, run.settings.index.ef_construction)
+
+
+def build(run: RunContext, connection: Connection, member: Generation, parameters: Parameters) -> None:
     """The index of a segment, with its time remembered for the next choice. Commits."""
-    connection.commit()
+    connection.commit()  # a build may take hours: no snapshot of the caller's stays open meanwhile
     began = time.perf_counter()
-    with run.report.timed("index"), shown(run, connection):
-        made = hnsw.build(connection, member, wanted.m, wanted.ef_construction)
+    with run.report.timed("index"), displayed(run, connection):
+        built = hnsw.build(connection, member, parameters.m, parameters.ef_construction)
         took = time.perf_counter() - began
         segments.record_cost(connection, member, "build", segments.size(connection, member), took)
         connection.commit()
-    tell(run, made)
+    note_advice(run, built)
 
 
-def tell(run: Run, made: hnsw.Built) -> None:
+def note_advice(run: RunContext, built: hnsw.Built) -> None:
     """What a build met with and whoever runs the server can change."""
-    if made.beyond_memory:
+    if built.beyond_memory:
         run.report.note(
-            f"the index of {made.rows:,} vectors did not fit into maintenance_work_mem, which makes its build many "
+            f"the index of {built.rows:,} vectors did not fit into maintenance_work_mem, which makes its build many "
             "times slower: raise it (PGFOLIO_POSTGRES__MAINTENANCE_WORK_MEM_MB for the bundled PostgreSQL) to "
-            f"{made.wanted_mb:,} MB"
+            f"{built.wanted_mb:,} MB"
         )
-    if made.serial:
+    if built.serial:
         run.report.note(
-            f"the index of {made.rows:,} vectors was built by one process, for there was not enough shared memory "
+            f"the index of {built.rows:,} vectors was built by one process, for there was not enough shared memory "
             "for more: give the server a larger /dev/shm (docker: --shm-size)"
         )
 
 
 @contextmanager
-def shown(run: Run, connection: Connection) -> Iterator[None]:
-    """Inside, the display is told how far the build is that this connection does."""
+def displayed(run: RunContext, connection: Connection) -> Iterator[None]:
+    """Inside, the display shows how far the build is that this connection does."""
     display = run.progress
     if not isinstance(display, ShowsBuild):
         yield
         return
     done = Event()
-    context = contextvars.copy_context()  # a Prefect artifact belongs to the flow run that it is made in
-    watching = Thread(
+    # A new thread has no context variables, and Prefect finds the flow run that an artifact belongs to by one.
+    context = contextvars.copy_context()
+    thread = Thread(
         target=context.run,
-        args=(_watch, run.conninfo, connection.info.backend_pid, display, done),
+        args=(_display_progress, run.conninfo, connection.info.backend_pid, display, done),
         name="build",
         daemon=True,
     )
-    watching.start()
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        watching.join()
+        thread.join()
 
 
-def _watch(conninfo: str, pid: int, display: ShowsBuild, done: Event) -> None:
+def _display_progress(conninfo: str, pid: int, display: ShowsBuild, done: Event) -> None:
     """Nothing that goes wrong here may fail a build."""
-    seen = False
+    begun = False
     with suppress(Exception), connect(conninfo, autocommit=True) as connection:
-        while not done.wait(LOOK):
+        while not done.wait(POLL_SECONDS):
             part = hnsw.progress(connection, pid)
             if part is not None:
-                seen = True
+                begun = True
                 display.built(part)
-        if seen:
+        if begun:
             display.built(1.0)

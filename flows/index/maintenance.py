@@ -13,33 +13,33 @@ from typing import TYPE_CHECKING, Any, Literal
 from pgfolio.flows.index import build
 from pgfolio.flows.run.exclusive import unless_syncing
 from pgfolio.schema.corpus import statistics, word_statistics
-from pgfolio.schema.vectors import hnsw, segments, tuning
-from pgfolio.schema.vectors.tuning import Parameters
+from pgfolio.schema.vectors import hnsw, segments
 
 if TYPE_CHECKING:
-    from pgfolio.flows.run.context import Run
+    from pgfolio.flows.run.context import RunContext
     from pgfolio.schema.corpus.documents import Written
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
+    from pgfolio.schema.vectors.tuning import Parameters
 
-SEGMENTS_AT_MOST = 4
+MAX_SEGMENTS = 4
 """Each costs a query about as much as the first."""
 
-STALE = 0.1
-STALE_AT_LEAST = 1000
+MAX_DEAD_FRACTION = 0.1
+MIN_DEAD_ROWS = 1000
 """Part, and number, of deleted rows from which a segment is built anew: before autovacuum begins, at a fifth. Of
 60,000 vectors 20% deleted: built anew in 11 s, vacuumed in 62 s; 5% deleted: 7 s and 16 s."""
 
-SETTLED_AT_LEAST = 5000
+MIN_CHUNKS_TO_ANALYZE = 5000
 """Chunks that may come without new statistics, or else twice as many as there were."""
 
-MEASURED_AT_LEAST = 100
-FIXED = 0.25
+MIN_MEASURED_VECTORS = 100
+SEGMENT_SECONDS = 0.25
 """Seconds that a segment takes however small it is: its table, the start of a build, its part of later merges."""
 
-BUILD = 0.00017
-INSERT = 0.0010
-AT = 50_000
+BUILD_SECONDS = 0.00017
+INSERT_SECONDS = 0.0010
+MEASURED_AT_VECTORS = 50_000
 """Seconds for a vector of 256 dimensions at that size of index, on two cores, until something is measured."""
 
 
@@ -70,24 +70,24 @@ class Choice:
         return {**asdict(self), "way": self.way}
 
 
-def choose(vectors: int, indexed: int, costs: Costs) -> Choice:
+def predict(vectors: int, indexed: int, costs: Costs) -> Choice:
     """Both ways grow with the logarithm of the graph that a vector is put into."""
     insert = vectors * costs.insert * _growth(indexed + vectors, costs.insert_at)
-    build = FIXED + vectors * costs.build * _growth(vectors, costs.build_at)
+    build = SEGMENT_SECONDS + vectors * costs.build * _growth(vectors, costs.build_at)
     return Choice(vectors, indexed, insert, build)
 
 
 @dataclass
-class Load:
+class VectorLoad:
     """Where a sync's vectors go, why, and what they took until now."""
 
     place: Generation
     choice: Choice | None = None
     vectors: int = 0
     seconds: float = 0.0
-    settled: int = 0
+    analyzed: int = 0
     """Chunks that there were when statistics were taken last."""
-    unsettled: int = 0
+    not_analyzed: int = 0
     """Those that came since."""
 
     def add(self, written: Written) -> None:
@@ -95,33 +95,35 @@ class Load:
         self.seconds += written.seconds
 
 
-def prepare(connection: Connection, generation: Generation, vectors: int) -> Load:
+def prepare(connection: Connection, generation: Generation, vectors: int) -> VectorLoad:
     """The place for about so many new vectors: the live table, or a new segment. A table without an index takes
     everything: its index is built afterwards in any case."""
     waiting = segments.unindexed(connection, generation)
-    load = Load(waiting[-1] if waiting else generation, settled=word_statistics.counted(connection))
+    load = VectorLoad(waiting[-1] if waiting else generation, analyzed=word_statistics.counted(connection))
     if not waiting and hnsw.is_valid(connection, generation):
         indexed = segments.reckoned(connection, generation)
-        load.choice = choose(vectors, indexed, costs(connection, generation))
+        load.choice = predict(vectors, indexed, costs(connection, generation))
         if load.choice.way == "build":
             load.place = segments.create(connection, generation)
     connection.commit()
     return load
 
 
-def keep_settled(run: Run, connection: Connection, generation: Generation, load: Load, chunks: int) -> None:
+def keep_analyzed(
+    run: RunContext, connection: Connection, generation: Generation, load: VectorLoad, chunks: int
+) -> None:
     """So many chunks more are stored. Statistics that are far behind make searches slow long before the load is done:
     PostgreSQL keeps the plans that it made for small tables, and no word is known to be common."""
-    load.unsettled += chunks
-    if load.unsettled <= max(SETTLED_AT_LEAST, 2 * load.settled):
+    load.not_analyzed += chunks
+    if load.not_analyzed <= max(MIN_CHUNKS_TO_ANALYZE, 2 * load.analyzed):
         return
     with run.report.timed("index"):
         statistics.settle(connection, generation)
         connection.commit()
-    load.settled, load.unsettled = load.settled + load.unsettled, 0
+    load.analyzed, load.not_analyzed = load.analyzed + load.not_analyzed, 0
 
 
-def loaded(run: Run, connection: Connection, load: Load) -> None:
+def loaded(run: RunContext, connection: Connection, load: VectorLoad) -> None:
     """The vectors are in: remember what they took, for the next choice."""
     if load.choice is None:
         return
@@ -130,37 +132,37 @@ def loaded(run: Run, connection: Connection, load: Load) -> None:
         "written": load.vectors,
         "seconds": round(load.seconds, 4),
     }
-    if load.choice.way == "insert" and load.vectors >= MEASURED_AT_LEAST:
+    if load.choice.way == "insert" and load.vectors >= MIN_MEASURED_VECTORS:
         segments.record_cost(connection, load.place, "insert", load.vectors, load.seconds)
         connection.commit()
 
 
-def finish(run: Run, connection: Connection, generation: Generation) -> None:
+def finish(run: RunContext, connection: Connection, generation: Generation) -> None:
     """Build what is missing; renew segments that are many, empty or full of deleted rows."""
-    wanted = _wanted(run, connection, generation)
+    parameters = build.parameters_of(run, connection, generation)
     for member in segments.unindexed(connection, generation):
         run.progress.stage("building the index")
-        build.build(run, connection, member, wanted)
+        build.build(run, connection, member, parameters)
     connection.commit()
-    if Upkeep.of(connection, generation).due:
+    if MaintenanceNeeds.of(connection, generation).due:
         with unless_syncing(connection) as free:  # else after the next sync
             if free:
-                _renew(run, connection, generation, wanted)
+                _rebuild_segments(run, connection, generation, parameters)
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
+class MaintenanceNeeds:
     """What a generation's tables need besides an index. `stale`: segments with many deleted rows, which an index
     keeps, and searches walk through, until a vacuum; that takes longer than building the index anew."""
 
     filled: dict[Generation, int]
     empty: list[Generation]
-    stale: list[Generation]
-    left: list[str]
+    bloated: list[Generation]
+    leftovers: list[str]
 
     @classmethod
-    def of(cls, connection: Connection, generation: Generation) -> Upkeep:
-        filled, empty, stale = {}, [], []
+    def of(cls, connection: Connection, generation: Generation) -> MaintenanceNeeds:
+        filled, empty, bloated = {}, [], []
         for member, rows in segments.about(connection, generation).items():
             if not segments.has_any(connection, member):
                 if member.segment:
@@ -168,50 +170,46 @@ class Upkeep:
                 continue
             filled[member] = rows
             dead = segments.dead(connection, member)
-            if dead >= STALE_AT_LEAST and dead > STALE * segments.size(connection, member):
-                stale.append(member)
-        return cls(filled, empty, stale, segments.leftovers(connection, generation))
+            if dead >= MIN_DEAD_ROWS and dead > MAX_DEAD_FRACTION * segments.size(connection, member):
+                bloated.append(member)
+        return cls(filled, empty, bloated, segments.leftovers(connection, generation))
 
     @property
     def due(self) -> bool:
-        return bool(self.empty or self.stale or self.left) or len(self.filled) > SEGMENTS_AT_MOST
+        return bool(self.empty or self.bloated or self.leftovers) or len(self.filled) > MAX_SEGMENTS
 
     @property
     def joined(self) -> list[list[Generation]]:
         """Segments to be made one, and segments to be made anew."""
-        if len(self.filled) > SEGMENTS_AT_MOST:
+        if len(self.filled) > MAX_SEGMENTS:
             members = list(self.filled)
             return [[members[at] for at in to_merge(list(self.filled.values()))]]
-        return [[member] for member in self.stale]
+        return [[member] for member in self.bloated]
 
 
-def _renew(run: Run, connection: Connection, generation: Generation, wanted: Parameters) -> None:
+def _rebuild_segments(
+    run: RunContext, connection: Connection, generation: Generation, parameters: Parameters
+) -> None:
     """While no sync runs."""
-    found = Upkeep.of(connection, generation)
-    for name in found.left:
+    needs = MaintenanceNeeds.of(connection, generation)
+    for name in needs.leftovers:
         segments.drop_leftover(connection, name)
-    for member in found.empty:
+    for member in needs.empty:
         segments.drop(connection, member)
         connection.commit()
     connection.commit()
-    for members in found.joined:
+    for members in needs.joined:
         run.progress.stage("merging segments of the index" if len(members) > 1 else "building the index anew")
-        join(run, connection, members, wanted)
+        join(run, connection, members, parameters)
 
 
-def join(run: Run, connection: Connection, members: list[Generation], wanted: Parameters) -> bool:
+def join(run: RunContext, connection: Connection, members: list[Generation], parameters: Parameters) -> bool:
     """One segment in place of these, while no sync runs. False: they were in use all the time, and stay."""
-    with run.report.timed("index"), build.shown(run, connection):
-        made = segments.merge(connection, members, wanted.m, wanted.ef_construction)
+    with run.report.timed("index"), build.displayed(run, connection):
+        made = segments.merge(connection, members, parameters.m, parameters.ef_construction)
     if made is not None:
-        build.tell(run, made[1])
+        build.note_advice(run, made[1])
     return made is not None
-
-
-def _wanted(run: Run, connection: Connection, generation: Generation) -> Parameters:
-    """What the index was tuned to, else the settings'."""
-    tuned, _ = tuning.tuned(connection, generation)
-    return tuned or Parameters(run.settings.index.m, run.settings.index.ef_construction)
 
 
 def to_merge(sizes: list[int]) -> list[int]:
@@ -229,6 +227,12 @@ def _growth(size: int, measured_at: int) -> float:
 
 def costs(connection: Connection, generation: Generation) -> Costs:
     scale = (generation.space.dimensions / 256) ** 0.5
-    insert = segments.measured_cost(connection, generation, "insert") or (INSERT * scale, AT)
-    build = segments.measured_cost(connection, generation, "build") or (BUILD * scale, AT)
+    insert = segments.measured_cost(connection, generation, "insert") or (
+        INSERT_SECONDS * scale,
+        MEASURED_AT_VECTORS,
+    )
+    build = segments.measured_cost(connection, generation, "build") or (
+        BUILD_SECONDS * scale,
+        MEASURED_AT_VECTORS,
+    )
     return Costs(*insert, *build)

@@ -1,6 +1,6 @@
-"""What an index is measured with: what users asked lately, and what they might ask of the documents there are.
+"""What an index is measured with: recent queries of users, and likely ones made of the documents.
 
-Questions lie elsewhere than texts do. On 63,000 chunks of mixed documentation an index found 0.98 of what stored
+Queries lie elsewhere than texts do. On 63,000 chunks of mixed documentation an index found 0.98 of what stored
 vectors are nearest to, and 0.71 of what headings are, asked as questions (m 16, ef_construction 64, ef_search 64).
 """
 
@@ -16,27 +16,29 @@ from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.schema.vectors import tuning
 
 if TYPE_CHECKING:
-    from pgfolio.flows.run.context import Run
+    from pgfolio.flows.run.context import RunContext
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
-ASKED_FROM = 10_000
-"""Vectors below which what users did not ask for is not measured with questions, which may cost money: an index of so
-few finds nearly all of them."""
+MIN_VECTORS_FOR_QUERIES = 10_000
+"""Of fewer vectors recall is not measured with queries, which may cost money, unless the user asks for it: an index
+of so few finds nearly all of them."""
 
-WORDS = 8
-LONGEST = 80
+QUERY_WORDS = 8
+MAX_QUERY_CHARACTERS = 80
 """Characters: not every language has spaces."""
 
 
-def asked(run: Run, connection: Connection, generation: Generation, count: int) -> list[np.ndarray]:
-    """Vectors of so many questions, each of shape (dimensions,): at most half are what users asked, as far as that is
+def evaluation_queries(
+    run: RunContext, connection: Connection, generation: Generation, count: int
+) -> list[np.ndarray]:
+    """Vectors of so many queries, each of shape (dimensions,): at most half are of users, as far as these are
     kept. Fewer, or none, where the model cannot be had; the report then says why. Commits."""
     texts = tuning.logged_questions(connection, count // 2)
     sampled = tuning.sample_texts(connection, generation, count - len(texts))
     connection.commit()
     texts += [
-        made for n, (heading, content) in enumerate(sampled) if (made := might_ask(n, heading, content))
+        query for n, (heading, content) in enumerate(sampled) if (query := likely_query(n, heading, content))
     ]
     if not texts:
         return []
@@ -53,11 +55,11 @@ def asked(run: Run, connection: Connection, generation: Generation, count: int) 
     return [answer for answer in answers if isinstance(answer, np.ndarray) and answer.any()]
 
 
-def might_ask(n: int, heading: str, content: str) -> str:
+def likely_query(n: int, heading: str, content: str) -> str:
     """A chunk's own heading, or some words from the middle of its text, in turns. Pure."""
     own = heading.rpartition(" > ")[2].strip()
     if own and n % 2 == 0:
-        return own[:LONGEST]
+        return own[:MAX_QUERY_CHARACTERS]
     words = [word for word in content.split() if any(map(str.isalnum, word))]
-    first = max((len(words) - WORDS) // 2, 0)
-    return " ".join(words[first : first + WORDS])[:LONGEST]
+    first = max((len(words) - QUERY_WORDS) // 2, 0)
+    return " ".join(words[first : first + QUERY_WORDS])[:MAX_QUERY_CHARACTERS]

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.discovery.plan import Plan
-    from pgfolio.flows.ingest.prepare import Failed, Left, Parcel, Recipe, Todo
+    from pgfolio.flows.ingest.prepare import Batch, Deferred, Failed, Processing, WorkItem
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source, Space
 
-READ_AT_MOST = 5000
+MAX_FILES_READ = 5000
 """Files that a plan reads; of more it reads as many, evenly spread, and reckons with their bytes."""
 
 TOKENS_PER_BYTE = 0.25
@@ -52,7 +52,7 @@ class Forecast:
     unchanged: int = 0
     sampled: bool = False
     failed: list[Failed] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
+    deferred: list[Deferred] = field(default_factory=list)
 
 
 class Forecaster:
@@ -62,13 +62,14 @@ class Forecaster:
         self,
         settings: Settings,
         conninfo: str,
-        recipe: Recipe,
+        processing: Processing,
+        *,
         count: Callable[[Sequence[str]], list[int]],
         report: Report,
     ) -> None:
         self._timeout = settings.crawl.extract_timeout
         self._conninfo = conninfo
-        self._recipe = recipe
+        self._processing = processing
         self._count = count
         self._report = report
         self._seen: set[bytes] = set()
@@ -79,90 +80,102 @@ class Forecaster:
         generation: Generation | None,
         source: Source,
         plan: Plan,
-        todos: Sequence[Todo],
+        work_items: Sequence[WorkItem],
+        *,
         advance: Callable[[int, int], None],
     ) -> Forecast:
         """Reads, extracts and chunks what the sync would; embeds and writes nothing."""
-        found = Forecast(documents=list(_settled(source, plan)))
-        step = -(-len(todos) // READ_AT_MOST) or 1
-        sample = todos[::step]
-        found.sampled = step > 1
+        forecast = Forecast(documents=list(_known_actions(source, plan)))
+        step = -(-len(work_items) // MAX_FILES_READ) or 1
+        sample = work_items[::step]
+        forecast.sampled = step > 1
         with (
             reader(self._conninfo, source) as read,
-            prepared(read, sample, self._recipe, self._count, self._report, self._timeout) as parcels,
+            prepared(
+                read,
+                sample,
+                self._processing,
+                count=self._count,
+                report=self._report,
+                timeout=self._timeout,
+            ) as batches,
         ):
-            for parcel in parcels:
-                self._add(connection, generation, source, parcel, found)
-                advance(parcel.files, 0)
-        if found.sampled:
-            self._scale(source, todos, sample, found)
-        return found
+            for batch in batches:
+                self._add(connection, generation, source, batch, forecast)
+                advance(batch.files, 0)
+        if forecast.sampled:
+            self._scale(source, work_items, sample, forecast)
+        return forecast
 
     def _add(
         self,
         connection: Connection,
         generation: Generation | None,
         source: Source,
-        parcel: Parcel,
-        found: Forecast,
+        batch: Batch,
+        forecast: Forecast,
     ) -> None:
-        hashes = {chunk.hash for item in parcel.prepared for chunk in item.chunks} - self._seen
+        hashes = {chunk.hash for item in batch.prepared for chunk in item.chunks} - self._seen
         self._seen |= hashes
         if generation is not None and hashes:
             hashes -= reuse.reuse(connection, generation, list(hashes)).keys()
             connection.commit()
-        for item in parcel.prepared:
+        for item in batch.prepared:
             tokens = 0
             for chunk in item.chunks:
                 if chunk.hash in hashes:
                     hashes.remove(chunk.hash)
                     tokens += chunk.tokens
-            found.tokens += tokens
-            path = item.todo.entry.path
-            found.documents.append(Planned(source.name, _action(item.todo), path, tokens=tokens))
-        found.documents += [Planned(source.name, "fail", item.todo.entry.path) for item in parcel.failed]
-        found.unchanged += len(parcel.touched)
-        found.failed += parcel.failed
-        found.left += parcel.left
-
-    def _scale(self, source: Source, todos: Sequence[Todo], sample: Sequence[Todo], found: Forecast) -> None:
-        read = {todo.entry.path for todo in sample}
-        found.documents += [
-            Planned(source.name, _action(todo), todo.entry.path)
-            for todo in todos
-            if todo.entry.path not in read
+            forecast.tokens += tokens
+            path = item.work_item.entry.path
+            forecast.documents.append(Planned(source.name, _action(item.work_item), path, tokens=tokens))
+        forecast.documents += [
+            Planned(source.name, "fail", item.work_item.entry.path) for item in batch.failed
         ]
-        found.tokens = round(found.tokens * _bytes(todos) / max(_bytes(sample), 1))
+        forecast.unchanged += len(batch.unchanged_content)
+        forecast.failed += batch.failed
+        forecast.deferred += batch.deferred
+
+    def _scale(
+        self, source: Source, work_items: Sequence[WorkItem], sample: Sequence[WorkItem], forecast: Forecast
+    ) -> None:
+        read = {work_item.entry.path for work_item in sample}
+        forecast.documents += [
+            Planned(source.name, _action(work_item), work_item.entry.path)
+            for work_item in work_items
+            if work_item.entry.path not in read
+        ]
+        forecast.tokens = round(forecast.tokens * _bytes(work_items) / max(_bytes(sample), 1))
 
 
-def by_size(connection: Connection, source: Source, todos: Sequence[Todo]) -> int:
+def by_size(connection: Connection, source: Source, work_items: Sequence[WorkItem]) -> int:
     """Tokens of files, by their bytes, as the documents stored of the source have them."""
-    rate = runs.tokens_per_byte(connection, source.id) or TOKENS_PER_BYTE
-    return round(_bytes(todos) * rate)
+    tokens_per_byte = runs.tokens_per_byte(connection, source.id) or TOKENS_PER_BYTE
+    return round(_bytes(work_items) * tokens_per_byte)
 
 
 def seconds(connection: Connection, settings: Settings, space: Space, tokens: int) -> float:
     """How long embedding takes: as fast as the last run in the space, and within the allowed rate."""
-    rate = runs.tokens_per_second(connection, space.name) or TOKENS_PER_SECOND[space.provider]
+    tokens_per_second = runs.tokens_per_second(connection, space.name) or TOKENS_PER_SECOND[space.provider]
     limit = settings.embedding.tokens_per_minute
     if limit and space.provider != "local":
-        rate = min(rate, limit / 60)
-    return tokens / rate
+        tokens_per_second = min(tokens_per_second, limit / 60)
+    return tokens / tokens_per_second
 
 
-def _settled(source: Source, plan: Plan) -> Iterator[Planned]:
+def _known_actions(source: Source, plan: Plan) -> Iterator[Planned]:
     """What the plan says without reading a file."""
     for move in plan.moved:
         yield Planned(source.name, "move", move.entry.path, moved_from=move.known.path, tokens=0)
     for known in plan.removed:
         yield Planned(source.name, "remove", known.path)
-    for known in (*plan.held, *plan.detached, *plan.unknown):
+    for known in (*plan.blocked_deletions, *plan.unmounted, *plan.unknown):
         yield Planned(source.name, "hold", known.path)
 
 
-def _action(todo: Todo) -> Action:
-    return "add" if todo.known is None or todo.known.document_id is None else "change"
+def _action(work_item: WorkItem) -> Action:
+    return "add" if work_item.known is None or work_item.known.document_id is None else "change"
 
 
-def _bytes(todos: Sequence[Todo]) -> int:
-    return sum(todo.entry.signature.size for todo in todos)
+def _bytes(work_items: Sequence[WorkItem]) -> int:
+    return sum(work_item.entry.signature.size for work_item in work_items)

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING
 
 from pgfolio.flows.discovery import crawl, pushed
 from pgfolio.flows.discovery import plan as planning
-from pgfolio.flows.discovery.crawl import Rules, SourceUnreachable, garbage_kept
+from pgfolio.flows.discovery.crawl import without_garbage_collection
 from pgfolio.flows.discovery.reader import reader
-from pgfolio.flows.discovery.survey import Survey, settle, survey
+from pgfolio.flows.discovery.rules import Rules
+from pgfolio.flows.discovery.survey import Survey, mark_settled, survey_folder
+from pgfolio.flows.discovery.walk import SourceUnreachable
 from pgfolio.flows.index import maintenance, tuning
 from pgfolio.flows.ingest import accounting, store
 from pgfolio.flows.ingest.forecast import Forecaster, by_size
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
-from pgfolio.flows.ingest.prepare import Recipe, Todo, prepared
-from pgfolio.flows.ingest.vectors import Supply
+from pgfolio.flows.ingest.prepare import Processing, WorkItem, prepared
+from pgfolio.flows.ingest.vectors import VectorSupply
 from pgfolio.flows.run.concurrency import ahead, workers
-from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import Options, Step, at_once
 from pgfolio.schema.corpus import sources, statistics, word_statistics
 from pgfolio.schema.corpus.sources import SourceBusyError
@@ -37,21 +39,21 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.embedding.embedder import Embedder
-    from pgfolio.flows.ingest.prepare import Parcel
+    from pgfolio.flows.ingest.prepare import Batch
     from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Estimate, Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Source, Space
 
-REMOVE_BATCH = 500
-SETTLE_FRACTION = 0.05
+REMOVE_BATCH_FILES = 500
+ANALYZE_FRACTION = 0.05
 """Of the chunks: after fewer new ones autovacuum is soon enough."""
 
 
 def run_sync(
     settings: Settings,
     conninfo: str,
-    chosen: Sequence[Source],
+    selected: Sequence[Source],
     options: Options,
     *,
     progress: Progress | None = None,
@@ -64,28 +66,30 @@ def run_sync(
     """
     run = SyncRun(settings, conninfo, options, progress)
     with run.recorded("sync") as connection:
-        run.all(connection, chosen, step)
+        run.execute(connection, selected, step)
     return run.report
 
 
-class SyncRun(Run):
+class SyncRun(RunContext):
     """The parts of a sync."""
 
     def __init__(
         self, settings: Settings, conninfo: str, options: Options, progress: Progress | None = None
     ) -> None:
         super().__init__(settings, conninfo, options, progress)
-        self.recipe = Recipe(settings.chunking.tokens, settings.chunking.overlap, settings.search.language)
+        self.processing = Processing(
+            settings.chunking.tokens, settings.chunking.overlap, settings.search.language
+        )
         self._approved = options.approve_deletes
 
-    def all(self, connection: Connection, chosen: Sequence[Source], step: Step) -> None:
+    def execute(self, connection: Connection, selected: Sequence[Source], step: Step) -> None:
         reached = 0
-        for source in chosen:
+        for source in selected:
             try:
                 with sources.owned(connection, source):
                     reached += self._one(connection, source, step)
             except SourceBusyError as error:
-                if len(chosen) == 1:
+                if len(selected) == 1:
                     raise
                 if source.kind == "folder":
                     self.report.problem(Problem(source.name, "crawl", str(error)))
@@ -97,103 +101,111 @@ class SyncRun(Run):
             connection.commit()
             if self._index_is_due(connection):
                 step("index", self.index, connection)
-        if chosen and not reached:
+        if selected and not reached:
             raise SourceUnreachable("; ".join(problem.reason for problem in self.report.problems))
 
     def _one(self, connection: Connection, source: Source, step: Step) -> bool:
         """One source from its survey to the end; whether it could be reached."""
         problems = len(self.report.problems)
         try:
-            found = step(f"crawl and plan {source.name}", self.survey, connection, source)
+            survey = step(f"crawl and plan {source.name}", self.survey, connection, source)
         except SourceUnreachable as error:
             self.report.problem(Problem(source.name, "crawl", str(error)))
             return False
-        accounting.surveyed(self.report, source, found)
+        accounting.count_survey(self.report, source, survey)
         if self.options.plan_only:
-            self.forecast(connection, source, found)
+            self.forecast(connection, source, survey)
         else:
-            found = step(f"apply {source.name}", self.apply, connection, source, found)
+            survey = step(f"apply {source.name}", self.apply, connection, source, survey)
             if len(self.report.problems) == problems:
                 sources.synced(connection, source)
-        self.report.chunks.total += found.chunks
+        self.report.chunks.total += survey.chunks
         connection.commit()
         return True
 
     def survey(self, connection: Connection, source: Source) -> Survey:
         """Gather and decide; changes nothing."""
         self.progress.stage(f"looking at {source.name}")
-        with self.report.timed("crawl"), garbage_kept():
-            found = self._look(connection, source)
-        self._approved -= found.plan.approved
-        return found
+        with self.report.timed("crawl"), without_garbage_collection():
+            survey = self._survey_source(connection, source)
+        self._approved -= survey.plan.approved
+        return survey
 
-    def _look(self, connection: Connection, source: Source) -> Survey:
-        recipe, full = self.recipe.name, self.options.full
+    def _survey_source(self, connection: Connection, source: Source) -> Survey:
+        fingerprint, full = self.processing.fingerprint, self.options.full
         if source.kind == "pushed":
-            return pushed.survey(connection, source, recipe, full=full)
-        return survey(connection, source, self._rules(source), recipe, self._limits(), full=full)
+            return pushed.survey_pushes(connection, source, fingerprint, full=full)
+        return survey_folder(
+            connection, source, self._rules(source), fingerprint, self._deletion_limits(), full=full
+        )
 
-    def apply(self, connection: Connection, source: Source, found: Survey) -> Survey:
+    def apply(self, connection: Connection, source: Source, survey: Survey) -> Survey:
         """Make it so: moves first, then what is new or changed, removals last."""
         with self.report.timed("store"):
             store.collect(connection, source)
-        if found.plan.moved:
+        if survey.plan.moved:
             with self.report.timed("store"):
-                store.move(connection, source, found.plan.moved, found.looked_at)
-        if todos := todos_of(found.plan):
-            self.progress.begin(len(todos))
-            self._pass_through(connection, source, todos)
-        self._remove(connection, source, found)
+                store.move(connection, source, survey.plan.moved, survey.crawled_at_ns)
+        if work_items := work_items_of(survey.plan):
+            self.progress.begin(len(work_items))
+            self._pass_through(connection, source, work_items)
+        self._remove(connection, source, survey)
         with self.report.timed("store"):
             if source.kind == "pushed":
-                return pushed.counted(connection, source, found)
-            return settle(connection, source, found)
+                return pushed.with_current_chunks(connection, source, survey)
+            return mark_settled(connection, source, survey)
 
-    def forecast(self, connection: Connection, source: Source, found: Survey) -> None:
+    def forecast(self, connection: Connection, source: Source, survey: Survey) -> None:
         """Count as the sync would, and say what becomes of which document."""
-        todos = todos_of(found.plan)
-        self.progress.begin(len(todos))
+        work_items = work_items_of(survey.plan)
+        self.progress.begin(len(work_items))
         generation = generations.active_generation(connection)
         connection.commit()
         planned = self._forecaster.of(
-            connection, generation, source, found.plan, todos, self.progress.advance
+            connection, generation, source, survey.plan, work_items, advance=self.progress.advance
         )
-        accounting.forecast(self.report, planned)
-        space = generation.space if generation else self.wanted_space()
+        accounting.count_forecast(self.report, planned)
+        space = generation.space if generation else self.requested_space()
         estimate = self._estimate(connection, space, planned.tokens, sampled=planned.sampled)
         self.report.tokens, self.report.cost_usd = estimate.tokens, estimate.cost_usd
 
     @cached_property
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self.settings, self.conninfo, self.recipe, self.tokenizer.count, self.report)
+        return Forecaster(
+            self.settings,
+            self.conninfo,
+            self.processing,
+            count=self.tokenizer.count,
+            report=self.report,
+        )
 
     def _estimate(self, connection: Connection, space: Space, tokens: int, *, sampled: bool) -> Estimate:
         took = forecast_seconds(connection, self.settings, space, tokens)
-        return accounting.estimated(self.report, tokens, self.price(space), took, sampled=sampled)
+        return accounting.count_estimate(self.report, tokens, self.price(space), took, sampled=sampled)
 
-    def _remove(self, connection: Connection, source: Source, found: Survey) -> None:
+    def _remove(self, connection: Connection, source: Source, survey: Survey) -> None:
         """Each path is looked at once more, just before."""
-        removed = found.plan.removed
+        removed = survey.plan.removed
         generation = generations.active_generation(connection) if removed else None
-        for start in range(0, len(removed), REMOVE_BATCH):
+        for start in range(0, len(removed), REMOVE_BATCH_FILES):
             gone = [
                 known
-                for known in removed[start : start + REMOVE_BATCH]
-                if known.path in found.ruled_out or crawl.probe(source.root, known.path) == "gone"
+                for known in removed[start : start + REMOVE_BATCH_FILES]
+                if known.path in survey.ruled_out or crawl.probe(source.root, known.path) == "gone"
             ]
             with self.report.timed("store"):
                 store.remove(connection, source, generation, [known.path for known in gone])
             self.report.documents.removed += planning.documents(gone)
 
     def index(self, connection: Connection) -> None:
-        """Build the indexes that are missing; settle what a large load left."""
+        """Build the indexes that are missing; analyze after a large load."""
         generation = generations.active_generation(connection)
         if generation is None:
             return
         maintenance.finish(self, connection, generation)
         tuning.check(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
-        if written > SETTLE_FRACTION * self.report.chunks.total or word_statistics.are_stale(connection):
+        if written > ANALYZE_FRACTION * self.report.chunks.total or word_statistics.are_stale(connection):
             with self.report.timed("index"):
                 statistics.settle(connection, generation)
                 connection.commit()
@@ -208,42 +220,52 @@ class SyncRun(Run):
             return False
         return bool(segments.unindexed(connection, generation)) or not word_statistics.are_counted(connection)
 
-    def _pass_through(self, connection: Connection, source: Source, todos: Sequence[Todo]) -> None:
-        """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few parcels."""
+    def _pass_through(self, connection: Connection, source: Source, work_items: Sequence[WorkItem]) -> None:
+        """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few batches."""
         generation = self.active_generation(connection)
         self.report.space = generation.space.name
-        tokens = by_size(connection, source, todos)
+        tokens = by_size(connection, source, work_items)
         self._estimate(connection, generation.space, tokens, sampled=True)
         expected = tokens // max(self.settings.chunking.tokens * 2 // 3, 1)
         load = maintenance.prepare(connection, generation, expected)
         postponed = 0
+        # Left from the last to the first: the embedder's waits end before its pool of threads is waited for, and the
+        # connection that they read with is closed after them.
         with (
-            self._prepared(source, todos) as parcels,
+            self._prepared(source, work_items) as batches,
             self.embedder(generation) as embedder,
             connect(self.conninfo, autocommit=True) as reader,
             workers(embedder.in_flight, "embed") as embedding,
             self._stopping(embedder),
         ):
-            supply = Supply(embedder, generation, reader, self.report)
-            for ready in ahead(embedding, supply.give, parcels, embedder.in_flight + 1):
+            vectors = VectorSupply(embedder, generation, reader, self.report)
+            for ready in ahead(embedding, vectors.supply, batches, embedder.in_flight + 1):
                 with self.report.timed("store"):
-                    load.add(store.store_parcel(connection, source, load.place, ready, self.recipe.name))
-                supply.stored(ready)
-                accounting.stored(self.report, ready)
-                maintenance.keep_settled(self, connection, generation, load, ready.embedded + ready.reused)
+                    load.add(
+                        store.store_batch(connection, source, load.place, ready, self.processing.fingerprint)
+                    )
+                vectors.stored(ready)  # after the commit: only then do other batches find them
+                accounting.count_stored(self.report, ready)
+                maintenance.keep_analyzed(self, connection, generation, load, ready.embedded + ready.reused)
                 postponed += len(ready.postponed)
-                self.progress.advance(ready.parcel.files, ready.embedded + ready.reused)
+                self.progress.advance(ready.batch.files, ready.embedded + ready.reused)
         maintenance.loaded(self, connection, load)
-        accounting.postponed(self.report, source, postponed, self.options.max_cost)
+        accounting.count_postponed(self.report, source, postponed, self.options.max_cost)
 
     @contextmanager
-    def _prepared(self, source: Source, todos: Sequence[Todo]) -> Iterator[Iterator[Parcel]]:
-        timeout = self.settings.crawl.extract_timeout
+    def _prepared(self, source: Source, work_items: Sequence[WorkItem]) -> Iterator[Iterator[Batch]]:
         with (
             reader(self.conninfo, source) as read,
-            prepared(read, todos, self.recipe, self.tokenizer.count, self.report, timeout) as parcels,
+            prepared(
+                read,
+                work_items,
+                self.processing,
+                count=self.tokenizer.count,
+                report=self.report,
+                timeout=self.settings.crawl.extract_timeout,
+            ) as batches,
         ):
-            yield parcels
+            yield batches
 
     @contextmanager
     def _stopping(self, embedder: Embedder) -> Iterator[None]:
@@ -269,15 +291,15 @@ class SyncRun(Run):
         if home.startswith(root):
             yield "/" + re.sub(r"([\\*?\[\]! #])", r"\\\1", home.removeprefix(root)) + "/"
 
-    def _limits(self) -> planning.Limits:
+    def _deletion_limits(self) -> planning.DeletionLimits:
         """An approval is a ceiling over all sources of the run."""
-        wanted = self.settings.sync
-        return planning.Limits(
-            wanted.delete_max_documents, wanted.delete_max_fraction, max(self._approved, 0)
+        sync = self.settings.sync
+        return planning.DeletionLimits(
+            sync.delete_max_documents, sync.delete_max_fraction, max(self._approved, 0)
         )
 
 
-def todos_of(plan: planning.Plan) -> list[Todo]:
+def work_items_of(plan: planning.Plan) -> list[WorkItem]:
     """The files to read, in the order of their paths."""
-    known = [Todo(suspect.entry, suspect.known) for suspect in plan.changed]
-    return sorted([*known, *map(Todo, plan.added)], key=lambda todo: todo.entry.path)
+    known = [WorkItem(file.entry, file.known) for file in plan.changed]
+    return sorted([*known, *map(WorkItem, plan.added)], key=lambda work_item: work_item.entry.path)

@@ -1,6 +1,7 @@
-"""Reads a parcel of files and makes documents with chunks of them: the extract and chunk stages at work.
+"""Reads a batch of files and makes documents with chunks of them: the extract and chunk stages at work.
 
-A file that is as it was is *touched*; one that cannot be done is *failed*, with why, and stops no other.
+A file whose content is stored already has *unchanged content*; one that cannot be done is *failed*, with why, and
+stops no other.
 """
 
 from __future__ import annotations
@@ -14,28 +15,29 @@ from typing import TYPE_CHECKING
 
 from pgfolio.flows.chunking import chunk as chunking
 from pgfolio.flows.chunking.outline import Chunkable
-from pgfolio.flows.discovery.reader import ChangedError
+from pgfolio.flows.discovery.reader import ChangedError, Content
 from pgfolio.flows.extraction import extract as extraction
 from pgfolio.flows.extraction import language as languages
-from pgfolio.flows.extraction.worker import isolated
+from pgfolio.flows.extraction.extracted import Extracted, Unextractable, with_upload_metadata
+from pgfolio.flows.extraction.worker import extraction_workers
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.schema.records import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pgfolio.flows.discovery.crawl import Entry
     from pgfolio.flows.discovery.reader import Read
+    from pgfolio.flows.discovery.walk import Entry
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Chunk, LedgerEntry, Signature
 
 PREPARERS = 2
-PARCEL_BYTES = 256 * 1024
-PARCEL_FILES = 64
+BATCH_BYTES = 256 * 1024
+BATCH_FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Todo:
+class WorkItem:
     """A file to read, and what the ledger knows of it."""
 
     entry: Entry
@@ -44,22 +46,24 @@ class Todo:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    todo: Todo
+    """Its text and its chunks, which lack their vectors."""
+
+    work_item: WorkItem
     document: Document
     chunks: Sequence[Chunk]
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class UnchangedContent:
     """Read, and found to be what is stored already."""
 
-    todo: Todo
+    work_item: WorkItem
     signature: Signature
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    todo: Todo
+    work_item: WorkItem
     signature: Signature
     content_hash: bytes | None
     stage: str
@@ -69,52 +73,52 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Deferred:
     """Not to be judged now: it is taken at the next sync."""
 
-    todo: Todo
+    work_item: WorkItem
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Batch:
     """The unit that passes through the stages, and the transaction that stores it."""
 
     prepared: Sequence[Prepared] = ()
-    touched: Sequence[Touched] = ()
+    unchanged_content: Sequence[UnchangedContent] = ()
     failed: Sequence[Failed] = ()
-    left: Sequence[Left] = ()
+    deferred: Sequence[Deferred] = ()
 
     @property
     def files(self) -> int:
-        return len(self.prepared) + len(self.touched) + len(self.failed) + len(self.left)
+        return len(self.prepared) + len(self.unchanged_content) + len(self.failed) + len(self.deferred)
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How text is made of a file; its name stands in the ledger, so that another recipe makes all anew."""
+class Processing:
+    """How text is made of a file; its fingerprint stands in the ledger, so that another one makes all anew."""
 
     tokens: int
     overlap: int
     language: str
-    """Of documents that do not tell theirs."""
+    """Of documents that do not declare theirs."""
 
     @property
-    def name(self) -> str:
-        made = f"{extraction.RECIPE} {chunking.RECIPE} {self.tokens}/{self.overlap}"
-        return f"{made} {languages.RECIPE}/{self.language}"
+    def fingerprint(self) -> str:
+        versions = f"{extraction.FINGERPRINT} {chunking.FINGERPRINT} {self.tokens}/{self.overlap}"
+        return f"{versions} {languages.FINGERPRINT}/{self.language}"
 
 
-def parcels(todos: Sequence[Todo]) -> Iterator[list[Todo]]:
+def batches(work_items: Sequence[WorkItem]) -> Iterator[list[WorkItem]]:
     """Groups of about as much work each; a file over the bound stands alone."""
-    group: list[Todo] = []
+    group: list[WorkItem] = []
     size = 0
-    for todo in todos:
-        if group and (len(group) >= PARCEL_FILES or size + todo.entry.signature.size > PARCEL_BYTES):
+    for work_item in work_items:
+        if group and (len(group) >= BATCH_FILES or size + work_item.entry.signature.size > BATCH_BYTES):
             yield group
             group, size = [], 0
-        group.append(todo)
-        size += todo.entry.signature.size
+        group.append(work_item)
+        size += work_item.entry.signature.size
     if group:
         yield group
 
@@ -122,44 +126,45 @@ def parcels(todos: Sequence[Todo]) -> Iterator[list[Todo]]:
 @contextmanager
 def prepared(
     read: Read,
-    todos: Sequence[Todo],
-    recipe: Recipe,
+    work_items: Sequence[WorkItem],
+    processing: Processing,
+    *,
     count: Callable[[Sequence[str]], list[int]],
     report: Report,
     timeout: float,
-) -> Iterator[Iterator[Parcel]]:
-    """Parcels of all the files in their order, made by a few threads that keep a little ahead; a parser gets
+) -> Iterator[Iterator[Batch]]:
+    """Batches of all the files in their order, made by a few threads that keep a little ahead; a parser gets
     `timeout` seconds for a file."""
-    with isolated(timeout) as extract, workers(PREPARERS, "prepare") as pool:
-        work = partial(prepare, read, recipe=recipe, count=count, report=report, extract=extract)
-        yield ahead(pool, work, parcels(todos), PREPARERS + 1)
+    with extraction_workers(timeout) as extract, workers(PREPARERS, "prepare") as pool:
+        work = partial(prepare, read, processing=processing, count=count, report=report, extract=extract)
+        yield ahead(pool, work, batches(work_items), PREPARERS + 1)
 
 
 def prepare(
     read: Read,
-    todos: Sequence[Todo],
-    recipe: Recipe,
+    work_items: Sequence[WorkItem],
+    processing: Processing,
     count: Callable[[Sequence[str]], list[int]],
     report: Report,
-    extract: Callable[[str, bytes], extraction.Extracted] = extraction.extract,
-) -> Parcel:
+    extract: Callable[[str, bytes], Extracted] = extraction.extract,
+) -> Batch:
     """Read, extract and chunk. Raises nothing for what one file holds."""
     with report.timed("extract"):
-        outcomes = [_document(read, todo, recipe, extract) for todo in todos]
+        outcomes = [_outcome(read, work_item, processing, extract) for work_item in work_items]
     with report.timed("chunk"):
         chunkables = [o.chunkable for o in outcomes if isinstance(o, _Extracted)]
         chunked = iter(
-            chunking.chunk_many(chunkables, count=count, tokens=recipe.tokens, overlap=recipe.overlap)
+            chunking.chunk_many(chunkables, count=count, tokens=processing.tokens, overlap=processing.overlap)
         )
-    return Parcel(
+    return Batch(
         prepared=[
-            Prepared(todo, outcome.document, next(chunked))
-            for todo, outcome in zip(todos, outcomes, strict=True)
+            Prepared(work_item, outcome.document, next(chunked))
+            for work_item, outcome in zip(work_items, outcomes, strict=True)
             if isinstance(outcome, _Extracted)
         ],
-        touched=[outcome for outcome in outcomes if isinstance(outcome, Touched)],
+        unchanged_content=[outcome for outcome in outcomes if isinstance(outcome, UnchangedContent)],
         failed=[outcome for outcome in outcomes if isinstance(outcome, Failed)],
-        left=[outcome for outcome in outcomes if isinstance(outcome, Left)],
+        deferred=[outcome for outcome in outcomes if isinstance(outcome, Deferred)],
     )
 
 
@@ -169,43 +174,66 @@ class _Extracted:
     chunkable: Chunkable
 
 
-def _document(
-    read: Read, todo: Todo, recipe: Recipe, extract: Callable[[str, bytes], extraction.Extracted]
-) -> _Extracted | Touched | Failed | Left:
+def _outcome(
+    read: Read,
+    work_item: WorkItem,
+    processing: Processing,
+    extract: Callable[[str, bytes], Extracted],
+) -> _Extracted | UnchangedContent | Failed | Deferred:
+    content = _content(read, work_item)
+    if not isinstance(content, Content):
+        return content
+    signature, content_hash = content.signature, hashlib.sha256(content.data).digest()
+    known = work_item.known
+    if (
+        known
+        and known.state == "ok"
+        and known.content_hash == content_hash
+        and known.recipe == processing.fingerprint
+    ):
+        return UnchangedContent(work_item, signature)
     try:
-        given = read(todo.entry.path)
+        extracted = with_upload_metadata(
+            extract(work_item.entry.path, content.data), content.title, content.name, content.metadata
+        )
+    except Unextractable as error:
+        return Failed(
+            work_item, signature, content_hash, stage="extract", reason=str(error), transient=error.transient
+        )
+    document = _document_of(work_item.entry.path, content_hash, signature, extracted, processing)
+    return _Extracted(
+        document,
+        Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
+    )
+
+
+def _content(read: Read, work_item: WorkItem) -> Content | Failed | Deferred:
+    try:
+        return read(work_item.entry.path)
     except FileNotFoundError:
-        return Left(todo, "it vanished after it was listed")
+        return Deferred(work_item, "it vanished after it was listed")
     except ChangedError:
-        return Left(todo, "it changed while it was read; the next sync takes it")
+        return Deferred(work_item, "it changed while it was read; the next sync takes it")
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
-        return Failed(todo, todo.entry.signature, None, "crawl", reason, transient=True)
-    data, signature = given.data, given.signature
-    content_hash = hashlib.sha256(data).digest()
-    known = todo.known
-    if known and known.state == "ok" and known.content_hash == content_hash and known.recipe == recipe.name:
-        return Touched(todo, signature)
-    try:
-        extracted = extraction.told(extract(todo.entry.path, data), given.title, given.name, given.metadata)
-    except extraction.Unextractable as error:
-        return Failed(todo, signature, content_hash, "extract", str(error), error.transient)
-    document = Document(
-        path=todo.entry.path,
+        return Failed(work_item, work_item.entry.signature, None, "crawl", reason, transient=True)
+
+
+def _document_of(
+    path: str, content_hash: bytes, signature: Signature, extracted: Extracted, processing: Processing
+) -> Document:
+    return Document(
+        path=path,
         title=extracted.title,
         mime=extracted.mime,
         text=extracted.text,
         content_hash=content_hash,
         signature=signature,
-        language=languages.language_of(extracted.metadata, extracted.text, recipe.language),
+        language=languages.language_of(extracted.metadata, extracted.text, processing.language),
         created_at=extracted.created_at,
         updated_at=_moment(signature.mtime_ns),
         metadata=extracted.metadata,
         owner=extracted.owner,
-    )
-    return _Extracted(
-        document,
-        Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
     )
 
 

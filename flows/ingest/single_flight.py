@@ -1,4 +1,4 @@
-"""Texts whose vectors are being made just now: a parcel that needs one that another parcel has asked for waits for
+"""Texts whose vectors are being made just now: a batch that needs one that another batch has asked for waits for
 it instead of paying for it again. Threads of one process; what is stored is looked up in the database."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pgfolio.flows.embedding.batching import Postponed, RejectedInput
 
-    Answer = np.ndarray | RejectedInput | Postponed
+    EmbeddingOutcome = np.ndarray | RejectedInput | Postponed
 
 
 class InFlight:
@@ -22,23 +22,23 @@ class InFlight:
     wait for each other."""
 
     def __init__(self) -> None:
-        self._answers: dict[bytes, Future[Answer]] = {}
+        self._answers: dict[bytes, Future[EmbeddingOutcome]] = {}
         self._lock = Lock()
 
-    def claim(self, hashes: Iterable[bytes]) -> tuple[list[bytes], dict[bytes, Future[Answer]]]:
+    def claim(self, hashes: Iterable[bytes]) -> tuple[list[bytes], dict[bytes, Future[EmbeddingOutcome]]]:
         """Those that are the caller's to answer, and the answers of those that are another's."""
-        mine: list[bytes] = []
-        others: dict[bytes, Future[Answer]] = {}
+        claimed: list[bytes] = []
+        awaited: dict[bytes, Future[EmbeddingOutcome]] = {}
         with self._lock:
             for key in hashes:
                 if key in self._answers:
-                    others[key] = self._answers[key]
+                    awaited[key] = self._answers[key]
                 else:
                     self._answers[key] = Future()
-                    mine.append(key)
-        return mine, others
+                    claimed.append(key)
+        return claimed, awaited
 
-    def answer(self, answers: Mapping[bytes, Answer]) -> None:
+    def answer(self, answers: Mapping[bytes, EmbeddingOutcome]) -> None:
         for key, answer in answers.items():
             self._answers[key].set_result(answer)
 

@@ -1,11 +1,11 @@
-"""Applies: writes one parcel, or the removals and moves of a plan, each in one short transaction."""
+"""Applies: writes one batch, or the removals and moves of a plan, each in one short transaction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.plan import distrusted, racy
+from pgfolio.flows.discovery.signature import distrusted, racy
 from pgfolio.flows.ingest.prepare import Failed
 from pgfolio.schema.corpus import collections as collecting
 from pgfolio.schema.corpus import documents, ledger, push_queue
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.flows.discovery.plan import Move
-    from pgfolio.flows.ingest.prepare import Left, Parcel, Prepared, Todo
+    from pgfolio.flows.discovery.plan import KnownFile
+    from pgfolio.flows.ingest.prepare import Batch, Deferred, Prepared, WorkItem
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source
 
 
 @dataclass(slots=True)
 class Ready:
-    """A parcel with its vectors: what can be stored, what has failed on the way, what has to wait.
+    """A batch with its vectors: what can be stored, what has failed on the way, what has to wait.
 
-    `spare`: vectors that were paid for and that no document of the parcel has now, by hash. `release`: those that
-    were kept and have their place now. `claimed`: hashes that were the parcel's to find.
+    `spare`: vectors that were paid for and that no document of the batch has now, by hash. `release`: those that
+    were kept and have their place now. `claimed`: hashes that were the batch's to find.
     """
 
-    parcel: Parcel
+    batch: Batch
     storables: list[documents.Storable] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
-    postponed: list[Left] = field(default_factory=list)
+    postponed: list[Deferred] = field(default_factory=list)
     spare: Mapping[bytes, np.ndarray] = field(default_factory=dict)
     release: Sequence[bytes] = ()
     claimed: Sequence[bytes] = ()
@@ -50,40 +50,40 @@ def collect(connection: Connection, source: Source) -> None:
     connection.commit()
 
 
-def store_parcel(
-    connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
+def store_batch(
+    connection: Connection, source: Source, generation: Generation, ready: Ready, processing_fingerprint: str
 ) -> documents.Written:
-    """One transaction: documents, chunks, vectors, ledger; then what was touched and what failed. A document that
-    the database refuses has failed, too, and stops no other."""
+    """One transaction: documents, chunks, vectors, ledger; then unchanged content and what failed. A document that
+    the database rejects has failed, too, and stops no other."""
     try:
-        return _store(connection, source, generation, ready, recipe)
+        return _store(connection, source, generation, ready, processing_fingerprint)
     except documents.UnstorableError:
-        _set_aside(connection, source, generation, ready, recipe)
-        return _store(connection, source, generation, ready, recipe)
+        _set_aside(connection, source, generation, ready, processing_fingerprint)
+        return _store(connection, source, generation, ready, processing_fingerprint)
 
 
 def _store(
-    connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
+    connection: Connection, source: Source, generation: Generation, ready: Ready, processing_fingerprint: str
 ) -> documents.Written:
     written = documents.Written()
     with connection.transaction():
         if source.kind == "pushed":
             _drop_deleted(connection, source, ready)
         if ready.storables:
-            written = documents.store(connection, source, generation, ready.storables, recipe)
-        if ready.parcel.touched:
-            touched = [(item.todo.entry.path, item.signature) for item in ready.parcel.touched]
-            ledger.touch(connection, source, touched)
-        for item in (*ready.parcel.failed, *ready.failed):
+            written = documents.store(connection, source, generation, ready.storables, processing_fingerprint)
+        if ready.batch.unchanged_content:
+            files = [(item.work_item.entry.path, item.signature) for item in ready.batch.unchanged_content]
+            ledger.touch(connection, source, files)
+        for item in (*ready.batch.failed, *ready.failed):
             ledger.fail(
                 connection,
                 source,
-                item.todo.entry.path,
-                item.signature,
-                item.content_hash,
-                recipe,
-                item.stage,
-                item.reason,
+                item.work_item.entry.path,
+                signature=item.signature,
+                content_hash=item.content_hash,
+                recipe=processing_fingerprint,
+                stage=item.stage,
+                reason=item.reason,
                 transient=item.transient,
             )
         if ready.spare:
@@ -94,35 +94,35 @@ def _store(
 
 
 def _set_aside(
-    connection: Connection, source: Source, generation: Generation, ready: Ready, recipe: str
+    connection: Connection, source: Source, generation: Generation, ready: Ready, processing_fingerprint: str
 ) -> None:
-    """Tries each document by itself, and takes that back: one that is refused moves from `storables` to `failed`. As
+    """Tries each document by itself, and takes that back: one that is rejected moves from `storables` to `failed`. As
     transient: where it is not the document's fault after all, time may help."""
-    todos = {item.todo.entry.path: item.todo for item in ready.parcel.prepared}
+    work_items = {item.work_item.entry.path: item.work_item for item in ready.batch.prepared}
     storables, failed = [], []
     for item in ready.storables:
         try:
             with connection.transaction(force_rollback=True):
-                documents.store(connection, source, generation, [item], recipe)
+                documents.store(connection, source, generation, [item], processing_fingerprint)
             storables.append(item)
         except documents.UnstorableError as error:
             document = item.document
             reason = f"cannot be stored: {error}"
-            known = todos[document.path], document.signature, document.content_hash
-            failed.append(Failed(*known, "store", reason, transient=True))
+            identity = work_items[document.path], document.signature, document.content_hash
+            failed.append(Failed(*identity, "store", reason, transient=True))
     ready.storables, ready.failed = storables, [*ready.failed, *failed]
     ready.release = ()  # vectors of what has failed are among them
 
 
 def _drop_deleted(connection: Connection, source: Source, ready: Ready) -> None:
     """Takes out pushes that were deleted on the way; each of the others gets the id that it was promised."""
-    parcel = ready.parcel
-    ids = push_queue.hold(connection, source, [todo.entry.path for todo in _todos(parcel)])
-    if len(ids) < parcel.files:
+    batch = ready.batch
+    ids = push_queue.hold(connection, source, [work_item.entry.path for work_item in _work_items(batch)])
+    if len(ids) < batch.files:
         ready.release = ()  # what they are of may not be stored
-    failed = [item for item in parcel.failed if item.todo.entry.path in ids]
-    ready.parcel = replace(parcel, failed=failed, left=())  # what could not be read was deleted, too
-    ready.failed = [f for f in ready.failed if f.todo.entry.path in ids]
+    failed = [item for item in batch.failed if item.work_item.entry.path in ids]
+    ready.batch = replace(batch, failed=failed, deferred=())  # what could not be read was deleted, too
+    ready.failed = [item for item in ready.failed if item.work_item.entry.path in ids]
     ready.storables = [
         replace(item, reserved=ids[item.document.path])
         for item in ready.storables
@@ -130,20 +130,22 @@ def _drop_deleted(connection: Connection, source: Source, ready: Ready) -> None:
     ]
 
 
-def _todos(parcel: Parcel) -> list[Todo]:
-    items = (parcel.prepared, parcel.touched, parcel.failed, parcel.left)
-    return [item.todo for group in items for item in group]
+def _work_items(batch: Batch) -> list[WorkItem]:
+    items = (batch.prepared, batch.unchanged_content, batch.failed, batch.deferred)
+    return [item.work_item for group in items for item in group]
 
 
-def move(connection: Connection, source: Source, moves: Sequence[Move], looked_at_ns: int) -> None:
+def move(connection: Connection, source: Source, moves: Sequence[KnownFile], crawled_at_ns: int) -> None:
     """`looked_at_ns`: when the crawl began that found them."""
     moved = [
         (
-            m.known.path,
-            m.entry.path,
-            distrusted(m.entry.signature) if racy(m.entry.signature, looked_at_ns) else m.entry.signature,
+            move.known.path,
+            move.entry.path,
+            distrusted(move.entry.signature)
+            if racy(move.entry.signature, crawled_at_ns)
+            else move.entry.signature,
         )
-        for m in moves
+        for move in moves
     ]
     with connection.transaction():
         ledger.move(connection, source, moved)
@@ -162,4 +164,6 @@ def remove(
 def storable(item: Prepared, vectors: Sequence[object]) -> documents.Storable:
     """A prepared document with a vector for each of its chunks."""
     chunks = [Embedded(chunk, vector) for chunk, vector in zip(item.chunks, vectors, strict=True)]  # type: ignore[arg-type]
-    return documents.Storable(item.document, chunks, item.todo.known.document_id if item.todo.known else None)
+    return documents.Storable(
+        item.document, chunks, item.work_item.known.document_id if item.work_item.known else None
+    )

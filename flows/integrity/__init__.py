@@ -1,0 +1,1 @@
+"""Does what is stored match the ledger, and the repair of what does not."""

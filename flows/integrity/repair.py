@@ -1,7 +1,7 @@
 """Repairs what verify.py finds, and embeds nothing that is still stored.
 
-Rows are mended batch by batch while they are found, each batch in one short transaction. A document that only its
-file can mend gets a ledger row that makes the next sync make it anew, and that sync runs at once.
+Rows are repaired batch by batch while they are found, each batch in one short transaction. A document that only its
+file can repair gets a ledger row that makes the next sync make it anew, and that sync runs at once.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.settings import ConfigError
+from pgfolio.flows.index import build
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import Verification, WrongChunk, examine, hash_known, run_verify
-from pgfolio.flows.reembedding.backfill import fill
-from pgfolio.flows.run.context import Run
+from pgfolio.flows.reembedding.backfill import backfill
+from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.corpus import collections, push_queue, sources
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.integrity import repair as mending
+from pgfolio.schema.integrity import repair as stored_repair
 from pgfolio.schema.integrity import verify as stored
-from pgfolio.schema.vectors import generations, hnsw, segments
+from pgfolio.schema.vectors import generations, segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,15 +37,15 @@ if TYPE_CHECKING:
     from pgfolio.schema.integrity.verify import Finding
     from pgfolio.schema.records import Generation, Source
 
-BATCH = 500
+FINDINGS_PER_BATCH = 500
 STARTED_BY = Options(started_by="verify")
-SUSPECT = {"ledger_missing", "ledger_document", "ledger_hash", "chunk_count", "chunk_order"}
-USELESS = {"vector_without_chunk", "vector_dimensions", "vector_zero"}
-INDEX = {"index_missing", "index_invalid", "index_wrong", "index_incomplete"}
+LEDGER_MISMATCHES = {"ledger_missing", "ledger_document", "ledger_hash", "chunk_count", "chunk_order"}
+UNUSABLE_VECTORS = {"vector_without_chunk", "vector_dimensions", "vector_zero"}
+INDEX_FAULTS = {"index_missing", "index_invalid", "index_wrong", "index_incomplete"}
 
 
 def run_repair(settings: Settings, conninfo: str, *, progress: Progress | None = None) -> Verification:
-    """Verify, mend what can be mended, and verify again: the result is what is left. No sync may run meanwhile.
+    """Verify, repair what can be repaired, and verify again: the result is what remains. No sync may run meanwhile.
 
     Raises SourceBusyError when one does; nothing is changed then.
     """
@@ -53,12 +54,12 @@ def run_repair(settings: Settings, conninfo: str, *, progress: Progress | None =
     before = Verification()
     with connect(conninfo) as connection:
         repair = Repair(settings, conninfo, connection, progress)
-        with ExitStack() as held:
+        with ExitStack() as owned:
             for source in repair.sources.values():
-                held.enter_context(sources.owned(connection, source))
+                owned.enter_context(sources.owned(connection, source))
             with stored.snapshot(conninfo) as reader:
                 for batch in _batched(_counted(examine(reader, before, progress), before)):
-                    repair.mend(batch)
+                    repair.repair_batch(batch)
             repair.finish()
     repair.sync()
     after = run_verify(conninfo, progress=progress)
@@ -67,7 +68,7 @@ def run_repair(settings: Settings, conninfo: str, *, progress: Progress | None =
         for kind, count in before.counts.items()
         if count > after.counts[kind]
     }
-    after.troubles, after.embedded, after.reused = repair.troubles, repair.embedded, repair.reused
+    after.unresolved, after.embedded, after.reused = repair.unresolved, repair.embedded, repair.reused
     after.seconds = time.perf_counter() - began
     return after
 
@@ -77,9 +78,9 @@ class Repair:
 
     def __init__(self, settings: Settings, conninfo: str, connection: Connection, progress: Progress) -> None:
         self.sources = {source.id: source for source in sources.list_sources(connection)}
-        self.troubles: list[str] = []
+        self.unresolved: list[str] = []
         self.embedded = self.reused = 0
-        self._run = Run(settings, conninfo, STARTED_BY, progress)
+        self._run = RunContext(settings, conninfo, STARTED_BY, progress)
         self._settings = settings
         self._conninfo = conninfo
         self._connection = connection
@@ -87,47 +88,47 @@ class Repair:
         self._active = generations.active_generation(connection)
         self._generations = {g.id: g for g in generations.list_generations(connection, "active", "building")}
         self._to_sync: dict[int, Source] = {}
-        self._anew: set[str] = set()
-        self._later: list[Finding] = []
+        self._remade_paths: set[str] = set()
+        self._table_findings: list[Finding] = []
         self._narrowed: dict[int, Generation] = {}
         connection.commit()
 
-    def mend(self, batch: Sequence[Finding]) -> None:
-        """Mend the rows of one batch; what is done to whole tables waits until nobody reads them."""
-        self._later += [
+    def repair_batch(self, batch: Sequence[Finding]) -> None:
+        """Repair the rows of one batch; what is done to whole tables waits until nobody reads them."""
+        self._table_findings += [
             f for f in batch if f.kind.startswith(("table_", "index_", "generation_", "lexemes_"))
         ]
         by_kind: dict[str, list[Finding]] = {}
         for finding in batch:
             by_kind.setdefault(finding.kind, []).append(finding)
         with self._connection.transaction():
-            self._mend_chunks([f for f in batch if isinstance(f, WrongChunk)])
-            self._mend_orphans(by_kind.get("chunk_without_document", ()))
-            self._mend_collections(batch)
-            self._mend_ledger(by_kind)
+            self._repair_chunks([f for f in batch if isinstance(f, WrongChunk)])
+            self._repair_orphans(by_kind.get("chunk_without_document", ()))
+            self._repair_collections(batch)
+            self._repair_ledger(by_kind)
             self._remove_vectors(batch)
         self._connection.commit()
 
     def finish(self) -> None:
         """Tables, then the vectors that are missing, then the indexes."""
-        kinds = {finding.kind for finding in self._later}
+        kinds = {finding.kind for finding in self._table_findings}
         try:
-            self._mend_tables()
+            self._repair_tables()
             if self._active is not None:
-                fill(self._run, self._connection, self._active)
+                backfill(self._run, self._connection, self._active)
         except (ModelError, ConfigError) as error:
             self._connection.rollback()
-            self.troubles.append(str(error))
+            self.unresolved.append(str(error))
         self._count(self._run.report)
-        self.troubles += [f"{p.path}: {p.reason}" for p in self._run.report.problems]
-        for name in (f.path for f in self._later if f.kind == "table_leftover" and f.path):
-            if not mending.drop_table(self._connection, name):
-                self.troubles.append(f"the table {name} is in use: run it again later")
+        self.unresolved += [f"{p.path}: {p.reason}" for p in self._run.report.problems]
+        for name in (f.path for f in self._table_findings if f.kind == "table_leftover" and f.path):
+            if not stored_repair.drop_table(self._connection, name):
+                self.unresolved.append(f"the table {name} is in use: run it again later")
         if self._active is not None:
-            self._mend_index(self._active, rebuild=bool(kinds & INDEX))
+            self._repair_index(self._active, rebuild=bool(kinds & INDEX_FAULTS))
         if "lexemes_index" in kinds:
             self._progress.stage("building the words' index")
-            mending.rebuild_lexemes(self._connection)
+            stored_repair.rebuild_lexemes(self._connection)
         self._connection.commit()
 
     def sync(self) -> None:
@@ -144,11 +145,11 @@ class Repair:
             )
         except FailedError as error:
             report = error.report
-            self.troubles.append(str(error))
+            self.unresolved.append(str(error))
         self._count(report)
-        self.troubles += [f"{p.path}: {p.reason}" for p in report.problems if p.path in self._anew]
+        self.unresolved += [f"{p.path}: {p.reason}" for p in report.problems if p.path in self._remade_paths]
 
-    def _mend_chunks(self, wrong: Sequence[WrongChunk]) -> None:
+    def _repair_chunks(self, wrong: Sequence[WrongChunk]) -> None:
         """Where only the content is wrong, the document has it. Any other chunk goes, if its file is there to make
         it anew; its vector is kept where it is known to be that hash's."""
         contents = {
@@ -157,41 +158,43 @@ class Repair:
             if f.right_content is not None and f.chunk_id is not None
         }
         if contents:
-            mending.mend_chunk_contents(self._connection, contents)
-        anew = [f for f in wrong if f.right_content is None and self._from_file(f)]
-        if anew:
-            keep = [f for f in anew if f.hash_known]
-            mending.delete_chunks(self._connection, self._active, _chunk_ids(anew), _chunk_ids(keep))
-            mending.mend_ledger(self._connection, _document_ids(anew))
+            stored_repair.mend_chunk_contents(self._connection, contents)
+        to_remake = [f for f in wrong if f.right_content is None and self._from_file(f)]
+        if to_remake:
+            keep = [f for f in to_remake if f.hash_known]
+            stored_repair.delete_chunks(
+                self._connection, self._active, _chunk_ids(to_remake), _chunk_ids(keep)
+            )
+            stored_repair.mend_ledger(self._connection, _document_ids(to_remake))
 
-    def _mend_orphans(self, findings: Sequence[Finding]) -> None:
+    def _repair_orphans(self, findings: Sequence[Finding]) -> None:
         if not findings:
             return
-        chunks = mending.chunks_without_document(self._connection, _chunk_ids(findings))
+        chunks = stored_repair.chunks_without_document(self._connection, _chunk_ids(findings))
         keep = [chunk.id for chunk in chunks if hash_known(chunk)]
-        mending.delete_chunks(self._connection, self._active, [chunk.id for chunk in chunks], keep)
+        stored_repair.delete_chunks(self._connection, self._active, [chunk.id for chunk in chunks], keep)
 
-    def _mend_collections(self, batch: Iterable[Finding]) -> None:
+    def _repair_collections(self, batch: Iterable[Finding]) -> None:
         if moved := [f for f in batch if f.kind in {"chunk_collection", "vector_collection"}]:
             collections.mend_collections(self._connection, self._generations.values(), _chunk_ids(moved))
 
-    def _mend_ledger(self, by_kind: dict[str, list[Finding]]) -> None:
+    def _repair_ledger(self, by_kind: dict[str, list[Finding]]) -> None:
         if missing := by_kind.get("document_missing"):
-            mending.forget_missing(self._connection, missing)
+            stored_repair.forget_missing(self._connection, missing)
         for finding in by_kind.get("ledger_path", ()):
-            mending.mend_ledger_path(self._connection, finding)
-        suspect = [f for kind in SUSPECT & by_kind.keys() for f in by_kind[kind]]
-        if suspect:
-            mending.mend_ledger(self._connection, _document_ids(suspect))
-        for finding in (*(missing or ()), *by_kind.get("ledger_path", ()), *suspect):
+            stored_repair.mend_ledger_path(self._connection, finding)
+        mismatched = [f for kind in LEDGER_MISMATCHES & by_kind.keys() for f in by_kind[kind]]
+        if mismatched:
+            stored_repair.mend_ledger(self._connection, _document_ids(mismatched))
+        for finding in (*(missing or ()), *by_kind.get("ledger_path", ()), *mismatched):
             self._from_file(finding)
 
     def _remove_vectors(self, batch: Iterable[Finding]) -> None:
-        useless = [f for f in batch if f.kind in USELESS]
+        unusable = [f for f in batch if f.kind in UNUSABLE_VECTORS]
         for generation in self._generations.values():
-            own = [f for f in useless if f.generation_id == generation.id]
+            own = [f for f in unusable if f.generation_id == generation.id]
             if own:
-                mending.delete_vectors(self._connection, generation, _chunk_ids(own))
+                stored_repair.delete_vectors(self._connection, generation, _chunk_ids(own))
             if any(f.kind == "vector_dimensions" for f in own):
                 self._narrowed[generation.id] = generation
 
@@ -200,30 +203,30 @@ class Repair:
         source = self.sources.get(finding.source_id or 0)
         path = finding.expected if finding.kind == "ledger_path" else finding.path
         try:
-            there = source is not None and self._is_there(source, path or "")
+            present = source is not None and self._is_there(source, path or "")
         except OSError:
-            there = False
-        if source is not None and there:
+            present = False
+        if source is not None and present:
             self._to_sync[source.id] = source
-            self._anew.add(path or "")
-        return there
+            self._remade_paths.add(path or "")
+        return present
 
     def _is_there(self, source: Source, path: str) -> bool:
         if source.kind == "pushed":
             return push_queue.is_there(self._connection, source, path)
         return Path(source.root, path).is_file()
 
-    def _mend_tables(self) -> None:
+    def _repair_tables(self) -> None:
         """A generation's table that is gone, or an active generation that there must be: empty at first."""
         with self._connection.transaction():
-            for finding in self._later:
+            for finding in self._table_findings:
                 if finding.kind == "table_missing" and finding.generation_id is not None:
-                    mending.make_table(self._connection, self._generations[finding.generation_id])
+                    stored_repair.make_table(self._connection, self._generations[finding.generation_id])
             for generation in self._narrowed.values():
-                mending.mend_dimensions(self._connection, generation)
-            mending.forget_kept_vectors(self._connection)
+                stored_repair.mend_dimensions(self._connection, generation)
+            stored_repair.forget_kept_vectors(self._connection)
         self._connection.commit()
-        if any(finding.kind == "generation_missing" for finding in self._later):
+        if any(finding.kind == "generation_missing" for finding in self._table_findings):
             self._active = self._activated()
 
     def _activated(self) -> Generation:
@@ -233,8 +236,8 @@ class Repair:
             generations.activate(self._connection, usable[0])
         return self._run.active_generation(self._connection)
 
-    def _mend_index(self, generation: Generation, *, rebuild: bool) -> None:
-        wanted = self._settings.index
+    def _repair_index(self, generation: Generation, *, rebuild: bool) -> None:
+        parameters = build.parameters_of(self._run, self._connection, generation)
         due = segments.unindexed(self._connection, generation)
         if rebuild:
             due = [
@@ -245,9 +248,8 @@ class Repair:
         self._connection.commit()
         for member in due:
             self._progress.stage("building the index")
-            mending.drop_index(self._conninfo, member)
-            hnsw.build(self._connection, member, wanted.m, wanted.ef_construction)
-            self._connection.commit()
+            stored_repair.drop_index(self._conninfo, member)
+            build.build(self._run, self._connection, member, parameters)
 
     def _count(self, report: Report) -> None:
         self.embedded += report.chunks.embedded
@@ -262,7 +264,7 @@ def _counted(findings: Iterable[Finding], result: Verification) -> Iterator[Find
 
 def _batched(findings: Iterable[Finding]) -> Iterator[list[Finding]]:
     every = iter(findings)
-    while batch := list(islice(every, BATCH)):
+    while batch := list(islice(every, FINDINGS_PER_BATCH)):
         yield batch
 
 

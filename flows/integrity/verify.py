@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.integrity.verify import ChunkRow, TextRow
     from pgfolio.schema.records import Generation
 
-SHOWN_PROBLEMS = 1000
+MAX_REPORTED_PROBLEMS = 1000
 """A result names at most so many problems; its counts are complete."""
 
 REMEDIES = {
@@ -75,7 +75,7 @@ class Verification:
     checked: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
+    unresolved: list[str] = field(default_factory=list)
     """What a repair could not do, in sentences."""
     repaired: dict[str, int] = field(default_factory=dict)
     embedded: int = 0
@@ -86,11 +86,11 @@ class Verification:
 
     @property
     def complete(self) -> bool:
-        return not self.counts and not self.troubles
+        return not self.counts and not self.unresolved
 
     def add(self, finding: Finding) -> None:
         self.counts[finding.kind] += 1
-        if len(self.findings) < SHOWN_PROBLEMS:
+        if len(self.findings) < MAX_REPORTED_PROBLEMS:
             self.findings.append(finding)
 
     def as_json(self) -> dict[str, Any]:
@@ -98,13 +98,13 @@ class Verification:
         problems = [
             {"kind": f.kind, "source": f.source, "path": f.path, "reason": f.reason} for f in self.findings
         ]
-        troubles = [
-            {"kind": "repair", "source": None, "path": None, "reason": text} for text in self.troubles
+        unresolved = [
+            {"kind": "repair", "source": None, "path": None, "reason": text} for text in self.unresolved
         ]
         return {
             "status": "complete" if self.complete else "partial",
             "checked": self.checked,
-            "problems": [*troubles, *problems],
+            "problems": [*unresolved, *problems],
             "counts": dict(self.counts),
             "repaired": self.repaired,
             "embedded": self.embedded,
@@ -161,9 +161,9 @@ def wrong_chunks(documents: Sequence[TextRow], chunks: Sequence[ChunkRow]) -> It
     by_document = {key: list(group) for key, group in groupby(chunks, key=lambda chunk: chunk.document_id)}
     for document in documents:
         for chunk in by_document.get(document.id, ()):
-            found = _wrong(document, chunk)
-            if found is not None:
-                yield found
+            wrong = _wrong(document, chunk)
+            if wrong is not None:
+                yield wrong
 
 
 def hash_known(chunk: ChunkRow, titles: Iterable[str | None] = (), contents: Iterable[str] = ()) -> bool:
@@ -179,8 +179,8 @@ def hash_known(chunk: ChunkRow, titles: Iterable[str | None] = (), contents: Ite
 
 def _wrong(document: TextRow, chunk: ChunkRow) -> WrongChunk | None:
     text = document.text[chunk.start : chunk.end]
-    right = _hash(document.title, chunk.heading, text) == chunk.hash
-    if right and chunk.content == text:
+    hash_matches = _hash(document.title, chunk.heading, text) == chunk.hash
+    if hash_matches and chunk.content == text:
         return None
     return WrongChunk(
         "chunk_hash" if chunk.content == text else "chunk_text",
@@ -189,8 +189,8 @@ def _wrong(document: TextRow, chunk: ChunkRow) -> WrongChunk | None:
         path=document.path,
         document_id=document.id,
         chunk_id=chunk.id,
-        right_content=text if right else None,
-        hash_known=right or hash_known(chunk, [document.title], [text]),
+        right_content=text if hash_matches else None,
+        hash_known=hash_matches or hash_known(chunk, [document.title], [text]),
     )
 
 
@@ -208,20 +208,20 @@ def _indexes(
     for generation in all_generations:
         if generation.state != "active":
             continue
-        well = True
+        sound = True
         for member in segments.members(reader, generation):
             found = stored.index_finding(reader, member)
-            well = well and found is None
+            sound = sound and found is None
             if found is not None and not (found.kind == "index_missing" and result.syncing):
                 yield found
-        if well and generations.has_any(reader, generation):
-            looked_up, lost = stored.look_up_sample(reader, generation)
-            result.checked |= {"looked_up": looked_up, "not_found": lost}
-            if lost > stored.TOLERATED * looked_up:
+        if sound and generations.has_any(reader, generation):
+            sampled, lost = stored.look_up_sample(reader, generation)
+            result.checked |= {"looked_up": sampled, "not_found": lost}
+            if lost > stored.TOLERATED * sampled:
                 yield Finding(
                     "index_incomplete",
                     path=generation.index,
                     generation_id=generation.id,
-                    expected=str(looked_up),
+                    expected=str(sampled),
                     found=str(lost),
                 )

@@ -1,0 +1,1 @@
+"""What `up` starts on one machine: processes, a Prefect server, their addresses."""

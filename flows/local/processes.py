@@ -51,11 +51,11 @@ class Children:
 
     def ended(self) -> dict[str, str]:
         """Those that have ended since the last call, by name, each with a sentence."""
-        found = self._look()
+        ended = self._collect_ended()
         self._ended = {}
-        return found
+        return ended
 
-    def _look(self) -> dict[str, str]:
+    def _collect_ended(self) -> dict[str, str]:
         for name, child in list(self._running):
             if (code := child.poll()) is not None:
                 self._running.remove((name, child))
@@ -69,7 +69,7 @@ class Children:
         """Until the address answers with success. Raises ChildError, also when any child has ended."""
         deadline = time.monotonic() + START_TIMEOUT
         while not answers(url):
-            if ended := self._look():
+            if ended := self._collect_ended():
                 raise ChildError("; ".join(ended.values()))
             if time.monotonic() > deadline:
                 raise ChildError(f"{what} did not answer at {url} within {START_TIMEOUT:.0f} s")

@@ -1,0 +1,1 @@
+"""The move of a corpus to another embedding space: backfill, gate, switch, rollback."""

@@ -17,8 +17,8 @@ from pgfolio.flows.index import maintenance, queries
 from pgfolio.flows.ingest import accounting
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.reembedding import gate
-from pgfolio.flows.reembedding.backfill import Filling
-from pgfolio.flows.run.context import Run
+from pgfolio.flows.reembedding.backfill import Backfill
+from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.flows.run.options import Options, at_once
 from pgfolio.schema.corpus import sources
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Space
 
-ROUNDS = 5
+MAX_ROUNDS = 5
 """Each is much shorter than the one before, unless syncs never end."""
-REST = 1000
+MAX_CHUNKS_AT_SWITCH = 1000
 """Chunks that may be embedded while syncs are kept away."""
 
 
@@ -65,13 +65,13 @@ def run_reembed(
         if options.plan_only:
             run.plan(connection)
         elif rollback:
-            run.back(connection, step)
+            run.rollback(connection, step)
         else:
-            run.all(connection, step)
+            run.execute(connection, step)
     return run.report
 
 
-class Reembedding(Run):
+class Reembedding(RunContext):
     """The parts of a move from one generation to another."""
 
     def __init__(
@@ -88,34 +88,34 @@ class Reembedding(Run):
         self._force = force
         self._labelled = labelled
         self._opened = ExitStack()
-        self._filling: Filling | None = None
+        self._open_backfill: Backfill | None = None
 
     def plan(self, connection: Connection) -> None:
         """What would be embedded, what it would cost and take; changes nothing."""
-        space = self.wanted_space()
+        space = self.requested_space()
         active = generations.active_generation(connection)
-        there = (
+        existing = (
             active
             if active and can_take(space, active.space)
             else generations.generation_in(connection, space)
         )
         self.report.chunks.total = generations.count_chunks(connection)
-        _, tokens = reuse.forecast(connection, space, there)
+        _, tokens = reuse.forecast(connection, space, existing)
         took = forecast_seconds(connection, self.settings, space, tokens)
-        estimate = accounting.estimated(self.report, tokens, self.price(space), took, sampled=False)
+        estimate = accounting.count_estimate(self.report, tokens, self.price(space), took, sampled=False)
         self.report.tokens, self.report.cost_usd = estimate.tokens, estimate.cost_usd
         self.report.space, self.report.plan = space.name, []
 
-    def all(self, connection: Connection, step: Step) -> None:
+    def execute(self, connection: Connection, step: Step) -> None:
         with generations.alone(connection), self._opened:
-            space = self.wanted_space()
+            space = self.requested_space()
             self.report.space = space.name
             active = generations.active_generation(connection)
             connection.commit()
             if active is not None and active.space == space:  # chunks of an interrupted rollback, if any
                 step(f"complete {space.name}", self.catch_up, connection, active)
             else:
-                generation = self._building(connection, space)
+                generation = self._begin_generation(connection, space)
                 step(f"embed into {space.name}", self.catch_up, connection, generation)
                 step("index", self.index_generation, connection, generation)
                 if not self._force:
@@ -123,7 +123,7 @@ class Reembedding(Run):
                 step("switch", self.switch, connection, generation)
             self._end(connection)
 
-    def back(self, connection: Connection, step: Step) -> None:
+    def rollback(self, connection: Connection, step: Step) -> None:
         """Switch to the generation before at once, then complete it. Raises NoWayBackError."""
         with generations.alone(connection), self._opened:
             step("switch back", self.switch_back, connection)
@@ -138,11 +138,11 @@ class Reembedding(Run):
         """Vectors for every chunk that lacks one; syncs go on meanwhile and may add some, for the next round."""
         missing = reuse.count_missing(connection, generation)
         connection.commit()
-        for _ in range(ROUNDS if missing else 0):
-            self._fill(connection, generation)
+        for _ in range(MAX_ROUNDS if missing else 0):
+            self._backfill(connection, generation)
             before, missing = missing, reuse.count_missing(connection, generation)
             connection.commit()
-            if missing <= REST or missing >= before:
+            if missing <= MAX_CHUNKS_AT_SWITCH or missing >= before:
                 return
 
     def index_generation(self, connection: Connection, generation: Generation) -> None:
@@ -151,30 +151,34 @@ class Reembedding(Run):
 
     def measure(self, connection: Connection, generation: Generation) -> None:
         """Raises GateError when the new generation is not good enough: it is kept ready."""
-        wanted, active = self.settings.index, generations.active_generation(connection)
-        many = segments.reckoned(connection, generation) >= queries.ASKED_FROM
-        asked = queries.asked(self, connection, generation, SAMPLE) if many else []
+        index_settings, active = self.settings.index, generations.active_generation(connection)
+        enough_vectors = segments.reckoned(connection, generation) >= queries.MIN_VECTORS_FOR_QUERIES
+        query_vectors = (
+            queries.evaluation_queries(self, connection, generation, SAMPLE) if enough_vectors else []
+        )
         self.progress.stage("measuring the new vectors")
-        found = gate.measure(connection, self.conninfo, wanted, generation, active, self._labelled, asked)
-        if found.ef_search is not None and found.ef_search != wanted.ef_search:
-            tuning.save(connection, generation, None, found.ef_search)
-        generations.record_measured(connection, generation, asdict(found))
+        measured = gate.measure(
+            connection, self.conninfo, index_settings, generation, active, self._labelled, query_vectors
+        )
+        if measured.ef_search is not None and measured.ef_search != index_settings.ef_search:
+            tuning.save(connection, generation, None, measured.ef_search)
+        generations.record_measured(connection, generation, asdict(measured))
         connection.commit()
-        if objections := gate.objections(found, wanted):
-            self._refuse(connection, generation, "; ".join(objections))
+        if objections := gate.objections(measured, index_settings):
+            self._keep_ready(connection, generation, "; ".join(objections))
 
     def switch(self, connection: Connection, generation: Generation) -> None:
         """While no sync runs: the rest, then one row in one transaction, and only if nothing is missing."""
         for last in (False, False, True):
-            with without_syncs(connection, self.progress) as held:
+            with without_syncs(connection, self.progress) as owned_ids:
                 missing = reuse.count_missing(connection, generation)
                 connection.commit()
-                if missing <= REST or last:
-                    self._fill(connection, generation)
+                if missing <= MAX_CHUNKS_AT_SWITCH or last:
+                    self._backfill(connection, generation)
                     self._activate(connection, generation)
                     break
-            self._fill(connection, generation)
-        if {source.id for source in sources.list_sources(connection)} - held:
+            self._backfill(connection, generation)
+        if {source.id for source in sources.list_sources(connection)} - owned_ids:
             self.complete(connection, generation)  # a first sync of a new source, begun in the old space
 
     def switch_back(self, connection: Connection) -> None:
@@ -191,7 +195,7 @@ class Reembedding(Run):
             self.catch_up(connection, generation)
             self.index_generation(connection, generation)
             with without_syncs(connection, self.progress):  # those that began with the other generation
-                self._fill(connection, generation)
+                self._backfill(connection, generation)
         except (ModelError, ConfigError, BudgetSpentError, SourceBusyError) as error:
             connection.rollback()
             self.report.problem(Problem("", "embed", str(error)))
@@ -206,13 +210,13 @@ class Reembedding(Run):
             )
         connection.commit()
 
-    def _fill(self, connection: Connection, generation: Generation) -> None:
-        if self._filling is None:
+    def _backfill(self, connection: Connection, generation: Generation) -> None:
+        if self._open_backfill is None:
             missing = reuse.count_missing(connection, generation)
             place = maintenance.prepare(connection, generation, missing).place if missing else generation
-            self._filling = self._opened.enter_context(Filling(self, place))
-        self._filling.once(connection)
-        if self._filling.postponed:
+            self._open_backfill = self._opened.enter_context(Backfill(self, place))
+        self._open_backfill.run_round(connection)
+        if self._open_backfill.postponed:
             raise BudgetSpentError(
                 f"the next batch would cost more than the ${self.options.max_cost or 0:.2f} allowed: the "
                 "old space stays; what is done is kept, and the next reembed goes on from there"
@@ -223,13 +227,13 @@ class Reembedding(Run):
         if missing and not self._force:
             reasons = {problem.reason for problem in self.report.problems}
             why = f" ({'; '.join(sorted(reasons)[:3])})" if reasons else ""
-            self._refuse(
+            self._keep_ready(
                 connection, generation, f"{missing} chunks have no vector in {generation.space.name}{why}"
             )
         generations.activate(connection, generation)
         connection.commit()
 
-    def _refuse(self, connection: Connection, generation: Generation, why: str) -> None:
+    def _keep_ready(self, connection: Connection, generation: Generation, why: str) -> None:
         generations.set_state(connection, generation, "ready")
         connection.commit()
         raise gate.GateError(
@@ -237,16 +241,16 @@ class Reembedding(Run):
             "`pgfolio reembed --force` switches all the same"
         )
 
-    def _building(self, connection: Connection, space: Space) -> Generation:
+    def _begin_generation(self, connection: Connection, space: Space) -> Generation:
         """The generation to fill: one that is there of this space, or a new one. Others that were begun make room."""
-        for left in generations.list_generations(connection, "building", "ready"):
-            if left.space != space:
-                generations.set_state(connection, left, "retired")
-        found = generations.generation_in(connection, space)
-        if found is None:
+        for other in generations.list_generations(connection, "building", "ready"):
+            if other.space != space:
+                generations.set_state(connection, other, "retired")
+        existing = generations.generation_in(connection, space)
+        if existing is None:
             generation = generations.create_generation(connection, space, "building")
         else:
-            generations.set_state(connection, found, "building")
+            generations.set_state(connection, existing, "building")
             generation = generations.list_generations(connection, "building")[0]
         connection.commit()
         return generation
@@ -254,9 +258,9 @@ class Reembedding(Run):
     def _end(self, connection: Connection) -> None:
         self.report.chunks.total = generations.count_chunks(connection)
         connection.commit()
-        for left in generations.drop_expired(connection, self.settings.index.keep_generations_days):
+        for undropped in generations.drop_expired(connection, self.settings.index.keep_generations_days):
             self.report.problem(
-                Problem("", "store", f"the old space {left.space.name} is in use: the next run drops it")
+                Problem("", "store", f"the old space {undropped.space.name} is in use: the next run drops it")
             )
 
 
@@ -270,7 +274,7 @@ def with_model(
     """The settings with the space that the command line names."""
     if provider is None and model is None and dimensions is None:
         return settings
-    wanted = settings.embedding.model_copy(
+    embedding = settings.embedding.model_copy(
         update={"provider": provider or "auto", "model": model or "", "dimensions": dimensions}
     )
-    return settings.model_copy(update={"embedding": wanted})
+    return settings.model_copy(update={"embedding": embedding})

@@ -1,0 +1,1 @@
+"""One execution of a flow: options, progress, report, exclusive access to sources."""

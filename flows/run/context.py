@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.embedding.rate_limit import Pace
+    from pgfolio.flows.embedding.rate_limit import RateLimiter
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
 
-class Run:
+class RunContext:
     """What the parts of one execution share; made when first needed, so that a run that finds nothing to do
     loads no model."""
 
@@ -81,38 +81,45 @@ class Run:
 
         Commits: no transaction stays open while the model server is asked for its dimensions.
         """
-        found = generations.active_generation(connection)
+        generation = generations.active_generation(connection)
         connection.commit()
-        if found is None:
-            space = self.wanted_space()
+        if generation is None:
+            space = self.requested_space()
             if space.storage == "bit":
                 space = replace(space, storage="halfvec")
                 self.report.note(
                     "storage bit loses recall on some models' vectors, so it is measured first: this sync stored "
                     "halfvec; `pgfolio reembed` moves to bit, at no cost, where recall allows it"
                 )
-            found = generations.ensure_active(connection, space)
+            generation = generations.ensure_active(connection, space)
             connection.commit()
-        return found
+        return generation
 
-    def wanted_space(self) -> Space:
+    def requested_space(self) -> Space:
         """The space that the settings ask for. Raises ConfigError or ModelError."""
-        asked = partial(models.wanted_space, self.settings)
-        provider, model, dimensions, shortened = with_retries(asked, self.settings.embedding.deadline)
-        wanted = self.settings.embedding
+        lookup = partial(models.wanted_space, self.settings)
+        provider, model, dimensions, shortened = with_retries(lookup, self.settings.embedding.deadline)
+        embedding = self.settings.embedding
         storage = self.settings.index.storage
         if dimensions > KINDS[storage].most_dimensions:
             raise ConfigError(
                 f"PGFOLIO_INDEX__STORAGE: an index of {storage} serves at most {KINDS[storage].most_dimensions:,} "
                 f"dimensions, and {model} has {dimensions:,}: halfvec serves 4,000"
             )
-        prefixes = wanted.query_prefix, wanted.document_prefix
-        return Space(provider, model, dimensions, shortened, *prefixes, storage)
+        return Space(
+            provider=provider,
+            model=model,
+            dimensions=dimensions,
+            shortened=shortened,
+            query_prefix=embedding.query_prefix,
+            document_prefix=embedding.document_prefix,
+            storage=storage,
+        )
 
     @contextmanager
     def embedder(self, generation: Generation) -> Iterator[Embedder]:
         """The embedder of a generation's space; what it spent goes into the report."""
-        space, wanted = generation.space, self.settings.embedding
+        space, embedding = generation.space, self.settings.embedding
         model = models.embedding_model(
             self.settings,
             space.provider,
@@ -121,14 +128,14 @@ class Run:
             shorten=space.shortened,
             tokenizer=self.tokenizer,
         )
-        with self._pace(space) as pace:
+        with self._rate_limiter(space) as rate_limiter:
             embedder = Embedder(
                 model,
-                Bounds(wanted.batch_inputs, wanted.batch_tokens, wanted.deadline),
+                Bounds(embedding.batch_inputs, embedding.batch_tokens, embedding.deadline),
                 usd_per_million_tokens=self.price(space),
                 max_cost=self.options.max_cost,
                 spent_usd=self.report.cost_usd,
-                pace=pace,
+                rate_limiter=rate_limiter,
             )
             try:
                 yield embedder
@@ -136,30 +143,32 @@ class Run:
                 embedder.stop()
                 self.report.tokens += embedder.tokens
                 self.report.cost_usd += embedder.cost
-                self._waited(embedder)
+                self._record_waits(embedder)
 
-    def _waited(self, embedder: Embedder) -> None:
-        spent = {
+    def _record_waits(self, embedder: Embedder) -> None:
+        seconds_by_cause = {
             "seconds": embedder.working,
             "rate_limited": embedder.limited,
             "retrying": embedder.waited_for_retries,
         }
-        for name, seconds in spent.items():
+        for name, seconds in seconds_by_cause.items():
             self.report.embedding[name] = self.report.embedding.get(name, 0.0) + seconds
 
     @contextmanager
-    def _pace(self, space: Space) -> Iterator[Pace | None]:
+    def _rate_limiter(self, space: Space) -> Iterator[RateLimiter | None]:
         """What keeps the run within the limits of its key; the local model has none."""
         if space.provider == "local":
             yield None
             return
-        from pgfolio.flows.embedding.rate_limit import Limits, Pace, SharedState  # noqa: PLC0415 -- its library takes 14 ms to import
+        from pgfolio.flows.embedding.rate_limit import RateLimiter, SharedState, WindowLimits  # noqa: PLC0415 -- its library takes 14 ms to import
 
-        wanted = self.settings.embedding
-        limits = Limits(wanted.requests_per_minute, wanted.tokens_per_minute, wanted.query_reserve)
+        embedding = self.settings.embedding
+        limits = WindowLimits(
+            embedding.requests_per_minute, embedding.tokens_per_minute, embedding.query_reserve
+        )
         state = SharedState(self.conninfo, models.limits_name(self.settings, space.model))
         try:
-            yield Pace(limits, state)
+            yield RateLimiter(limits, state)
         finally:
             state.close()
 

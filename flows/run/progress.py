@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it."""
+"""What a run reports to a display while it goes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Told what goes on, for a display."""
+    """What a display can show of a run."""
 
     def stage(self, text: str) -> None: ...
 
@@ -30,23 +30,23 @@ class NullProgress:
     def advance(self, files: int, chunks: int) -> None: ...
 
 
-_watched_by: ContextVar[Progress | None] = ContextVar("watched_by", default=None)
+_current_display: ContextVar[Progress | None] = ContextVar("current_display", default=None)
 
 
 @contextmanager
-def watched_by(display: Progress) -> Iterator[None]:
+def displayed_on(display: Progress) -> Iterator[None]:
     """Flows that are run in this process inside show what they do on this display."""
-    token = _watched_by.set(display)
+    token = _current_display.set(display)
     try:
         yield
     finally:
-        _watched_by.reset(token)
+        _current_display.reset(token)
 
 
-def watcher() -> Progress | None:
-    """The display set by `watched_by`. Behind a function: prefect pickles what a flow's module names, and a
+def current_display() -> Progress | None:
+    """The display set by `displayed_on`. Behind a function: prefect pickles what a flow's module names, and a
     ContextVar cannot be."""
-    return _watched_by.get()
+    return _current_display.get()
 
 
 @runtime_checkable

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STAGES = ("crawl", "extract", "chunk", "embed", "store", "index")
-SHOWN_PROBLEMS = 1000
+MAX_REPORTED_PROBLEMS = 1000
 """A report names at most so many problems; `pgfolio status` and the ledger have them all."""
 
 
 @dataclass
-class Documents:
+class DocumentCounts:
     added: int = 0
     changed: int = 0
     moved: int = 0
@@ -30,7 +30,7 @@ class Documents:
 
 
 @dataclass
-class Chunks:
+class ChunkCounts:
     total: int = 0
     embedded: int = 0
     reused: int = 0
@@ -52,8 +52,8 @@ class Report:
 
     run_id: int | None = None
     status: Literal["complete", "partial", "failed", "planned"] = "complete"
-    documents: Documents = field(default_factory=Documents)
-    chunks: Chunks = field(default_factory=Chunks)
+    documents: DocumentCounts = field(default_factory=DocumentCounts)
+    chunks: ChunkCounts = field(default_factory=ChunkCounts)
     tokens: int = 0
     cost_usd: float = 0.0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("total", *STAGES), 0.0))
@@ -64,7 +64,7 @@ class Report:
     estimate: Estimate | None = None
     """Before anything was embedded; of a plan the same as `tokens` and `cost_usd`."""
     embedding: dict[str, float] = field(default_factory=dict)
-    """Seconds with a request under way or due; of these held back by the rate limit; waiting for a retry."""
+    """Seconds with a request under way or due; of these waiting for the rate limit; waiting for a retry."""
     index: dict[str, Any] = field(default_factory=dict)
     """What each way of indexing the new vectors was predicted to take, in seconds, and what it took."""
     notes: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Report:
             "tokens": self.tokens,
             "cost_usd": round(self.cost_usd, 6),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
-            "problems": [asdict(problem) for problem in self.problems[:SHOWN_PROBLEMS]],
+            "problems": [asdict(problem) for problem in self.problems[:MAX_REPORTED_PROBLEMS]],
             **({"error": self.error} if self.error else {}),
             **({"notes": self.notes} if self.notes else {}),
             **({"plan": self.plan, **self._estimate()} if self.plan is not None else {}),
@@ -127,8 +127,8 @@ class Report:
         return cls(
             run_id=value["run_id"],
             status=value["status"],
-            documents=Documents(**value["documents"]),
-            chunks=Chunks(**value["chunks"]),
+            documents=DocumentCounts(**value["documents"]),
+            chunks=ChunkCounts(**value["chunks"]),
             tokens=value["tokens"],
             cost_usd=value["cost_usd"],
             seconds=value["seconds"],
@@ -158,7 +158,8 @@ class Report:
         if self.problems:
             lines += ["", "| document | stage | reason |", "|---|---|---|"]
             lines += [
-                f"| {_cell(p.path)} | {p.stage} | {_cell(p.reason)} |" for p in self.problems[:SHOWN_PROBLEMS]
+                f"| {_cell(p.path)} | {p.stage} | {_cell(p.reason)} |"
+                for p in self.problems[:MAX_REPORTED_PROBLEMS]
             ]
         return "\n".join(lines) + "\n"
 

@@ -113,14 +113,14 @@ def choices(bench: Bench, rows: int, dimensions: int) -> Table:
     added = rows
     for seed, share in enumerate(CHANGES, 2):
         count = round(rows * share)
-        choice = maintenance.choose(count, rows, maintenance.costs(bench.connection, generation))
+        choice = maintenance.predict(count, rows, maintenance.costs(bench.connection, generation))
         new = clustered(count, dimensions, seed)
         segment = segments.create(bench.connection, generation)
         beside = bench.copy(segment, added, new) + bench.build(segment)
         bench.connection.execute(sql.SQL("drop table {}").format(sql.Identifier(segment.segment_table)))
         bench.connection.commit()
         live = bench.copy(generation, added, new)
-        if count >= maintenance.MEASURED_AT_LEAST:
+        if count >= maintenance.MIN_MEASURED_VECTORS:
             segments.record_cost(bench.connection, generation, "insert", count, live)
         bench.connection.execute(
             sql.SQL("delete from {} where chunk_id > %s").format(sql.Identifier(generation.table)), [rows]

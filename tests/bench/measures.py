@@ -8,7 +8,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.ingest.store import store_parcel
+from pgfolio.flows.ingest.store import store_batch
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations
 from tests.bench import floors
@@ -54,7 +54,7 @@ def few_changed(place: Place, repeat: int) -> list[Line]:
 
 
 def store(place: Place, repeat: int) -> list[Line]:
-    """All that the store stage does, a transaction for each parcel."""
+    """All that the store stage does, a transaction for each batch."""
     place.clear()
     with connect(place.conninfo) as connection:
         source = place.source(connection)
@@ -67,7 +67,7 @@ def store(place: Place, repeat: int) -> list[Line]:
 
         def store_all() -> None:
             for ready in place.ready:
-                store_parcel(connection, source, generation, ready, place.recipe.name)
+                store_batch(connection, source, generation, ready, place.processing.fingerprint)
 
         def bare() -> float:
             _empty(connection)

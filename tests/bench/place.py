@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
 from pgfolio.flows.chunking.embedded_text import embedded_text
-from pgfolio.flows.discovery.crawl import Rules, crawl
+from pgfolio.flows.discovery.crawl import crawl
 from pgfolio.flows.discovery.reader import read_file
+from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.ingest.prepare import Parcel, Recipe, Todo, parcels, prepare
+from pgfolio.flows.ingest.prepare import Batch, Processing, WorkItem, batches, prepare
 from pgfolio.flows.ingest.store import Ready, storable
 from pgfolio.flows.run.options import Options
 from pgfolio.flows.run.report import Report
@@ -67,26 +68,26 @@ class Place:
             connection.execute("checkpoint")
 
     @cached_property
-    def recipe(self) -> Recipe:
+    def processing(self) -> Processing:
         chunking = self.settings.chunking
-        return Recipe(chunking.tokens, chunking.overlap, self.settings.search.language)
+        return Processing(chunking.tokens, chunking.overlap, self.settings.search.language)
 
     @cached_property
     def ready(self) -> list[Ready]:
-        """All parcels of the folder, as they come to the store: extracted, chunked and embedded."""
+        """All batches of the folder, as they come to the store: extracted, chunked and embedded."""
         tokenizer, report = BundledTokenizer(), Report()
         model = LocalModel(tokenizer=tokenizer)
-        todos = [Todo(entry) for entry in crawl(self.folder, Rules(max_bytes=2**40)).entries]
+        work_items = [WorkItem(entry) for entry in crawl(self.folder, Rules(max_bytes=2**40)).entries]
         made = (
-            prepare(partial(read_file, str(self.folder)), group, self.recipe, tokenizer.count, report)
-            for group in parcels(todos)
+            prepare(partial(read_file, str(self.folder)), group, self.processing, tokenizer.count, report)
+            for group in batches(work_items)
         )
-        return [_embedded(parcel, model) for parcel in made]
+        return [_embedded(batch, model) for batch in made]
 
     @cached_property
     def texts(self) -> list[str]:
         """Every chunk as it is embedded."""
-        return [text for ready in self.ready for text in _texts(ready.parcel)]
+        return [text for ready in self.ready for text in _texts(ready.batch)]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -96,16 +97,16 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _texts(parcel: Parcel) -> list[str]:
+def _texts(batch: Batch) -> list[str]:
     return [
         embedded_text(item.document.title, chunk.heading, chunk.content)
-        for item in parcel.prepared
+        for item in batch.prepared
         for chunk in item.chunks
     ]
 
 
-def _embedded(parcel: Parcel, model: LocalModel) -> Ready:
-    texts = _texts(parcel)
+def _embedded(batch: Batch, model: LocalModel) -> Ready:
+    texts = _texts(batch)
     made = iter(model.embed(texts).vectors)
-    storables = [storable(item, [next(made) for _ in item.chunks]) for item in parcel.prepared]
-    return Ready(parcel, storables, embedded=len(texts))
+    storables = [storable(item, [next(made) for _ in item.chunks]) for item in batch.prepared]
+    return Ready(batch, storables, embedded=len(texts))

@@ -21,7 +21,7 @@ from pgfolio.config.settings import load_settings
 from pgfolio.flows.index import queries
 from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database
@@ -54,7 +54,9 @@ def of_folder(settings: Settings, conninfo: str, folder: Path, table: Table) -> 
         assert generation is not None
         rows = hnsw.rows(connection, generation)
         wanted = settings.index
-        asked = queries.asked(Run(settings, conninfo, Options()), connection, generation, QUERIES)
+        asked = queries.evaluation_queries(
+            RunContext(settings, conninfo, Options()), connection, generation, QUERIES
+        )
         built = f"{wanted.m}, {wanted.ef_construction}"
         for what, vectors_ in (("stored vectors", []), ("questions", asked)):
             found, p50_ms = Questions(connection, generation, QUERIES, asked=vectors_).measure(

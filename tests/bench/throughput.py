@@ -145,7 +145,7 @@ def _sync(conninfo: str, url: str, server: Server, folder: Path) -> dict[str, fl
         source = sources.ensure_source(connection, str(folder), name=folder.name)
     run = Watched(settings, conninfo)
     with run.recorded("sync") as connection:
-        run.all(connection, [source], lambda _, work, *arguments: work(*arguments))
+        run.execute(connection, [source], lambda _, work, *arguments: work(*arguments))
     documents = run.report.documents
     return {
         "working": run.working,

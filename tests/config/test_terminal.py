@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pgfolio.config.command import Terminal, shown
-from pgfolio.flows.cli import render
+from pgfolio.flows.cli import progress
 from pgfolio.flows.cli.options import Interval
+from pgfolio.flows.cli.progress import Display
 
 ERASE = "a\x1b[2Jb"
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -97,8 +98,8 @@ def test_names_are_shown_as_they_are() -> None:
 @pytest.mark.parametrize("name", ["a[/b]", "[red]a", ":cat:"])
 def test_a_stage_shows_any_sources_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     file = io.StringIO()
-    monkeypatch.setattr(render, "ERR", Terminal(file=file, force_terminal=True, width=100))
-    with render.Display() as display:
+    monkeypatch.setattr(progress, "ERR", Terminal(file=file, force_terminal=True, width=100))
+    with Display() as display:
         display.stage(f"looking at {name}")
     assert f"looking at {name}" in file.getvalue()
 

@@ -43,7 +43,7 @@ REFUSAL = "NOT IN THE DOCUMENTS"
 
 
 @dataclass(frozen=True)
-class Mood:
+class FaultScenario:
     """How the server behaves to its next requests; `times` is for how many of them, None for all.
 
     `only` is "embeddings" or "chat"; the other path is then served as ever.
@@ -61,7 +61,7 @@ class Mood:
     zero: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     poison: str = ""
-    """Part of a text that makes the mood concern its request alone: without `status`, `nan`, `zero` or `missing`,
+    """Part of a text that makes the fault concern its request alone: without `status`, `nan`, `zero` or `missing`,
     a 400."""
     only: str = ""
     after: int = 0
@@ -69,12 +69,12 @@ class Mood:
     times: int | None = None
 
 
-RATE_LIMIT = Mood(status=429, code="rate_limit_exceeded")
-NO_QUOTA = Mood(status=429, code="insufficient_quota")
-SERVER_ERROR = Mood(status=500)
-CUT = Mood(cut=True)
-ONE_TOO_FEW = Mood(missing=1)
-NAN = Mood(nan=True)
+RATE_LIMIT = FaultScenario(status=429, code="rate_limit_exceeded")
+NO_QUOTA = FaultScenario(status=429, code="insufficient_quota")
+SERVER_ERROR = FaultScenario(status=500)
+CUT = FaultScenario(cut=True)
+ONE_TOO_FEW = FaultScenario(missing=1)
+NAN = FaultScenario(nan=True)
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ class FakeOpenAI:
         """Texts that were given vectors."""
         self.left = threading.Event()
         """Set when a client went away in the middle of a stream."""
-        self._mood: Mood | None = None
-        self._mood_left: int | None = None
-        self._mood_waits = 0
+        self._fault_scenario: FaultScenario | None = None
+        self._fault_scenario_left: int | None = None
+        self._fault_scenario_waits = 0
         self._lock = threading.Lock()
         self.connections: set[socket.socket] = set()
         self._server = self._listening(port)
@@ -146,14 +146,17 @@ class FakeOpenAI:
         return f"http://127.0.0.1:{self.port}/v1"
 
     @property
-    def mood(self) -> Mood | None:
-        return self._mood
+    def fault_scenario(self) -> FaultScenario | None:
+        return self._fault_scenario
 
-    @mood.setter
-    def mood(self, mood: Mood | None) -> None:
+    @fault_scenario.setter
+    def fault_scenario(self, fault_scenario: FaultScenario | None) -> None:
         with self._lock:
-            self._mood, self._mood_left = mood, mood.times if mood else None
-            self._mood_waits = mood.after if mood else 0
+            self._fault_scenario, self._fault_scenario_left = (
+                fault_scenario,
+                fault_scenario.times if fault_scenario else None,
+            )
+            self._fault_scenario_waits = fault_scenario.after if fault_scenario else 0
 
     def embedded(self) -> list[str]:
         """Every text that was asked to be embedded, in the order of the requests."""
@@ -231,20 +234,24 @@ class FakeOpenAI:
         """The bodies of all chat requests."""
         return [r.body for r in self.requests if r.path.endswith("/chat/completions")]
 
-    def take_mood(self, kind: str, request: Recorded) -> Mood:
-        """The mood for one request."""
+    def take_fault_scenario(self, kind: str, request: Recorded) -> FaultScenario:
+        """The fault scenario for one request."""
         with self._lock:
-            mood = self._mood
-            if mood is None or (mood.only and mood.only != kind) or self._mood_left == 0:
-                return Mood()
-            if mood.poison and not any(mood.poison in text for text in request.texts):
-                return Mood()
-            if self._mood_waits:
-                self._mood_waits -= 1
-                return Mood()
-            if self._mood_left is not None:
-                self._mood_left -= 1
-            return mood
+            fault_scenario = self._fault_scenario
+            if (
+                fault_scenario is None
+                or (fault_scenario.only and fault_scenario.only != kind)
+                or self._fault_scenario_left == 0
+            ):
+                return FaultScenario()
+            if fault_scenario.poison and not any(fault_scenario.poison in text for text in request.texts):
+                return FaultScenario()
+            if self._fault_scenario_waits:
+                self._fault_scenario_waits -= 1
+                return FaultScenario()
+            if self._fault_scenario_left is not None:
+                self._fault_scenario_left -= 1
+            return fault_scenario
 
     def serve_forever(self) -> None:
         self._server.serve_forever(poll_interval=0.05)
@@ -324,47 +331,53 @@ class _Handler(BaseHTTPRequestHandler):
         if kind is None:
             self._error(404, f"Unknown request URL: POST {self.path}", "unknown_url")
             return
-        mood = self.fake.take_mood(kind, request)
-        time.sleep(mood.delay + self.fake.latency)
-        headers = dict(mood.headers)
-        if mood.retry_after is not None:
-            headers["Retry-After"] = f"{mood.retry_after:g}"
-        if mood.status:
-            self._error(mood.status, f"in the mood for {mood.status}", mood.code, headers)
-        elif mood.cut and kind == "embeddings":
+        fault_scenario = self.fake.take_fault_scenario(kind, request)
+        time.sleep(fault_scenario.delay + self.fake.latency)
+        headers = dict(fault_scenario.headers)
+        if fault_scenario.retry_after is not None:
+            headers["Retry-After"] = f"{fault_scenario.retry_after:g}"
+        if fault_scenario.status:
+            self._error(
+                fault_scenario.status, f"set to answer {fault_scenario.status}", fault_scenario.code, headers
+            )
+        elif fault_scenario.cut and kind == "embeddings":
             self._cut()
         elif kind == "embeddings":
             over, told = self.fake.admit(request)
             if over:
                 self._error(over, "Rate limit reached.", "rate_limit_exceeded", {**told, **headers})
             else:
-                self._embeddings(body, mood, {**told, **headers})
+                self._embeddings(body, fault_scenario, {**told, **headers})
         else:
-            self._chat(body, mood)
+            self._chat(body, fault_scenario)
 
-    def _embeddings(self, body: dict[str, Any], mood: Mood, headers: dict[str, str]) -> None:
+    def _embeddings(
+        self, body: dict[str, Any], fault_scenario: FaultScenario, headers: dict[str, str]
+    ) -> None:
         model, texts = body.get("model"), _inputs(body)
-        spoilt = mood.nan or mood.zero or mood.missing
+        spoilt = fault_scenario.nan or fault_scenario.zero or fault_scenario.missing
         if model not in DIMENSIONS:
             self._error(404, f"The model `{model}` does not exist.", "model_not_found")
         elif not texts or len(texts) > MOST_INPUTS or not all(isinstance(t, str) and t for t in texts):
             self._error(400, "'$.input' is invalid.")
-        elif mood.poison and not spoilt:
+        elif fault_scenario.poison and not spoilt:
             self._error(400, "This input cannot be embedded.")
         elif "dimensions" in body and (model in FIXED or body["dimensions"] > DIMENSIONS[model]):
             self._error(400, "This model does not support specifying dimensions.")
         else:
-            dimensions = mood.dimensions or body.get("dimensions") or DIMENSIONS[model]
-            vectors = [vector(text, dimensions) for text in texts][: len(texts) - mood.missing]
-            guilty = next((i for i, text in enumerate(texts) if mood.poison in text), 0)
-            if mood.nan or mood.zero:
-                vectors[guilty] = np.full(dimensions, math.nan if mood.nan else 0.0, dtype=np.float32)
+            dimensions = fault_scenario.dimensions or body.get("dimensions") or DIMENSIONS[model]
+            vectors = [vector(text, dimensions) for text in texts][: len(texts) - fault_scenario.missing]
+            guilty = next((i for i, text in enumerate(texts) if fault_scenario.poison in text), 0)
+            if fault_scenario.nan or fault_scenario.zero:
+                vectors[guilty] = np.full(
+                    dimensions, math.nan if fault_scenario.nan else 0.0, dtype=np.float32
+                )
             plain = body.get("encoding_format") != "base64"
             data = [
                 {"object": "embedding", "index": i, "embedding": v.tolist() if plain else _base64(v)}
                 for i, v in enumerate(vectors)
             ]
-            if not mood.missing:
+            if not fault_scenario.missing:
                 spoilt_text = texts[guilty] if spoilt else None
                 self.fake.answered += [text for text in texts if text is not spoilt_text]
             tokens = sum(map(_tokens, texts))
@@ -372,7 +385,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = {"object": "list", "model": model, "data": data, "usage": usage}
             self._json(200, answer, headers)
 
-    def _chat(self, body: dict[str, Any], mood: Mood) -> None:
+    def _chat(self, body: dict[str, Any], fault_scenario: FaultScenario) -> None:
         model, messages = body.get("model"), body.get("messages") or []
         if model not in CHAT_MODELS:
             self._error(404, f"The model `{model}` does not exist.", "model_not_found")
@@ -384,8 +397,8 @@ class _Handler(BaseHTTPRequestHandler):
         head = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": model}
         if body.get("stream"):
             counted = usage if (body.get("stream_options") or {}).get("include_usage") else None
-            self._stream({**head, "object": "chat.completion.chunk"}, text, counted, mood)
-        elif mood.cut:
+            self._stream({**head, "object": "chat.completion.chunk"}, text, counted, fault_scenario)
+        elif fault_scenario.cut:
             self._cut()
         else:
             choice = {
@@ -395,7 +408,9 @@ class _Handler(BaseHTTPRequestHandler):
             }
             self._json(200, {**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
-    def _stream(self, head: dict[str, Any], text: str, usage: dict[str, int] | None, mood: Mood) -> None:
+    def _stream(
+        self, head: dict[str, Any], text: str, usage: dict[str, int] | None, fault_scenario: FaultScenario
+    ) -> None:
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -404,12 +419,12 @@ class _Handler(BaseHTTPRequestHandler):
         pieces = PIECE.findall(text)
         try:
             for place, piece in enumerate(pieces):
-                if mood.cut and place == len(pieces) // 2:
+                if fault_scenario.cut and place == len(pieces) // 2:
                     self.connection.close()
                     return
                 delta = {"content": piece, **({"role": "assistant"} if not place else {})}
                 self._event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-                time.sleep(mood.token_delay)
+                time.sleep(fault_scenario.token_delay)
             self._event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
             if usage:
                 self._event({**head, "choices": [], "usage": usage})

@@ -18,10 +18,10 @@ GARBAGE = {"garbage": b"<html>", "endless": b'[{"index": 1e999, "score": 1}]', "
 
 
 class FakeReranker:
-    """`mood` makes it misbehave: "" | slow | down | garbage | short | nan | endless | deep | refused."""
+    """`fault_scenario` makes it misbehave: "" | slow | down | garbage | short | nan | endless | deep | refused."""
 
     def __init__(self) -> None:
-        self.mood = ""
+        self.fault_scenario = ""
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -45,16 +45,16 @@ class FakeReranker:
         name = "relevance_score" if "documents" in body else "score"
         rows = [{"index": at, name: score} for at, score in enumerate(scores)]
         rows.sort(key=lambda row: -row[name])
-        if self.mood == "slow":
+        if self.fault_scenario == "slow":
             time.sleep(2)
-        if self.mood == "short":
+        if self.fault_scenario == "short":
             rows.pop()
-        if self.mood == "nan":
+        if self.fault_scenario == "nan":
             rows[0][name] = float("nan")
-        if self.mood in GARBAGE:
-            return 200, GARBAGE[self.mood]
-        if self.mood in {"down", "refused"}:
-            return (503 if self.mood == "down" else 401), b"{}"
+        if self.fault_scenario in GARBAGE:
+            return 200, GARBAGE[self.fault_scenario]
+        if self.fault_scenario in {"down", "refused"}:
+            return (503 if self.fault_scenario == "down" else 401), b"{}"
         return 200, json.dumps({"results": rows} if "documents" in body else rows).encode()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

@@ -40,7 +40,7 @@ ASSERTION: Final = "assert"
 SYNC = "tests/flows/ingest/test_sync.py::test_"
 DELETION = "tests/flows/ingest/test_deletion.py::test_"
 MODELS = "tests/flows/ingest/test_model_servers.py::test_"
-MOOD = "tests/flows/ingest/test_fault_scenarios.py::test_a_mood_has_its_outcome"
+FAULT_SCENARIO = "tests/flows/ingest/test_fault_scenarios.py::test_a_fault_scenario_has_its_outcome"
 SEARCH = "tests/query_api/retrieval/test_search.py::test_"
 ELSEWHERE = "tests/faults/test_elsewhere.py::test_"
 
@@ -81,8 +81,8 @@ MUTANTS: Final = (
     Mutant(
         "a folder that cannot be listed is empty",
         "unseen",
-        "flows/discovery/crawl.py",
-        'self.lost_folder(prefix, f"folder cannot be listed: {_why(error)}")',
+        "flows/discovery/walk.py",
+        'self.unknown_folder(prefix, f"folder cannot be listed: {explanation(error)}")',
         "continue",
         ("tests/flows/discovery/test_crawl.py::test_a_folder_that_may_not_be_listed_is_unknown_not_empty",),
     ),
@@ -92,14 +92,14 @@ MUTANTS: Final = (
         "flows/discovery/crawl.py",
         'except OSError:\n        return "unknown"',
         'except OSError:\n        return "gone"',
-        (DELETION + "a_folder_that_cannot_be_looked_at_keeps_its_documents",),
+        (DELETION + "a_folder_without_permission_keeps_its_documents",),
     ),
     Mutant(
         "what was on a disk that is gone is gone",
         "unseen",
         "flows/discovery/plan.py",
-        "detached=_detached(crawl, ledger, missing),",
-        "detached=frozenset(),",
+        "unmounted=_unmounted(crawl, ledger, missing),",
+        "unmounted=frozenset(),",
         (ELSEWHERE + "documents_on_a_filesystem_that_is_nowhere_to_be_seen_are_kept",),
     ),
     Mutant(
@@ -114,9 +114,9 @@ MUTANTS: Final = (
         "a document goes when its file cannot be read",
         "unseen",
         "flows/ingest/store.py",
-        "        for item in (*ready.parcel.failed, *ready.failed):\n",
-        "        for item in (*ready.parcel.failed, *ready.failed):\n"
-        "            ledger.remove(connection, source, [item.todo.entry.path])\n",
+        "        for item in (*ready.batch.failed, *ready.failed):\n",
+        "        for item in (*ready.batch.failed, *ready.failed):\n"
+        "            ledger.remove(connection, source, [item.work_item.entry.path])\n",
         (
             ELSEWHERE + "what_may_not_be_read_just_now_keeps_its_last_version[file]",
             ELSEWHERE + "a_document_that_can_no_longer_be_parsed_keeps_its_last_version",
@@ -126,8 +126,8 @@ MUTANTS: Final = (
         "a file is what it was only if its stat is",
         "touched",
         "flows/ingest/prepare.py",
-        'if known and known.state == "ok" and known.content_hash == content_hash and known.recipe == recipe.name:',
-        "if known and known.signature == signature and known.recipe == recipe.name:",
+        "        and known.content_hash == content_hash\n",
+        "        and known.signature == signature\n",
         (SYNC + "touching_every_file_embeds_nothing",),
     ),
     Mutant(
@@ -135,7 +135,7 @@ MUTANTS: Final = (
         "touched",
         "flows/discovery/plan.py",
         "moved = _moves(comparison, hashes)",
-        "moved: tuple[Move, ...] = ()",
+        "moved: tuple[KnownFile, ...] = ()",
         (
             SYNC + "a_renamed_file_is_moved_and_embeds_nothing",
             SYNC + "a_moved_folder_embeds_nothing_and_keeps_the_ids",
@@ -145,8 +145,8 @@ MUTANTS: Final = (
         "nothing that is stored is used again",
         "touched",
         "flows/ingest/vectors.py",
-        "found = reuse.reuse(self._reader, self._generation, list(wanted))",
-        "found: dict[bytes, np.ndarray] = {}",
+        "stored = reuse.reuse(self._reader, self._generation, list(texts))",
+        "stored: dict[bytes, np.ndarray] = {}",
         (SYNC + "files_that_swap_their_names_keep_their_texts_apart",),
     ),
     Mutant(
@@ -161,11 +161,11 @@ MUTANTS: Final = (
         "a batch that fails is passed over",
         "swallowed",
         "flows/ingest/vectors.py",
-        "            return self._ready(parcel, wanted)\n",
+        "            return self._ready(batch, texts)\n",
         "            try:\n"
-        "                return self._ready(parcel, wanted)\n"
+        "                return self._ready(batch, texts)\n"
         "            except Exception:\n"
-        "                return store.Ready(type(parcel)())\n",
+        "                return store.Ready(type(batch)())\n",
         (
             MODELS + "a_server_that_stays_down_fails_the_run_and_the_next_one_goes_on",
             ELSEWHERE + "a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_later",
@@ -175,12 +175,12 @@ MUTANTS: Final = (
         "a document is stored without the chunks that failed",
         "swallowed",
         "flows/ingest/vectors.py",
-        "            ready.failed.append(_refused(item, refused))\n",
+        "            ready.failed.append(_rejected(item, rejected))\n",
         "            kept = [chunk for chunk in item.chunks if not isinstance(answers[chunk.hash], RejectedInput)]\n"
-        "            item = type(item)(item.todo, item.document, kept)\n"
+        "            item = type(item)(item.work_item, item.document, kept)\n"
         "            ready.storables.append(store.storable(item, [answers[chunk.hash] for chunk in kept]))\n",
         (
-            MODELS + "one_refused_text_fails_its_document_alone",
+            MODELS + "one_rejected_text_fails_its_document_alone",
             ELSEWHERE + "of_thirty_documents_one_is_stored_and_the_run_does_not_say_complete",
         ),
     ),
@@ -188,7 +188,7 @@ MUTANTS: Final = (
         "documents that failed are counted and not told",
         "swallowed",
         "flows/ingest/accounting.py",
-        "        report.problem(Problem(item.todo.entry.path, item.stage, item.reason))\n",
+        "        report.problem(Problem(item.work_item.entry.path, item.stage, item.reason))\n",
         "",
         (ELSEWHERE + "of_thirty_documents_one_is_stored_and_the_run_does_not_say_complete",),
     ),
@@ -196,8 +196,9 @@ MUTANTS: Final = (
         "a document that cannot be parsed ends the run",
         "unparsable",
         "flows/ingest/prepare.py",
-        'return Failed(todo, signature, content_hash, "extract", str(error), error.transient)',
-        'raise RuntimeError(f"{todo.entry.path}: {error}") from error',
+        "    except Unextractable as error:\n",
+        "    except Unextractable as error:\n"
+        '        raise RuntimeError(f"{work_item.entry.path}: {error}") from error\n',
         (SYNC + "a_file_that_cannot_be_read_is_listed_and_stops_no_other",),
         fails_by="FailedError",
     ),
@@ -214,8 +215,8 @@ MUTANTS: Final = (
         "a first sync asks for the model's dimensions in a transaction",
         "transaction",
         "flows/run/context.py",
-        "found = generations.active_generation(connection)\n        connection.commit()\n",
-        "found = generations.active_generation(connection)\n",
+        "generation = generations.active_generation(connection)\n        connection.commit()\n",
+        "generation = generations.active_generation(connection)\n",
         (
             ELSEWHERE
             + "no_transaction_is_open_while_the_model_server_is_waited_for[first_sync_with_an_unknown_model]",
@@ -281,8 +282,8 @@ MUTANTS: Final = (
         'return RateLimitedError(f"{what}: rate limit (429): {_message(error)}", asked, limits)',
         'return RefusedError(f"{what}: rate limit (429): {_message(error)}")',
         (
-            MOOD + "[429 with Retry-After, three times]",
-            MOOD + "[429 without headers, three times]",
+            FAULT_SCENARIO + "[429 with Retry-After, three times]",
+            FAULT_SCENARIO + "[429 without headers, three times]",
         ),
     ),
     Mutant(
@@ -301,7 +302,7 @@ MUTANTS: Final = (
         "config/models/openai.py",
         "    if error.code in SPENT or error.type in SPENT:\n",
         "    if error.status_code == 402:\n",
-        (MOOD + "[quota spent]",),
+        (FAULT_SCENARIO + "[quota spent]",),
     ),
     Mutant(
         "a client names the path of its document",
@@ -315,11 +316,11 @@ MUTANTS: Final = (
         "what is pushed is read from a file of its name",
         "outside",
         "flows/discovery/reader.py",
-        "return Content(given.content, given.signature",
+        "return Content(push.content, push.signature",
         "from pathlib import Path\n\n"
-        "    file = Path('../..', given.name)\n"
-        "    data = file.read_bytes() if file.is_file() else given.content\n"
-        "    return Content(data, given.signature",
+        "    file = Path('../..', push.name)\n"
+        "    data = file.read_bytes() if file.is_file() else push.content\n"
+        "    return Content(data, push.signature",
         (ELSEWHERE + "a_name_that_a_client_gives_is_a_label_and_never_a_path[../../outside.md]",),
     ),
     Mutant(
@@ -418,23 +419,23 @@ MUTANTS: Final = (
         "the old chunks make room before the new ones are embedded",
         "too early",
         "flows/ingest/pipeline.py",
-        "            self._pass_through(connection, source, todos)\n",
-        "            changed = [todo.known.document_id for todo in todos if todo.known]\n"
+        "            self._pass_through(connection, source, work_items)\n",
+        "            changed = [item.known.document_id for item in work_items if item.known]\n"
         '            connection.execute("delete from chunks where document_id = any(%s)", [changed])\n'
         "            connection.commit()\n"
-        "            self._pass_through(connection, source, todos)\n",
+        "            self._pass_through(connection, source, work_items)\n",
         (ELSEWHERE + "a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_later",),
     ),
     Mutant(
         "the ledger learns of a change before it is embedded",
         "too early",
         "flows/ingest/pipeline.py",
-        "            self._pass_through(connection, source, todos)\n",
+        "            self._pass_through(connection, source, work_items)\n",
         "            from pgfolio.schema import ledger\n\n"
-        "            seen = [(suspect.entry.path, suspect.entry.signature) for suspect in found.plan.changed]\n"
+        "            seen = [(file.entry.path, file.entry.signature) for file in survey.plan.changed]\n"
         "            ledger.touch(connection, source, seen)\n"
         "            connection.commit()\n"
-        "            self._pass_through(connection, source, todos)\n",
+        "            self._pass_through(connection, source, work_items)\n",
         (ELSEWHERE + "a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_later",),
     ),
     Mutant(
@@ -467,7 +468,7 @@ MUTANTS: Final = (
         "config/models/openai.py",
         "if [row.index for row in rows] != list(range(inputs)):",
         "if not rows:",
-        (MOOD + "[one vector too few, twice]",),
+        (FAULT_SCENARIO + "[one vector too few, twice]",),
     ),
     Mutant(
         "a missing vector is made up for by the last one",
@@ -486,7 +487,7 @@ MUTANTS: Final = (
         "        if not batch.positions:\n",
         (
             ELSEWHERE + "of_505_documents_two_texts_that_are_refused_cost_their_own_documents_only",
-            MOOD + "[one poisonous text in a batch of 256 (400)]",
+            FAULT_SCENARIO + "[one poisonous text in a batch of 256 (400)]",
         ),
     ),
     Mutant(
@@ -503,9 +504,10 @@ MUTANTS: Final = (
         "documents are keyed by their hash",
         "identical",
         "flows/ingest/store.py",
-        "documents.store(connection, source, generation, ready.storables, recipe)",
+        "documents.store(connection, source, generation, ready.storables, processing_fingerprint)",
         "documents.store(connection, source, generation,\n"
-        "                            list({s.document.content_hash: s for s in ready.storables}.values()), recipe)",
+        "                            list({s.document.content_hash: s for s in ready.storables}.values()),\n"
+        "                            processing_fingerprint)",
         (ELSEWHERE + "identical_files_of_one_first_sync_are_documents_of_their_own",),
     ),
     Mutant(

@@ -31,9 +31,9 @@ from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import statement
 from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import vector_statement
-from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood, vector
+from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, FaultScenario, vector
 from tests.faults.world import wait_until
-from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
+from tests.flows.library import ANIMALS, Library, counts, long_document, small_library
 from tests.query_api.library import Page, running_api, stock
 
 if TYPE_CHECKING:
@@ -45,19 +45,14 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
-GUILTY = "contraband"
+REJECTED_WORD = "contraband"
 WORDS = [f"{start}{middle}{end}" for start in "bdfgklmnpr" for middle in "aeiou" for end in "lnrst"]
 
 
 @pytest.fixture
 def library(tmp_path: Path, conninfo: str, settings: Settings) -> Library:
     """Two documents, with the bundled model."""
-    root = tmp_path / "library"
-    root.mkdir()
-    made = Library(root, conninfo, settings)
-    made.write("animals.md", ANIMALS)
-    made.write("garden/plants.md", PLANTS)
-    return made
+    return small_library(tmp_path, conninfo, settings)
 
 
 @pytest.fixture
@@ -192,9 +187,9 @@ def test_of_thirty_documents_one_is_stored_and_the_run_does_not_say_complete(
 ) -> None:
     """The server refuses each of the others: what is stored is 3%, and the report says so, and so does the ledger."""
     for n in range(29):
-        metered.write(f"pages/{n:02}.md", f"# Page {n}\n\nThis page of {GUILTY} has the number {n}.\n")
+        metered.write(f"pages/{n:02}.md", f"# Page {n}\n\nThis page of {REJECTED_WORD} has the number {n}.\n")
     (metered.root / "garden/plants.md").unlink()
-    openai_server.mood = Mood(poison=GUILTY)
+    openai_server.fault_scenario = FaultScenario(poison=REJECTED_WORD)
     report = metered.sync()
     assert (report.status, counts(report)) == ("partial", {"added": 1, "failed": 29})
     assert sorted({problem.stage for problem in report.problems}) == ["embed"]
@@ -211,9 +206,9 @@ def test_of_505_documents_two_texts_that_are_refused_cost_their_own_documents_on
     metered: Library, openai_server: FakeOpenAI
 ) -> None:
     for n in range(503):
-        word = GUILTY if n in (100, 400) else "goods"
+        word = REJECTED_WORD if n in (100, 400) else "goods"
         metered.write(f"pages/{n:03}.md", f"# Page {n}\n\nThis page of {word} has the number {n}.\n")
-    openai_server.mood = Mood(poison=GUILTY)
+    openai_server.fault_scenario = FaultScenario(poison=REJECTED_WORD)
     report = metered.sync()
     assert counts(report) == {"added": 503, "failed": 2}
     assert sorted(problem.path for problem in report.problems) == ["pages/100.md", "pages/400.md"]
@@ -225,7 +220,7 @@ def test_no_text_is_given_the_vector_of_another_one_when_one_is_missing(
 ) -> None:
     """The server leaves out the last vector of two answers: all are there in the end, each under its own text."""
     metered.write("long.md", long_document(20))
-    openai_server.mood = Mood(missing=1, times=2)
+    openai_server.fault_scenario = FaultScenario(missing=1, times=2)
     assert metered.sync().status == "complete"
     metered.check()
     rows = metered.rows(
@@ -288,7 +283,7 @@ def test_no_transaction_is_open_while_the_model_server_is_waited_for(
 ) -> None:
     metered.sync()
     openai_server.requests.clear()
-    openai_server.mood = Mood(delay=1.5, times=1)
+    openai_server.fault_scenario = FaultScenario(delay=1.5, times=1)
     answered = len(openai_server.answered)
     with ThreadPoolExecutor(1) as pool, connect(metered.conninfo, autocommit=True) as connection:
         done = pool.submit(work, metered)
@@ -504,12 +499,12 @@ def test_a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_l
 ) -> None:
     metered.sync()
     before = metered.stored(), ledger(metered)
-    openai_server.mood = SERVER_ERROR
+    openai_server.fault_scenario = SERVER_ERROR
     metered.write("animals.md", ANIMALS.replace("zebra", "tiger"))
     with pytest.raises(FailedError, match="the server failed"):
         metered.sync()
     assert (metered.stored(), ledger(metered)) == before
-    openai_server.mood = None
+    openai_server.fault_scenario = None
     assert counts(metered.sync()) == {"changed": 1, "unchanged": 1}
     assert any("tiger" in content for content, _ in metered.stored()["animals.md"])
     metered.check()
@@ -518,10 +513,10 @@ def test_a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_l
 def test_a_space_that_lacks_one_vector_does_not_take_the_old_ones_place(
     library: Library, hosted: Settings, openai_server: FakeOpenAI
 ) -> None:
-    library.write("third.md", f"# Third\n\nThis page tells of {GUILTY}.\n")
+    library.write("third.md", f"# Third\n\nThis page tells of {REJECTED_WORD}.\n")
     library.sync()
     before = library.stored()
-    openai_server.mood = Mood(poison=GUILTY)
+    openai_server.fault_scenario = FaultScenario(poison=REJECTED_WORD)
     with pytest.raises(FailedError, match="1 chunks have no vector in openai"):
         run_reembed(hosted, library.conninfo, Options())
     with connect(library.conninfo) as connection:

@@ -15,19 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.options import Options
-from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
-from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
+from tests.fakes.openai_server import KEY, FakeOpenAI, FaultScenario
 from tests.faults.world import Command, Reader, Tree, half_done, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from pgfolio.config.settings import Settings
 
 SEED = 20261120
 KILLS = 50
@@ -61,25 +56,6 @@ def tree(tmp_path: Path) -> Tree:
     return made
 
 
-def fresh(
-    tree: Tree,
-    new_database: Callable[[], AbstractContextManager[str]],
-    new_settings: Callable[..., Settings],
-) -> list[tuple[object, ...]]:
-    """What an undisturbed sync of the tree as it is now stores in a new database."""
-    with FakeOpenAI() as server, new_database() as conninfo:
-        settings = new_settings(
-            database_url=conninfo,
-            openai_api_key=KEY,
-            openai_base_url=server.url,
-            embedding={"provider": "openai", "model": "tiny-embedding"},
-        )
-        with connect(conninfo) as connection:
-            source = sources.ensure_source(connection, str(tree.root), name="tree")
-        run_sync(settings, conninfo, [source], Options())
-        return stored(conninfo)
-
-
 def paid_twice(server: FakeOpenAI) -> int:
     """Requests of which a text had been asked for, and answered, before."""
     seen: set[str] = set()
@@ -96,14 +72,13 @@ def test_a_flow_killed_anywhere_leaves_nothing_half_done_and_nothing_lost(
     tree: Tree,
     tmp_path: Path,
     conninfo: str,
-    new_database: Callable[[], AbstractContextManager[str]],
-    new_settings: Callable[..., Settings],
+    undisturbed: Callable[[], list[tuple[object, ...]]],
 ) -> None:
     chosen = random.Random(SEED)
     reader = Reader(conninfo)
     kills, rounds, worst, differences = 0, 0, 0, 0
     with FakeOpenAI() as server, reader.looking(), connect(conninfo, autocommit=True) as connection:
-        server.mood = Mood(delay=LATENCY)
+        server.fault_scenario = FaultScenario(delay=LATENCY)
         command = Command(tree.root, environment(conninfo, tmp_path / "home", server.url))
         began = time.monotonic()
         command.sync()
@@ -124,7 +99,7 @@ def test_a_flow_killed_anywhere_leaves_nothing_half_done_and_nothing_lost(
             again = paid_twice(server)
             worst = max(worst, again - IN_FLIGHT * killed)
             assert again <= IN_FLIGHT * killed
-            differences += len(set(stored(conninfo)) ^ set(fresh(tree, new_database, new_settings)))
+            differences += len(set(stored(conninfo)) ^ set(undisturbed()))
             assert differences == 0
             assert command.sync()["chunks"]["embedded"] == 0
     assert reader.looks > 100

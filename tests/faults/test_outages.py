@@ -19,15 +19,13 @@ import pytest
 
 from pgfolio.config.settings import load_settings
 from pgfolio.schema.database.connect import connect, database
-from tests.fakes.openai_server import FakeOpenAI, Mood
-from tests.faults.test_kills import LATENCY, SEED, environment, fresh
+from tests.fakes.openai_server import FakeOpenAI, FaultScenario
+from tests.faults.test_kills import LATENCY, SEED, environment
 from tests.faults.world import Command, Tree, half_done, stored, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
-    from pgfolio.config.settings import Settings
 
 DATABASE_KILLS = 6
 ATTEMPTS = 3 * DATABASE_KILLS
@@ -75,13 +73,12 @@ def kill_postgres(home: Path) -> bool:
 def test_a_database_killed_anywhere_loses_nothing(
     tree: Tree,
     own_home: Path,
-    new_database: Callable[[], AbstractContextManager[str]],
-    new_settings: Callable[..., Settings],
+    undisturbed: Callable[[], list[tuple[object, ...]]],
 ) -> None:
     chosen = random.Random(SEED)
     settings = load_settings(home=own_home)
     with FakeOpenAI() as server:
-        server.mood = Mood(delay=LATENCY)
+        server.fault_scenario = FaultScenario(delay=LATENCY)
         command = Command(tree.root, environment(None, own_home, server.url))
         command.sync()
         kills = 0
@@ -98,7 +95,7 @@ def test_a_database_killed_anywhere_loses_nothing(
             with database(settings) as conninfo, connect(conninfo) as connection:
                 assert half_done(connection) == []
                 found = stored(conninfo)
-            assert found == fresh(tree, new_database, new_settings)
+            assert found == undisturbed()
             if kills == DATABASE_KILLS:
                 break
         assert kills == DATABASE_KILLS
@@ -109,8 +106,7 @@ def test_a_model_server_killed_anywhere_is_waited_for(
     tree: Tree,
     tmp_path: Path,
     conninfo: str,
-    new_database: Callable[[], AbstractContextManager[str]],
-    new_settings: Callable[..., Settings],
+    undisturbed: Callable[[], list[tuple[object, ...]]],
 ) -> None:
     chosen = random.Random(SEED)
 
@@ -138,7 +134,7 @@ def test_a_model_server_killed_anywhere_is_waited_for(
             assert (process.returncode, error) == (0, ""), out
             with connect(conninfo) as connection:
                 assert half_done(connection) == []
-            assert stored(conninfo) == fresh(tree, new_database, new_settings)
+            assert stored(conninfo) == undisturbed()
     finally:
         server.kill()
         server.wait()
@@ -147,7 +143,7 @@ def test_a_model_server_killed_anywhere_is_waited_for(
 def test_a_database_that_ends_in_the_middle_is_one_clear_line(
     tree: Tree, conninfo: str, tmp_path: Path, openai_server: FakeOpenAI
 ) -> None:
-    openai_server.mood = Mood(delay=0.5)
+    openai_server.fault_scenario = FaultScenario(delay=0.5)
     command = Command(tree.root, environment(conninfo, tmp_path / "home", openai_server.url))
     process = command.start()
     wait_until(lambda: openai_server.requests)
@@ -164,13 +160,13 @@ def test_a_database_that_ends_in_the_middle_is_one_clear_line(
 def test_a_second_sync_of_a_source_leaves_with_a_sentence(
     tree: Tree, conninfo: str, tmp_path: Path, openai_server: FakeOpenAI
 ) -> None:
-    openai_server.mood = Mood(delay=0.3)
+    openai_server.fault_scenario = FaultScenario(delay=0.3)
     command = Command(tree.root, environment(conninfo, tmp_path / "home", openai_server.url))
     first = command.start()
     wait_until(lambda: openai_server.requests)
     second = command.start()
     _, error = second.communicate(timeout=60)
     assert (second.returncode, "another sync of 'tree' is running" in error) == (1, True)
-    openai_server.mood = None
+    openai_server.fault_scenario = None
     _, error = first.communicate(timeout=60)
     assert (first.returncode, error) == (0, "")

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flows.library import ANIMALS, PLANTS, Library
+from tests.flows.library import small_library
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
+    from tests.flows.library import Library
 
 
 @pytest.fixture
 def library(tmp_path: Path, conninfo: str, settings: Settings) -> Library:
-    root = tmp_path / "library"
-    root.mkdir()
-    made = Library(root, conninfo, settings)
-    made.write("animals.md", ANIMALS)
-    made.write("garden/plants.md", PLANTS)
-    return made
+    return small_library(tmp_path, conninfo, settings)
+
+
+@pytest.fixture
+def environment(tmp_path: Path, conninfo: str) -> dict[str, str]:
+    """A user's environment: an empty home, the test's database."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path / "home"),
+        "PGFOLIO_HOME": str(tmp_path / "state"),
+        "PGFOLIO_DATABASE_URL": conninfo,
+        "COLUMNS": "200",
+    }

@@ -58,15 +58,15 @@ class Library:
 
     def stored(self) -> dict[str, list[tuple[str, int]]]:
         """Chunks by path, each with the number of its vectors."""
-        found: dict[str, list[tuple[str, int]]] = {
+        by_path: dict[str, list[tuple[str, int]]] = {
             path: [] for (path,) in self.rows("select path from documents order by path")
         }
         for path, content, count in self.rows(
             "select d.path, c.content, (select count(*) from {vectors} v where v.chunk_id = c.id) "
             "from chunks c join documents d on d.id = c.document_id order by d.path, c.ordinal"
         ):
-            found[path].append((content, count))
-        return found
+            by_path[path].append((content, count))
+        return by_path
 
     def check(self) -> None:
         """Ledger, documents, chunks and vectors say the same, and every chunk is where it says."""
@@ -105,3 +105,13 @@ def long_document(sections: int) -> str:
         + " ".join(f"The {words[(n + i) % 6]} number {n * i} is noted here." for i in range(40))
         for n in range(sections)
     )
+
+
+def small_library(folder: Path, conninfo: str, settings: Settings) -> Library:
+    """Of two documents."""
+    root = folder / "library"
+    root.mkdir()
+    library = Library(root, conninfo, settings)
+    library.write("animals.md", ANIMALS)
+    library.write("garden/plants.md", PLANTS)
+    return library

@@ -131,10 +131,10 @@ def test_the_command_makes_a_flow_run_where_a_prefect_api_answers(user: dict[str
 
 
 def test_the_build_of_an_index_is_a_progress_artifact(user: dict[str, str], folder: Path) -> None:
-    chosen = random.Random(1)
+    rng = random.Random(1)
     words = [f"{a}{b}" for a in ("amber", "cedar", "delta", "fjord") for b in ("wood", "stone", "light")]
     for n in range(40):
-        pages = (f"## Part {i}\n\n{' '.join(chosen.choices(words, k=200))}." for i in range(25))
+        pages = (f"## Part {i}\n\n{' '.join(rng.choices(words, k=200))}." for i in range(25))
         (folder / f"{n:02}.md").write_text("\n\n".join(pages))
     slow = {"PGFOLIO_INDEX__M": "64", "PGFOLIO_INDEX__EF_CONSTRUCTION": "800"}
     done = subprocess.run(
@@ -145,9 +145,13 @@ def test_the_build_of_an_index_is_a_progress_artifact(user: dict[str, str], fold
         check=False,
     )
     assert done.returncode == 3, done.stderr  # for broken.bin
-    found = httpx.get(f"{user['PREFECT_API_URL']}/artifacts/sync-index/latest").json()
-    assert (found["type"], found["data"], found["description"]) == ("progress", 100.0, "building the index")
-    assert found["flow_run_id"]
+    artifact = httpx.get(f"{user['PREFECT_API_URL']}/artifacts/sync-index/latest").json()
+    assert (artifact["type"], artifact["data"], artifact["description"]) == (
+        "progress",
+        100.0,
+        "building the index",
+    )
+    assert artifact["flow_run_id"]
 
 
 def test_a_prefect_api_that_does_not_answer_does_not_stop_a_sync(user: dict[str, str], folder: Path) -> None:

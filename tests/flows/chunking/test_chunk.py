@@ -36,16 +36,17 @@ def letters(texts: Sequence[str]) -> list[int]:
     return [len(text.encode()) for text in texts]
 
 
-def cut(text: str, *, title: str | None = None, markdown: bool = True, tokens: int = 120) -> list[Chunk]:
+def chunks_of(
+    text: str, *, title: str | None = None, markdown: bool = True, tokens: int = 120
+) -> list[Chunk]:
     return chunk(text, title=title, pages=(), markdown=markdown, count=words, tokens=tokens, overlap=16)
 
 
 def paragraph(seed: int, sentences: int = 3) -> str:
-    chosen = random.Random(seed)
+    rng = random.Random(seed)
     vocabulary = "the sync of a folder reads every file once and keeps what it knows in one ledger"
     return " ".join(
-        " ".join(chosen.choices(vocabulary.split(), k=12)).capitalize() + f" {seed}."
-        for _ in range(sentences)
+        " ".join(rng.choices(vocabulary.split(), k=12)).capitalize() + f" {seed}." for _ in range(sentences)
     )
 
 
@@ -132,9 +133,9 @@ HEADED = "# Guide\n\nintro\n\n## Install\n\n{long}\n\n### Linux\n\n{long}\n\n## 
 
 
 def test_a_chunk_has_the_headings_above_its_start() -> None:
-    chunks = cut(HEADED.format(long=paragraph(1, 8)))
-    found = {piece.heading for piece in chunks}
-    assert found == {"Guide", "Guide > Install", "Guide > Install > Linux", "Guide > Use"}
+    chunks = chunks_of(HEADED.format(long=paragraph(1, 8)))
+    headings = {piece.heading for piece in chunks}
+    assert headings == {"Guide", "Guide > Install", "Guide > Install > Linux", "Guide > Use"}
 
 
 @pytest.mark.parametrize(
@@ -150,20 +151,22 @@ def test_a_chunk_has_the_headings_above_its_start() -> None:
     ],
 )
 def test_what_is_a_heading_and_what_only_looks_like_one(text: str, heading: str) -> None:
-    assert cut(text.format(long=paragraph(1, 30)))[-1].heading == heading
+    assert chunks_of(text.format(long=paragraph(1, 30)))[-1].heading == heading
 
 
 def test_a_hash_sign_in_plain_text_is_no_heading() -> None:
-    assert {piece.heading for piece in cut("# one\n\n" + paragraph(1, 40), markdown=False)} == {""}
+    assert {piece.heading for piece in chunks_of("# one\n\n" + paragraph(1, 40), markdown=False)} == {""}
 
 
 def test_a_heading_is_never_parted_from_what_follows() -> None:
     text = "\n\n".join(f"## Part {n}\n\n### Detail {n}\n\n{paragraph(n, 8)}" for n in range(40))
-    assert [piece.content for piece in cut(text) if piece.content.splitlines()[-1].startswith("#")] == []
+    assert [
+        piece.content for piece in chunks_of(text) if piece.content.splitlines()[-1].startswith("#")
+    ] == []
 
 
 def test_a_chunk_repeats_the_end_of_the_one_before_within_a_section_only() -> None:
-    chunks = cut("# A\n\n" + paragraph(1, 40) + "\n\n# B\n\n" + paragraph(2, 4))
+    chunks = chunks_of("# A\n\n" + paragraph(1, 40) + "\n\n# B\n\n" + paragraph(2, 4))
     overlaps = [first.end - second.start for first, second in pairwise(chunks)]
     assert max(overlaps) in range(1, 17 * 6)
     assert [piece.content[:3] for piece in chunks if "# B" in piece.content] == ["# B"]
@@ -182,7 +185,7 @@ def test_a_chunk_is_on_the_page_where_it_starts() -> None:
 
 @pytest.mark.parametrize("text", ["", " \n\t\n ", "\x1c\n"])
 def test_a_text_of_whitespace_has_no_chunks(text: str) -> None:
-    assert cut(text) == []
+    assert chunks_of(text) == []
 
 
 def with_headings(number: int) -> str:
@@ -207,8 +210,8 @@ EDITS = {
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_an_edit_renews_the_chunks_around_it_only(shape: list[str], edit: Edit) -> None:
-    before = {piece.hash for piece in cut("\n\n".join(shape), tokens=200)}
-    after = cut("\n\n".join(edit(shape)), tokens=200)
+    before = {piece.hash for piece in chunks_of("\n\n".join(shape), tokens=200)}
+    after = chunks_of("\n\n".join(edit(shape)), tokens=200)
     assert len(after) > 30
     assert sum(piece.hash not in before for piece in after) <= 5
 
@@ -218,8 +221,8 @@ def test_a_line_at_the_top_of_a_log_renews_few_chunks() -> None:
         f"2026-11-20 12:{number // 60:02}:{number % 60:02} worker {number * 7919 % 101} done"
         for number in range(3000)
     ]
-    before = {piece.hash for piece in cut("\n".join(lines), markdown=False)}
-    after = cut("\n".join(["started", *lines]), markdown=False)
+    before = {piece.hash for piece in chunks_of("\n".join(lines), markdown=False)}
+    after = chunks_of("\n".join(["started", *lines]), markdown=False)
     assert sum(piece.hash not in before for piece in after) <= 5
 
 
@@ -246,9 +249,9 @@ def test_the_context_cannot_eat_the_budget(letter: str) -> None:
     assert len(context.encode()) <= 205
 
 
-def test_a_limit_too_small_for_any_text_is_refused() -> None:
+def test_a_limit_too_small_for_any_text_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"chunking\.tokens is 10: it must be at least 96"):
-        cut("text", tokens=10)
+        chunks_of("text", tokens=10)
 
 
 def test_a_headings_markup_is_left_out_of_the_heading_path() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgfolio.config.models.wordllama import BundledTokenizer
-from pgfolio.flows.chunking.token_estimate import ONE, running_total
+from pgfolio.flows.chunking.token_estimate import TOKEN, running_total
 
 PROSE = "The sync of a folder reads every file once, and keeps what it knows of them in a ledger.\n\n" * 20
 PYTHON = Path(__file__).read_text()
@@ -19,7 +19,7 @@ CHINESE = "文件夹的同步会读取每个文件一次\uff0c并将其所知道
 
 @pytest.mark.parametrize("text", [PROSE, PYTHON, RUSSIAN, CHINESE], ids=["prose", "code", "ru", "zh"])
 def test_it_is_near_to_what_the_tokenizer_counts(text: str) -> None:
-    assert running_total(text)[-1] / ONE == pytest.approx(BundledTokenizer().count([text])[0], rel=0.2)
+    assert running_total(text)[-1] / TOKEN == pytest.approx(BundledTokenizer().count([text])[0], rel=0.2)
 
 
 @given(st.text(), st.text(max_size=20))

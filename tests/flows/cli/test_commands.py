@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import socket
@@ -18,25 +17,13 @@ import httpx
 import pytest
 
 from pgfolio.schema.database.connect import connect
-from tests.fakes.openai_server import FakeOpenAI, Mood
+from tests.fakes.openai_server import FakeOpenAI, FaultScenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def environment(tmp_path: Path, conninfo: str) -> dict[str, str]:
-    """A user's environment: an empty home, the test's database."""
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path / "home"),
-        "PGFOLIO_HOME": str(tmp_path / "state"),
-        "PGFOLIO_DATABASE_URL": conninfo,
-        "COLUMNS": "200",
-    }
 
 
 @pytest.fixture
@@ -64,8 +51,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    last_object: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return last_object
 
 
 def error_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -110,12 +97,12 @@ def test_a_partial_run_exits_with_3_and_lists_its_problems(run: Run, folder: Pat
 
 def test_status_shows_sources_spaces_and_runs(run: Run, folder: Path) -> None:
     run("sync", str(folder))
-    shown = last_json(run("status", "--json"))
-    assert shown["sources"][0]["documents"] == 2
-    assert shown["generations"][0] | {"index_mb": 0} == {
+    status = last_json(run("status", "--json"))
+    assert status["sources"][0]["documents"] == 2
+    assert status["generations"][0] | {"index_mb": 0} == {
         "space": "local/wordllama-256/256", "state": "active", "vectors": 2, "index": "valid", "index_mb": 0,
     }  # fmt: skip
-    assert [row["status"] for row in shown["runs"]] == ["complete"]
+    assert [row["status"] for row in status["runs"]] == ["complete"]
 
 
 def test_search_finds_the_document(run: Run, folder: Path) -> None:
@@ -189,9 +176,9 @@ def test_a_wrong_key_is_one_clear_line(run: Run, folder: Path, openai_server: Fa
 def test_verbose_shows_where_an_error_came_from(run: Run) -> None:
     done = run("--verbose", "status", PGFOLIO_DATABASE_URL="postgresql://127.0.0.1:1/x")
     assert done.returncode == 1
-    shown, message = done.stderr.rsplit("error:", 1)
-    assert "Traceback (most recent call last)" in shown
-    assert "DatabaseError: cannot reach the database" in shown
+    traceback, message = done.stderr.rsplit("error:", 1)
+    assert "Traceback (most recent call last)" in traceback
+    assert "DatabaseError: cannot reach the database" in traceback
     assert "cannot reach the database" in message
 
 
@@ -234,7 +221,7 @@ def test_up_finds_a_port_that_is_free(environment: dict[str, str], folder: Path)
         assert process.stderr is not None
         line = next(line.decode() for line in process.stderr if b"The API answers at" in line)
         address = line.split("answers at ")[1].split(";")[0]
-        assert found(address, "oak tree") == ["trees.md", "bread.md"]
+        assert search_paths(address, "oak tree") == ["trees.md", "bread.md"]
 
 
 def test_up_answers_from_what_is_stored_where_its_first_sync_fails(
@@ -246,7 +233,9 @@ def test_up_answers_from_what_is_stored_where_its_first_sync_fails(
     with started(environment, "up", "--port", str(port), "--every", "0") as process:
         assert process.stderr is not None
         assert any(b"what is stored can be searched" in line for line in process.stderr)
-        wait_until(lambda: found(f"http://127.0.0.1:{port}", "oak tree") == ["trees.md", "bread.md"], 20)
+        wait_until(
+            lambda: search_paths(f"http://127.0.0.1:{port}", "oak tree") == ["trees.md", "bread.md"], 20
+        )
 
 
 def test_an_empty_name_is_no_folder(run: Run) -> None:
@@ -259,7 +248,7 @@ def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
 ) -> None:
     for n in range(300):
         (folder / f"{n}.md").write_text(f"# Page {n}\n\nThis page tells of the number {n}.\n")
-    openai_server.mood = Mood(delay=0.3)
+    openai_server.fault_scenario = FaultScenario(delay=0.3)
     hosted = {
         "PGFOLIO_EMBEDDING__PROVIDER": "openai",
         "PGFOLIO_EMBEDDING__IN_FLIGHT": "1",
@@ -282,7 +271,7 @@ def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
     assert 0 < stored < 302
     with connect(conninfo) as connection:
         assert connection.execute("select status from runs").fetchall() == [("failed",)]
-    openai_server.mood = None
+    openai_server.fault_scenario = None
     report = last_json(run("sync", "--json", **hosted))
     assert (report["status"], report["documents"]["added"]) == ("complete", 302 - stored)
 
@@ -295,11 +284,11 @@ def test_up_syncs_serves_takes_what_is_pushed_and_stops_at_ctrl_c(
         address = f"http://127.0.0.1:{port}"
         assert process.stderr is not None
         assert any(b"Ctrl-C stops everything" in line for line in process.stderr)
-        assert found(address, "oak tree") == ["trees.md", "bread.md"]
+        assert search_paths(address, "oak tree") == ["trees.md", "bread.md"]
         text = {"title": "Tides", "content": "The moon makes the tides of the sea."}
         pushed = httpx.post(f"{address}/documents?wait=25", json=text, timeout=30)
         assert (pushed.status_code, pushed.json()["state"]) == (201, "ok")
-        assert found(address, "tides of the sea")[0] == pushed.json()["path"]
+        assert search_paths(address, "tides of the sea")[0] == pushed.json()["path"]
         again = time.monotonic()
         assert httpx.post(f"{address}/documents?wait=25", json=text, timeout=30).status_code == 201
         assert time.monotonic() - again < 5.0  # woken, not found by chance
@@ -316,9 +305,9 @@ def test_up_takes_new_files_on_its_schedule_as_prefect_runs(
     port = free_port()
     with started(environment, "up", str(folder), "--port", str(port), "--every", "5s"):
         address = f"http://127.0.0.1:{port}"
-        wait_until(lambda: "bread.md" in found(address, "sourdough bread"), 60)
+        wait_until(lambda: "bread.md" in search_paths(address, "sourdough bread"), 60)
         (folder / "late.md").write_text("# Late\n\nThe hedgehog came later than all the others.\n")
-        wait_until(lambda: found(address, "hedgehog")[:1] == ["late.md"], 100)
+        wait_until(lambda: search_paths(address, "hedgehog")[:1] == ["late.md"], 100)
         pushed = httpx.post(
             f"{address}/documents?wait=50", json={"title": "Tides", "content": "x"}, timeout=60
         )
@@ -334,14 +323,14 @@ def test_up_goes_on_answering_without_a_schedule(environment: dict[str, str], fo
     with started(unreachable, "up", str(folder), "--port", str(port)) as process:
         assert process.stderr is not None
         assert any(b"the schedule is over" in line for line in process.stderr)
-        assert found(f"http://127.0.0.1:{port}", "oak tree")[:1] == ["trees.md"]
+        assert search_paths(f"http://127.0.0.1:{port}", "oak tree")[:1] == ["trees.md"]
 
 
 def test_serve_answers_until_it_is_terminated(environment: dict[str, str], run: Run, folder: Path) -> None:
     run("sync", str(folder))
     port = free_port()
     with started(environment, "serve", "--port", str(port)) as process:
-        wait_until(lambda: found(f"http://127.0.0.1:{port}", "bread")[:1] == ["bread.md"])
+        wait_until(lambda: search_paths(f"http://127.0.0.1:{port}", "bread")[:1] == ["bread.md"])
         process.terminate()
         process.wait(20)
     with pytest.raises(httpx.ConnectError):
@@ -369,7 +358,7 @@ def started(environment: dict[str, str], *arguments: str) -> Iterator[subprocess
             process.wait(20)
 
 
-def found(address: str, query: str) -> list[str]:
+def search_paths(address: str, query: str) -> list[str]:
     with contextlib.suppress(httpx.HTTPError):
         answer = httpx.post(f"{address}/search", json={"query": query})
         if answer.status_code == 200:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.discovery.crawl import LONGEST_PATH, Crawl, Rules, SourceUnreachable, crawl
+from pgfolio.flows.discovery.crawl import CrawlResult, crawl
+from pgfolio.flows.discovery.rules import Rules
+from pgfolio.flows.discovery.walk import MAX_PATH_BYTES, SourceUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,18 +30,20 @@ def write(root: Path, *paths: str, text: str = "x") -> None:
         (root / path).write_text(text)
 
 
-def paths(found: Crawl) -> list[str]:
-    return [entry.path for entry in found.entries]
+def paths(crawled: CrawlResult) -> list[str]:
+    return [entry.path for entry in crawled.entries]
 
 
 def as_nobody(root: Path, expression: str) -> str:
-    """Evaluates `expression` over `found = crawl(root)` as a user whom permissions bind, root or not."""
+    """Evaluates `expression` over `crawled = crawl(root)` as a user whom permissions bind, root or not."""
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from pgfolio.flows.discovery.crawl import Rules, SourceUnreachable, crawl\n"
+        "from pgfolio.flows.discovery.crawl import crawl\n"
+        "from pgfolio.flows.discovery.rules import Rules\n"
+        "from pgfolio.flows.discovery.walk import SourceUnreachable\n"
         "crawl(Path('schema'), Rules(max_bytes=1, exclude=('x',)))  # imports what it imports late\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
-        "try: found = crawl(Path(sys.argv[1]), Rules(max_bytes=1000))\n"
+        "try: crawled = crawl(Path(sys.argv[1]), Rules(max_bytes=1000))\n"
         "except SourceUnreachable as error: print(error); sys.exit()\n"
         f"print({expression})"
     )
@@ -59,10 +63,10 @@ def open_path() -> Iterator[Path]:
 
 def test_files_are_listed_by_path_with_what_stat_says(tmp_path: Path) -> None:
     write(tmp_path, "b.md", "a/z.md", "a/b/c.txt", "a.md")
-    found = crawl(tmp_path, RULES)
-    assert paths(found) == sorted(["b.md", "a/z.md", "a/b/c.txt", "a.md"])
+    crawled = crawl(tmp_path, RULES)
+    assert paths(crawled) == sorted(["b.md", "a/z.md", "a/b/c.txt", "a.md"])
     status = (tmp_path / "b.md").stat()
-    signature = found.entries[-1].signature
+    signature = crawled.entries[-1].signature
     assert (signature.inode, signature.size, signature.mtime_ns) == (status.st_ino, 1, status.st_mtime_ns)
 
 
@@ -127,10 +131,10 @@ def test_pgfolioignore_has_the_last_word_over_gitignore(tmp_path: Path) -> None:
 def test_a_file_over_the_limit_is_named_with_its_size_and_the_setting(tmp_path: Path) -> None:
     write(tmp_path, "big.md", text="x" * (3 << 20))
     write(tmp_path, "small.md")
-    found = crawl(tmp_path, Rules(max_bytes=2 << 20))
-    assert paths(found) == ["small.md"]
-    assert [problem.path for problem in found.too_large] == ["big.md"]
-    assert found.too_large[0].reason == "3 MB is more than crawl.max_file_mb = 2"
+    crawled = crawl(tmp_path, Rules(max_bytes=2 << 20))
+    assert paths(crawled) == ["small.md"]
+    assert [problem.path for problem in crawled.too_large] == ["big.md"]
+    assert crawled.too_large[0].reason == "3 MB is more than crawl.max_file_mb = 2"
 
 
 def nested(root: Path, length: int, letter: str = "d") -> str:
@@ -148,22 +152,24 @@ def test_a_path_that_is_too_long_to_be_stored_is_named_and_unknown(
     tmp_path: Path, letter: str, include: tuple[str, ...]
 ) -> None:
     write(tmp_path, "a.md")
-    just, over, far = (nested(tmp_path, length, letter) for length in (LONGEST_PATH, LONGEST_PATH + 1, 3400))
-    found = crawl(tmp_path, Rules(1000, include=include))
-    assert paths(found) == ["a.md", just]
-    assert found.unknown == {over, far}
-    assert [(problem.path, problem.stage) for problem in found.unreadable] == [
-        (path, "crawl") for path in sorted([over, far])
+    just, over, longest = (
+        nested(tmp_path, length, letter) for length in (MAX_PATH_BYTES, MAX_PATH_BYTES + 1, 3400)
+    )
+    crawled = crawl(tmp_path, Rules(1000, include=include))
+    assert paths(crawled) == ["a.md", just]
+    assert crawled.unknown == {over, longest}
+    assert [(problem.path, problem.stage) for problem in crawled.unreadable] == [
+        (path, "crawl") for path in sorted([over, longest])
     ]
-    reasons = {problem.path: problem.reason for problem in found.unreadable}
-    assert reasons[far] == "its path has 3,400 bytes, more than 2,500: shorten its name or its folders'"
+    reasons = {problem.path: problem.reason for problem in crawled.unreadable}
+    assert reasons[longest] == "its path has 3,400 bytes, more than 2,500: shorten its name or its folders'"
 
 
 def test_a_long_path_that_a_rule_leaves_out_is_no_problem(tmp_path: Path) -> None:
     write(tmp_path, "a.md")
     nested(tmp_path, 3400)
-    found = crawl(tmp_path, Rules(1000, exclude=("f*",)))
-    assert (paths(found), found.unreadable) == (["a.md"], ())
+    crawled = crawl(tmp_path, Rules(1000, exclude=("f*",)))
+    assert (paths(crawled), crawled.unreadable) == (["a.md"], ())
 
 
 def test_symlinks_are_not_followed_unless_asked(tmp_path: Path) -> None:
@@ -184,25 +190,25 @@ def test_a_loop_of_symlinks_ends_and_real_paths_win(tmp_path: Path) -> None:
 
 def test_a_broken_link_may_be_a_folder_that_is_not_mounted(tmp_path: Path) -> None:
     (tmp_path / "docs").symlink_to(tmp_path / "nowhere")
-    found = crawl(tmp_path, Rules(1000, follow_symlinks=True))
-    assert [problem.path for problem in found.unreadable] == ["docs"]
-    assert "docs" in found.unknown
-    assert "docs/a.md".startswith(found.unreadable_dirs)
+    crawled = crawl(tmp_path, Rules(1000, follow_symlinks=True))
+    assert [problem.path for problem in crawled.unreadable] == ["docs"]
+    assert "docs" in crawled.unknown
+    assert "docs/a.md".startswith(crawled.unreadable_dirs)
 
 
 def test_pipes_and_sockets_are_no_documents(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.md")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.relpath(tmp_path / "socket.md"))
-        assert crawl(tmp_path, RULES) == Crawl(entries=(), devices=frozenset({tmp_path.stat().st_dev}))
+        assert crawl(tmp_path, RULES) == CrawlResult(entries=(), devices=frozenset({tmp_path.stat().st_dev}))
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.md", b"caf\xe9/x.md"])
 def test_a_name_that_is_not_utf8_is_a_problem_and_nothing_more(tmp_path: Path, name: bytes) -> None:
     write(tmp_path, "a.md", os.fsdecode(name), "grün.md")
-    found = crawl(tmp_path, RULES)
-    assert paths(found) == ["a.md", "grün.md"]
-    assert [problem.path for problem in found.unreadable] == [
+    crawled = crawl(tmp_path, RULES)
+    assert paths(crawled) == ["a.md", "grün.md"]
+    assert [problem.path for problem in crawled.unreadable] == [
         name.decode("utf-8", "backslashreplace").split("/")[0]
     ]
 
@@ -210,15 +216,15 @@ def test_a_name_that_is_not_utf8_is_a_problem_and_nothing_more(tmp_path: Path, n
 def test_a_folder_that_may_not_be_listed_is_unknown_not_empty(open_path: Path) -> None:
     write(open_path, "a.md", "closed/b.md")
     (open_path / "closed").chmod(0)
-    answer = as_nobody(open_path, "[problem.path for problem in found.unreadable], found.unreadable_dirs")
+    answer = as_nobody(open_path, "[problem.path for problem in crawled.unreadable], crawled.unreadable_dirs")
     (open_path / "closed").chmod(0o755)
     assert answer == "['closed'] ('closed/',)"
 
 
-def test_a_file_that_may_not_be_looked_at_is_unknown_not_gone(open_path: Path) -> None:
+def test_a_file_without_permission_is_unknown_not_gone(open_path: Path) -> None:
     write(open_path, "listed/b.md", "c.md")
     (open_path / "listed").chmod(0o444)  # names can be read, nothing else
-    answer = as_nobody(open_path, "found.unknown, [entry.path for entry in found.entries]")
+    answer = as_nobody(open_path, "crawled.unknown, [entry.path for entry in crawled.entries]")
     (open_path / "listed").chmod(0o755)
     assert answer == "frozenset({'listed/b.md'}) ['c.md']"
 
@@ -226,16 +232,16 @@ def test_a_file_that_may_not_be_looked_at_is_unknown_not_gone(open_path: Path) -
 def test_rules_that_cannot_be_read_close_their_folder(open_path: Path) -> None:
     write(open_path, "a/secret.md", "a/.gitignore", "b.md")
     (open_path / "a/.gitignore").chmod(0)
-    answer = as_nobody(open_path, "found.unreadable_dirs, [entry.path for entry in found.entries]")
+    answer = as_nobody(open_path, "crawled.unreadable_dirs, [entry.path for entry in crawled.entries]")
     assert answer == "('a/',) ['b.md']"
 
 
-def test_a_pattern_without_sense_is_reported_and_the_others_hold(tmp_path: Path) -> None:
+def test_a_pattern_without_sense_is_reported_and_the_others_apply(tmp_path: Path) -> None:
     write(tmp_path, "a.md", "b.log")
     write(tmp_path, ".gitignore", text="!\n*.log\n")
-    found = crawl(tmp_path, RULES)
-    assert paths(found) == ["a.md"]
-    assert [problem.path for problem in found.unreadable] == [".gitignore"]
+    crawled = crawl(tmp_path, RULES)
+    assert paths(crawled) == ["a.md"]
+    assert [problem.path for problem in crawled.unreadable] == [".gitignore"]
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])
@@ -248,7 +254,7 @@ def test_a_root_that_is_no_folder_is_unreachable(tmp_path: Path, kind: str) -> N
 def test_a_root_that_may_not_be_listed_is_unreachable(open_path: Path) -> None:
     write(open_path, "root/a.md")
     (open_path / "root").chmod(0)
-    answer = as_nobody(open_path / "root", "found")
+    answer = as_nobody(open_path / "root", "crawled")
     (open_path / "root").chmod(0o755)
     assert answer.startswith(f"cannot list the source folder {open_path}/root: permission denied")
 
@@ -264,18 +270,18 @@ def test_rules_that_cannot_be_read_make_their_folder_unknown(tmp_path: Path, kin
     write(tmp_path, "a.md", "sub/b.md", "sub/deep/c.md")
     rules = tmp_path / "sub" / ".gitignore"
     rules.symlink_to("/nowhere/ignore") if kind == "link" else os.mkfifo(rules)
-    found = crawl(tmp_path, RULES)
-    assert paths(found) == ["a.md"]
-    assert found.unreadable_dirs == ("sub/",)
-    assert "its .gitignore is no file, or leads nowhere" in found.unreadable[0].reason
+    crawled = crawl(tmp_path, RULES)
+    assert paths(crawled) == ["a.md"]
+    assert crawled.unreadable_dirs == ("sub/",)
+    assert "its .gitignore is no file, or leads nowhere" in crawled.unreadable[0].reason
 
 
-def test_a_range_that_makes_no_sense_is_passed_over_and_told(tmp_path: Path) -> None:
+def test_a_range_that_makes_no_sense_is_skipped_and_reported(tmp_path: Path) -> None:
     write(tmp_path, "a.md", "b.log")
     write(tmp_path, ".gitignore", text="[z-a].md\n*.log\n")
-    found = crawl(tmp_path, RULES)
-    assert paths(found) == ["a.md"]
-    assert "a pattern was passed over" in found.unreadable[0].reason
+    crawled = crawl(tmp_path, RULES)
+    assert paths(crawled) == ["a.md"]
+    assert "a pattern was passed over" in crawled.unreadable[0].reason
     with pytest.raises(ValueError, match=r"crawl\.include"):
         crawl(tmp_path, Rules(1000, include=("[z-a]",)))
 

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.flows.discovery.crawl import Crawl, Entry
-from pgfolio.flows.discovery.plan import Limits, Plan, compare, decide, possible_moves, without
+from pgfolio.flows.discovery.crawl import CrawlResult
+from pgfolio.flows.discovery.plan import DeletionLimits, Plan, compare, decide, possible_moves, without
+from pgfolio.flows.discovery.walk import Entry
 from pgfolio.schema.records import LedgerEntry, Problem, Signature
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
-LOOSE = Limits(documents=10**9, fraction=1.0)
+NO_LIMITS = DeletionLimits(documents=10**9, fraction=1.0)
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,24 @@ class File:
 
 
 def known(path: str, file: File, **changes: Any) -> LedgerEntry:
-    entry = LedgerEntry(path, file.signature, file.hash, "recipe", "ok", 1, 3)
+    entry = LedgerEntry(path, file.signature, file.hash, "fingerprint", "ok", 1, 3)
     return entry._replace(**changes)
 
 
-def crawl_of(tree: dict[str, File]) -> Crawl:
-    return Crawl(tuple(Entry(path, tree[path].signature) for path in sorted(tree)), devices=frozenset({1}))
+def crawl_of(tree: dict[str, File]) -> CrawlResult:
+    return CrawlResult(
+        tuple(Entry(path, tree[path].signature) for path in sorted(tree)), devices=frozenset({1})
+    )
 
 
 def plan_of(
-    tree: dict[str, File], ledger: dict[str, LedgerEntry], limits: Limits = LOOSE, *, full: bool = False
+    tree: dict[str, File],
+    ledger: dict[str, LedgerEntry],
+    limits: DeletionLimits = NO_LIMITS,
+    *,
+    full: bool = False,
 ) -> Plan:
-    comparison = compare(crawl_of(tree), ledger, recipe="recipe", now=NOW, full=full)
+    comparison = compare(crawl_of(tree), ledger, processing_fingerprint="fingerprint", now=NOW, full=full)
     hashes = {entry.path: tree[entry.path].hash for entry in possible_moves(comparison)}
     return decide(comparison, hashes, limits)
 
@@ -66,7 +73,7 @@ def test_a_file_with_the_same_stat_is_unchanged() -> None:
 
 def test_a_file_with_another_stat_is_read_again() -> None:
     plan = plan_of({"a.md": File(b"one", stamp=2)}, ledger_of({"a.md": File(b"one")}))
-    assert [suspect.entry.path for suspect in plan.changed] == ["a.md"]
+    assert [file.entry.path for file in plan.changed] == ["a.md"]
 
 
 def test_full_reads_every_file() -> None:
@@ -74,7 +81,7 @@ def test_full_reads_every_file() -> None:
     assert plan_of(tree, ledger_of(tree), full=True).to_read == 1
 
 
-def test_another_recipe_makes_everything_anew() -> None:
+def test_another_processing_fingerprint_makes_everything_anew() -> None:
     tree = {"a.md": File(b"one")}
     ledger = {"a.md": known("a.md", tree["a.md"], recipe="older")}
     assert plan_of(tree, ledger).to_read == 1
@@ -127,22 +134,22 @@ def test_a_file_in_quarantine_is_tried_again_when_due() -> None:
 
 def test_documents_below_an_unreadable_folder_are_unknown_and_not_gone() -> None:
     ledger = ledger_of({"shut/a.md": File(b"one"), "b.md": File(b"two")})
-    crawl = Crawl((Entry("b.md", File(b"two").signature),), unreadable_dirs=("shut/",))
-    plan = decide(compare(crawl, ledger, recipe="recipe", now=NOW), {}, LOOSE)
+    crawl = CrawlResult((Entry("b.md", File(b"two").signature),), unreadable_dirs=("shut/",))
+    plan = decide(compare(crawl, ledger, processing_fingerprint="fingerprint", now=NOW), {}, NO_LIMITS)
     assert ([entry.path for entry in plan.unknown], plan.removed) == (["shut/a.md"], ())
 
 
 def test_a_document_that_grew_too_large_is_kept() -> None:
     ledger = ledger_of({"a.md": File(b"one"), "b.md": File(b"two")})
-    crawl = Crawl(
+    crawl = CrawlResult(
         (Entry("b.md", File(b"two").signature),), too_large=(Problem("a.md", "crawl", "too large"),)
     )
-    plan = decide(compare(crawl, ledger, recipe="recipe", now=NOW), {}, LOOSE)
+    plan = decide(compare(crawl, ledger, processing_fingerprint="fingerprint", now=NOW), {}, NO_LIMITS)
     assert ([entry.path for entry in plan.unknown], plan.removed) == (["a.md"], ())
 
 
 @pytest.mark.parametrize(
-    ("documents", "gone", "approved", "removed", "held"),
+    ("documents", "removals", "approved", "removed", "blocked"),
     [
         (100, 10, 0, 10, 0),  # not more than ten
         (200, 11, 0, 11, 0),  # more than ten, not more than a tenth
@@ -153,19 +160,19 @@ def test_a_document_that_grew_too_large_is_kept() -> None:
         (3, 3, 3, 3, 0),
     ],
 )
-def test_too_many_removals_are_held(
-    documents: int, gone: int, approved: int, removed: int, held: int
+def test_too_many_removals_are_blocked(
+    documents: int, removals: int, approved: int, removed: int, blocked: int
 ) -> None:
-    whole = {f"{n}.md": File(f"text {n}".encode()) for n in range(documents)}
-    left = dict(list(whole.items())[gone:])
-    plan = plan_of(left, ledger_of(whole), Limits(10, 0.10, approved))
-    assert (len(plan.removed), len(plan.held)) == (removed, held)
+    tree = {f"{n}.md": File(f"text {n}".encode()) for n in range(documents)}
+    remaining = dict(list(tree.items())[removals:])
+    plan = plan_of(remaining, ledger_of(tree), DeletionLimits(10, 0.10, approved))
+    assert (len(plan.removed), len(plan.blocked_deletions)) == (removed, blocked)
 
 
 def test_what_a_second_crawl_finds_is_not_removed() -> None:
-    whole = {"a.md": File(b"one"), "b.md": File(b"two")}
-    comparison = compare(crawl_of({}), ledger_of(whole), recipe="recipe", now=NOW)
-    plan = decide(without(comparison, {"a.md", "b.md"}), {}, LOOSE)
+    tree = {"a.md": File(b"one"), "b.md": File(b"two")}
+    comparison = compare(crawl_of({}), ledger_of(tree), processing_fingerprint="fingerprint", now=NOW)
+    plan = decide(without(comparison, {"a.md", "b.md"}), {}, NO_LIMITS)
     assert (plan.removed, len(plan.unknown)) == ((), 2)
 
 
@@ -178,11 +185,11 @@ trees = st.dictionaries(paths, files, max_size=9)
 
 @given(old=trees, new=trees)
 def test_applying_the_plan_gives_the_new_tree(old: dict[str, File], new: dict[str, File]) -> None:
-    plan = plan_of(new, ledger_of(old), Limits(0, 0.0, approved=10**9))
+    plan = plan_of(new, ledger_of(old), DeletionLimits(0, 0.0, approved=10**9))
     state = {path: file.content for path, file in old.items()}
     for move in plan.moved:
         state[move.entry.path] = state.pop(move.known.path)
-    for entry in (*plan.added, *(suspect.entry for suspect in plan.changed)):
+    for entry in (*plan.added, *(file.entry for file in plan.changed)):
         state[entry.path] = new[entry.path].content
     for gone in plan.removed:
         del state[gone.path]
@@ -191,7 +198,7 @@ def test_applying_the_plan_gives_the_new_tree(old: dict[str, File], new: dict[st
 
 @given(old=trees, new=trees)
 def test_every_path_has_exactly_one_outcome(old: dict[str, File], new: dict[str, File]) -> None:
-    plan = plan_of(new, ledger_of(old), Limits(0, 0.0))
+    plan = plan_of(new, ledger_of(old), DeletionLimits(0, 0.0))
     handled = plan.to_read + len(plan.moved) + plan.unchanged
     assert handled == len(new)
-    assert len(plan.removed) + len(plan.held) + len(plan.moved) == len(set(old) - set(new))
+    assert len(plan.removed) + len(plan.blocked_deletions) + len(plan.moved) == len(set(old) - set(new))

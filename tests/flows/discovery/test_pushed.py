@@ -17,7 +17,7 @@ from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
-from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
+from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, FaultScenario
 from tests.faults.world import half_done, wait_until
 from tests.flows.library import long_document
 from tests.query_api.library import running_api
@@ -31,16 +31,6 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
 
 TIDES = {"title": "Tides", "content": "The moon pulls the water, and the tides follow it twice a day."}
-
-
-@pytest.fixture
-def environment(tmp_path: Path, conninfo: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path / "home"),
-        "PGFOLIO_HOME": str(tmp_path / "state"),
-        "PGFOLIO_DATABASE_URL": conninfo,
-    }
 
 
 @pytest.fixture
@@ -70,8 +60,16 @@ def started(environment: dict[str, str], *module: str) -> Iterator[subprocess.Po
 def report_of(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
     with started(environment, "flows", "sync", *arguments, "--json") as process:
         out, _ = process.communicate(timeout=60)
-    found: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return found
+    last_object: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return last_object
+
+
+def synced_folder(environment: dict[str, str], folder: Path) -> Path:
+    """Of one document."""
+    folder.mkdir()
+    (folder / "a.md").write_text("# A\n\nA note.\n")
+    report_of(environment, str(folder))
+    return folder
 
 
 def pushed(client: httpx.Client, **more: Any) -> str:
@@ -110,8 +108,8 @@ def test_a_plain_sync_takes_pushes_too_and_one_of_pushes_takes_only_them(
     assert report_of(environment)["documents"]["added"] == 2
     assert state(client, third) == "ok"
     with started(environment, "flows", "status", "--json") as process:
-        shown = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
-    counts = {source["name"]: source["documents"] for source in shown["sources"]}
+        status = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
+    counts = {source["name"]: source["documents"] for source in status["sources"]}
     assert counts == {"notes": 2, "pushed": 1, "pushed/other": 1, "pushed/notes": 1}
 
 
@@ -134,14 +132,18 @@ def test_a_flow_killed_while_it_makes_pushes_leaves_nothing_half_and_loses_none(
     in_flight = 4
     with FakeOpenAI() as server, connect(conninfo, autocommit=True) as connection:
         metered = with_model(environment, server, batch_inputs="8", in_flight=str(in_flight))
-        server.mood = Mood(delay=0.05)
+        server.fault_scenario = FaultScenario(delay=0.05)
         urls = [pushed(client, title=f"T{n}", content=long_document(30) + f"\n{n}\n") for n in range(40)]
         kills, states = 0, set()
         while any(state(client, url) == "pending" for url in urls) and kills < 6:
-            asked = len(server.requests)
+            requests_before = len(server.requests)
             with started(metered, "flows", "sync", "pushed") as process:
-                wanted = asked + 4 + kills
-                wait_until(lambda wanted=wanted: len(server.requests) >= wanted or process.poll() is not None)
+                expected_requests = requests_before + 4 + kills
+                wait_until(
+                    lambda expected_requests=expected_requests: (
+                        len(server.requests) >= expected_requests or process.poll() is not None
+                    )
+                )
             kills += 1
             assert half_done(connection) == []
             states |= {state(client, url) for url in urls}
@@ -179,13 +181,13 @@ def test_who_listens_goes_on_when_the_model_server_does(
     client: httpx.Client, environment: dict[str, str], openai_server: FakeOpenAI
 ) -> None:
     metered = with_model(environment, openai_server, deadline="1")
-    openai_server.mood = SERVER_ERROR
+    openai_server.fault_scenario = SERVER_ERROR
     url = pushed(client)
     with started(metered, "pgfolio.flows.listen"):
         wait_until(lambda: client.get("/status").json()["runs"])
         wait_until(lambda: client.get("/status").json()["runs"][0]["status"] == "failed")
         assert state(client, url) == "pending"
-        openai_server.mood = None
+        openai_server.fault_scenario = None
         wait_until(lambda: state(client, url) == "ok", 20)
 
 
@@ -210,10 +212,7 @@ def test_a_sync_of_all_leaves_pushes_to_the_sync_that_has_them(
     client: httpx.Client, environment: dict[str, str], conninfo: str, tmp_path: Path
 ) -> None:
     """A schedule does its folders while pushes are made; who asks for these alone is told."""
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    (folder / "a.md").write_text("# A\n\nA note.\n")
-    report_of(environment, str(folder))
+    folder = synced_folder(environment, tmp_path / "notes")
     url = pushed(client)
     (folder / "b.md").write_text("# B\n\nAnother note.\n")
     with connect(conninfo) as connection:
@@ -229,10 +228,7 @@ def test_a_sync_of_all_leaves_pushes_to_the_sync_that_has_them(
 def test_a_folder_called_pushed_is_another_source(
     client: httpx.Client, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "pushed"
-    folder.mkdir()
-    (folder / "a.md").write_text("# A\n\nA note.\n")
-    report_of(environment, str(folder))
+    synced_folder(environment, tmp_path / "pushed")
     url = pushed(client)
     assert report_of(environment, "pushed")["documents"] | {"failed": 0} == {
         "added": 1, "changed": 0, "moved": 0, "removed": 0, "unchanged": 1, "failed": 0, "held": 0,
@@ -244,12 +240,12 @@ def test_what_is_deleted_during_a_run_is_not_counted_as_made(
     client: httpx.Client, environment: dict[str, str], openai_server: FakeOpenAI
 ) -> None:
     metered = with_model(environment, openai_server)
-    openai_server.mood = Mood(delay=1.5)
-    kept, gone = pushed(client), pushed(client, content="Another text.")
+    openai_server.fault_scenario = FaultScenario(delay=1.5)
+    stays, gone = pushed(client), pushed(client, content="Another text.")
     with started(metered, "flows", "sync", "pushed", "--json") as process:
         wait_until(lambda: openai_server.requests)
         time.sleep(0.3)
         assert client.delete(gone).status_code == 204
         report = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
     assert (report["status"], report["documents"]["added"]) == ("complete", 1)
-    assert (state(client, kept), client.get(gone).status_code) == ("ok", 404)
+    assert (state(client, stays), client.get(gone).status_code) == ("ok", 404)

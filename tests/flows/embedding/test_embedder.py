@@ -21,10 +21,10 @@ from pgfolio.config.models.protocols import (
     RefusedError,
     TransientError,
 )
-from pgfolio.flows.embedding.batching import POSTPONED, Bounds, RejectedInput, batches
+from pgfolio.flows.embedding.batching import POSTPONED, Bounds, RejectedInput, batch_slices
 from pgfolio.flows.embedding.budget import Budget, BudgetSpentError
 from pgfolio.flows.embedding.embedder import Embedder
-from pgfolio.flows.embedding.rate_limit import Limits, Pace
+from pgfolio.flows.embedding.rate_limit import RateLimiter, WindowLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,11 +39,11 @@ class Model:
     in_flight = 1
 
     def __init__(self, answer: Callable[[Sequence[str]], np.ndarray]) -> None:
-        self.asked: list[list[str]] = []
+        self.requests: list[list[str]] = []
         self._answer = answer
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        self.asked.append(list(texts))
+        self.requests.append(list(texts))
         return Embeddings(self._answer(texts), tokens=len(texts))
 
 
@@ -55,7 +55,7 @@ def lengths(texts: Sequence[str]) -> np.ndarray:
 def test_batches_cover_everything_in_order_within_both_bounds(
     tokens: list[int], inputs: int, limit: int
 ) -> None:
-    slices = list(batches(tokens, inputs, limit))
+    slices = list(batch_slices(tokens, inputs, limit))
     assert [i for start, end in slices for i in range(start, end)] == list(range(len(tokens)))
     assert all(end - start <= inputs for start, end in slices)
     assert all(sum(tokens[start:end]) <= limit or end - start == 1 for start, end in slices)
@@ -78,7 +78,7 @@ def test_a_transient_failure_is_tried_again() -> None:
 
     model = Model(answer)
     Embedder(model, BOUNDS).embed(["a"], [1])
-    assert model.asked == [["a"]] * 3
+    assert model.requests == [["a"]] * 3
 
 
 def test_a_deadline_ends_the_retries() -> None:
@@ -96,10 +96,10 @@ def test_a_fatal_failure_is_not_tried_again() -> None:
     model = Model(answer)
     with pytest.raises(FatalModelError):
         Embedder(model, BOUNDS).embed(["a"], [1])
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
-def test_a_refused_batch_is_halved_until_the_guilty_text_stands_alone() -> None:
+def test_a_rejected_batch_is_bisected_until_the_rejected_text_stands_alone() -> None:
     def answer(texts: Sequence[str]) -> np.ndarray:
         if "poison" in texts:
             raise RefusedError("not this")
@@ -109,7 +109,7 @@ def test_a_refused_batch_is_halved_until_the_guilty_text_stands_alone() -> None:
     assert [isinstance(result, RejectedInput) for result in results] == [False, True, False, False]
 
 
-def test_a_zero_vector_is_refused() -> None:
+def test_a_zero_vector_is_rejected() -> None:
     results = Embedder(Model(lambda texts: np.zeros((len(texts), 2), np.float32)), BOUNDS).embed(["a"], [1])
     assert results == [RejectedInput("the model gives it a zero vector")]
 
@@ -119,7 +119,7 @@ def test_the_budget_stops_before_the_request_that_would_pass_it() -> None:
     embedder = Embedder(model, Bounds(1, 100, 5.0), usd_per_million_tokens=1_000_000, max_cost=2.0)
     results = embedder.embed(["a", "b", "c", "d"], [1, 1, 1, 1])
     assert [result is POSTPONED for result in results] == [False, False, True, True]
-    assert model.asked == [["a"], ["b"]]
+    assert model.requests == [["a"], ["b"]]
 
 
 def test_stopping_ends_a_long_wait_at_once() -> None:
@@ -135,9 +135,9 @@ def test_stopping_ends_a_long_wait_at_once() -> None:
 
 
 def test_stopping_ends_the_wait_for_the_rate_limit() -> None:
-    pace = Pace(Limits())
-    pace.hold(60)
-    embedder = Embedder(Model(lengths), BOUNDS, pace=pace)
+    rate_limiter = RateLimiter(WindowLimits())
+    rate_limiter.pause(60)
+    embedder = Embedder(Model(lengths), BOUNDS, rate_limiter=rate_limiter)
     threading.Timer(0.1, embedder.stop).start()
     began = time.monotonic()
     with pytest.raises(TransientError, match="stopped"):
@@ -145,14 +145,14 @@ def test_stopping_ends_the_wait_for_the_rate_limit() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_what_is_paid_for_is_told_as_it_comes() -> None:
-    told: list[tuple[list[int], int]] = []
+def test_what_is_paid_for_is_reported_as_it_comes() -> None:
+    reported: list[tuple[list[int], int]] = []
     embedder = Embedder(Model(lengths), Bounds(2, 100, 5.0))
-    embedder.embed(["a", "b", "c"], [1, 1, 1], lambda at, vectors: told.append((list(at), len(vectors))))
-    assert told == [([0, 1], 2), ([2], 1)]
+    embedder.embed(["a", "b", "c"], [1, 1, 1], lambda at, vectors: reported.append((list(at), len(vectors))))
+    assert reported == [([0, 1], 2), ([2], 1)]
 
 
-def test_a_refused_batch_does_not_count_against_the_cost() -> None:
+def test_a_rejected_batch_does_not_count_against_the_cost() -> None:
     """Every half of it fits into a budget that would not cover it twice."""
 
     def answer(texts: Sequence[str]) -> np.ndarray:
@@ -185,7 +185,7 @@ def test_the_servers_count_of_tokens_is_learned() -> None:
     assert budget.estimate(100) == 145
 
 
-def test_only_the_rows_with_nan_are_asked_for_again_and_then_refused() -> None:
+def test_only_the_rows_with_nan_are_sent_again_and_then_rejected() -> None:
     def answer(texts: Sequence[str]) -> np.ndarray:
         return np.array([[np.nan if text == "bad" else 1.0, 1.0] for text in texts], dtype=np.float32)
 
@@ -195,7 +195,7 @@ def test_only_the_rows_with_nan_are_asked_for_again_and_then_refused() -> None:
     assert isinstance(other, np.ndarray)
     assert isinstance(bad, RejectedInput)
     assert bad.transient
-    assert model.asked == [["a", "bad", "b"], ["bad"], ["bad"]]
+    assert model.requests == [["a", "bad", "b"], ["bad"], ["bad"]]
 
 
 def test_a_batch_that_is_answered_badly_three_times_is_halved() -> None:
@@ -207,7 +207,7 @@ def test_a_batch_that_is_answered_badly_three_times_is_halved() -> None:
     model = Model(answer)
     results = Embedder(model, BOUNDS).embed(["a", "odd", "b", "c"], [1] * 4)
     assert results[1] == RejectedInput("1 vectors to 2 inputs", transient=True)
-    assert [len(texts) for texts in model.asked] == [4, 4, 4, 2, 1, 1, 1, 1, 2]
+    assert [len(texts) for texts in model.requests] == [4, 4, 4, 2, 1, 1, 1, 1, 2]
 
 
 def test_a_text_that_breaks_the_server_is_found_when_a_plain_word_still_succeeds() -> None:
@@ -229,10 +229,10 @@ def test_a_server_that_refuses_everything_ends_the_run_soon(error: Exception) ->
     model = Model(answer)
     with pytest.raises(FatalModelError, match="answers but refuses everything"):
         Embedder(model, Bounds(256, 10_000, 5.0)).embed(["text"] * 1000, [1] * 1000)
-    assert len(model.asked) < 200
+    assert len(model.requests) < 200
 
 
-def test_forty_texts_that_are_refused_for_themselves_fail_alone() -> None:
+def test_forty_texts_that_are_rejected_for_themselves_fail_alone() -> None:
     def answer(texts: Sequence[str]) -> np.ndarray:
         if any("poison" in text for text in texts):
             raise RefusedError("not this")
@@ -252,7 +252,7 @@ def test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed() -> Non
             raise RateLimitedError("busy", retry_after=0.02)
         return lengths(texts)
 
-    embedder = Embedder(Model(answer), Bounds(1, 100, deadline=0.6), pace=Pace(Limits()))
+    embedder = Embedder(Model(answer), Bounds(1, 100, deadline=0.6), rate_limiter=RateLimiter(WindowLimits()))
     results: list[object] = []
     other = threading.Thread(target=lambda: results.extend(embedder.embed(["late"], [1])))
     other.start()
@@ -279,10 +279,10 @@ def test_a_batch_over_a_limit_that_came_with_the_429_is_divided() -> None:
         return lengths(texts)
 
     model = Model(answer)
-    pace = Pace(Limits(window=6.0))
-    embedder = Embedder(model, Bounds(100, 100_000, deadline=0.1), pace=pace)
+    rate_limiter = RateLimiter(WindowLimits(window=6.0))
+    embedder = Embedder(model, Bounds(100, 100_000, deadline=0.1), rate_limiter=rate_limiter)
     assert len(embedder.embed(["a"] * 40, [100] * 40)) == 40
-    assert [len(texts) for texts in model.asked[:2]] == [40, 9]  # of 1,000 tokens nearly
+    assert [len(texts) for texts in model.requests[:2]] == [40, 9]  # of 1,000 tokens nearly
 
 
 def test_a_fatal_failure_ends_the_waits_of_the_other_workers() -> None:

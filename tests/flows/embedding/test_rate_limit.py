@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pgfolio.config.models.protocols import RateLimits, TransientError
 from pgfolio.config.models.rate_limit_headers import rate_limits, retry_after
-from pgfolio.flows.embedding.rate_limit import Hold, Limits, Pace, Pair, Rates, SharedState
+from pgfolio.flows.embedding.rate_limit import Pair, Pause, RateLimiter, Rates, SharedState, WindowLimits
 from pgfolio.flows.embedding.stopwatch import Stopwatch
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import rate_limits as stored
@@ -26,12 +26,12 @@ START = 1_800_000_000_000
 """A time in ms, as the database's clock gives it."""
 
 
-def admitted(limits: Limits, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def admitted(limits: WindowLimits, requests: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """(ms, tokens) of requests that come so many ms after one another and are tried again until they may go."""
     rates, pair, now = Rates(limits), Pair(), START
     state = pair.initial(rates.pair)
     gone = []
-    for pause, tokens in wanted:
+    for pause, tokens in requests:
         now += pause
         while True:
             units = max(1, round(tokens / rates.unit))
@@ -56,78 +56,78 @@ def fullest(gone: list[tuple[int, int]], window: float) -> int:
     st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 100)), min_size=1, max_size=150),
 )
 def test_no_minute_holds_more_than_the_limit_without_its_reserve(
-    limit: int, reserve: float, wanted: list[tuple[int, int]]
+    limit: int, reserve: float, requests: list[tuple[int, int]]
 ) -> None:
-    limits = Limits(tokens=limit, reserve=reserve)
-    most = int(Rates(limits).most_tokens)
-    gone = admitted(limits, [(pause, max(1, most * percent // 100)) for pause, percent in wanted])
+    limits = WindowLimits(tokens=limit, reserve=reserve)
+    max_tokens = int(Rates(limits).max_request_tokens)
+    gone = admitted(limits, [(pause, max(1, max_tokens * percent // 100)) for pause, percent in requests])
     assert fullest(gone, 60) <= limit * (1 - reserve) * 1.001  # tokens are counted in units of a few
 
 
 @pytest.mark.parametrize("limit", [10_000, 1_000_000, 20_000_000])
 def test_ninety_percent_of_the_limit_can_be_used(limit: int) -> None:
-    limits = Limits(tokens=limit, reserve=0.03)
-    gone = admitted(limits, [(0, int(Rates(limits).most_tokens))] * 400)
+    limits = WindowLimits(tokens=limit, reserve=0.03)
+    gone = admitted(limits, [(0, int(Rates(limits).max_request_tokens))] * 400)
     (first, _), (last, _) = gone[100], gone[-1]  # without the burst of the beginning
     assert sum(tokens for _, tokens in gone[101:]) >= 0.9 * limit * (last - first) / 60_000
 
 
 @pytest.mark.parametrize("limit", [1, 3, 60, 3000])
 def test_no_minute_holds_more_than_the_requests_allowed(limit: int) -> None:
-    gone = admitted(Limits(requests=limit), [(0, 500)] * min(3 * limit, 200))
+    gone = admitted(WindowLimits(requests=limit), [(0, 500)] * min(3 * limit, 200))
     assert fullest([(at, 1) for at, _ in gone], 60) <= limit
 
 
 def test_a_text_over_the_burst_goes_alone_and_leaves_a_debt() -> None:
-    limits = Limits(tokens=60_000)
-    burst = int(2 * Rates(limits).most_tokens)
+    limits = WindowLimits(tokens=60_000)
+    burst = int(2 * Rates(limits).max_request_tokens)
     gone = admitted(limits, [(0, 10 * burst), (0, 1)])
     assert gone[0][0] == START
     assert gone[1][0] - START == pytest.approx(1000 * 9 * burst / (57_600 / 60), rel=0.01)
 
 
 def test_few_requests_are_allowed_to_be_large() -> None:
-    assert Rates(Limits(requests=10, tokens=100_000)).most_tokens == 10_000
-    assert Rates(Limits(requests=3000, tokens=100_000)).most_tokens == 2000
+    assert Rates(WindowLimits(requests=10, tokens=100_000)).max_request_tokens == 10_000
+    assert Rates(WindowLimits(requests=3000, tokens=100_000)).max_request_tokens == 2000
 
 
 def test_without_a_limit_nothing_is_waited_for_and_no_database_is_needed() -> None:
-    pace = Pace(Limits(), SharedState("host=/nowhere", "nobody"))
-    assert [pace.turn(1_000_000) for _ in range(1000)] == [0.0] * 1000
-    assert pace.limited.seconds == 0.0
+    rate_limiter = RateLimiter(WindowLimits(), SharedState("host=/nowhere", "nobody"))
+    assert [rate_limiter.acquire(1_000_000) for _ in range(1000)] == [0.0] * 1000
+    assert rate_limiter.limited.seconds == 0.0
 
 
 def test_workers_with_the_same_key_share_the_limits(conninfo: str) -> None:
     """Two runs of four threads, in windows of six seconds."""
-    limits = Limits(tokens=60_000, reserve=0.03, window=6.0)
+    limits = WindowLimits(tokens=60_000, reserve=0.03, window=6.0)
     gone: list[tuple[float, int]] = []
 
-    def work(pace: Pace) -> None:
+    def work(rate_limiter: RateLimiter) -> None:
         while time.monotonic() < until:
-            tokens = int(pace.most_tokens)
-            pace.turn(tokens)
+            tokens = int(rate_limiter.max_request_tokens)
+            rate_limiter.acquire(tokens)
             gone.append((1000 * time.monotonic(), tokens))
 
     stores = [SharedState(conninfo, "a key") for _ in range(2)]
     with closing(stores[0]), closing(stores[1]), ThreadPoolExecutor(8) as pool:
-        paces = [Pace(limits, store) for store in stores]
+        limiters = [RateLimiter(limits, store) for store in stores]
         until = time.monotonic() + 8
-        for future in [pool.submit(work, paces[i % 2]) for i in range(8)]:
+        for future in [pool.submit(work, limiters[i % 2]) for i in range(8)]:
             future.result()
     used = [(int(at), tokens) for at, tokens in sorted(gone)]
     assert fullest(used, 6.0) <= 60_000
     assert sum(tokens for _, tokens in used) >= 0.85 * 60_000 * 8 / 6
-    assert all(pace.limited.seconds > 6 for pace in paces)
+    assert all(rate_limiter.limited.seconds > 6 for rate_limiter in limiters)
 
 
 def test_what_was_billed_replaces_what_was_charged(conninfo: str) -> None:
-    limits = Limits(tokens=60_000)
+    limits = WindowLimits(tokens=60_000)
     rates = Rates(limits)
     with closing(SharedState(conninfo, "a key")) as store, connect(conninfo) as connection:
-        pace = Pace(limits, store)
-        charged = pace.turn(1000)
+        rate_limiter = RateLimiter(limits, store)
+        charged = rate_limiter.acquire(1000)
         before = stored.state(connection, "a key")
-        pace.settle(charged, 400)
+        rate_limiter.refund(charged, 400)
         after = stored.state(connection, "a key")
     assert before is not None
     assert after is not None
@@ -135,34 +135,34 @@ def test_what_was_billed_replaces_what_was_charged(conninfo: str) -> None:
 
 
 def test_one_workers_429_holds_all_of_them(conninfo: str) -> None:
-    limits = Limits(tokens=6_000_000)
+    limits = WindowLimits(tokens=6_000_000)
     with closing(SharedState(conninfo, "a key")) as one, closing(SharedState(conninfo, "a key")) as other:
-        Pace(limits, one).hold(0.5)
+        RateLimiter(limits, one).pause(0.5)
         began = time.monotonic()
-        Pace(limits, other).turn(1)
+        RateLimiter(limits, other).acquire(1)
     assert 0.4 < time.monotonic() - began < 1.5
 
 
-def test_limits_that_the_server_tells_are_kept_when_none_are_set() -> None:
-    pace = Pace(Limits(requests=50))
-    pace.told(RateLimits(requests_per_minute=3000, tokens_per_minute=200_000))
-    assert pace.most_tokens == 4000
-    assert Pace(Limits(requests=50)).most_tokens > 1e9
+def test_limits_that_the_server_reports_apply_when_none_are_set() -> None:
+    rate_limiter = RateLimiter(WindowLimits(requests=50))
+    rate_limiter.learn(RateLimits(requests_per_minute=3000, tokens_per_minute=200_000))
+    assert rate_limiter.max_request_tokens == 4000
+    assert RateLimiter(WindowLimits(requests=50)).max_request_tokens > 1e9
 
 
 def test_stopping_ends_the_wait_for_the_limit() -> None:
-    pace = Pace(Limits())
-    pace.hold(60)
-    threading.Timer(0.1, pace.stop).start()
+    rate_limiter = RateLimiter(WindowLimits())
+    rate_limiter.pause(60)
+    threading.Timer(0.1, rate_limiter.stop).start()
     began = time.monotonic()
     with pytest.raises(TransientError, match="stopped"):
-        pace.turn(1)
+        rate_limiter.acquire(1)
     assert time.monotonic() - began < 5
 
 
-def test_a_clock_that_was_set_back_does_not_hold_for_ever() -> None:
-    rates = Rates(Limits(tokens=60_000))
-    state, _ = Hold(10**12).step(rates.pair, (0, 0), START, 0)
+def test_a_clock_that_was_set_back_does_not_pause_for_ever() -> None:
+    rates = Rates(WindowLimits(tokens=60_000))
+    state, _ = Pause(10**12).step(rates.pair, (0, 0), START, 0)
     _, decision = Pair().step(rates.pair, state, START, 1)
     assert decision.retry_after_ms is not None
     assert decision.retry_after_ms <= 600_000
@@ -198,7 +198,7 @@ def headers(kind: str, limit: str, remaining: str, reset: str) -> dict[str, str]
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("sent_headers", "expected"),
     [
         ({}, None),
         (headers("tokens", "1000000", "999000", "60ms"), RateLimits(0, 1_000_000)),
@@ -209,12 +209,12 @@ def headers(kind: str, limit: str, remaining: str, reset: str) -> dict[str, str]
         (headers("tokens", "many", "some", "later"), None),
     ],
 )
-def test_rate_limit_headers(told: dict[str, str], expected: RateLimits | None) -> None:
-    assert rate_limits(told) == expected
+def test_rate_limit_headers(sent_headers: dict[str, str], expected: RateLimits | None) -> None:
+    assert rate_limits(sent_headers) == expected
 
 
-def test_a_429_waits_for_the_limit_that_has_least_left() -> None:
-    told = headers("requests", "200", "150", "6m0s") | headers("tokens", "100000", "500", "57s")
-    limits = rate_limits(told, refused=True)
+def test_a_429_waits_for_the_limit_with_least_remaining() -> None:
+    sent_headers = headers("requests", "200", "150", "6m0s") | headers("tokens", "100000", "500", "57s")
+    limits = rate_limits(sent_headers, refused=True)
     assert limits is not None
     assert limits.wait == 57.0

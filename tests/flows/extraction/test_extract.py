@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from kreuzberg import PdfPageIterator
 
 from pgfolio.flows.extraction.decode import clean, decode
-from pgfolio.flows.extraction.extract import DOCUMENTS, IMAGES, Extracted, Unextractable, extract, tidy
+from pgfolio.flows.extraction.extract import extract, tidy
+from pgfolio.flows.extraction.extracted import Extracted, Unextractable
+from pgfolio.flows.extraction.formats import DOCUMENTS, IMAGES
 
 REPOSITORY = Path(__file__).parents[3]
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -122,15 +124,15 @@ NOTEBOOK = json.dumps(
     ],
 )
 def test_a_document_is_read_with_its_headings_and_tables(path: str, data: bytes, words: list[str]) -> None:
-    found = extract(path, data)
-    assert [word for word in words if word not in found.text] == []
-    assert found.markdown
+    extracted = extract(path, data)
+    assert [word for word in words if word not in extracted.text] == []
+    assert extracted.markdown
 
 
 def test_a_web_page_is_read_without_its_scripts_styles_and_head() -> None:
-    found = extract("page.html", HTML)
-    assert [word for word in ("alert", "color", "charset", "The title") if word in found.text] == []
-    assert found.title == "The title"
+    extracted = extract("page.html", HTML)
+    assert [word for word in ("alert", "color", "charset", "The title") if word in extracted.text] == []
+    assert extracted.title == "The title"
 
 
 def test_a_web_page_is_read_in_the_encoding_it_names() -> None:
@@ -138,23 +140,23 @@ def test_a_web_page_is_read_in_the_encoding_it_names() -> None:
 
 
 def test_a_mail_tells_its_subject_sender_and_time() -> None:
-    found = extract("a.eml", MAIL)
-    assert (found.title, found.created_at) == ("The plan", datetime(2024, 12, 16, 15, 30, tzinfo=UTC))
-    assert found.owner is not None
-    assert "ada@example.com" in found.owner
+    extracted = extract("a.eml", MAIL)
+    assert (extracted.title, extracted.created_at) == ("The plan", datetime(2024, 12, 16, 15, 30, tzinfo=UTC))
+    assert extracted.owner is not None
+    assert "ada@example.com" in extracted.owner
 
 
 def test_each_page_of_a_pdf_begins_at_its_offset() -> None:
     pages = ["First page here.", "Second one there.", "The third and last."]
-    found = extract("a.pdf", pdf(*pages))
-    assert [found.text[start:].split("\n")[0].strip("# *") for start in found.pages] == pages
+    extracted = extract("a.pdf", pdf(*pages))
+    assert [extracted.text[start:].split("\n")[0].strip("# *") for start in extracted.pages] == pages
 
 
 def test_every_page_has_an_offset_though_one_is_empty() -> None:
-    found = extract("a.pdf", pdf("First page here.", "", "The third and last."))
-    assert len(found.pages) == 3
-    assert list(found.pages) == sorted(found.pages)
-    assert found.text[found.pages[2] :].strip("# *\n") == "The third and last."
+    extracted = extract("a.pdf", pdf("First page here.", "", "The third and last."))
+    assert len(extracted.pages) == 3
+    assert list(extracted.pages) == sorted(extracted.pages)
+    assert extracted.text[extracted.pages[2] :].strip("# *\n") == "The third and last."
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_front_matter_becomes_metadata_and_the_body_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "kept"),
+    ("written", "expected"),
     [
         ("9" * 301, int("9" * 301)),
         ("0x" + "f" * 250, (1 << 1000) - 1),
@@ -214,12 +216,12 @@ def test_front_matter_becomes_metadata_and_the_body_the_text() -> None:
     ids=["decimal", "hexadecimal", "a bit longer", "negative", "binary", "of base 60"],
 )
 def test_an_integer_in_front_matter_that_is_too_long_for_json_becomes_text(
-    written: str, kept: int | str | None
+    written: str, expected: int | str | None
 ) -> None:
-    found = extract("a.md", f"---\nb: {written}\n---\nBody.\n".encode())
-    assert found.text == "Body.\n"
-    assert json.loads(json.dumps(found.metadata)) == found.metadata
-    assert kept is None or found.metadata == {"b": kept}
+    extracted = extract("a.md", f"---\nb: {written}\n---\nBody.\n".encode())
+    assert extracted.text == "Body.\n"
+    assert json.loads(json.dumps(extracted.metadata)) == extracted.metadata
+    assert expected is None or extracted.metadata == {"b": expected}
 
 
 def test_a_title_that_is_a_number_without_end_is_text() -> None:
@@ -242,8 +244,8 @@ def test_a_title_that_is_a_number_without_end_is_text() -> None:
     ids=["broken", "list", "no end", "rule", "unfolding without end"],
 )
 def test_front_matter_without_sense_is_text(text: str) -> None:
-    found = extract("a.md", text.encode())
-    assert (found.text, found.metadata) == (text, {})
+    extracted = extract("a.md", text.encode())
+    assert (extracted.text, extracted.metadata) == (text, {})
 
 
 @pytest.mark.parametrize(
@@ -307,7 +309,7 @@ def without_programs(path: str, data: bytes) -> str:
     ],
 )
 def test_what_tesseract_could_read_is_said_to_need_it(path: str, data: bytes, reason: str) -> None:
-    assert without_programs(path, data) == f"pgfolio.flows.extraction.extract.Unextractable: {reason}"
+    assert without_programs(path, data) == f"pgfolio.flows.extraction.extracted.Unextractable: {reason}"
 
 
 @pytest.mark.skipif(TESSERACT is None, reason="reads by Tesseract, which is not installed here")
@@ -339,11 +341,11 @@ def test_a_file_with_the_wrong_name_is_known_by_its_bytes() -> None:
 @given(st.sampled_from(sorted({*DOCUMENTS, *IMAGES, "md", "txt", "bin", ""})), st.binary(max_size=200))
 def test_any_bytes_under_any_name_give_text_or_a_reason(suffix: str, data: bytes) -> None:
     try:
-        found = extract(f"a.{suffix}", data)
+        extracted = extract(f"a.{suffix}", data)
     except Unextractable:
         return
-    assert found.text == clean(found.text)
-    assert json.loads(json.dumps(found.metadata, allow_nan=False)) == found.metadata
+    assert extracted.text == clean(extracted.text)
+    assert json.loads(json.dumps(extracted.metadata, allow_nan=False)) == extracted.metadata
 
 
 @given(st.text())
@@ -381,13 +383,13 @@ def test_reading_writes_nothing_and_importing_is_cheap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["date", "created", "created_at"])
 def test_front_matter_tells_when_a_document_was_made(field: str) -> None:
-    found = extract("a.md", f"---\n{field}: 2020-01-02\n---\n\nText.\n".encode())
-    assert found.created_at == datetime(2020, 1, 2, tzinfo=UTC)
+    extracted = extract("a.md", f"---\n{field}: 2020-01-02\n---\n\nText.\n".encode())
+    assert extracted.created_at == datetime(2020, 1, 2, tzinfo=UTC)
 
 
 def test_a_date_that_no_calendar_has_does_not_cost_the_rest_of_the_front_matter() -> None:
-    found = extract("a.md", b"---\ntitle: Plan\ncreated: 2020-02-30\n---\n\nText.\n")
-    assert (found.title, found.text, found.created_at) == ("Plan", "Text.\n", None)
+    extracted = extract("a.md", b"---\ntitle: Plan\ncreated: 2020-02-30\n---\n\nText.\n")
+    assert (extracted.title, extracted.text, extracted.created_at) == ("Plan", "Text.\n", None)
 
 
 @pytest.mark.parametrize(
@@ -395,5 +397,5 @@ def test_a_date_that_no_calendar_has_does_not_cost_the_rest_of_the_front_matter(
 )
 def test_a_pages_title_is_read_as_its_text(charset: str, data: str) -> None:
     head = f"<head><meta charset={charset}><title>{data} &amp; more</title></head>"
-    found = extract("a.html", f"<html>{head}<body><p>{data}.</p></body></html>".encode(charset))
-    assert (found.title, found.text) == (f"{data} & more", f"{data}.\n")
+    extracted = extract("a.html", f"<html>{head}<body><p>{data}.</p></body></html>".encode(charset))
+    assert (extracted.title, extracted.text) == (f"{data} & more", f"{data}.\n")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pgfolio.flows.index.build import build
-from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import Options
 from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.database.connect import connect
@@ -60,7 +60,7 @@ def test_a_build_is_watched_from_beginning_to_end(
     settings: Settings, conninfo: str, filled: Generation
 ) -> None:
     display = Watching()
-    run = Run(settings, conninfo, Options(), display)
+    run = RunContext(settings, conninfo, Options(), display)
     with connect(conninfo) as connection:
         build(run, connection, filled, SLOW)
         assert hnsw.is_valid(connection, filled)
@@ -74,7 +74,7 @@ def test_a_build_is_watched_from_beginning_to_end(
 def test_a_build_that_outgrows_its_memory_says_how_much_it_needs(
     settings: Settings, conninfo: str, filled: Generation
 ) -> None:
-    run = Run(settings, conninfo, Options())
+    run = RunContext(settings, conninfo, Options())
     with connect(conninfo) as connection:
         connection.execute("set maintenance_work_mem = '1MB'")
         build(run, connection, filled, Parameters(16, 64))
@@ -88,7 +88,7 @@ def test_a_build_without_enough_shared_memory_is_done_by_one_process(
     settings: Settings, conninfo: str, filled: Generation
 ) -> None:
     """As in a container whose /dev/shm is 64 MB: workers share the graph through it."""
-    run = Run(settings, conninfo, Options())
+    run = RunContext(settings, conninfo, Options())
     with connect(conninfo) as connection:
         small(connection)
         build(run, connection, filled, Parameters(16, 64))

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from pgfolio.flows.index.maintenance import AT, BUILD, INSERT, Costs, choose, to_merge
+from pgfolio.flows.index.maintenance import (
+    BUILD_SECONDS,
+    INSERT_SECONDS,
+    MEASURED_AT_VECTORS,
+    Costs,
+    predict,
+    to_merge,
+)
 
-PRIOR = Costs(INSERT, AT, BUILD, AT)
+PRIOR = Costs(INSERT_SECONDS, MEASURED_AT_VECTORS, BUILD_SECONDS, MEASURED_AT_VECTORS)
 
 
 @pytest.mark.parametrize(
     ("vectors", "way"), [(1, "insert"), (100, "insert"), (5_000, "build"), (50_000, "build")]
 )
 def test_few_vectors_go_through_the_live_index_and_many_beside_it(vectors: int, way: str) -> None:
-    assert choose(vectors, 100_000, PRIOR).way == way
+    assert predict(vectors, 100_000, PRIOR).way == way
 
 
 def test_what_was_measured_decides() -> None:
-    slow_build = Costs(INSERT, AT, INSERT * 2, AT)
-    assert choose(5_000, 100_000, slow_build).way == "insert"
+    slow_build = Costs(INSERT_SECONDS, MEASURED_AT_VECTORS, INSERT_SECONDS * 2, MEASURED_AT_VECTORS)
+    assert predict(5_000, 100_000, slow_build).way == "insert"
 
 
-def test_both_predictions_are_told() -> None:
-    told = choose(5_000, 45_000, PRIOR).as_json()
-    assert told["insert"] == pytest.approx(5_000 * INSERT)
-    assert told["build"] < told["insert"]
-    assert (told["vectors"], told["indexed"], told["way"]) == (5_000, 45_000, "build")
+def test_both_predictions_are_reported() -> None:
+    prediction = predict(5_000, 45_000, PRIOR).as_json()
+    assert prediction["insert"] == pytest.approx(5_000 * INSERT_SECONDS)
+    assert prediction["build"] < prediction["insert"]
+    assert (prediction["vectors"], prediction["indexed"], prediction["way"]) == (5_000, 45_000, "build")
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ WORDS = "amber basalt cedar delta ember fjord grove heron inlet juniper kelp lag
 
 
 def grow(library: Library, name: str, files: int) -> None:
-    chosen = random.Random(name)
+    rng = random.Random(name)
     for n in range(files):
-        pages = (f"## Part {i}\n\n{' '.join(chosen.choices(WORDS, k=300))}." for i in range(12))
+        pages = (f"## Part {i}\n\n{' '.join(rng.choices(WORDS, k=300))}." for i in range(12))
         library.write(f"{name}/{n:03}.md", "\n\n".join(pages))
 
 
@@ -43,9 +43,9 @@ def members(library: Library) -> list[tuple[int, int, bool]]:
 
 
 def active(connection: Connection) -> Generation:
-    found = generations.active_generation(connection)
-    assert found is not None
-    return found
+    generation = generations.active_generation(connection)
+    assert generation is not None
+    return generation
 
 
 def recall(library: Library) -> float:
@@ -61,10 +61,10 @@ def recall(library: Library) -> float:
         connection.execute("set hnsw.ef_search = 100")
         nearest = sql.SQL("select chunk_id from {} order by embedding <=> %s limit 10").format(table)
         hits = 0
-        asked = (
+        queries = (
             LocalModel().embed([" ".join(random.Random(n).choices(WORDS, k=9)) for n in range(50)]).vectors
         )
-        for vector in asked:
+        for vector in queries:
             exact = set(ids[np.argsort(-(stored @ vector))[:10]].tolist())
             hits += len(exact & {row[0] for row in connection.execute(nearest, [HalfVector(vector)])})
         return hits / 500
@@ -113,9 +113,9 @@ def test_many_segments_are_merged_and_nothing_is_lost(grown: Library) -> None:
     for name in ("second", "third", "fourth", "fifth"):
         grow(grown, name, 45)
         grown.sync()
-    found = members(grown)
-    assert len([size for _, size, _ in found if size]) <= 2
-    assert all(indexed for _, size, indexed in found if size)
+    segments_now = members(grown)
+    assert len([size for _, size, _ in segments_now if size]) <= 2
+    assert all(indexed for _, size, indexed in segments_now if size)
     assert recall(grown) > 0.95
     grown.check()
     assert run_verify(grown.conninfo).complete
@@ -219,9 +219,9 @@ def test_many_deleted_rows_are_not_left_for_a_vacuum(grown: Library) -> None:
     report = grown.sync(approve_deletes=60)
     assert report.seconds["index"] > 0
     with connect(grown.conninfo) as connection:
-        found = tables(connection)
-        assert {member.segment_table: oid for member, oid in found.items()} != before
-        assert all(segments.dead(connection, member) < 100 for member in found)
+        segments_now = tables(connection)
+        assert {member.segment_table: oid for member, oid in segments_now.items()} != before
+        assert all(segments.dead(connection, member) < 100 for member in segments_now)
         assert segments.unindexed(connection, active(connection)) == []
     assert recall(grown) > 0.95
     grown.check()
@@ -229,13 +229,13 @@ def test_many_deleted_rows_are_not_left_for_a_vacuum(grown: Library) -> None:
 
 def tables(connection: Connection) -> dict[Generation, int]:
     """The segments that have vectors, with what PostgreSQL knows their tables by."""
-    found = {}
+    oids = {}
     for member in segments.members(connection, active(connection)):
         if segments.has_any(connection, member):
             row = connection.execute("select to_regclass(%s)::oid", [member.segment_table]).fetchone()
             assert row is not None
-            found[member] = row[0]
-    return found
+            oids[member] = row[0]
+    return oids
 
 
 def test_metadata_leaves_vectors_and_their_index_alone(library: Library) -> None:
@@ -274,10 +274,10 @@ def touched(connection: Connection, generation: Generation) -> tuple[object, ...
 
 def test_statistics_keep_up_with_a_large_load(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search that was planned for a small table took seconds until the end of the sync that made it large."""
-    monkeypatch.setattr(maintenance, "SETTLED_AT_LEAST", 100)
+    monkeypatch.setattr(maintenance, "MIN_CHUNKS_TO_ANALYZE", 100)
     library.sync()
     before = analyzed(library)
-    grow(library, "large", files=120)  # several parcels
+    grow(library, "large", files=120)  # several batches
     library.sync()
     assert analyzed(library) >= before + 3  # at over 100, at over three times as many, at the end
 

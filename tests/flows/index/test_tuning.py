@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from pgfolio.flows.cli.render import show_status
 from pgfolio.flows.index import queries
 from pgfolio.flows.index.tuning import better, cheapest, check, run_tuning
-from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations.gauges import index_gauge
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 ONE, OTHER = Parameters(16, 64), Parameters(32, 200)
 
 
-def measured(built: Parameters, ef_search: int, found: float, p50_ms: float) -> Measured:
-    return Measured(built, ef_search, found, p50_ms, 1000, sampled=False)
+def measured(built: Parameters, ef_search: int, recall: float, p50_ms: float) -> Measured:
+    return Measured(built, ef_search, recall, p50_ms, 1000, sampled=False)
 
 
 def test_the_cheapest_is_the_fastest_that_meets_the_target() -> None:
@@ -77,30 +77,30 @@ def grown(library: Library) -> Library:
 
 
 def test_tuning_meets_the_target_and_is_kept(grown: Library) -> None:
-    found = run_tuning(grown.settings, grown.conninfo, 0.95, tune=True)
-    assert found.met
-    assert not found.rebuilt
+    result = run_tuning(grown.settings, grown.conninfo, 0.95, tune=True)
+    assert result.met
+    assert not result.rebuilt
     with connect(grown.conninfo) as connection:
         generation = active(connection)
-        assert tuning.tuned(connection, generation) == (found.parameters, found.ef_search)
-        kept = tuning.last(connection, generation, found.ef_search or 0)
-    assert kept is not None
-    assert kept.recall == pytest.approx(found.recall)
+        assert tuning.tuned(connection, generation) == (result.parameters, result.ef_search)
+        last = tuning.last(connection, generation, result.ef_search or 0)
+    assert last is not None
+    assert last.recall == pytest.approx(result.recall)
     assert recall(grown) > 0.9
     ((flow, status),) = grown.rows("select flow, status from runs order by id desc limit 1")
     assert (flow, status) == ("index", "complete")
 
 
 def test_measuring_alone_changes_nothing(grown: Library) -> None:
-    found = run_tuning(grown.settings, grown.conninfo, 0.98, tune=False)
-    assert found.measured
+    result = run_tuning(grown.settings, grown.conninfo, 0.98, tune=False)
+    assert result.measured
     assert grown.rows("select m, ef_construction, ef_search from generations") == [(None, None, None)]
 
 
 def test_an_index_that_cannot_meet_the_target_is_built_anew_while_readers_go_on(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
         hnsw.build(connection, active(connection), 2, 4)  # the poorest there is
-    stop, errors, asked = threading.Event(), [], [0]
+    stop, errors, searches = threading.Event(), [], [0]
 
     def reads() -> None:
         with connect(grown.conninfo, autocommit=True) as connection:
@@ -109,27 +109,27 @@ def test_an_index_that_cannot_meet_the_target_is_built_anew_while_readers_go_on(
             vector = HalfVector(np.ones(256, dtype=np.float32))
             while not stop.is_set():
                 try:
-                    found = connection.execute(nearest, [vector]).fetchall()
-                    assert len(found) == 5
-                    asked[0] += 1
+                    nearest_rows = connection.execute(nearest, [vector]).fetchall()
+                    assert len(nearest_rows) == 5
+                    searches[0] += 1
                 except Exception as error:  # noqa: BLE001 -- what a search would have met
                     errors.append(error)
 
     reader = threading.Thread(target=reads)
     reader.start()
     try:
-        found = run_tuning(grown.settings, grown.conninfo, 0.97, tune=True)
+        result = run_tuning(grown.settings, grown.conninfo, 0.97, tune=True)
     finally:
         stop.set()
         reader.join()
-    assert (found.rebuilt, found.met) == (True, True)
-    assert (errors, asked[0] > 10) == ([], True)
+    assert (result.rebuilt, result.met) == (True, True)
+    assert (errors, searches[0] > 10) == ([], True)
     grown.check()
     with connect(grown.conninfo) as connection:
         generation = active(connection)
         assert segments.unindexed(connection, generation) == []
         built = [tuning.parameters(connection, m) for m in segments.members(connection, generation)]
-    assert found.parameters in built
+    assert result.parameters in built
 
 
 def test_the_next_segment_is_built_as_tuned(grown: Library) -> None:
@@ -143,18 +143,18 @@ def test_the_next_segment_is_built_as_tuned(grown: Library) -> None:
 
 
 def test_searches_and_the_status_know_what_was_tuned(grown: Library) -> None:
-    found = run_tuning(grown.settings, grown.conninfo, 0.9, tune=True)
+    result = run_tuning(grown.settings, grown.conninfo, 0.9, tune=True)
 
     async def searched_with() -> int | None:
         async with open_pool(grown.conninfo, 1, 64) as pool:
             generation = await reading(pool, active_generation)
             return generation.ef_search if generation else None
 
-    assert asyncio.run(searched_with()) == found.ef_search
+    assert asyncio.run(searched_with()) == result.ef_search
     with connect(grown.conninfo) as connection:
-        (shown,) = overview(connection, None)["generations"]
-    assert shown["recall"]["ef_search"] == found.ef_search
-    assert shown["recall"]["grown"] == 1.0
+        (row,) = overview(connection, None)["generations"]
+    assert row["recall"]["ef_search"] == result.ef_search
+    assert row["recall"]["grown"] == 1.0
 
 
 def test_what_is_shown_of_an_index_that_was_not_tuned_is_of_the_settings(grown: Library) -> None:
@@ -162,23 +162,23 @@ def test_what_is_shown_of_an_index_that_was_not_tuned_is_of_the_settings(grown: 
     run_tuning(grown.settings, grown.conninfo, 0.9, tune=False)
     searched = grown.settings.index.ef_search
     with connect(grown.conninfo) as connection:
-        (shown,) = overview(connection, None, ef_search=searched)["generations"]
+        (row,) = overview(connection, None, ef_search=searched)["generations"]
         rows = connection.execute(
             "select ef_search, recall from index_measurements where not sampled"
         ).fetchall()
     assert len({row[0] for row in rows}) > 1
-    assert shown["recall"]["ef_search"] == searched
-    assert shown["recall"]["recall"] == pytest.approx(dict(rows)[searched], abs=0.0001)
+    assert row["recall"]["ef_search"] == searched
+    assert row["recall"]["recall"] == pytest.approx(dict(rows)[searched], abs=0.0001)
 
     async def gauge() -> float | None:
         async with open_pool(grown.conninfo, 1, 64) as pool:
-            found = await reading(pool, partial(index_gauge, permitted=None, ef_search=searched))
-            return found.recall if found else None
+            result = await reading(pool, partial(index_gauge, permitted=None, ef_search=searched))
+            return result.recall if result else None
 
     assert asyncio.run(gauge()) == dict(rows)[searched]
 
 
-def test_an_index_is_measured_with_questions(grown: Library) -> None:
+def test_an_index_is_measured_with_evaluation_queries(grown: Library) -> None:
     """Half of them what users asked lately, the others made of the documents."""
     with connect(grown.conninfo) as connection:
         for n in range(30):
@@ -188,16 +188,16 @@ def test_an_index_is_measured_with_questions(grown: Library) -> None:
                 [n, record],
             )
         assert len(tuning.logged_questions(connection, 20)) == 20
-    run = Run(grown.settings, grown.conninfo, Options())
+    run = RunContext(grown.settings, grown.conninfo, Options())
     with connect(grown.conninfo) as connection:
         generation = active(connection)
-        asked = queries.asked(run, connection, generation, 80)
-        assert [vector.shape for vector in asked] == [(256,)] * 80
+        query_vectors = queries.evaluation_queries(run, connection, generation, 80)
+        assert [vector.shape for vector in query_vectors] == [(256,)] * 80
         assert run.report.tokens > 80
-        to_ask = Questions(connection, generation, 100, asked=asked)
-        assert len(to_ask.asked) == 100
-        assert sum(chunk_id == 0 for chunk_id, _ in to_ask.asked) == 80
-        assert to_ask.measure(400)[0] == pytest.approx(1.0, abs=0.02)
+        evaluation = Questions(connection, generation, 100, asked=query_vectors)
+        assert len(evaluation.asked) == 100
+        assert sum(chunk_id == 0 for chunk_id, _ in evaluation.asked) == 80
+        assert evaluation.measure(400)[0] == pytest.approx(1.0, abs=0.02)
     assert run_tuning(grown.settings, grown.conninfo, 0.9, tune=True).met
 
 
@@ -207,16 +207,16 @@ def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Libra
     settings = grown.settings.model_copy(
         update={"embedding": grown.settings.embedding.model_copy(update={"deadline": 0.1})}
     )
-    run = Run(settings, grown.conninfo, Options())
+    run = RunContext(settings, grown.conninfo, Options())
     with connect(grown.conninfo) as connection:
-        assert queries.asked(run, connection, active(connection), 10) == []
+        assert queries.evaluation_queries(run, connection, active(connection), 10) == []
     (note,) = run.report.notes
     assert "stored vectors" in note
     assert run_tuning(settings, grown.conninfo, 0.9, tune=False).recall > 0.9
 
 
 @pytest.mark.parametrize(
-    ("n", "heading", "content", "wanted"),
+    ("n", "heading", "content", "expected"),
     [
         (0, "Guide > Flows > Retries", "one two three", "Retries"),
         (1, "Guide > Flows > Retries", "one two three", "one two three"),
@@ -226,17 +226,19 @@ def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Libra
         (0, "", "  ", ""),
     ],
 )
-def test_questions_are_headings_and_parts_of_texts(n: int, heading: str, content: str, wanted: str) -> None:
-    assert queries.might_ask(n, heading, content) == wanted
+def test_likely_queries_are_headings_and_parts_of_texts(
+    n: int, heading: str, content: str, expected: str
+) -> None:
+    assert queries.likely_query(n, heading, content) == expected
 
 
 def test_the_status_shows_recall_as_a_number(grown: Library, capsys: pytest.CaptureFixture[str]) -> None:
     run_tuning(grown.settings, grown.conninfo, 0.9, tune=True)
     with connect(grown.conninfo) as connection:
-        found = overview(connection, None)
-    show_status(found)
+        status = overview(connection, None)
+    show_status(status)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "active" in line]
-    assert float(line.split()[-1]) == pytest.approx(found["generations"][0]["recall"]["recall"], abs=0.001)
+    assert float(line.split()[-1]) == pytest.approx(status["generations"][0]["recall"]["recall"], abs=0.001)
 
 
 def test_too_few_vectors_are_not_tuned(library: Library) -> None:
@@ -247,9 +249,9 @@ def test_too_few_vectors_are_not_tuned(library: Library) -> None:
 
 def test_after_growth_the_index_is_measured_again(grown: Library) -> None:
     def checked() -> int:
-        run = Run(grown.settings, grown.conninfo, Options())
+        run = RunContext(grown.settings, grown.conninfo, Options())
         with connect(grown.conninfo) as connection:
-            check(run, connection, active(connection), least=500)
+            check(run, connection, active(connection), min_vectors=500)
         ((count,),) = grown.rows("select count(*) from index_measurements")
         return int(count)
 
@@ -262,27 +264,29 @@ def test_after_growth_the_index_is_measured_again(grown: Library) -> None:
     assert checked() == 2
 
 
-def checked_with(library: Library, **wanted: object) -> Run:
+def checked_with(library: Library, **index_settings: object) -> RunContext:
     """The light check, as after a sync, with these settings of the index."""
-    settings = library.settings.model_copy(update={"index": library.settings.index.model_copy(update=wanted)})
-    run = Run(settings, library.conninfo, Options())
+    settings = library.settings.model_copy(
+        update={"index": library.settings.index.model_copy(update=index_settings)}
+    )
+    run = RunContext(settings, library.conninfo, Options())
     with connect(library.conninfo) as connection:
-        check(run, connection, active(connection), least=500)
+        check(run, connection, active(connection), min_vectors=500)
     return run
 
 
-def test_where_recall_has_fallen_searches_look_farther_from_then_on(grown: Library) -> None:
+def test_where_recall_has_fallen_searches_use_a_larger_ef_search_from_then_on(grown: Library) -> None:
     run = checked_with(grown, ef_search=10, target_recall=0.97)
     assert run.report.notes == []
-    ((m, ef_search, shown),) = grown.rows(
+    ((m, ef_search, recall),) = grown.rows(
         "select g.m, g.ef_search, (select recall from index_measurements order by id desc limit 1) from generations g"
     )
     assert m is None
     assert ef_search > 10
-    assert shown >= 0.97
+    assert recall >= 0.97
 
 
-def test_where_looking_farther_does_not_help_the_report_says_what_does(grown: Library) -> None:
+def test_where_a_larger_ef_search_does_not_help_the_report_says_what_does(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
         hnsw.build(connection, active(connection), 2, 4)
     (note,) = checked_with(grown, ef_search=10, target_recall=0.99).report.notes
@@ -298,8 +302,8 @@ def test_a_rebuild_that_cannot_be_had_leaves_what_is_known_of_the_index(grown: L
     with connect(grown.conninfo) as reader:
         table = sql.Identifier(active(reader).table)
         reader.execute(sql.SQL("select from {} limit 1").format(table))
-        found = run_tuning(grown.settings, grown.conninfo, 0.97, tune=True)
-        assert (found.rebuilt, found.parameters) == (False, built)
+        result = run_tuning(grown.settings, grown.conninfo, 0.97, tune=True)
+        assert (result.rebuilt, result.parameters) == (False, built)
         with connect(grown.conninfo) as connection:
             assert tuning.tuned(connection, active(connection))[0] == built
 
@@ -312,15 +316,17 @@ def test_the_command_shows_what_it_measured(grown: Library, tmp_path: Path) -> N
         "PGFOLIO_DATABASE_URL": grown.conninfo,
     }
     command = [sys.executable, "-m", "pgfolio.flows", "index", "--tune", "--target-recall", "0.9"]
-    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    assert "recall@10" in shown.stdout
-    assert "target 0.9 met" in shown.stdout
-    told = subprocess.run(
+    completed = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "recall@10" in completed.stdout
+    assert "target 0.9 met" in completed.stdout
+    as_json = subprocess.run(
         [*command, "--json"], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
-    found = json.loads(told.stdout.splitlines()[-1])
-    assert (found["status"], found["chosen"]["recall"] >= 0.9) == ("complete", True)
+    result = json.loads(as_json.stdout.splitlines()[-1])
+    assert (result["status"], result["chosen"]["recall"] >= 0.9) == ("complete", True)
     with connect(grown.conninfo) as connection:
         generation = generations.active_generation(connection)
         assert generation is not None
-        assert tuning.tuned(connection, generation)[1] == found["chosen"]["ef_search"]
+        assert tuning.tuned(connection, generation)[1] == result["chosen"]["ef_search"]

@@ -1,4 +1,4 @@
-"""The model server's bad moods: what is done to it, what the run must come to, and one run in each of them."""
+"""The model server's fault scenarios: what is done to it, what the run must come to, and one run in each of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fakes.openai_server import (
     SERVER_ERROR,
     Allowance,
     FakeOpenAI,
-    Mood,
+    FaultScenario,
 )
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 FILES = 64
 SECTIONS = 4
 CHUNKS = FILES * SECTIONS
-"""All in one batch: the files are one parcel."""
+"""All in one request: the files are one batch."""
 
-GUILTY = "Part 17.2 "
-GUILTY_FILE = "17.md"
+REJECTED_PART = "Part 17.2 "
+REJECTED_FILE = "17.md"
 
 
 @dataclass(frozen=True)
 class Case:
-    """`prepare` puts the server into the mood; `settings` are those of the embedding section."""
+    """`prepare` puts the server into the scenario; `settings` are those of the embedding section."""
 
     name: str
     prepare: Callable[[FakeOpenAI], object]
@@ -70,8 +70,8 @@ class Observed:
     seconds: float
 
 
-def mood(value: Mood) -> Callable[[FakeOpenAI], object]:
-    return lambda server: setattr(server, "mood", value)
+def fault_scenario(value: FaultScenario) -> Callable[[FakeOpenAI], object]:
+    return lambda server: setattr(server, "fault_scenario", value)
 
 
 def allowing(tokens: int, window: float, *, tells: bool) -> Callable[[FakeOpenAI], object]:
@@ -88,32 +88,32 @@ def cases(down: float = 3.0) -> list[Case]:
     return [
         Case(
             "429 with Retry-After, three times",
-            mood(Mood(429, "rate_limit_exceeded", retry_after=0.3, times=3)),
+            fault_scenario(FaultScenario(429, "rate_limit_exceeded", retry_after=0.3, times=3)),
             "all workers wait as long as asked, the batch stays whole",
             requests=(4, 4),
         ),
         Case(
             "429 with x-ratelimit-reset, three times",
-            mood(Mood(429, "rate_limit_exceeded", headers=reset, times=3)),
+            fault_scenario(FaultScenario(429, "rate_limit_exceeded", headers=reset, times=3)),
             "the same, and the limit that was told is kept from then on",
             requests=(4, 6),
         ),
         Case(
             "429 without headers, three times",
-            mood(Mood(429, "rate_limit_exceeded", times=3)),
+            fault_scenario(FaultScenario(429, "rate_limit_exceeded", times=3)),
             "exponential backoff with jitter, the batch stays whole",
             requests=(4, 4),
         ),
         Case(
             "429 that asks to wait for two hours",
-            mood(Mood(429, "rate_limit_exceeded", retry_after=7200)),
+            fault_scenario(FaultScenario(429, "rate_limit_exceeded", retry_after=7200)),
             "ends at once and says how long",
             "failed",
             error="wait 2:00:00 before the next request; run it again after that",
         ),
         Case(
             "429 for longer than the deadline",
-            mood(RATE_LIMIT),
+            fault_scenario(RATE_LIMIT),
             "ends when nothing succeeded for the deadline",
             "failed",
             error="rate limit (429)",
@@ -135,21 +135,24 @@ def cases(down: float = 3.0) -> list[Case]:
             settings={"deadline": 1.0},
         ),
         Case(
-            "500, three times", mood(Mood(500, times=3)), "exponential backoff with jitter", requests=(4, 4)
+            "500, three times",
+            fault_scenario(FaultScenario(500, times=3)),
+            "exponential backoff with jitter",
+            requests=(4, 4),
         ),
         Case(
             "500 for longer than the deadline",
-            mood(SERVER_ERROR),
+            fault_scenario(SERVER_ERROR),
             "asks with one plain word, then ends",
             "failed",
             error="the server failed (500)",
             requests=(3, 40),
             settings={"deadline": 1.0},
         ),
-        Case("slow: every answer takes 1 s", mood(Mood(delay=1.0)), "waits"),
+        Case("slow: every answer takes 1 s", fault_scenario(FaultScenario(delay=1.0)), "waits"),
         Case(
             "slower than the timeout, twice",
-            mood(Mood(delay=1.5, times=2)),
+            fault_scenario(FaultScenario(delay=1.5, times=2)),
             "cuts the request off, tries again",
             requests=(3, 3),
             more_texts=2 * CHUNKS,
@@ -157,31 +160,36 @@ def cases(down: float = 3.0) -> list[Case]:
         ),
         Case(
             "connection cut in the answer, three times",
-            mood(Mood(cut=True, times=3)),
+            fault_scenario(FaultScenario(cut=True, times=3)),
             "tries again",
             requests=(4, 4),
         ),
         Case(
             "every connection cut",
-            mood(CUT),
+            fault_scenario(CUT),
             "asks with one plain word, then ends",
             "failed",
             error="no connection to the server",
             requests=(3, 40),
             settings={"deadline": 1.0},
         ),
-        Case("one vector too few, twice", mood(Mood(missing=1, times=2)), "tries again", requests=(3, 3)),
+        Case(
+            "one vector too few, twice",
+            fault_scenario(FaultScenario(missing=1, times=2)),
+            "tries again",
+            requests=(3, 3),
+        ),
         Case(
             "one vector too few, whenever a certain text is in the batch",
-            mood(Mood(missing=1, poison=GUILTY)),
+            fault_scenario(FaultScenario(missing=1, poison=REJECTED_PART)),
             "three attempts, then halves until the text stands alone",
             "partial",
-            {GUILTY_FILE: "No embedding data received"},
+            {REJECTED_FILE: "No embedding data received"},
             requests=(14, 30),
         ),
         Case(
             "one vector too few, always",
-            mood(Mood(missing=1)),
+            fault_scenario(FaultScenario(missing=1)),
             "halves; after 32 texts without a vector asks with one plain word, then ends",
             "failed",
             error="answers but refuses everything",
@@ -189,46 +197,46 @@ def cases(down: float = 3.0) -> list[Case]:
         ),
         Case(
             "vectors of a wrong length",
-            mood(Mood(dimensions=63)),
+            fault_scenario(FaultScenario(dimensions=63)),
             "ends at once",
             "failed",
             error="63 dimensions where 64 were expected",
         ),
         Case(
             "NaN in one vector",
-            mood(Mood(nan=True, poison=GUILTY)),
+            fault_scenario(FaultScenario(nan=True, poison=REJECTED_PART)),
             "keeps the others, asks twice more for that one alone",
             "partial",
-            {GUILTY_FILE: "NaN"},
+            {REJECTED_FILE: "NaN"},
             requests=(3, 3),
         ),
         Case(
             "one zero vector",
-            mood(Mood(zero=True, poison=GUILTY)),
+            fault_scenario(FaultScenario(zero=True, poison=REJECTED_PART)),
             "keeps the others",
             "partial",
-            {GUILTY_FILE: "zero vector"},
+            {REJECTED_FILE: "zero vector"},
         ),
         Case(
             "one poisonous text in a batch of 256 (400)",
-            mood(Mood(poison=GUILTY)),
+            fault_scenario(FaultScenario(poison=REJECTED_PART)),
             "halves until the text stands alone",
             "partial",
-            {GUILTY_FILE: "refused (400)"},
+            {REJECTED_FILE: "refused (400)"},
             requests=(17, 17),
         ),
         Case(
             "one text in a batch of 256 that breaks the server (500)",
-            mood(Mood(500, poison=GUILTY)),
+            fault_scenario(FaultScenario(500, poison=REJECTED_PART)),
             "retries until the deadline, asks with one plain word, then halves with a tenth of the deadline",
             "partial",
-            {GUILTY_FILE: "the server failed (500)"},
+            {REJECTED_FILE: "the server failed (500)"},
             requests=(20, 120),
             settings={"deadline": 2.0},
         ),
         Case(
             "quota spent",
-            mood(NO_QUOTA),
+            fault_scenario(NO_QUOTA),
             "ends at once",
             "failed",
             error="the quota is spent: add credit or change the key",
@@ -260,7 +268,7 @@ def cases(down: float = 3.0) -> list[Case]:
 
 
 def observe(case: Case, server: FakeOpenAI, conninfo: str, folder: Path) -> Observed:
-    """A first sync of a small folder against the server in its mood."""
+    """A first sync of a small folder against the server in its fault scenario."""
     folder.mkdir()
     for number in range(FILES):
         parts = (f"# Part {number}.{part} \n\n{_sentences(number, part)}\n" for part in range(SECTIONS))

@@ -1,4 +1,4 @@
-"""What makes a sync read a file, and what makes it embed: stat, content, recipe, and nothing else."""
+"""What makes a sync read a file, and what makes it embed: stat, content, processing fingerprint, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.discovery.plan import racy
+from pgfolio.flows.discovery.signature import racy
 from pgfolio.schema.corpus import ledger, sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Signature
@@ -99,7 +99,7 @@ def test_full_reads_what_no_stat_shows(library: Library) -> None:
     assert after["animals.md"].content_hash != b"old"
 
 
-def test_a_touched_file_has_its_new_date(library: Library) -> None:
+def test_a_file_with_unchanged_content_has_its_new_date(library: Library) -> None:
     library.sync()
     os.utime(library.root / "animals.md", (1_000_000_000, 1_000_000_000))
     assert counts(library.sync()) == {"unchanged": 2}
@@ -108,7 +108,7 @@ def test_a_touched_file_has_its_new_date(library: Library) -> None:
     ) == [(True,)]
 
 
-def test_a_settled_folder_is_passed_by_and_a_changed_one_is_not(library: Library) -> None:
+def test_an_unchanged_folder_is_passed_by_and_a_changed_one_is_not(library: Library) -> None:
     library.sync()
     assert library.rows("select folder, digest is not null, files from folders order by 1") == [
         ("", True, 1),
@@ -135,7 +135,7 @@ def test_a_folder_that_went_is_forgotten(library: Library) -> None:
     assert library.rows("select folder from folders") == [("",)]
 
 
-def test_a_failed_file_in_a_settled_folder_is_still_reported(library: Library) -> None:
+def test_a_failed_file_in_an_unchanged_folder_is_still_reported(library: Library) -> None:
     library.write("garden/bad.pdf", b"%PDF-1.4 nothing")
     assert counts(library.sync()) == {"added": 2, "failed": 1}
     assert library.rows("select count(*) from folders where digest is null") == [(0,)]
@@ -144,7 +144,7 @@ def test_a_failed_file_in_a_settled_folder_is_still_reported(library: Library) -
     assert [problem.path for problem in report.problems] == ["garden/bad.pdf"]
 
 
-def test_a_file_in_a_settled_folder_is_tried_again_when_its_time_has_come(library: Library) -> None:
+def test_a_file_in_an_unchanged_folder_is_tried_again_when_its_time_has_come(library: Library) -> None:
     library.write("garden/bad.pdf", b"%PDF-1.4 nothing")
     library.sync()
     library.sync()
@@ -188,7 +188,7 @@ def test_a_paragraph_at_the_top_of_a_long_document_embeds_its_neighbourhood(libr
     library.check()
 
 
-def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_sync(library: Library) -> None:
+def test_a_file_that_changes_while_it_is_read_is_deferred_to_the_next_sync(library: Library) -> None:
     """A file that grows all the time, and is so large that no processor is busy elsewhere while it is read."""
     growing = library.root / "growing.log"
     growing.write_text("start\n" * 10_000_000)

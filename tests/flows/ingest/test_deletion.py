@@ -30,22 +30,22 @@ def pages(library: Library, count: int, folder: str = "pages") -> None:
         library.write(f"{folder}/{n:02}.md", f"# Page {n}\n\nThis page is about the number {n}.\n")
 
 
-@pytest.mark.parametrize(("stored", "gone", "held"), [(50, 11, True), (50, 10, False), (200, 20, False)])
-def test_more_than_ten_and_more_than_a_tenth_are_held(
-    library: Library, stored: int, gone: int, *, held: bool
+@pytest.mark.parametrize(("stored", "gone", "blocked"), [(50, 11, True), (50, 10, False), (200, 20, False)])
+def test_more_than_ten_and_more_than_a_tenth_are_blocked(
+    library: Library, stored: int, gone: int, *, blocked: bool
 ) -> None:
     pages(library, stored - 2)
     library.sync()
     for n in range(gone):
         (library.root / f"pages/{n:02}.md").unlink()
     report = library.sync()
-    expected = {"held" if held else "removed": gone, "unchanged": stored - gone}
+    expected = {"held" if blocked else "removed": gone, "unchanged": stored - gone}
     assert counts(report) == expected
-    assert report.status == ("partial" if held else "complete")
-    assert len(library.stored()) == (stored if held else stored - gone)
+    assert report.status == ("partial" if blocked else "complete")
+    assert len(library.stored()) == (stored if blocked else stored - gone)
 
 
-def test_additions_and_changes_go_on_while_removals_are_held(library: Library) -> None:
+def test_additions_and_changes_go_on_while_removals_are_blocked(library: Library) -> None:
     pages(library, 20)
     library.sync()
     shutil.rmtree(library.root / "pages")
@@ -71,7 +71,7 @@ def test_an_approval_is_a_ceiling_over_a_fresh_scan(library: Library) -> None:
     library.check()
 
 
-def test_a_folder_that_cannot_be_looked_at_keeps_its_documents(library: Library) -> None:
+def test_a_folder_without_permission_keeps_its_documents(library: Library) -> None:
     """A link to itself stands for every reason why a path cannot be looked at: it is neither there nor gone."""
     pages(library, 3)
     library.sync()
@@ -169,13 +169,13 @@ def test_an_approval_is_a_ceiling_over_all_sources_of_a_run(
     tmp_path: Path, conninfo: str, settings: Settings
 ) -> None:
     """Also of sources that were emptied, where few removals need one too."""
-    chosen = []
+    all_sources = []
     for name in ("one", "two", "three"):
         pages(Library(tmp_path / name, conninfo, settings), 8)
         with connect(conninfo) as connection:
-            chosen.append(sources.ensure_source(connection, str(tmp_path / name), name=name))
-    run_sync(settings, conninfo, chosen, Options())
+            all_sources.append(sources.ensure_source(connection, str(tmp_path / name), name=name))
+    run_sync(settings, conninfo, all_sources, Options())
     for name in ("one", "two", "three"):
         shutil.rmtree(tmp_path / name / "pages")
-    report = run_sync(settings, conninfo, chosen, Options(approve_deletes=8))
+    report = run_sync(settings, conninfo, all_sources, Options(approve_deletes=8))
     assert (report.documents.removed, report.documents.held) == (8, 16)

@@ -1,4 +1,4 @@
-"""A sync against the model server in each of its bad moods comes to what is promised for it."""
+"""A sync against the model server in each fault scenario comes to what is promised for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
-def test_a_mood_has_its_outcome(case: Case, openai_server: FakeOpenAI, conninfo: str, tmp_path: Path) -> None:
+def test_a_fault_scenario_has_its_outcome(
+    case: Case, openai_server: FakeOpenAI, conninfo: str, tmp_path: Path
+) -> None:
     seen = observe(case, openai_server, conninfo, tmp_path / "pages")
     assert seen.report.status == case.status
     assert case.error in seen.report.error

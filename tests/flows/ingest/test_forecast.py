@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.ingest.forecast import READ_AT_MOST
+from pgfolio.flows.ingest.forecast import MAX_FILES_READ
 from tests.flows.library import ANIMALS, PLANTS, Library, counts, long_document
 
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ def test_what_costs_nothing_goes_on_when_the_allowed_cost_is_spent(metered: Libr
 
 
 def test_of_many_files_a_plan_reads_some(library: Library) -> None:
-    for n in range(READ_AT_MOST + 100):
+    for n in range(MAX_FILES_READ + 100):
         library.write(f"{n:04}.md", f"# Page {n}\n\nThis is the page with the number {n}.\n")
     report = library.sync(plan_only=True)
-    assert counts(report) == {"added": READ_AT_MOST + 102}
+    assert counts(report) == {"added": MAX_FILES_READ + 102}
     assert report.estimate is not None
     assert report.estimate.sampled
     assert report.tokens == pytest.approx(library.sync().tokens, rel=0.1)

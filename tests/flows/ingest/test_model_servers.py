@@ -28,7 +28,7 @@ from tests.fakes.openai_server import (
     RATE_LIMIT,
     SERVER_ERROR,
     FakeOpenAI,
-    Mood,
+    FaultScenario,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_base64_and_float_answers_give_the_same_vectors(hosted: Make, openai_ser
     assert np.allclose(packed, [row["embedding"] for row in plain], atol=1e-6)
 
 
-def test_dimensions_are_asked_of_the_server(hosted: Make) -> None:
+def test_dimensions_are_requested_from_the_server(hosted: Make) -> None:
     settings = hosted(dimensions=256)
     assert models.wanted_space(settings) == ("openai", "text-embedding-3-small", 256, True)
     model = models.embedding_model(settings, "openai", "text-embedding-3-small", 256, shorten=True)
@@ -112,25 +112,25 @@ def test_an_unknown_models_dimensions_are_found_out(hosted: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mood", "error", "said"),
+    ("fault_scenario", "error", "said"),
     [
         (RATE_LIMIT, TransientError, "rate limit"),
         (SERVER_ERROR, TransientError, "the server failed"),
         (CUT, TransientError, "no connection"),
         (ONE_TOO_FEW, TransientError, "1 vectors to 2 inputs"),
         (NAN, TransientError, "NaN"),
-        (Mood(dimensions=63), FatalModelError, "63 dimensions where 64"),
+        (FaultScenario(dimensions=63), FatalModelError, "63 dimensions where 64"),
         (NO_QUOTA, FatalModelError, "quota is spent"),
-        (Mood(poison="two"), RefusedError, "refused"),
-        (Mood(delay=3.0), TransientError, "no connection"),
+        (FaultScenario(poison="two"), RefusedError, "refused"),
+        (FaultScenario(delay=3.0), TransientError, "no connection"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
 def test_a_failed_request_says_whether_it_may_pass(
-    hosted: Make, openai_server: FakeOpenAI, mood: Mood, error: type[Exception], said: str
+    hosted: Make, openai_server: FakeOpenAI, fault_scenario: FaultScenario, error: type[Exception], said: str
 ) -> None:
     model = client(hosted())
-    openai_server.mood = mood
+    openai_server.fault_scenario = fault_scenario
     with pytest.raises(error, match=said):
         model.embed(["one", "two"])
     assert len(openai_server.requests) == 1
@@ -158,19 +158,19 @@ def test_no_key_is_a_wrong_configuration(new_settings: Make, conninfo: str) -> N
         client(new_settings(database_url=conninfo))
 
 
-def test_passing_trouble_does_not_show_in_the_result(
+def test_transient_errors_do_not_show_in_the_result(
     hosted: Make, source: Source, openai_server: FakeOpenAI
 ) -> None:
-    openai_server.mood = replace(RATE_LIMIT, retry_after=0, times=3)
+    openai_server.fault_scenario = replace(RATE_LIMIT, retry_after=0, times=3)
     settings = hosted(deadline=30.0)
     report = run_sync(settings, _conninfo(settings), [source], Options())
     assert (report.status, report.documents.added) == ("complete", 30)
 
 
-def test_one_refused_text_fails_its_document_alone(
+def test_one_rejected_text_fails_its_document_alone(
     hosted: Make, source: Source, openai_server: FakeOpenAI
 ) -> None:
-    openai_server.mood = Mood(poison="number 17.")
+    openai_server.fault_scenario = FaultScenario(poison="number 17.")
     settings = hosted()
     report = run_sync(settings, _conninfo(settings), [source], Options())
     assert (report.status, report.documents.added, report.documents.failed) == ("partial", 29, 1)
@@ -180,11 +180,11 @@ def test_one_refused_text_fails_its_document_alone(
 def test_a_server_that_stays_down_fails_the_run_and_the_next_one_goes_on(
     hosted: Make, source: Source, openai_server: FakeOpenAI
 ) -> None:
-    openai_server.mood = SERVER_ERROR
+    openai_server.fault_scenario = SERVER_ERROR
     settings = hosted(deadline=0.2)
     with pytest.raises(FailedError, match="the server failed"):
         run_sync(settings, _conninfo(settings), [source], Options())
-    openai_server.mood = None
+    openai_server.fault_scenario = None
     assert run_sync(settings, _conninfo(settings), [source], Options()).documents.added == 30
 
 
@@ -208,10 +208,10 @@ def test_reembedding_moves_the_corpus_to_another_space_and_back(
     there = run_reembed(hosted_settings, conninfo, Options())
     assert (there.status, there.chunks.embedded) == ("complete", 30)
     with connect(conninfo) as connection:
-        found = [
+        generation_states = [
             (g.space.provider, g.state) for g in generations.list_generations(connection, "active", "retired")
         ]
-    assert found == [("openai", "active"), ("local", "retired")]
+    assert generation_states == [("openai", "active"), ("local", "retired")]
     back = run_reembed(local, conninfo, Options())
     assert (back.status, back.chunks.embedded) == ("complete", 0)
     assert run_reembed(local, conninfo, Options()).chunks.embedded == 0
@@ -224,8 +224,8 @@ def test_a_move_that_keeps_nothing_leaves_one_table_with_its_index(
     settings = hosted()
     conninfo = _conninfo(settings)
     run_sync(new_settings(database_url=conninfo), conninfo, [source], Options())
-    wanted = settings.index.model_copy(update={"keep_generations_days": 0})
-    run_reembed(settings.model_copy(update={"index": wanted}), conninfo, Options())
+    index = settings.index.model_copy(update={"keep_generations_days": 0})
+    run_reembed(settings.model_copy(update={"index": index}), conninfo, Options())
     with connect(conninfo) as connection:
         assert [g.space.provider for g in generations.list_generations(connection, "active", "retired")] == [
             "openai"
@@ -242,12 +242,12 @@ def test_a_failed_move_leaves_the_old_space_active(
     settings = hosted(deadline=0.2)
     conninfo = _conninfo(settings)
     run_sync(new_settings(database_url=conninfo), conninfo, [source], Options())
-    openai_server.mood = SERVER_ERROR
+    openai_server.fault_scenario = SERVER_ERROR
     with pytest.raises(FailedError):
         run_reembed(settings, conninfo, Options())
     with connect(conninfo) as connection:
         assert [g.space.provider for g in generations.list_generations(connection, "active")] == ["local"]
-    openai_server.mood = None
+    openai_server.fault_scenario = None
     assert run_reembed(settings, conninfo, Options()).status == "complete"
 
 

@@ -12,7 +12,7 @@ from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
-from tests.fakes.openai_server import FakeOpenAI, Mood
+from tests.fakes.openai_server import FakeOpenAI, FaultScenario
 from tests.flows.library import ANIMALS, Library, counts, long_document
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def test_copies_in_other_folders_and_sources_cost_nothing(
 def test_a_text_in_many_new_files_is_embedded_once_however_they_are_grouped(
     metered: Library, openai_server: FakeOpenAI
 ) -> None:
-    """Parcels in flight at the same time must not both pay."""
-    openai_server.mood = Mood(delay=0.05)
+    """Batches in flight at the same time must not both pay."""
+    openai_server.fault_scenario = FaultScenario(delay=0.05)
     for n in range(400):
         metered.write(f"many/{n:03}.md", f"{ANIMALS}\n\n# Number {n % 7}\n\nA page like {n % 7}.\n")
     metered.sync()
@@ -121,16 +121,16 @@ def test_another_space_never_gets_the_old_ones_vectors(metered: Library, openai_
     metered.check()
 
 
-def test_vectors_of_a_document_with_one_refused_chunk_are_not_paid_for_again(
+def test_vectors_of_a_document_with_one_rejected_chunk_are_not_paid_for_again(
     metered: Library, openai_server: FakeOpenAI
 ) -> None:
-    openai_server.mood = Mood(poison="GUILTY")
+    openai_server.fault_scenario = FaultScenario(poison="GUILTY")
     text = long_document(30)
     metered.write("long.md", text + "\n## Last\n\nGUILTY as charged.\n")
     report = metered.sync()
     assert counts(report) == {"added": 2, "failed": 1}
     assert [(p.path, p.stage) for p in report.problems] == [("long.md", "embed")]
-    openai_server.mood = None
+    openai_server.fault_scenario = None
     served = len(openai_server.embedded())
     metered.write("long.md", text + "\n## Last\n\nHarmless after all.\n")
     assert counts(metered.sync()) == {"added": 1, "unchanged": 2}
@@ -146,10 +146,10 @@ def test_a_large_document_goes_on_where_a_failed_run_stopped(
     metered.sync()
     openai_server.requests.clear()
     metered.write("long.md", long_document(60))
-    openai_server.mood = Mood(status=429, code="insufficient_quota", after=3)
+    openai_server.fault_scenario = FaultScenario(status=429, code="insufficient_quota", after=3)
     with pytest.raises(FailedError, match="quota"):
         metered.sync()
-    openai_server.mood = None
+    openai_server.fault_scenario = None
     assert counts(metered.sync()) == {"added": 1, "unchanged": 2}
     assert len(paid_twice(openai_server)) <= 4
     assert metered.rows("select count(*) from kept_vectors") == [(0,)]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
-from pgfolio.flows.discovery.crawl import Rules, crawl
+from pgfolio.flows.discovery.crawl import crawl
 from pgfolio.flows.discovery.reader import read_file
-from pgfolio.flows.ingest.prepare import Recipe, Todo, prepare
-from pgfolio.flows.ingest.store import Ready, storable, store_parcel
+from pgfolio.flows.discovery.rules import Rules
+from pgfolio.flows.ingest.prepare import Processing, WorkItem, prepare
+from pgfolio.flows.ingest.store import Ready, storable, store_batch
 from pgfolio.flows.run.report import Report
 from pgfolio.schema.corpus import ledger, sources
 from pgfolio.schema.database.connect import connect
@@ -24,20 +25,20 @@ if TYPE_CHECKING:
     from pgfolio.schema.corpus.documents import Storable
     from tests.flows.library import Library
 
-RECIPE = Recipe(400, 40, "english")
+PROCESSING = Processing(400, 40, "english")
 
 
 def ready_of(library: Library) -> Ready:
-    """The library as one parcel with its vectors, made without the database."""
+    """The library as one batch with its vectors, made without the database."""
     tokenizer = BundledTokenizer()
     model = LocalModel(tokenizer=tokenizer)
-    todos = [Todo(entry) for entry in crawl(library.root, Rules(max_bytes=2**20)).entries]
-    parcel = prepare(partial(read_file, str(library.root)), todos, RECIPE, tokenizer.count, Report())
+    work_items = [WorkItem(entry) for entry in crawl(library.root, Rules(max_bytes=2**20)).entries]
+    batch = prepare(partial(read_file, str(library.root)), work_items, PROCESSING, tokenizer.count, Report())
     return Ready(
-        parcel,
+        batch,
         [
             storable(item, list(model.embed([chunk.content for chunk in item.chunks]).vectors))
-            for item in parcel.prepared
+            for item in batch.prepared
         ],
     )
 
@@ -84,11 +85,11 @@ def test_a_document_that_the_database_refuses_fails_and_the_others_are_stored(
             for item in ready.storables
         ]
         ready.storables[0] = spoil(ready.storables[0])
-        store_parcel(connection, source, generation, ready, RECIPE.name)
+        store_batch(connection, source, generation, ready, PROCESSING.fingerprint)
         connection.commit()
         row = ledger.load(connection, source)["animals.md"]
     assert [item.document.path for item in ready.storables] == ["garden/plants.md", "new.md"]
-    assert [item.todo.entry.path for item in ready.failed] == ["animals.md"]
+    assert [item.work_item.entry.path for item in ready.failed] == ["animals.md"]
     assert (row.state, row.stage, row.retry_at is not None) == ("failed", "store", True)
     assert row.reason.startswith("cannot be stored: ")
     assert reason in row.reason

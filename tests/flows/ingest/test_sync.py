@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from pgfolio.flows.discovery.crawl import LONGEST_PATH
+from pgfolio.flows.discovery.walk import MAX_PATH_BYTES
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources
@@ -184,7 +184,7 @@ def test_a_number_without_end_in_front_matter_stops_no_file(library: Library) ->
 
 
 def test_a_path_that_no_index_can_hold_is_listed_and_stops_no_other(library: Library) -> None:
-    just, path = deep_file(library, LONGEST_PATH), deep_file(library, 3400)
+    just, path = deep_file(library, MAX_PATH_BYTES), deep_file(library, 3400)
     report = library.sync()
     assert (report.status, counts(report)) == ("partial", {"added": 3})
     assert set(library.stored()) == {"animals.md", "garden/plants.md", just}
@@ -295,7 +295,7 @@ def test_an_empty_file_is_a_document_without_chunks(library: Library) -> None:
     library.check()
 
 
-def test_two_sources_with_the_same_folder_name_are_told_apart(
+def test_two_sources_with_the_same_folder_name_are_distinguished(
     tmp_path: Path, library: Library, new_settings: Callable[..., Settings]
 ) -> None:
     other = tmp_path / "other" / "library"
@@ -314,11 +314,11 @@ def test_documents_go_where_their_source_goes(library: Library) -> None:
         source = sources.ensure_source(connection, str(library.root), name="library", collection="secret")
     report = run_sync(library.settings, library.conninfo, [source], Options())
     assert (report.status, report.chunks.embedded) == ("complete", 1)
-    found = library.rows(
+    collections = library.rows(
         "select distinct collection_id from documents union all select distinct collection_id from chunks "
         "union all select distinct collection_id from {vectors}"
     )
-    assert found == [(source.collection_id,)] * 3
+    assert collections == [(source.collection_id,)] * 3
     library.check()
 
 
@@ -337,13 +337,13 @@ def test_a_busy_source_keeps_no_other_from_its_sync(library: Library, tmp_path: 
     other = Library(tmp_path / "other", library.conninfo, library.settings)
     other.write("new.md", PLANTS)
     with connect(library.conninfo) as connection:
-        chosen = [
+        all_sources = [
             sources.ensure_source(connection, str(each.root), name=each.root.name)
             for each in (library, other)
         ]
         connection.commit()
-        with sources.owned(connection, chosen[0]):
-            report = run_sync(library.settings, library.conninfo, chosen, Options())
+        with sources.owned(connection, all_sources[0]):
+            report = run_sync(library.settings, library.conninfo, all_sources, Options())
     assert (report.status, report.documents.added) == ("partial", 1)
     assert "is running" in report.problems[0].reason
 

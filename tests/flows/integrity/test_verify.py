@@ -20,9 +20,10 @@ from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.integrity.verify import REASONS, texts
-from pgfolio.schema.vectors import generations
+from pgfolio.schema.vectors import generations, tuning
 from pgfolio.schema.vectors.storage import vector_statement
-from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, Mood
+from pgfolio.schema.vectors.tuning import Parameters
+from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, FaultScenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,21 +266,35 @@ DAMAGES: dict[str, tuple[str, dict[str, int], int]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_found_and_mended(archive: Archive, damage: str) -> None:
+def test_damage_is_found_and_repaired(archive: Archive, damage: str) -> None:
     change, kinds, embedded = DAMAGES[damage]
     assert run_verify(archive.conninfo).as_json()["counts"] == {}
     before = archive.state()
     archive.execute(change)
-    found = run_verify(archive.conninfo)
-    assert dict(found.counts) == kinds
-    assert all(finding.reason for finding in found.findings)
+    result = run_verify(archive.conninfo)
+    assert dict(result.counts) == kinds
+    assert all(finding.reason for finding in result.findings)
 
     archive.server.requests.clear()
-    left = run_repair(archive.settings, archive.conninfo)
-    assert (dict(left.counts), left.troubles) == ({}, [])
-    assert left.repaired == kinds
+    repaired = run_repair(archive.settings, archive.conninfo)
+    assert (dict(repaired.counts), repaired.unresolved) == ({}, [])
+    assert repaired.repaired == kinds
     assert archive.state() == before
-    assert (len(archive.server.embedded()), left.embedded) == (embedded, embedded)
+    assert (len(archive.server.embedded()), repaired.embedded) == (embedded, embedded)
+
+
+@pytest.mark.parametrize("damage", ["the index lost", "the index by another distance"])
+def test_an_index_is_repaired_with_the_parameters_that_it_was_tuned_to(archive: Archive, damage: str) -> None:
+    tuned = Parameters(m=48, ef_construction=400)
+    with connect(archive.conninfo) as connection:
+        generation = generations.active_generation(connection)
+        assert generation is not None
+        tuning.save(connection, generation, tuned, 160)
+    change, kinds, _ = DAMAGES[damage]
+    archive.execute(change)
+    assert run_repair(archive.settings, archive.conninfo).repaired == kinds
+    with connect(archive.conninfo) as connection:
+        assert tuning.parameters(connection, generation) == tuned
 
 
 def test_each_kind_has_a_sentence_and_a_remedy_and_is_tried() -> None:
@@ -326,17 +341,17 @@ def test_an_equal_text_is_embedded_once(archive: Archive) -> None:
     assert (result.embedded, result.reused, len(archive.server.embedded())) == (EVERY, PART, EVERY)
 
 
-def test_a_text_that_the_model_refuses_is_told(archive: Archive) -> None:
+def test_a_text_that_the_model_rejects_is_reported(archive: Archive) -> None:
     archive.execute("delete from {vectors} where chunk_id = {first}")
-    archive.server.mood = Mood(poison="sentence")
+    archive.server.fault_scenario = FaultScenario(poison="sentence")
     result = run_repair(archive.settings, archive.conninfo)
     assert dict(result.counts) == {"vector_missing": 1}
-    assert [trouble.split(":")[0] for trouble in result.troubles] == ["chunk 1"]
+    assert [sentence.split(":")[0] for sentence in result.unresolved] == ["chunk 1"]
 
 
 def test_a_file_that_failed_is_no_finding(archive: Archive) -> None:
     """Its last good version is stored, its newest content hash is in the ledger."""
-    archive.server.mood = Mood(poison="glacier")
+    archive.server.fault_scenario = FaultScenario(poison="glacier")
     (archive.root / "4.md").write_text("# Glacier\n\nThe glacier melts.\n")
     (archive.root / "new.md").write_text("# New\n\nA new glacier.\n")
     run_sync(archive.settings, archive.conninfo, [archive.source()], Options())
@@ -347,21 +362,21 @@ def test_a_file_that_failed_is_no_finding(archive: Archive) -> None:
     assert run_verify(archive.conninfo).counts == {}
 
 
-def test_other_files_troubles_are_not_the_repairs(archive: Archive) -> None:
+def test_other_files_problems_are_not_the_repairs(archive: Archive) -> None:
     (archive.root / "data.bin").write_bytes(bytes(range(256)))
     archive.execute("delete from ledger where path = '1.md'")
     assert run_repair(archive.settings, archive.conninfo).complete
 
 
-def test_a_document_that_cannot_be_made_anew_is_told_with_why(archive: Archive) -> None:
+def test_a_document_that_cannot_be_made_anew_is_reported_with_why(archive: Archive) -> None:
     archive.execute("update chunks set hash = 'x' where id = {first}")
     path = archive.rows(
         "select d.path from documents d join chunks c on c.document_id = d.id and c.id = {first}"
     )
-    archive.server.mood = Mood(poison="sentence")
+    archive.server.fault_scenario = FaultScenario(poison="sentence")
     result = run_repair(archive.settings, archive.conninfo)
     assert dict(result.counts) == {"chunk_count": 1}
-    assert result.troubles[0].startswith(path[0][0])
+    assert result.unresolved[0].startswith(path[0][0])
 
 
 @pytest.mark.parametrize("damage", ["a chunk's hash changed", "a chunk's offsets changed", "a chunk lost"])
@@ -391,8 +406,8 @@ def test_while_a_sync_runs_nothing_is_mended(archive: Archive) -> None:
     with connect(archive.conninfo) as other, sources.owned(other, source):
         with pytest.raises(SourceBusyError, match="another sync of 'archive' is running"):
             run_repair(archive.settings, archive.conninfo)
-        found = run_verify(archive.conninfo)
-    assert (dict(found.counts), found.syncing) == ({"ledger_missing": 1}, ["archive"])
+        result = run_verify(archive.conninfo)
+    assert (dict(result.counts), result.syncing) == ({"ledger_missing": 1}, ["archive"])
 
 
 def test_the_index_is_not_missed_before_the_first_sync_has_built_it(archive: Archive) -> None:
@@ -410,22 +425,22 @@ def test_the_index_is_not_missed_before_the_first_sync_has_built_it(archive: Arc
 def test_a_model_server_that_is_down_stops_only_what_needs_it(archive: Archive) -> None:
     archive.execute("delete from {vectors} where chunk_id = {first}; drop index {index}")
     archive.execute("delete from ledger where path = '1.md'")
-    archive.server.mood = SERVER_ERROR
+    archive.server.fault_scenario = SERVER_ERROR
     result = run_repair(archive.settings, archive.conninfo)
     assert dict(result.counts) == {"vector_missing": 1}
     assert result.repaired == {"ledger_missing": 1, "index_missing": 1}
-    assert "the server failed" in result.troubles[0]
+    assert "the server failed" in result.unresolved[0]
     assert result.as_json()["problems"][0]["kind"] == "repair"
 
 
 def test_texts_are_read_in_batches_that_miss_none(archive: Archive) -> None:
     with connect(archive.conninfo) as connection:
-        whole = list(texts(connection))
-        for most in (1, 3000):
-            parts = list(texts(connection, most))
-            assert len(parts) > len(whole) == 1
-            assert [d for documents, _ in parts for d in documents] == whole[0][0]
-            assert [c for _, chunks in parts for c in chunks] == whole[0][1]
+        one_batch = list(texts(connection))
+        for batch_characters in (1, 3000):
+            parts = list(texts(connection, batch_characters))
+            assert len(parts) > len(one_batch) == 1
+            assert [d for documents, _ in parts for d in documents] == one_batch[0][0]
+            assert [c for _, chunks in parts for c in chunks] == one_batch[0][1]
 
 
 def test_an_empty_database_is_well(conninfo: str) -> None:
@@ -435,9 +450,9 @@ def test_an_empty_database_is_well(conninfo: str) -> None:
 def test_the_command(archive: Archive, tmp_path: Path) -> None:
     assert _command(archive, tmp_path).returncode == 0
     archive.execute(DAMAGES["a chunk's text changed"][0])
-    found = _command(archive, tmp_path)
-    report = json.loads(found.stdout.splitlines()[-1])
-    assert (found.returncode, report["status"], report["counts"]) == (3, "partial", {"chunk_text": 1})
+    completed = _command(archive, tmp_path)
+    report = json.loads(completed.stdout.splitlines()[-1])
+    assert (completed.returncode, report["status"], report["counts"]) == (3, "partial", {"chunk_text": 1})
     assert report["problems"] == [
         {
             "kind": "chunk_text",
@@ -446,12 +461,12 @@ def test_the_command(archive: Archive, tmp_path: Path) -> None:
             "reason": "chunk 1 is not the document's text at its offsets",
         }
     ]
-    shown = _command(archive, tmp_path, as_json=False)
-    assert shown.returncode == 3
-    assert "its text is taken from the document" in shown.stdout
-    mended = _command(archive, tmp_path, "--repair")
-    report = json.loads(mended.stdout.splitlines()[-1])
-    assert (mended.returncode, report["status"], report["repaired"]) == (0, "complete", {"chunk_text": 1})
+    completed = _command(archive, tmp_path, as_json=False)
+    assert completed.returncode == 3
+    assert "its text is taken from the document" in completed.stdout
+    completed = _command(archive, tmp_path, "--repair")
+    report = json.loads(completed.stdout.splitlines()[-1])
+    assert (completed.returncode, report["status"], report["repaired"]) == (0, "complete", {"chunk_text": 1})
     assert set(report) == {
         "status", "checked", "problems", "counts", "repaired", "embedded", "reused", "syncing", "seconds",
     }  # fmt: skip

@@ -20,7 +20,7 @@ from psycopg import sql
 from pgfolio.flows.index import queries
 from pgfolio.flows.ingest.forecast import seconds
 from pgfolio.flows.integrity.verify import run_verify
-from pgfolio.flows.reembedding.gate import Measured, objections
+from pgfolio.flows.reembedding.gate import GateMeasurement, objections
 from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.flows.run.options import FailedError, Options
@@ -32,7 +32,7 @@ from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.vectors import generations, hnsw, recall, reuse
 from tests.bench.reembedding import Answer, Clients, Truth
-from tests.fakes.openai_server import KEY, SERVER_ERROR, FakeOpenAI, Mood
+from tests.fakes.openai_server import KEY, SERVER_ERROR, FakeOpenAI, FaultScenario
 from tests.query_api.library import running_api
 
 if TYPE_CHECKING:
@@ -65,27 +65,29 @@ class Corpus:
                 f"{n:03}.md", f"# Page {n}\n\nThis page tells of the river and of number {n}.\n"
             )
 
-    def move(self, settings: Settings | None = None, **asked: Any) -> Report:
-        return run_reembed(settings or self.hosted, self.conninfo, asked.pop("options", Options()), **asked)
+    def move(self, settings: Settings | None = None, **arguments: Any) -> Report:
+        return run_reembed(
+            settings or self.hosted, self.conninfo, arguments.pop("options", Options()), **arguments
+        )
 
     def model(self, model: str, **embedding: Any) -> Settings:
-        wanted = self.hosted.embedding.model_copy(update={"model": model, **embedding})
-        return self.hosted.model_copy(update={"embedding": wanted})
+        section = self.hosted.embedding.model_copy(update={"model": model, **embedding})
+        return self.hosted.model_copy(update={"embedding": section})
 
-    def indexed(self, **wanted: Any) -> Settings:
-        return self.hosted.model_copy(update={"index": self.hosted.index.model_copy(update=wanted)})
+    def indexed(self, **index_settings: Any) -> Settings:
+        return self.hosted.model_copy(update={"index": self.hosted.index.model_copy(update=index_settings)})
 
     def states(self) -> dict[str, str]:
         """Of each space, by its model."""
         with connect(self.conninfo) as connection:
-            found = generations.list_generations(connection, "active", "building", "ready", "retired")
-        return {generation.space.model: generation.state for generation in found}
+            listed = generations.list_generations(connection, "active", "building", "ready", "retired")
+        return {generation.space.model: generation.state for generation in listed}
 
     def missing(self) -> dict[str, int]:
         """Chunks without a vector in each space, by its model."""
         with connect(self.conninfo) as connection:
-            found = generations.list_generations(connection, "active", "building", "ready", "retired")
-            return {g.space.model: reuse.count_missing(connection, g) for g in found}
+            listed = generations.list_generations(connection, "active", "building", "ready", "retired")
+            return {g.space.model: reuse.count_missing(connection, g) for g in listed}
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_the_old_space_stays_and_both_hold_every_chunk(corpus: Corpus) -> None:
 
 
 def test_what_a_sync_stores_meanwhile_is_in_both_spaces(corpus: Corpus) -> None:
-    corpus.server.mood = Mood(delay=0.2, only="embeddings")
+    corpus.server.fault_scenario = FaultScenario(delay=0.2, only="embeddings")
     with in_thread(corpus.move):
         while not corpus.server.answered:
             time.sleep(0.02)
@@ -188,7 +190,7 @@ def command(corpus: Corpus, *arguments: str) -> subprocess.Popen[str]:
 
 def test_a_killed_move_is_resumed_and_pays_at_most_the_requests_in_flight_again(corpus: Corpus) -> None:
     """A sync between the kill and the next try is caught up with."""
-    corpus.server.mood = Mood(delay=0.15, only="embeddings")
+    corpus.server.fault_scenario = FaultScenario(delay=0.15, only="embeddings")
     process = command(corpus, "--model", SMALL, "--json")
     while len(corpus.server.answered) < PAGES // 2:
         assert process.poll() is None, process.communicate()
@@ -198,7 +200,7 @@ def test_a_killed_move_is_resumed_and_pays_at_most_the_requests_in_flight_again(
     assert corpus.states() == {LOCAL: "active", SMALL: "building"}
     corpus.write(PAGES, PAGES + 10)
     corpus.library.sync()
-    corpus.server.mood = None
+    corpus.server.fault_scenario = None
     again = command(corpus, "--model", SMALL, "--json")
     out, err = again.communicate(timeout=60)
     assert again.returncode == 0, err + out
@@ -213,8 +215,8 @@ def test_a_text_that_stands_in_many_places_is_paid_for_once(corpus: Corpus) -> N
         corpus.library.write(f"copies/{n}.md", "# Copy\n\nThe same text everywhere.\n")
     corpus.library.sync()
     report = corpus.move()
-    asked = [text for text in corpus.server.embedded() if text != "dimensions"]
-    assert len(asked) == len(set(asked))
+    embedded = [text for text in corpus.server.embedded() if text != "dimensions"]
+    assert len(embedded) == len(set(embedded))
     assert report.chunks.embedded + report.chunks.reused == report.chunks.total
     assert report.chunks.reused == 19
 
@@ -232,12 +234,12 @@ def test_a_vector_whose_chunk_is_being_deleted_waits_for_nobody_and_is_kept(corp
         assert reuse.place(connection, generation, given) == 1
         connection.commit()
         sync.commit()
-        kept = {row[0] for row in connection.execute("select hash from kept_vectors")}
-        assert kept == given.keys() - {rows[1][1]}
-        found = connection.execute(
+        hashes = {row[0] for row in connection.execute("select hash from kept_vectors")}
+        assert hashes == given.keys() - {rows[1][1]}
+        listed = connection.execute(
             sql.SQL("select chunk_id from {}").format(sql.Identifier(generation.table))
         ).fetchall()
-        assert found == [(rows[1][0],)]
+        assert listed == [(rows[1][0],)]
         connection.execute("update generations set state = 'ready' where id = %s", [generation.id])
 
 
@@ -291,13 +293,13 @@ def test_a_rollback_does_not_wait_for_a_model_server_that_is_down(corpus: Corpus
     corpus.move(corpus.library.settings)
     corpus.write(PAGES, PAGES + 5)
     corpus.library.sync()
-    corpus.server.mood = SERVER_ERROR
+    corpus.server.fault_scenario = SERVER_ERROR
     report = corpus.move(rollback=True)
     assert corpus.states() == {LOCAL: "retired", TINY: "active"}
     assert report.status == "partial"
     assert any("the server failed" in problem.reason for problem in report.problems)
     assert any("5 chunks have no vector" in problem.reason for problem in report.problems)
-    corpus.server.mood = None
+    corpus.server.fault_scenario = None
     assert corpus.move().status == "complete"
     assert corpus.missing() == {LOCAL: 0, TINY: 0}
 
@@ -306,11 +308,11 @@ def test_a_sync_that_ran_across_a_rollback_is_caught_up_with(corpus: Corpus) -> 
     """It goes on in the space that it began in."""
     corpus.move()
     corpus.library.settings = corpus.hosted
-    corpus.server.mood = Mood(delay=0.4, only="embeddings")
-    asked = len(corpus.server.requests)
+    corpus.server.fault_scenario = FaultScenario(delay=0.4, only="embeddings")
+    requests_before = len(corpus.server.requests)
     corpus.write(PAGES, PAGES + 40)
     with in_thread(corpus.library.sync):
-        while len(corpus.server.requests) == asked:
+        while len(corpus.server.requests) == requests_before:
             time.sleep(0.01)
         corpus.move(rollback=True)
     assert corpus.states() == {LOCAL: "active", TINY: "retired"}
@@ -322,7 +324,7 @@ def test_a_rollback_with_nothing_to_go_back_to_says_so(corpus: Corpus) -> None:
         corpus.move(rollback=True)
 
 
-def test_an_index_that_misses_too_much_is_refused_and_can_be_forced(corpus: Corpus) -> None:
+def test_an_index_that_misses_too_much_is_rejected_and_can_be_forced(corpus: Corpus) -> None:
     """A graph of two neighbours is as bad as pgvector's settings allow."""
     corpus.write(PAGES, 400)
     corpus.library.sync()
@@ -338,7 +340,7 @@ def test_an_index_that_misses_too_much_is_refused_and_can_be_forced(corpus: Corp
 
 
 def test_a_space_that_lacks_a_vector_is_switched_to_by_force_alone(corpus: Corpus) -> None:
-    corpus.server.mood = Mood(poison="number 17.")
+    corpus.server.fault_scenario = FaultScenario(poison="number 17.")
     with pytest.raises(FailedError, match=r"1 chunks have no vector in openai.*refused.*--force"):
         corpus.move()
     assert corpus.states() == {LOCAL: "active", TINY: "ready"}
@@ -358,24 +360,24 @@ def has_eval() -> bool:
 
 
 @pytest.mark.parametrize("many", [True, False])
-def test_of_many_vectors_the_gate_measures_with_questions(
+def test_of_many_vectors_the_gate_measures_with_evaluation_queries(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch, *, many: bool
 ) -> None:
     """Of few it does not: each text is paid for once, and nothing else is."""
-    monkeypatch.setattr(queries, "ASKED_FROM", PAGES if many else PAGES * 10)
+    monkeypatch.setattr(queries, "MIN_VECTORS_FOR_QUERIES", PAGES if many else PAGES * 10)
     corpus.server.requests.clear()
     corpus.move()
     texts = [text for request in corpus.server.requests for text in request.body["input"]]
     texts = [text for text in texts if text != "dimensions"]
-    asked = [text for text in texts if "#" not in text]
+    queries_embedded = [text for text in texts if "#" not in text]
     ((chunks,),) = corpus.library.rows("select count(*) from chunks")
-    assert len(texts) - len(asked) == chunks
-    assert bool(asked) == many
+    assert len(texts) - len(queries_embedded) == chunks
+    assert bool(queries_embedded) == many
     assert corpus.states()[TINY] == "active"
 
 
 @pytest.mark.parametrize("allowed", [1.0, 0.02])
-def test_labelled_queries_are_asked_in_both_spaces(
+def test_labelled_queries_are_evaluated_in_both_spaces(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: float
 ) -> None:
     """The new model knows words by their first four letters alone: to it, a chick is no bird."""
@@ -402,16 +404,18 @@ def test_labelled_queries_are_asked_in_both_spaces(
 
 
 @pytest.mark.parametrize(("measured", "said"), [
-    (Measured(), []),
-    (Measured(0.95, 64), []),
-    (Measured(0.94, 64, 128), [("recall@10 is 0.940 at ef_search 64, wanted 0.950 (PGFOLIO_INDEX__GATE_RECALL; "
+    (GateMeasurement(), []),
+    (GateMeasurement(0.95, 64), []),
+    (GateMeasurement(0.94, 64, 128), [("recall@10 is 0.940 at ef_search 64, wanted 0.950 "
+                               "(PGFOLIO_INDEX__GATE_RECALL; "
                                "PGFOLIO_INDEX__EF_SEARCH=128 reaches it)")]),
-    (Measured(1.0, 64, None, 0.50, 0.49), []),
-    (Measured(1.0, 64, None, 0.50, 0.47), [("nDCG@10 is 0.470, with the old space 0.500, wanted at least 0.480 "
+    (GateMeasurement(1.0, 64, None, 0.50, 0.49), []),
+    (GateMeasurement(1.0, 64, None, 0.50, 0.47), [("nDCG@10 is 0.470, with the old space 0.500, "
+                                           "wanted at least 0.480 "
                                            "(PGFOLIO_INDEX__GATE_NDCG_LOSS)")]),
 ])  # fmt: skip
-def test_the_gate_says_what_was_measured_and_what_was_wanted(
-    settings: Settings, measured: Measured, said: list[str]
+def test_the_gate_says_what_was_measured_and_what_is_required(
+    settings: Settings, measured: GateMeasurement, said: list[str]
 ) -> None:
     assert objections(measured, settings.index) == said
 
@@ -442,10 +446,10 @@ def test_retired_vectors_are_dropped_when_their_time_is_over(corpus: Corpus) -> 
 
 
 def test_a_move_begun_to_another_space_is_not_lost(corpus: Corpus) -> None:
-    corpus.server.mood = Mood(status=500, after=4)
+    corpus.server.fault_scenario = FaultScenario(status=500, after=4)
     with pytest.raises(FailedError):
         corpus.move()
-    corpus.server.mood = None
+    corpus.server.fault_scenario = None
     paid = set(corpus.server.answered)
     assert paid
     corpus.move(corpus.model(SMALL))
@@ -458,10 +462,10 @@ def test_a_move_begun_to_another_space_is_not_lost(corpus: Corpus) -> None:
 
 def test_an_abandoned_move_is_not_what_a_rollback_goes_back_to(corpus: Corpus) -> None:
     corpus.move(corpus.model(SMALL))
-    corpus.server.mood = Mood(poison="number 17.")
+    corpus.server.fault_scenario = FaultScenario(poison="number 17.")
     with pytest.raises(FailedError):
         corpus.move()
-    corpus.server.mood = None
+    corpus.server.fault_scenario = None
     corpus.move(corpus.model("text-embedding-3-large", dimensions=128))
     corpus.move(rollback=True)
     assert corpus.states()[SMALL] == "active"
@@ -494,19 +498,19 @@ def test_waiting_for_syncs_has_an_end_that_says_which(corpus: Corpus) -> None:
             without_syncs(connection, NullProgress(), 0.6),
         ):
             pass
-        with without_syncs(connection, NullProgress(), 0.6) as held:
-            assert held == {source.id}
+        with without_syncs(connection, NullProgress(), 0.6) as owned_ids:
+            assert owned_ids == {source.id}
 
 
-@pytest.mark.parametrize(("model", "asked", "dimensions"), [
+@pytest.mark.parametrize(("model", "requested", "dimensions"), [
     ("text-embedding-3-large", None, 3072),
     ("text-embedding-3-large", 1024, 1024),
     (SMALL, 256, 256),
 ])  # fmt: skip
 def test_many_and_shortened_dimensions_go_through_the_index(
-    corpus: Corpus, model: str, asked: int | None, dimensions: int
+    corpus: Corpus, model: str, requested: int | None, dimensions: int
 ) -> None:
-    settings = corpus.model(model, dimensions=asked)
+    settings = corpus.model(model, dimensions=requested)
     corpus.move(settings)
     with connect(corpus.conninfo) as connection:
         generation = generations.active_generation(connection)
@@ -515,9 +519,9 @@ def test_many_and_shortened_dimensions_go_through_the_index(
         assert hnsw.is_valid(connection, generation)
         assert (recall.measure(connection, generation, 64) or 0.0) > 0.98
     with running_api(settings, corpus.conninfo) as client:
-        asked_for = {"query": "Page 7: the page of number 7", "mode": "vector", "limit": 3}
-        found = client.post("/search", json=asked_for).json()
-    assert (found["space"], found["total_returned"]) == (f"openai/{model}/{dimensions}", 3)
+        request = {"query": "Page 7: the page of number 7", "mode": "vector", "limit": 3}
+        answer = client.post("/search", json=request).json()
+    assert (answer["space"], answer["total_returned"]) == (f"openai/{model}/{dimensions}", 3)
 
 
 @pytest.mark.parametrize("dimensions", [2000, 3072, 4000])
@@ -566,13 +570,13 @@ def test_searches_go_on_through_moves_and_rollbacks_without_a_mixed_answer(corpu
 def test_a_mixed_answer_would_be_seen(corpus: Corpus) -> None:
     corpus.move()
     with running_api(corpus.hosted, corpus.conninfo) as client:
-        asked: dict[str, Any] = {"query": "which page tells of number 7", "mode": "vector", "limit": 10}
-        found = client.post("/search", json=asked).json()
-    told = tuple((hit["chunk_id"], hit["similarity"]) for hit in found["results"])
+        request: dict[str, Any] = {"query": "which page tells of number 7", "mode": "vector", "limit": 10}
+        answer = client.post("/search", json=request).json()
+    similarities = tuple((hit["chunk_id"], hit["similarity"]) for hit in answer["results"])
     truth = Truth(corpus.conninfo)
-    right = Answer(0.0, 0.0, asked["query"], "", found["space"], told)
+    right = Answer(0.0, 0.0, request["query"], "", answer["space"], similarities)
     assert not truth.is_mixed(right)
-    assert truth.is_mixed(Answer(0.0, 0.0, asked["query"], "", f"local/{LOCAL}/256", told))
+    assert truth.is_mixed(Answer(0.0, 0.0, request["query"], "", f"local/{LOCAL}/256", similarities))
 
 
 def test_a_generation_of_another_state_is_not_dropped(corpus: Corpus) -> None:

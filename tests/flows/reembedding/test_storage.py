@@ -13,7 +13,7 @@ from pgfolio.config.settings import ConfigError
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.reembedding.run import run_reembed
-from pgfolio.flows.run.context import Run
+from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.services import open_services
@@ -36,8 +36,8 @@ KINDS = {
 
 
 def stored_as(library: Library, storage: str, **index: object) -> Settings:
-    wanted = library.settings.index.model_copy(update={"storage": storage, **index})
-    return library.settings.model_copy(update={"index": wanted})
+    settings = library.settings.index.model_copy(update={"storage": storage, **index})
+    return library.settings.model_copy(update={"index": settings})
 
 
 def sync(library: Library, settings: Settings) -> Report:
@@ -46,7 +46,7 @@ def sync(library: Library, settings: Settings) -> Report:
     return run_sync(settings, library.conninfo, [source], Options())
 
 
-def described(library: Library) -> tuple[str, str]:
+def index_definition(library: Library) -> tuple[str, str]:
     """The type of the active generation's column, and the operators of its index."""
     with connect(library.conninfo) as connection:
         generation = active(connection)
@@ -61,12 +61,12 @@ def described(library: Library) -> tuple[str, str]:
 
 
 def searched(library: Library, question: str, *, exact: bool = False) -> list[tuple[int, float]]:
-    async def found() -> list[tuple[int, float]]:
+    async def hits() -> list[tuple[int, float]]:
         async with open_services(library.settings, library.conninfo) as services:
             retrieved = await services.retriever.retrieve(Query(question, 5, "vector", exact=exact), None)
         return [(hit.hit.chunk_id, round(hit.hit.similarity, 3)) for hit in retrieved.found]
 
-    return asyncio.run(found())
+    return asyncio.run(hits())
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def grown(library: Library) -> Library:
 @pytest.mark.parametrize("storage", ["halfvec", "vector"])
 def test_a_first_sync_stores_as_the_settings_say(grown: Library, storage: str) -> None:
     assert sync(grown, stored_as(grown, storage)).status == "complete"
-    assert described(grown) == KINDS[storage]
+    assert index_definition(grown) == KINDS[storage]
     assert searched(grown, "amber and kelp") == searched(grown, "amber and kelp", exact=True)
     grown.check()
     assert run_verify(grown.conninfo).complete
@@ -108,41 +108,41 @@ def everything(library: Library) -> np.ndarray:
 
 def test_signs_alone_are_not_indexed_before_they_are_measured(grown: Library) -> None:
     report = sync(grown, stored_as(grown, "bit"))
-    assert described(grown) == KINDS["halfvec"]
+    assert index_definition(grown) == KINDS["halfvec"]
     assert any("pgfolio reembed" in note for note in report.notes)
 
 
 def test_a_move_to_signs_alone_costs_nothing_and_finds_what_comparing_all_finds(grown: Library) -> None:
     grown.sync()
-    wanted = stored_as(grown, "bit")
-    plan = run_reembed(wanted, grown.conninfo, Options(plan_only=True))
-    report = run_reembed(wanted, grown.conninfo, Options())
+    settings = stored_as(grown, "bit")
+    plan = run_reembed(settings, grown.conninfo, Options(plan_only=True))
+    report = run_reembed(settings, grown.conninfo, Options())
     assert (plan.tokens, report.tokens, report.chunks.embedded) == (0, 0, 0)
     assert report.chunks.reused == report.chunks.total > 0
-    assert described(grown) == KINDS["bit"]
+    assert index_definition(grown) == KINDS["bit"]
     with connect(grown.conninfo) as connection:
         generation = active(connection)
         assert generation.space.name == "local/wordllama-256/256/bit"
         assert (recall.measure(connection, generation, 200) or 0) > 0.97
     assert run_verify(grown.conninfo).complete
     grow(grown, "second", 40)
-    sync(grown, wanted)  # a second segment
+    sync(grown, settings)  # a second segment
     exact = [similarity for _, similarity in searched(grown, "amber and kelp", exact=True)]
     assert [similarity for _, similarity in searched(grown, "amber and kelp")] == exact
-    back = run_reembed(wanted, grown.conninfo, Options(), rollback=True)
+    back = run_reembed(settings, grown.conninfo, Options(), rollback=True)
     assert (back.status, back.chunks.embedded) == ("complete", 0)
-    assert described(grown) == KINDS["halfvec"]
+    assert index_definition(grown) == KINDS["halfvec"]
     grown.check()
 
 
-def test_signs_alone_are_refused_where_they_lose_too_much(grown: Library) -> None:
+def test_signs_alone_are_rejected_where_they_lose_too_much(grown: Library) -> None:
     grown.sync()
     with pytest.raises(FailedError, match=r"recall@10 is 0\.\d+ at ef_search 10, wanted 1\.000"):
         run_reembed(stored_as(grown, "bit", gate_recall=1.0, ef_search=10), grown.conninfo, Options())
-    assert described(grown) == KINDS["halfvec"]
+    assert index_definition(grown) == KINDS["halfvec"]
 
 
-def test_searches_look_as_far_as_the_gate_had_to(grown: Library) -> None:
+def test_searches_use_the_ef_search_of_the_gate(grown: Library) -> None:
     grown.sync()
     run_reembed(stored_as(grown, "bit", gate_recall=0.9, ef_search=10), grown.conninfo, Options())
     ((ef_search, measured),) = grown.rows(
@@ -160,14 +160,14 @@ def test_half_precision_is_embedded_anew_for_full(library: Library) -> None:
     assert (back.chunks.embedded, back.status) == (0, "complete")
 
 
-def test_full_precision_beyond_what_its_index_serves_is_refused(library: Library) -> None:
-    wanted = stored_as(library, "vector")
-    embedding = wanted.embedding.model_copy(
+def test_full_precision_beyond_what_its_index_serves_is_rejected(library: Library) -> None:
+    settings = stored_as(library, "vector")
+    embedding = settings.embedding.model_copy(
         update={"provider": "openai", "model": "text-embedding-3-large", "dimensions": 3072}
     )
-    run = Run(wanted.model_copy(update={"embedding": embedding}), library.conninfo, Options())
+    run = RunContext(settings.model_copy(update={"embedding": embedding}), library.conninfo, Options())
     with pytest.raises(ConfigError, match=r"PGFOLIO_INDEX__STORAGE: .* at most 2,000 dimensions"):
-        run.wanted_space()
+        run.requested_space()
 
 
 def test_what_depends_on_storage_is_known_of_every_kind(library: Library) -> None:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgfolio.schema.records import Space
-from tests.fakes.openai_server import CUT, KEY, NO_QUOTA, RATE_LIMIT, REFUSAL, SERVER_ERROR, FakeOpenAI, Mood
+from tests.fakes.openai_server import (
+    CUT,
+    KEY,
+    NO_QUOTA,
+    RATE_LIMIT,
+    REFUSAL,
+    SERVER_ERROR,
+    FakeOpenAI,
+    FaultScenario,
+)
 from tests.query_api.library import BREAD, PAGES, RETRIES, WORK_POOLS, Page, make_key, running_api, stock
 
 if TYPE_CHECKING:
@@ -253,26 +262,26 @@ def test_a_model_that_finds_no_answer_is_believed(
 
 
 @pytest.mark.parametrize(
-    ("mood", "kind", "status"),
+    ("fault_scenario", "kind", "status"),
     [
         (RATE_LIMIT, "model-unavailable", 503),
         (SERVER_ERROR, "model-unavailable", 503),
         (CUT, "model-unavailable", 503),
         (NO_QUOTA, "model-misconfigured", 503),
-        (Mood(status=400), "model-refused", 502),
+        (FaultScenario(status=400), "model-refused", 502),
     ],
 )
 def test_a_failing_chat_model_is_a_problem(
-    chat_api: httpx.Client, openai_server: FakeOpenAI, mood: Mood, kind: str, status: int
+    chat_api: httpx.Client, openai_server: FakeOpenAI, fault_scenario: FaultScenario, kind: str, status: int
 ) -> None:
-    openai_server.mood = mood
+    openai_server.fault_scenario = fault_scenario
     response = chat_api.post("/ask", json={"question": QUESTION})
     assert (response.status_code, response.json()["type"]) == (status, f"urn:pgfolio:problem:{kind}")
     assert KEY not in response.text
 
 
 def test_the_servers_retry_after_is_passed_on(chat_api: httpx.Client, openai_server: FakeOpenAI) -> None:
-    openai_server.mood = Mood(status=429, retry_after=7)
+    openai_server.fault_scenario = FaultScenario(status=429, retry_after=7)
     assert chat_api.post("/ask", json={"question": QUESTION}).headers["Retry-After"] == "7"
 
 
@@ -323,7 +332,7 @@ def test_half_of_a_character_that_a_model_sends_is_replaced_or_put_together(
 
 
 def test_a_stream_that_is_cut_ends_with_an_error(chat_api: httpx.Client, openai_server: FakeOpenAI) -> None:
-    openai_server.mood = CUT
+    openai_server.fault_scenario = CUT
     name, problem = events(chat_api, QUESTION)[-1]
     assert (name, problem["type"]) == ("error", "urn:pgfolio:problem:model-unavailable")
 
@@ -336,7 +345,7 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(
         chat={"model": "gpt-4o-mini"}, api={"timeout": 2},
     )  # fmt: skip
     openai_server.says = "word " * 500
-    openai_server.mood = Mood(token_delay=0.05)
+    openai_server.fault_scenario = FaultScenario(token_delay=0.05)
     with running_api(settings, library) as client:
         found = events(client, QUESTION)
     assert found[-2][0] == "token"
@@ -348,7 +357,7 @@ def test_when_the_client_leaves_the_models_stream_is_ended(
     chat_api: httpx.Client, openai_server: FakeOpenAI
 ) -> None:
     openai_server.says = "word " * 500
-    openai_server.mood = Mood(token_delay=0.02)
+    openai_server.fault_scenario = FaultScenario(token_delay=0.02)
     with chat_api.stream("POST", "/ask", json={"question": QUESTION, "stream": True}) as response:
         next(line for line in response.iter_lines() if line == "event: token")
     assert openai_server.left.wait(timeout=5)
@@ -360,7 +369,7 @@ def test_waiting_for_a_slow_embedding_server_blocks_nobody(
     settings = new_settings(openai_api_key=KEY, openai_base_url=openai_server.url)
     stock(conninfo, settings, space=Space("openai", "tiny-embedding", 64))
     with running_api(settings, conninfo) as client, ThreadPoolExecutor(4) as threads:
-        openai_server.mood = Mood(delay=1.0)
+        openai_server.fault_scenario = FaultScenario(delay=1.0)
         body = {"query": QUESTION, "mode": "vector"}
         slow = [threads.submit(client.post, "/search", json=body) for _ in range(4)]
         time.sleep(0.2)
@@ -379,7 +388,7 @@ def test_a_failing_embedding_server_is_a_problem_and_the_next_question_is_answer
     settings = new_settings(openai_api_key=KEY, openai_base_url=openai_server.url)
     stock(conninfo, settings, space=Space("openai", "tiny-embedding", 64))
     with running_api(settings, conninfo) as client:
-        openai_server.mood = Mood(status=500, times=1)
+        openai_server.fault_scenario = FaultScenario(status=500, times=1)
         failed = client.post("/search", json={"query": QUESTION})
         assert (failed.status_code, failed.json()["type"]) == (503, "urn:pgfolio:problem:model-unavailable")
         found = client.post("/search", json={"query": QUESTION}).json()

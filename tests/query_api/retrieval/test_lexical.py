@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pgfolio.flows.extraction.language import RECIPE
+from pgfolio.flows.extraction.language import FINGERPRINT
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.services import open_services
@@ -290,7 +290,7 @@ def test_documents_of_a_version_that_knew_no_polish_are_read_anew(
     with connect(conninfo) as connection:
         connection.execute("update documents set language = 'simple'")
         connection.execute("update chunks set language = 'simple'")
-        connection.execute("update ledger set recipe = replace(recipe, %s, 'language-1')", [RECIPE])
+        connection.execute("update ledger set recipe = replace(recipe, %s, 'language-1')", [FINGERPRINT])
     assert found(library, "drukarki") == []
     report = library.sync()
     assert (report.chunks.embedded, report.documents.changed) == (0, 1)

@@ -83,7 +83,7 @@ def test_text_embeddings_inference_is_asked_in_its_own_way(
 
 
 @pytest.mark.parametrize(
-    ("mood", "said"),
+    ("fault_scenario", "said"),
     [
         ("slow", "longer than 1 s"),
         ("down", "failed (503)"),
@@ -96,10 +96,10 @@ def test_text_embeddings_inference_is_asked_in_its_own_way(
     ],
 )
 def test_a_reranker_that_fails_is_left_out_and_the_answer_says_so(
-    reranked: httpx.Client, reranker: FakeReranker, mood: str, said: str
+    reranked: httpx.Client, reranker: FakeReranker, fault_scenario: str, said: str
 ) -> None:
     plain = search(reranked)
-    reranker.mood = mood
+    reranker.fault_scenario = fault_scenario
     found = search(reranked, rerank=True)
     assert found["results"] == plain["results"]
     (note,) = found["notes"]

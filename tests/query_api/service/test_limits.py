@@ -21,7 +21,7 @@ from pgfolio.query_api.auth.rate_limit import Limit
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.search.pool import open_pool, reading
 from pgfolio.schema.search.vector import active_generation, nearest
-from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
+from tests.fakes.openai_server import KEY, FakeOpenAI, FaultScenario
 from tests.query_api.library import make_key, running_api, stock, stock_hosted
 from tests.query_api.service.test_problems import check
 
@@ -226,7 +226,7 @@ def test_a_body_larger_than_the_setting_is_refused(
 def test_a_chat_server_that_stalls_ends_with_a_problem_and_the_server_goes_on(
     library: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
 ) -> None:
-    openai_server.mood = Mood(delay=3, only="chat")
+    openai_server.fault_scenario = FaultScenario(delay=3, only="chat")
     chat = new_settings(
         database_url=library, openai_api_key=KEY, openai_base_url=openai_server.url,
         chat={"model": "gpt-4o-mini"}, api={"timeout": 1.0},
@@ -246,7 +246,7 @@ def test_the_same_question_asked_by_many_at_once_is_embedded_once(
     conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
 ) -> None:
     settings = stock_hosted(conninfo, new_settings, openai_server)
-    openai_server.mood = Mood(delay=0.3, only="embeddings")
+    openai_server.fault_scenario = FaultScenario(delay=0.3, only="embeddings")
     with running_api(settings, conninfo) as client, ThreadPoolExecutor(16) as threads:
         body = {"query": "what many ask"}
         asking = [threads.submit(client.post, "/search", json=body) for _ in range(16)]

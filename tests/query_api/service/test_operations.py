@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pgfolio.schema.database.connect import connect
-from tests.fakes.openai_server import KEY, FakeOpenAI, Mood
+from tests.fakes.openai_server import KEY, FakeOpenAI, FaultScenario
 from tests.query_api.auth.test_keys import environment, served
 from tests.query_api.library import RETRIES, make_key, running_api, stock, stock_hosted, unreachable
 from tests.query_api.service.test_problems import check
@@ -153,7 +153,7 @@ def test_a_server_that_is_told_to_stop_ends_what_is_under_way(
     settings: Settings, conninfo: str, openai_server: FakeOpenAI, sent: signal.Signals
 ) -> None:
     stock(conninfo, settings)
-    openai_server.mood = Mood(delay=1.5, only="chat")
+    openai_server.fault_scenario = FaultScenario(delay=1.5, only="chat")
     chat = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": openai_server.url, "PGFOLIO_CHAT__MODEL": "gpt-4o-mini"}
     with served(conninfo, PGFOLIO_API__LOG="off", **chat) as (process, url):
         answers: list[httpx.Response] = []
@@ -175,7 +175,7 @@ def test_ready_fails_without_the_model_and_live_does_not(
 ) -> None:
     settings = stock_hosted(conninfo, new_settings, openai_server)
     with running_api(settings, conninfo) as client:
-        openai_server.mood = Mood(status=500, only="embeddings", times=1)
+        openai_server.fault_scenario = FaultScenario(status=500, only="embeddings", times=1)
         check(client.get("/health/ready"), 503, "model-unavailable")
         assert client.get("/health/live").status_code == 200
         assert client.get("/health/ready").status_code == 200
@@ -250,7 +250,7 @@ def test_words_are_searched_without_the_model(
     settings = stock_hosted(conninfo, new_settings, openai_server)
     with running_api(settings, conninfo) as client:
         client.get("/health/ready").raise_for_status()
-        openai_server.mood = Mood(status=500)
+        openai_server.fault_scenario = FaultScenario(status=500)
         body = {"query": "retries of a failed task", "mode": "lexical"}
         found = client.post("/search", json=body).json()
         assert found["results"][0]["path"] == RETRIES.path

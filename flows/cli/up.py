@@ -1,0 +1,98 @@
+"""`pgfolio up`: everything on one machine, as processes that end with it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from pgfolio.config.settings import load_settings
+from pgfolio.flows.cli import render
+from pgfolio.flows.cli.options import Interval
+from pgfolio.flows.cli.progress import Display
+from pgfolio.flows.discovery.sources import selected_sources
+from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.local import network, prefect_server, processes
+from pgfolio.flows.run.options import FailedError, Options
+from pgfolio.schema.corpus.sources import has_documents
+from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.operations.api_keys import require_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgfolio.config.settings import Settings
+    from pgfolio.schema.records import Source
+
+
+@click.command()
+@click.argument("folders", nargs=-1, metavar="[FOLDER]...")
+@click.option("--host", help="Where the API listens.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000.")
+@click.option("--every", type=Interval(), default="15m", show_default=True, help="Sync as often; 0: never.")
+def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: int) -> int:
+    """Everything on one machine: Postgres, migrations, a sync, the API, the schedule. Ctrl-C stops it all."""
+    settings = load_settings()
+    host, port = host or settings.api.host, settings.api.port if port is None else port
+    with database(settings) as conninfo, processes.children(settings.home) as started:
+        with connect(conninfo) as connection:
+            require_key(connection, host)
+            port = network.free_port(host, port)
+            selected = selected_sources(connection, settings, folders)
+        if not selected:
+            raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")
+        address = network.address(host, port)
+        started.start("api", "query_api", "serve", "--host", host, "--port", str(port), own_output=True)
+        started.wait_for(f"{address}/health/live", "the API")
+        _first_sync(settings, conninfo, selected)
+        render.say(f"\nThe API answers at {address}; its description is at {address}/schema")
+        render.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
+        started.start("pushes", "pgfolio.flows.listen")
+        try:
+            if every:
+                _schedule(started, settings, every)
+            render.say("Ctrl-C stops everything.")
+            while True:
+                _report_ended(started)
+                time.sleep(0.5)
+        except KeyboardInterrupt:  # how it is meant to end
+            render.say("stopping")
+            return 0
+        finally:
+            prefect_server.forget_schedule(settings.home)
+
+
+def _first_sync(settings: Settings, conninfo: str, selected: Sequence[Source]) -> None:
+    """What is stored can be searched, whatever becomes of it. Raises FailedError where nothing is."""
+    try:
+        with Display() as display:
+            report = run_sync(settings, conninfo, selected, Options(started_by="up"), progress=display)
+    except FailedError as error:
+        with connect(conninfo) as connection:
+            if not has_documents(connection):
+                raise
+        render.show_note(f"{error}; what is stored can be searched")
+    else:
+        render.show_report(report)
+
+
+def _schedule(started: processes.Children, settings: Settings, every: int) -> None:
+    """Search is worth more than a schedule: without one `up` goes on."""
+    try:
+        url = prefect_server.start_schedule(started, settings.home, every)
+    except network.ChildError as error:
+        if lost := started.ended().get("api"):
+            raise network.ChildError(lost) from error
+        render.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
+    else:
+        render.say(f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}")
+
+
+def _report_ended(started: processes.Children) -> None:
+    """Raises ChildError when the API has ended; says so when another child has."""
+    for name, sentence in started.ended().items():
+        if name == "api":
+            raise network.ChildError(sentence)
+        lost = "pushed documents wait for the next sync" if name == "pushes" else "the schedule is over"
+        render.show_note(f"{sentence}; {lost}: run `pgfolio sync` yourself, or start again")

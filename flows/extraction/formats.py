@@ -1,0 +1,89 @@
+"""Decides: the type of a file, by its name, by its first bytes, or by what the library sees in it."""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import PurePosixPath
+
+from pgfolio.flows.extraction.decode import decode
+from pgfolio.flows.extraction.extracted import Unextractable
+
+PDF, HTML, PPT = "application/pdf", "text/html", "application/vnd.ms-powerpoint"
+OFFICE, OPEN = "application/vnd.openxmlformats-officedocument.", "application/vnd.oasis.opendocument."
+PPTX = OFFICE + "presentationml.presentation"
+DOCUMENTS = {
+    "csv": "text/csv",
+    "doc": "application/msword",
+    "docx": OFFICE + "wordprocessingml.document",
+    "eml": "message/rfc822",
+    "epub": "application/epub+zip",
+    "htm": HTML,
+    "html": HTML,
+    "ipynb": "application/x-ipynb+json",
+    "msg": "application/vnd.ms-outlook",
+    "ods": OPEN + "spreadsheet",
+    "odt": OPEN + "text",
+    "org": "text/x-org",
+    "pdf": PDF,
+    "ppt": PPT,
+    "pptx": PPTX,
+    "rst": "text/x-rst",
+    "rtf": "application/rtf",
+    "tsv": "text/tab-separated-values",
+    "xhtml": HTML,
+    "xls": "application/vnd.ms-excel",
+    "xlsx": OFFICE + "spreadsheetml.sheet",
+}
+IMAGES = {
+    "bmp": "image/bmp",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+}
+MARKDOWN = {"md": "text/markdown", "mdx": "text/markdown", "markdown": "text/markdown"}
+TEXT = frozenset(  # may be in another encoding; under any other name only UTF-8 counts as text
+    """
+    bat bib c cc cfg conf cpp css diff env go h hpp ini java js json jsonl jsx kt log lua markdown md
+    mdx patch php pl properties ps1 py r rb rs scala sh sql srt swift tex text toml ts tsx txt vtt xml
+    yaml yml
+    """.split()  # noqa: SIM905 - a hundred lines else
+)
+TYPES = mimetypes.MimeTypes()  # not the machine's own list, so that every machine says the same
+TYPES.add_type("image/heic", ".heic")
+TYPES.add_type("text/javascript", ".js")
+TYPES.add_type("text/typescript", ".ts")
+TYPES.add_type("text/typescript", ".tsx")
+NO_TYPE = ("text/plain", "application/octet-stream")
+
+
+def declared(path: str, data: bytes) -> tuple[str, str]:
+    """Suffix, and the type that it or the first bytes name; empty for what may be text."""
+    suffix = PurePosixPath(path).suffix.lower().lstrip(".")
+    return suffix, DOCUMENTS.get(suffix) or IMAGES.get(suffix) or (PDF if data.startswith(b"%PDF-") else "")
+
+
+def is_text(path: str, data: bytes) -> bool:
+    """Whether `extract` needs no parser for it."""
+    suffix, mime = declared(path, data)
+    return not mime and decode(data, known=suffix in TEXT or not suffix) is not None
+
+
+def text_mime(suffix: str) -> str:
+    guess = TYPES.guess_type(f"file.{suffix}")[0] or ""
+    return guess if guess.startswith("text/") or guess == "application/json" else "text/plain"
+
+
+def sniffed(path: str, data: bytes) -> str:
+    """The type that the bytes of a binary file show, if it is one that we can read."""
+    import kreuzberg  # noqa: PLC0415 - 0.1 s that a no-op sync must not pay
+
+    guess = TYPES.guess_type(path)[0] or "application/octet-stream"
+    try:
+        detected = str(kreuzberg.detect_mime_type(data))
+    except Exception:  # noqa: BLE001 - it says by an error that it does not know
+        detected = guess
+    if detected in DOCUMENTS.values() or detected in IMAGES.values():
+        return detected
+    raise Unextractable(f"unsupported type {guess if detected in NO_TYPE else detected}")
