@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from pgfolio.query_api.explain.records import Explanation, Why  # noqa: TC001 -- msgspec reads them
+from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage  # noqa: TC001 -- litestar and msgspec read them
+from pgfolio.query_api.explain.records import Explanation, Why  # noqa: TC001 -- litestar and msgspec read them
 from pgfolio.query_api.retrieval.results import shown_title
 
 if TYPE_CHECKING:
-    from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
     from pgfolio.query_api.retrieval.results import Found
     from pgfolio.schema.search.catalog import StoredChunk, StoredCollection, StoredDocument
 
