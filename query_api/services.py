@@ -44,8 +44,8 @@ async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Serv
         longest=api.statement_timeout,
     ) as pool:
         spaces = ActiveSpaces(settings, pool)
-        wanted = settings.rerank
-        reranking = Reranking(reranker(settings), wanted.timeout, wanted.candidates)
+        rerank = settings.rerank
+        reranking = Reranking(reranker(settings), rerank.timeout, rerank.candidates)
         retriever = Retriever(settings, pool, spaces, reranking)
         answerer = Answerer(retriever, chat, prompts)
         try:

@@ -36,7 +36,7 @@ class TracedCandidate(Struct, frozen=True):
     dropped: str | None = None
 
 
-class KeptCandidate(TracedCandidate, frozen=True, omit_defaults=True):
+class StoredCandidate(TracedCandidate, frozen=True, omit_defaults=True):
     """The same as a trace keeps it: what is null is not written, which is half of it."""
 
 

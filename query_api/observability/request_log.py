@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import LogFormat
 
-ROOM: Final = 10_000
+MAX_WAITING_LINES: Final = 10_000
 """Lines that may wait."""
 
-PERIOD: Final = 0.1
+WRITE_SECONDS: Final = 0.1
 """Seconds between two writes."""
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ class RequestLog:
     def __init__(self, form: LogFormat, stream: TextIO | None = None) -> None:
         self._form = form
         self._stream = stream or sys.stderr
-        self._waiting: deque[dict[str, Any]] = deque(maxlen=ROOM)
+        self._waiting: deque[dict[str, Any]] = deque(maxlen=MAX_WAITING_LINES)
         self._lost = 0
         self._ended = threading.Event()
         self._writer = threading.Thread(target=self._write_on, name="request-log", daemon=True)
@@ -45,7 +45,7 @@ class RequestLog:
     def add(self, **line: Any) -> None:
         if self._form == "off" and "fault" not in line:
             return
-        if len(self._waiting) == ROOM:
+        if len(self._waiting) == MAX_WAITING_LINES:
             self._lost += 1
         self._waiting.append({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **line})
 
@@ -55,7 +55,7 @@ class RequestLog:
         self._writer.join(1.0)
 
     def _write_on(self) -> None:
-        while not self._ended.wait(PERIOD):
+        while not self._ended.wait(WRITE_SECONDS):
             self._write()
         self._write()
 

@@ -18,7 +18,7 @@ from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity, local_model
 from pgfolio.config.settings import ConfigError
-from pgfolio.query_api.observability.timings import counted
+from pgfolio.query_api.observability.timings import count
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.search.pool import reading
 from pgfolio.schema.search.vector import active_generation
@@ -35,29 +35,29 @@ if TYPE_CHECKING:
 THREADS = 32
 """Questions that may wait for a slow model server at once."""
 
-KEPT = 1000
+MAX_CACHED_EMBEDDINGS = 1000
 """Vectors of the latest questions: a client that pages or refines asks the same one again."""
 
-LOADED = 3
+MAX_LOADED_MODELS = 3
 """Models that stay loaded: of the active space, of the one that it may be next, and of the one that a rollback goes
 back to."""
 
-LOOK_AHEAD = 5.0
+PRELOAD_SECONDS = 5.0
 """Seconds between two looks for a space that may become the active one: its client takes most of a second to load,
 which no question should wait for."""
 
-BELIEVED = 60.0
+READY_SECONDS = 60.0
 """Seconds for which a model that embedded something counts as usable: a probe asks no paid server more often."""
 
-SHORT = 400
+MAX_INLINE_CHARACTERS = 400
 """Characters of a question that the local model embeds at once."""
 
 
-class Embedded(NamedTuple):
+class QueryEmbedding(NamedTuple):
     """A question's vector, shape (dimensions,), and how well its model knows the question's words, 0 to 1."""
 
     vector: np.ndarray
-    familiar: float
+    vocabulary_coverage: float
 
 
 class ActiveSpace:
@@ -68,46 +68,48 @@ class ActiveSpace:
         self._model = model
         self._local = generation.space.provider == "local"
         self._threads = threads
-        self._kept: OrderedDict[str, Embedded] = OrderedDict()
-        self._waiting: dict[str, asyncio.Task[Embedded]] = {}
+        self._cache: OrderedDict[str, QueryEmbedding] = OrderedDict()
+        self._pending: dict[str, asyncio.Task[QueryEmbedding]] = {}
         self._answered_at = float("-inf")
 
-    async def embed(self, question: str) -> Embedded:
+    async def embed(self, question: str) -> QueryEmbedding:
         """Raises a ModelError."""
-        if (kept := self._kept.get(question)) is not None:
-            self._kept.move_to_end(question)
-            counted("embedding_kept")
-            return kept
-        counted("embedding_made")
-        if self._local and len(question) <= SHORT:
-            return self._keep(question, self._embed(question))
-        task = self._waiting.get(question)
+        if (cached := self._cache.get(question)) is not None:
+            self._cache.move_to_end(question)
+            count("embedding_cached")
+            return cached
+        count("embedding_computed")
+        if self._local and len(question) <= MAX_INLINE_CHARACTERS:
+            return self._remember(question, self._embed(question))
+        task = self._pending.get(question)
         if task is None:
-            task = self._waiting[question] = asyncio.create_task(self._embed_in_thread(question))
-            task.add_done_callback(lambda _: self._waiting.pop(question, None))
+            task = self._pending[question] = asyncio.create_task(self._embed_in_thread(question))
+            task.add_done_callback(lambda _: self._pending.pop(question, None))
         return await asyncio.shield(task)  # one who leaves does not take it from the others who wait
 
-    async def answers(self) -> None:
+    async def check_ready(self) -> None:
         """The model can be used, as seen within the last minute. Raises a ModelError."""
-        if time.monotonic() - self._answered_at > BELIEVED:
+        if time.monotonic() - self._answered_at > READY_SECONDS:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._threads, self._embed, "ready")
 
-    async def _embed_in_thread(self, question: str) -> Embedded:
+    async def _embed_in_thread(self, question: str) -> QueryEmbedding:
         loop = asyncio.get_running_loop()
-        return self._keep(question, await loop.run_in_executor(self._threads, self._embed, question))
+        return self._remember(question, await loop.run_in_executor(self._threads, self._embed, question))
 
-    def _embed(self, question: str) -> Embedded:
+    def _embed(self, question: str) -> QueryEmbedding:
         text = self.generation.space.query_prefix + question
-        made = self._model.embed([text])
+        embeddings = self._model.embed([text])
         self._answered_at = time.monotonic()
-        return Embedded(made.vectors[0], familiarity(text, made.tokens) if self._local else 1.0)
+        return QueryEmbedding(
+            embeddings.vectors[0], familiarity(text, embeddings.tokens) if self._local else 1.0
+        )
 
-    def _keep(self, question: str, embedded: Embedded) -> Embedded:
-        self._kept[question] = embedded
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return embedded
+    def _remember(self, question: str, embedding: QueryEmbedding) -> QueryEmbedding:
+        self._cache[question] = embedding
+        if len(self._cache) > MAX_CACHED_EMBEDDINGS:
+            self._cache.popitem(last=False)
+        return embedding
 
 
 class ActiveSpaces:
@@ -121,7 +123,7 @@ class ActiveSpaces:
         self._current: ActiveSpace | None = None
         self._loaded: OrderedDict[int, EmbeddingModel] = OrderedDict()
         """By generation, the one used last at the end."""
-        self._looking: asyncio.Task[None] | None = None
+        self._preloading: asyncio.Task[None] | None = None
 
     async def current(self) -> ActiveSpace | None:
         """The active space, or None while nothing was ever synced. Raises ConfigError or a ModelError."""
@@ -129,8 +131,8 @@ class ActiveSpaces:
 
     async def refresh(self, seen: ActiveSpace | None) -> ActiveSpace | None:
         """Look again, because `seen` is no longer the active one."""
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look_ahead())
+        if self._preloading is None:
+            self._preloading = asyncio.create_task(self._preload())
         async with self._lock:
             if self._current is seen:
                 generation = await reading(self._pool, active_generation)
@@ -142,8 +144,8 @@ class ActiveSpaces:
 
     def close(self) -> None:
         """Ends without waiting for requests that are still under way."""
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._preloading is not None:
+            self._preloading.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, generation: Generation) -> ActiveSpace:
@@ -152,23 +154,23 @@ class ActiveSpaces:
     async def _model_of(self, generation: Generation) -> EmbeddingModel:
         model = self._loaded.pop(generation.id, None)
         if model is None:
-            load = partial(_model, self._settings, generation.space)
+            load = partial(_load_model, self._settings, generation.space)
             model = await asyncio.get_running_loop().run_in_executor(self._threads, load)
         self._loaded[generation.id] = model
-        if len(self._loaded) > LOADED:
+        if len(self._loaded) > MAX_LOADED_MODELS:
             self._loaded.popitem(last=False)
         return model
 
-    async def _look_ahead(self) -> None:
+    async def _preload(self) -> None:
         """What fails here is told where it matters: when the space is switched to."""
         while True:
-            await asyncio.sleep(LOOK_AHEAD)
+            await asyncio.sleep(PRELOAD_SECONDS)
             with suppress(ConfigError, ModelError, DatabaseError):
                 for generation in await reading(self._pool, coming):
                     await self._model_of(generation)
 
 
-def _model(settings: Settings, space: Space) -> EmbeddingModel:
+def _load_model(settings: Settings, space: Space) -> EmbeddingModel:
     """The space's model; a local one is loaded whole, so that no question waits for that."""
     if space.provider != "local":
         return embedding_model(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.observability.timings import stage
-from pgfolio.query_api.retrieval.results import shown_title
+from pgfolio.query_api.retrieval.results import display_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,18 +46,18 @@ class Reranking:
             return {}, UNSET
         if not hits:
             return {}, ""
-        work = partial(self._model.rank, question, [_text(hit) for hit in hits])
+        work = partial(self._model.rank, question, [_reranker_text(hit) for hit in hits])
         try:
             with stage("rerank"):
                 async with asyncio.timeout(self._timeout):
-                    made = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+                    ranked = await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except TimeoutError:
             return {}, f"the reranker took longer than {self._timeout:g} s: the results are ranked without it"
         except ModelError as error:
             return {}, f"{error}: the results are ranked without it"
-        return {hit.chunk_id: score for hit, score in zip(hits, made, strict=True)}, ""
+        return {hit.chunk_id: score for hit, score in zip(hits, ranked, strict=True)}, ""
 
 
-def _text(hit: Hit) -> str:
+def _reranker_text(hit: Hit) -> str:
     """What it is about stands in its title and headings as often as in the text."""
-    return "\n".join(filter(None, (shown_title(hit.title, hit.path), hit.heading, hit.content)))
+    return "\n".join(filter(None, (display_title(hit.title, hit.path), hit.heading, hit.content)))

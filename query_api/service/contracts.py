@@ -9,10 +9,10 @@ from msgspec import Meta, Struct, field
 
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage  # noqa: TC001 -- litestar and msgspec read them
 from pgfolio.query_api.explain.records import Explanation, Why  # noqa: TC001 -- litestar and msgspec read them
-from pgfolio.query_api.retrieval.results import shown_title
+from pgfolio.query_api.retrieval.results import display_title
 
 if TYPE_CHECKING:
-    from pgfolio.query_api.retrieval.results import Found
+    from pgfolio.query_api.retrieval.results import SearchResult
     from pgfolio.schema.search.catalog import StoredChunk, StoredCollection, StoredDocument
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
@@ -231,15 +231,15 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     errors: list[str] = field(default_factory=list)
 
 
-def result(found: Found) -> Result:
-    hit = found.hit
+def result(result_: SearchResult) -> Result:
+    hit = result_.hit
     return Result(
         hit.chunk_id,
         hit.document_id,
         hit.collection,
         hit.source,
         hit.path,
-        shown_title(hit.title, hit.path),
+        display_title(hit.title, hit.path),
         hit.content,
         hit.heading,
         hit.page,
@@ -247,8 +247,8 @@ def result(found: Found) -> Result:
         hit.end,
         hit.metadata,
         round(hit.similarity, 6),
-        round(found.score, 6),
-        found.repeats,
+        round(result_.score, 6),
+        result_.near_duplicate_of,
     )
 
 
@@ -258,7 +258,7 @@ def document_item(document: StoredDocument) -> DocumentItem:
 
 def document_fields(document: StoredDocument) -> dict[str, Any]:
     values = {name: getattr(document, name) for name in DocumentItem.__struct_fields__}
-    return {**values, "title": shown_title(document.title, document.path)}
+    return {**values, "title": display_title(document.title, document.path)}
 
 
 def chunk_item(chunk: StoredChunk) -> ChunkItem:

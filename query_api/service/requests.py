@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.access import Permitted
 
 
-Anyone = Request[Any, Any, State]
+AnyRequest = Request[Any, Any, State]
 
 PROBLEM = ResponseSpec(
     c.Problem, description="What is wrong, and what to do", media_type="application/problem+json"
@@ -28,12 +28,12 @@ PROBLEMS = dict.fromkeys((400, 401, 403, 429, 500, 503), PROBLEM)
 ASKING = {**PROBLEMS, **dict.fromkeys((404, 413, 502), PROBLEM)}
 
 
-def services(request: Anyone) -> Services:
-    found: Services = request.app.state.services
-    return found
+def services(request: AnyRequest) -> Services:
+    opened: Services = request.app.state.services
+    return opened
 
 
-def permitted(request: Anyone) -> Permitted:
+def permitted(request: AnyRequest) -> Permitted:
     """What whoever asks may see."""
     return caller_of(request.scope).permitted
 

@@ -27,14 +27,14 @@ from pgfolio.query_api.service.problems import (
     problem,
     trace_id,
 )
-from pgfolio.query_api.service.requests import ASKING, Anyone, permitted, services, took_ms
+from pgfolio.query_api.service.requests import ASKING, AnyRequest, permitted, services, took_ms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from litestar.types import Scope
 
-    from pgfolio.query_api.answering.answerer import Asked, Event
+    from pgfolio.query_api.answering.answerer import AnswerRequest, Event
     from pgfolio.query_api.explain.records import Explanation, Why
     from pgfolio.query_api.explain.trace_log import TraceLog
     from pgfolio.query_api.retrieval.results import Retrieved
@@ -47,7 +47,7 @@ ANSWER = ResponseSpec(
 
 STREAM = "text/event-stream"
 
-PART = 0.95
+STREAM_TIME_SHARE = 0.95
 """Of the time that a request may take, what a stream may take before it says that it took too long."""
 
 
@@ -55,9 +55,9 @@ class Streaming(Operation):
     """Its answer may come as a stream."""
 
     def to_schema(self) -> dict[str, Any]:
-        shown = super().to_schema()
-        shown["responses"]["200"]["content"][STREAM] = {"schema": {}}
-        return shown
+        operation = super().to_schema()
+        operation["responses"]["200"]["content"][STREAM] = {"schema": {}}
+        return operation
 
 
 @post(
@@ -68,7 +68,7 @@ class Streaming(Operation):
     summary="Find chunks",
 )
 async def search(
-    request: Anyone,
+    request: AnyRequest,
     data: Annotated[
         c.SearchRequest,
         Body(examples=[Example(value={"query": "how do I retry a failed task", "limit": 5})]),
@@ -77,7 +77,7 @@ async def search(
     began = time.perf_counter()
     query = _query(data.query, data)
     retrieved = await services(request).retriever.retrieve(query, permitted(request))
-    results = [c.result(found) for found in retrieved.found]
+    results = [c.result(result) for result in retrieved.results]
     explained, why = await _explained(request, data, query, retrieved, "search")
     return c.SearchAnswer(
         results,
@@ -101,7 +101,7 @@ async def search(
     summary="Answer a question with citations",
 )
 async def ask(
-    request: Anyone,
+    request: AnyRequest,
     data: Annotated[
         c.AskRequest, Body(examples=[Example(value={"question": "how do I retry a failed task"})])
     ],
@@ -109,24 +109,24 @@ async def ask(
     began = time.perf_counter()
     answerer = services(request).answerer
     query = _query(data.question, data)
-    asked = await answerer.ask(query, permitted(request), data.prompt)
+    request_ = await answerer.retrieve(query, permitted(request), data.prompt)
     if data.stream or STREAM in request.headers.get("accept", ""):
-        return ServerSentEvent(_events(request, data, query, asked, began))
-    answer = await answerer.answer(asked)
-    explained, why = await _explained(request, data, query, asked.retrieved, "ask")
-    return Response(_answer(answer, asked, began, request.scope, explained, why))
+        return ServerSentEvent(_events(request, data, query, request_, began))
+    answer = await answerer.answer(request_)
+    explained, why = await _explained(request, data, query, request_.retrieved, "ask")
+    return Response(_answer(answer, request_, began, request.scope, explained, why))
 
 
 async def _explained(
-    request: Anyone, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
+    request: AnyRequest, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
 ) -> tuple[Explanation | None, Why | None]:
     """How it was found, kept for GET /traces, and told at once where that is asked for."""
     request.app.state.traces.add(trace_id(request.scope), kind, caller_of(request.scope), retrieved.trace)
-    return await _told(request, data, query, retrieved, kind)
+    return await _explain(request, data, query, retrieved, kind)
 
 
-async def _told(
-    request: Anyone, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
+async def _explain(
+    request: AnyRequest, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
 ) -> tuple[Explanation | None, Why | None]:
     caller, retriever = caller_of(request.scope), services(request).retriever
     if not data.explain and data.why is None:
@@ -155,7 +155,7 @@ def _query(text: str, data: c.Retrieval) -> Query:
 
 def _answer(
     answer: Answer,
-    asked: Asked,
+    request_: AnswerRequest,
     began: float,
     scope: Scope,
     explained: Explanation | None = None,
@@ -171,25 +171,25 @@ def _answer(
         answer.usage,
         took_ms(began),
         trace_id(scope),
-        asked.retrieved.trace.notes,
+        request_.retrieved.trace.notes,
         explained,
         reason,
     )
 
 
 async def _events(
-    request: Anyone, data: c.Retrieval, query: Query, asked: Asked, began: float
+    request: AnyRequest, data: c.Retrieval, query: Query, request_: AnswerRequest, began: float
 ) -> AsyncIterator[ServerSentEventMessage]:
     """What comes when: `sources`, then `token`s, then `citation`s, `done` with the whole answer; or `error`."""
-    scope, retrieved = request.scope, asked.retrieved
-    yield _event("sources", asked.sources)
+    scope, retrieved = request.scope, request_.retrieved
+    yield _event("sources", request_.sources)
     try:
-        async for event in _in_time(services(request).answerer.stream(asked), request, began):
+        async for event in _in_time(services(request).answerer.stream(request_), request, began):
             if isinstance(event, str):
                 yield _event("token", {"text": event})
             elif isinstance(event, Answer):
-                told = await _told(request, data, query, retrieved, "ask")
-                yield _event("done", _answer(event, asked, began, scope, *told))
+                explained = await _explain(request, data, query, retrieved, "ask")
+                yield _event("done", _answer(event, request_, began, scope, *explained))
             else:
                 yield _event("citation", event)
     except Exception as error:  # noqa: BLE001 -- the status line is sent already
@@ -199,19 +199,19 @@ async def _events(
         traces.add(trace_id(scope), "ask", caller_of(scope), retrieved.trace)
 
 
-async def _in_time(events: AsyncGenerator[Event], request: Anyone, began: float) -> AsyncIterator[Event]:
+async def _in_time(events: AsyncGenerator[Event], request: AnyRequest, began: float) -> AsyncIterator[Event]:
     """The same, as long as there is time left to say that there is none: later the connection is cut. Raises
     TookTooLongError."""
-    longest = services(request).retriever.settings.api.timeout
+    timeout = services(request).retriever.settings.api.timeout
     async with aclosing(events):  # which ends the model's request
         while True:
             try:
-                async with asyncio.timeout(began + longest * PART - time.perf_counter()):
+                async with asyncio.timeout(began + timeout * STREAM_TIME_SHARE - time.perf_counter()):
                     event = await anext(events)
             except StopAsyncIteration:
                 return
             except TimeoutError as error:
-                raise TookTooLongError(longest) from error
+                raise TookTooLongError(timeout) from error
             yield event
 
 

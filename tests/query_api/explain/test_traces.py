@@ -194,7 +194,7 @@ async def write_while_locked(own: str, settings: Settings, *more: str) -> list[s
         for each in more:
             log.add(each, "search", OPEN, Trace(Query("another")))
         if not more:
-            await log.settled()
+            await log.wait_until_written()
             return stored_ids(own)
     return stored_ids(own)
 
@@ -219,7 +219,7 @@ def test_a_trace_that_cannot_be_stored_takes_no_other_with_it(
             log.add("first", "search", OPEN, Trace(Query("a question")))
             log.add("odd", "search", OPEN, Trace(Query("another"), notes=[sent]))
             log.add("last", "search", OPEN, Trace(Query("one more")))
-            await log.settled()
+            await log.wait_until_written()
             return stored_ids(own)
 
     assert asyncio.run(found()) == ["first", "last"]

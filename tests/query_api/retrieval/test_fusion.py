@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pgfolio.config.models.wordllama import BundledTokenizer, familiarity
-from pgfolio.query_api.retrieval.fusion import by_rank, by_scores, by_words, vector_share
+from pgfolio.query_api.retrieval.fusion import fuse_ranks, fuse_scores, rank_by_bm25, vector_share
 from pgfolio.schema.search.lexical import Scored
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def arms(similarities: list[float], words: list[float], whole: float = 10.0) -> 
 
 
 def fuse(found: list[Scored], fusion: Fusion = "scores", weight: float = 1.0) -> list[Candidate]:
-    return by_rank(found) if fusion == "rrf" else by_scores(found, vector_share(found, weight))
+    return fuse_ranks(found) if fusion == "rrf" else fuse_scores(found, vector_share(found, weight))
 
 
 def order(found: list[Scored], fusion: Fusion = "scores", weight: float = 1.0) -> list[int]:
@@ -108,7 +108,7 @@ def test_rank_fusion_takes_places_alone() -> None:
 def test_what_was_asked_for_exactly_comes_first(fusion: Fusion) -> None:
     found = arms([0.9, 0.8, 0.1], [9.0, 8.0, 0.5])
     assert order([*found[:2], replace(found[2], exact=7.0)], fusion)[0] == 3
-    assert by_words([*found[:2], replace(found[2], exact=7.0)])[0].chunk_id == 3
+    assert rank_by_bm25([*found[:2], replace(found[2], exact=7.0)])[0].chunk_id == 3
 
 
 @given(candidates, st.sampled_from(["scores", "rrf"]))

@@ -12,8 +12,13 @@ from msgspec.structs import replace
 
 from pgfolio.config.models import reranker as reranker_of
 from pgfolio.config.settings import ConfigError
-from pgfolio.query_api.retrieval.deduplication import ALIKE, APART, repeats, runs
-from pgfolio.query_api.retrieval.neighbors import widened
+from pgfolio.query_api.retrieval.deduplication import (
+    JACCARD_THRESHOLD,
+    MAX_SIMILARITY_DIFFERENCE,
+    near_duplicates,
+    shingles,
+)
+from pgfolio.query_api.retrieval.neighbors import expand
 from pgfolio.schema.search.hits import Passage
 from pgfolio.schema.search.vector import Hit
 from tests.fakes.rerank_server import FakeReranker
@@ -136,20 +141,22 @@ def test_what_says_the_same_again_comes_after_what_is_new(
 
 def test_texts_that_differ_in_a_word_that_counts_are_no_repetitions() -> None:
     first, other = (hit(n, f"Document {n} is about databases and tells of their backup.") for n in (1, 2))
-    assert repeats([first, other], 5) == {}
+    assert near_duplicates([first, other], 5) == {}
 
 
 def test_texts_that_differ_in_a_number_are_no_repetitions() -> None:
     """The days of leave of two years, the default of two versions."""
-    assert repeats([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2024: 30.")], 5) == {}
-    assert repeats([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2023: 24!")], 5) == {2: 1}
+    assert near_duplicates([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2024: 30.")], 5) == {}
+    assert near_duplicates([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2023: 24!")], 5) == {
+        2: 1
+    }
 
 
 def test_a_text_with_a_changed_word_in_a_hundred_is_a_repetition() -> None:
     again = hit(2, LONG * 5 + "soon.", similarity=0.51)
-    assert repeats([hit(1, LONG * 5 + "late."), again, hit(3, "Nothing of this is about rivers.")], 5) == {
-        2: 1
-    }
+    assert near_duplicates(
+        [hit(1, LONG * 5 + "late."), again, hit(3, "Nothing of this is about rivers.")], 5
+    ) == {2: 1}
 
 
 @given(
@@ -174,22 +181,22 @@ def test_every_repetition_is_found_that_comparing_each_with_each_finds(
     for one in hits:
         if len(kept) == enough:
             break
-        said = runs(one.content)
+        said = shingles(one.content)
         for other in kept:
-            both = runs(other.content)
-            near = abs(one.similarity - other.similarity) <= APART
-            if near and len(said & both) >= ALIKE * len(said | both):
+            both = shingles(other.content)
+            near = abs(one.similarity - other.similarity) <= MAX_SIMILARITY_DIFFERENCE
+            if near and len(said & both) >= JACCARD_THRESHOLD * len(said | both):
                 expected[one.chunk_id] = other.chunk_id
                 break
         else:
             kept.append(one)
-    assert repeats(hits, enough) == expected
+    assert near_duplicates(hits, enough) == expected
 
 
 @given(st.text(st.characters(max_codepoint=127), min_size=20))
 def test_a_text_has_the_same_runs_whether_or_not_all_of_it_is_ascii(text: str) -> None:
     words = "one two three four "
-    assert runs(words + text) <= runs(f"{words}{text} \u00e9")
+    assert shingles(words + text) <= shingles(f"{words}{text} \u00e9")
 
 
 def test_neighbours_widen_a_passage_to_a_slice_of_the_text(api: httpx.Client) -> None:
@@ -215,8 +222,8 @@ def test_passages_that_overlap_are_one_and_another_takes_the_place() -> None:
         one.chunk_id: Passage(one.start - 100, one.end + 100, text[one.start - 100 : one.end + 100])
         for one in hits
     }
-    made = widened(hits, passages, limit=2)
-    assert made.joined == {2: 1}
+    made = expand(hits, passages, limit=2)
+    assert made.merged == {2: 1}
     assert [(one.chunk_id, one.start, one.end) for one in made.hits] == [(1, 0, 400), (3, 500, 800)]
     assert all(one.content == text[one.start : one.end] for one in made.hits)
 
@@ -226,8 +233,8 @@ def test_passages_that_a_third_one_brings_together_are_one() -> None:
     hits = [hit(n, text[at : at + 100], start=at) for n, at in ((1, 100), (2, 400), (3, 250))]
     passages = {one.chunk_id: Passage(one.start, one.end, one.content) for one in hits}
     passages[3] = Passage(150, 450, text[150:450])
-    made = widened(hits, passages, limit=3)
-    assert made.joined == {2: 1, 3: 1}
+    made = expand(hits, passages, limit=3)
+    assert made.merged == {2: 1, 3: 1}
     assert [(one.chunk_id, one.content) for one in made.hits] == [(1, text[100:500])]
 
 
@@ -238,9 +245,9 @@ def test_a_place_that_becomes_free_is_taken_by_the_next() -> None:
     hits[2] = replace(hits[2], document_id=2)
     passages = {one.chunk_id: Passage(one.start, one.end, one.content) for one in hits}
     passages[3] = Passage(150, 450, text[150:450])
-    made = widened(hits, passages, limit=2)
+    made = expand(hits, passages, limit=2)
     assert [one.chunk_id for one in made.hits] == [1, 4]
-    assert made.joined == {2: 1, 3: 1}
+    assert made.merged == {2: 1, 3: 1}
 
 
 @pytest.mark.parametrize("mode", ["vector", "hybrid", "lexical"])
@@ -259,13 +266,13 @@ def test_fewer_passages_than_asked_for_are_not_complete_where_there_are_more(
 
 def test_a_chunk_that_is_gone_is_not_joined_with_the_text_as_it_is_now() -> None:
     old, new = hit(1, "of before", start=0), hit(2, "of now", start=5)
-    made = widened([old, new], {2: Passage(0, 11, "text of now")}, limit=5)
+    made = expand([old, new], {2: Passage(0, 11, "text of now")}, limit=5)
     assert [one.content for one in made.hits] == ["of before", "text of now"]
 
 
 def test_a_chunk_that_is_gone_by_then_stays_as_it_was_found() -> None:
     only = hit(1, "text")
-    assert widened([only, replace(only, chunk_id=2, document_id=2)], {}, limit=5).hits[0] == only
+    assert expand([only, replace(only, chunk_id=2, document_id=2)], {}, limit=5).hits[0] == only
 
 
 def test_a_local_reranker_that_is_not_installed_is_a_setting_to_correct(

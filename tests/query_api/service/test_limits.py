@@ -17,7 +17,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from pgfolio.query_api.auth.rate_limit import Limit
+from pgfolio.query_api.auth.rate_limit import RateLimiter
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.search.pool import open_pool, reading
 from pgfolio.schema.search.vector import active_generation, nearest
@@ -60,12 +60,12 @@ def test_an_open_api_limits_each_address(library: str, new_settings: Callable[..
 
 
 def test_an_allowance_comes_back_evenly() -> None:
-    limit = Limit(600)
-    taken = sum(limit.wait("a") == 0.0 for _ in range(700))
+    limiter = RateLimiter(600)
+    taken = sum(limiter.retry_after("a") == 0.0 for _ in range(700))
     assert 600 <= taken <= 605
-    time.sleep(max(limit.wait("a"), 0.01))
-    assert limit.wait("a") == 0.0
-    assert {Limit(0).wait("a") for _ in range(10)} == {0.0}
+    time.sleep(max(limiter.retry_after("a"), 0.01))
+    assert limiter.retry_after("a") == 0.0
+    assert {RateLimiter(0).retry_after("a") for _ in range(10)} == {0.0}
 
 
 def test_a_burst_gets_answers_or_is_turned_away_at_once(

@@ -431,7 +431,7 @@ def test_a_delete_waits_for_a_flow_that_stores_the_same_push(
     ],
 )
 def test_a_name_is_a_label(name: str, label: str, suffix: str) -> None:
-    assert (upload_metadata.label(name), upload_metadata.suffix(name)) == (label, suffix)
+    assert (upload_metadata.display_name(name), upload_metadata.suffix(name)) == (label, suffix)
 
 
 def waiting_by_source(client: httpx.Client) -> dict[str, int]:
