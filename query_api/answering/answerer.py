@@ -230,13 +230,13 @@ async def _read(
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
     idf = await lexical.rarities(connection, request.question, request.permitted)
     in_code = await stored.in_code(connection, _places(request.hits), request.permitted)
-    passages_ = await asyncio.to_thread(_passages, request.hits, in_code)
+    quotable = await asyncio.to_thread(_passages, request.hits, in_code)
     chunks = [f"{display_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in request.hits]
     ids = [hit.chunk_id for hit in request.hits]
-    texts = [(ids[i], p.text) for i, p in passages_] + list(zip(ids, chunks, strict=True))
+    texts = [(ids[i], p.text) for i, p in quotable] + list(zip(ids, chunks, strict=True))
     lexemes = await lexical.lexemes(connection, texts, request.permitted)
-    candidates = [extractive.PassageCandidate(i, p, w) for (i, p), w in zip(passages_, lexemes, strict=False)]
-    return idf, candidates, list(zip(chunks, lexemes[len(passages_) :], strict=True))
+    candidates = [extractive.PassageCandidate(i, p, w) for (i, p), w in zip(quotable, lexemes, strict=False)]
+    return idf, candidates, list(zip(chunks, lexemes[len(quotable) :], strict=True))
 
 
 def _passages(hits: Sequence[Hit], in_code: Sequence[bool]) -> list[tuple[int, QuotablePassage]]:

@@ -37,7 +37,7 @@ def retrieval(asking: Callable[..., Any]) -> Callable[..., Any]:
             "--collection", "collections", multiple=True, help="Only within this one; may be repeated."
         ),
         click.option(
-            "--filter", "wanted", metavar="JSON", help='As in the API: \'{"category": "database"}\'.'
+            "--filter", "filter_json", metavar="JSON", help='As in the API: \'{"category": "database"}\'.'
         ),
         click.option("--rerank", is_flag=True, help="Let the reranker order the best once more."),
         click.option(
@@ -70,9 +70,9 @@ def search(*, query: str, exact: bool, explain: bool, why: str | None, as_json: 
     """Search, as the API does, in the terminal."""
     from pgfolio.query_api.cli import render  # noqa: PLC0415
 
-    filter_json = _query(query, exact=exact, **options)
+    parsed = _query(query, exact=exact, **options)
     _decoded(why or "")
-    render.search(load_settings(), filter_json, explain=explain, document=why, as_json=as_json)
+    render.search(load_settings(), parsed, explain=explain, document=why, as_json=as_json)
 
 
 @cli.command()

@@ -86,7 +86,7 @@ async def _search(
         began = time.perf_counter()
         retrieved = await services.retriever.retrieve(query, None)
         took = _took(began)
-        results = [result(found) for found in retrieved.results]
+        results = [result(one) for one in retrieved.results]
         explained = explanation(retrieved.trace, "search") if explain else None
         if explained is not None:
             explained = await locate_candidates(services.retriever.pool, explained, None)
@@ -107,8 +107,8 @@ async def _search(
 async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> AskAnswer:
     async with open_services(settings, conninfo) as services:
         began = time.perf_counter()
-        request_ = await services.answerer.retrieve(query, None, prompt)
-        answer = await services.answerer.answer(request_)
+        answer_request = await services.answerer.retrieve(query, None, prompt)
+        answer = await services.answerer.answer(answer_request)
         return AskAnswer(
             answer.text,
             answer.answered,
@@ -119,7 +119,7 @@ async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> 
             answer.usage,
             _took(began),
             uuid.uuid4().hex,
-            request_.retrieved.trace.notes,
+            answer_request.retrieved.trace.notes,
         )
 
 
@@ -129,10 +129,10 @@ def _show_results(answer: SearchAnswer) -> None:
         return
     if not answer.results:
         OUT.print("Nothing found.")
-    for rank, result_ in enumerate(answer.results, 1):
-        OUT.print(f"[bold]{rank}. {escape(result_.title)}[/]  [dim]{result_.score:.2f}[/]")
-        OUT.print(f"   [cyan]{escape(_where(result_))}[/]", soft_wrap=True)
-        OUT.print(Padding(Text(shown(_short(result_.content))), (0, 0, 1, 3)))
+    for rank, listed in enumerate(answer.results, 1):
+        OUT.print(f"[bold]{rank}. {escape(listed.title)}[/]  [dim]{listed.score:.2f}[/]")
+        OUT.print(f"   [cyan]{escape(_where(listed))}[/]", soft_wrap=True)
+        OUT.print(Padding(Text(shown(_short(listed.content))), (0, 0, 1, 3)))
     _show_notes(answer.notes)
     OUT.print(f"[dim]{answer.total_returned} results in {answer.took_ms:.0f} ms, {escape(answer.space)}[/]")
 

@@ -74,35 +74,35 @@ def combine_settings(
 ) -> list[Variant]:
     """Each way with each of the settings, in that order; by words alone there is no ef_search, and one generation
     serves for all; weights are of fusing scores."""
-    ef_searches_: list[int | None] = [*dict.fromkeys(ef_searches)] or [None]
+    ef_search_values: list[int | None] = [*dict.fromkeys(ef_searches)] or [None]
     spaces: list[int | None] = [*dict.fromkeys(generations)] or [None]
     shares: list[float | None] = [*dict.fromkeys(weights)] or [None]
-    variants_ = []
+    combined = []
     for variant in variants:
         is_lexical = variant.mode == "lexical"
         is_score_fusion = variant.mode == "hybrid" and variant.fusion != "rrf"
         settings = product(
             spaces[:1] if is_lexical else spaces,
-            [None] if is_lexical else ef_searches_,
+            [None] if is_lexical else ef_search_values,
             shares if is_score_fusion else [None],
             [False, True] if rerank else [False],
         )
-        variants_ += [
+        combined += [
             replace(variant, generation=g, ef_search=e, vector_weight=w, rerank=r) for g, e, w, r in settings
         ]
-    return variants_
+    return combined
 
 
 def by_name(variants: Sequence[Variant]) -> dict[str, Variant]:
     """By what they are; a setting stands in the names where it makes a difference."""
-    ef_searches_ = {variant.ef_search for variant in variants if variant.mode != "lexical"}
+    ef_search_values = {variant.ef_search for variant in variants if variant.mode != "lexical"}
     spaces = {variant.generation for variant in variants}
 
     def name(variant: Variant) -> str:
         parts = [
             f"{variant.mode} ({variant.fusion})" if variant.fusion else variant.mode,
             "" if variant.vector_weight is None else f"vector_weight {variant.vector_weight:g}",
-            f"ef_search {variant.ef_search}" if variant.ef_search and len(ef_searches_) > 1 else "",
+            f"ef_search {variant.ef_search}" if variant.ef_search and len(ef_search_values) > 1 else "",
             "reranked" if variant.rerank else "",
             f"generation {variant.generation}" if len(spaces) > 1 else "",
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- msgspec reads it
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -206,7 +206,8 @@ class Status(Struct, frozen=True):
     trace_id: str
 
 
-class Health(Struct, frozen=True):
+class HealthAnswer(Struct, frozen=True):
+    __schema_name__: ClassVar[str] = "Health"  # in the OpenAPI document, as clients know it
     status: Literal["ok"]
     space: str | None
     trace_id: str
@@ -220,8 +221,10 @@ class TraceAnswer(Struct, frozen=True):
     trace_id: str
 
 
-class Problem(Struct, frozen=True, omit_defaults=True):
+class ProblemDetails(Struct, frozen=True, omit_defaults=True):
     """An error as RFC 9457 shows it. `type` is stable; `detail` says what to do."""
+
+    __schema_name__: ClassVar[str] = "Problem"  # in the OpenAPI document, as clients know it
 
     type: str
     title: str
@@ -231,8 +234,8 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     errors: list[str] = field(default_factory=list)
 
 
-def result(result_: SearchResult) -> Result:
-    hit = result_.hit
+def result(ranked: SearchResult) -> Result:
+    hit = ranked.hit
     return Result(
         hit.chunk_id,
         hit.document_id,
@@ -247,8 +250,8 @@ def result(result_: SearchResult) -> Result:
         hit.end,
         hit.metadata,
         round(hit.similarity, 6),
-        round(result_.score, 6),
-        result_.near_duplicate_of,
+        round(ranked.score, 6),
+        ranked.near_duplicate_of,
     )
 
 

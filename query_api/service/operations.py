@@ -58,8 +58,8 @@ async def status(request: AnyRequest) -> c.Status:
 
 
 @get("/health/live", opt=PUBLIC, security=[{}], summary="The process is up")
-async def live(request: AnyRequest) -> c.Health:
-    return c.Health("ok", None, trace_id(request.scope))
+async def live(request: AnyRequest) -> c.HealthAnswer:
+    return c.HealthAnswer("ok", None, trace_id(request.scope))
 
 
 @get(
@@ -69,13 +69,13 @@ async def live(request: AnyRequest) -> c.Health:
     responses={500: PROBLEM, 502: PROBLEM, 503: PROBLEM},
     summary="Database, space and model are usable",
 )
-async def ready(request: AnyRequest) -> c.Health:
+async def ready(request: AnyRequest) -> c.HealthAnswer:
     spaces = services(request).retriever.spaces
     active = await spaces.refresh(await spaces.current())
     if active is None:
         raise NotReadyError(f"nothing was synced yet: {HINT}")
     await active.check_ready()
-    return c.Health("ok", active.generation.space.name, trace_id(request.scope))
+    return c.HealthAnswer("ok", active.generation.space.name, trace_id(request.scope))
 
 
 @get("/metrics", opt=READ, responses=PROBLEMS, media_type=metrics.CONTENT_TYPE, summary="For Prometheus")

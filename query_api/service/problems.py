@@ -20,7 +20,7 @@ from pgfolio.query_api.observability.timings import record_fault
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError
 from pgfolio.query_api.retrieval.query import UnknownCollectionError
 from pgfolio.query_api.retrieval.retriever import SwitchingError
-from pgfolio.query_api.service.contracts import Problem
+from pgfolio.query_api.service.contracts import ProblemDetails
 from pgfolio.query_api.service.strict_body import WrongTypeError
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
@@ -137,28 +137,28 @@ async def add_headers(message: Message, scope: Scope) -> None:
         message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode()), *SECURITY_HEADERS]
 
 
-def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
+def problem(error: Exception, scope: Scope) -> tuple[ProblemDetails, dict[str, str]]:
     """The problem that an error is, and the headers that belong to it."""
     trace = trace_id(scope)
     for kind in type(error).__mro__:
         if kind in PROBLEM_OF_ERROR:
             name, status, title = PROBLEM_OF_ERROR[kind]
-            return Problem(PREFIX + name, title, status, str(error), trace), _headers(error, status)
+            return ProblemDetails(PREFIX + name, title, status, str(error), trace), _headers(error, status)
     if isinstance(error, ModelError):
-        return Problem(PREFIX + "model-unavailable", "The model failed", 503, str(error), trace), {}
+        return ProblemDetails(PREFIX + "model-unavailable", "The model failed", 503, str(error), trace), {}
     if isinstance(error, HTTPException) and error.status_code < 500:
         return _of_http(error, scope, trace), dict(error.headers or {})
     if isinstance(error, UnicodeDecodeError):  # nothing but a request's body is decoded
         detail = "the request cannot be read: it is not UTF-8"
-        return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
+        return ProblemDetails(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
     if isinstance(error, RecursionError):  # nor is anything else as deep
         detail = "the request cannot be read: its JSON has too many levels"
-        return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
+        return ProblemDetails(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
     fault = fault_of(error)
     if not record_fault(fault):
         LOG.error("trace %s: %s", trace, fault)
     detail = f"this is a fault of the server; its log says more under the trace id {trace}"
-    return Problem(PREFIX + "internal", "Internal error", 500, detail, trace), {}
+    return ProblemDetails(PREFIX + "internal", "Internal error", 500, detail, trace), {}
 
 
 def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -169,7 +169,7 @@ def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Respons
     )
 
 
-def _of_http(error: HTTPException, scope: Scope, trace: str) -> Problem:
+def _of_http(error: HTTPException, scope: Scope, trace: str) -> ProblemDetails:
     name, title = HTTP.get(error.status_code, (f"http-{error.status_code}", f"Status {error.status_code}"))
     where = f"{scope.get('method', '')} {scope.get('path', '')}"
     errors: list[str] = []
@@ -185,7 +185,7 @@ def _of_http(error: HTTPException, scope: Scope, trace: str) -> Problem:
         detail = f"correct the request: {'; '.join(errors)}"
     else:
         detail = f"the request cannot be read: {_unquoted(error.detail)}"
-    return Problem(PREFIX + name, title, error.status_code, detail, trace, errors)
+    return ProblemDetails(PREFIX + name, title, error.status_code, detail, trace, errors)
 
 
 def _field(item: Any) -> str:

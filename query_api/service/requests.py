@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 AnyRequest = Request[Any, Any, State]
 
 PROBLEM = ResponseSpec(
-    c.Problem, description="What is wrong, and what to do", media_type="application/problem+json"
+    c.ProblemDetails, description="What is wrong, and what to do", media_type="application/problem+json"
 )
 
 PROBLEMS = dict.fromkeys((400, 401, 403, 429, 500, 503), PROBLEM)

@@ -109,12 +109,12 @@ async def ask(
     began = time.perf_counter()
     answerer = services(request).answerer
     query = _query(data.question, data)
-    request_ = await answerer.retrieve(query, permitted(request), data.prompt)
+    answer_request = await answerer.retrieve(query, permitted(request), data.prompt)
     if data.stream or STREAM in request.headers.get("accept", ""):
-        return ServerSentEvent(_events(request, data, query, request_, began))
-    answer = await answerer.answer(request_)
-    explained, why = await _explained(request, data, query, request_.retrieved, "ask")
-    return Response(_answer(answer, request_, began, request.scope, explained, why))
+        return ServerSentEvent(_events(request, data, query, answer_request, began))
+    answer = await answerer.answer(answer_request)
+    explained, why = await _explained(request, data, query, answer_request.retrieved, "ask")
+    return Response(_answer(answer, answer_request, began, request.scope, explained, why))
 
 
 async def _explained(
@@ -155,7 +155,7 @@ def _query(text: str, data: c.Retrieval) -> Query:
 
 def _answer(
     answer: Answer,
-    request_: AnswerRequest,
+    answer_request: AnswerRequest,
     began: float,
     scope: Scope,
     explained: Explanation | None = None,
@@ -171,25 +171,25 @@ def _answer(
         answer.usage,
         took_ms(began),
         trace_id(scope),
-        request_.retrieved.trace.notes,
+        answer_request.retrieved.trace.notes,
         explained,
         reason,
     )
 
 
 async def _events(
-    request: AnyRequest, data: c.Retrieval, query: Query, request_: AnswerRequest, began: float
+    request: AnyRequest, data: c.Retrieval, query: Query, answer_request: AnswerRequest, began: float
 ) -> AsyncIterator[ServerSentEventMessage]:
     """What comes when: `sources`, then `token`s, then `citation`s, `done` with the whole answer; or `error`."""
-    scope, retrieved = request.scope, request_.retrieved
-    yield _event("sources", request_.sources)
+    scope, retrieved = request.scope, answer_request.retrieved
+    yield _event("sources", answer_request.sources)
     try:
-        async for event in _in_time(services(request).answerer.stream(request_), request, began):
+        async for event in _in_time(services(request).answerer.stream(answer_request), request, began):
             if isinstance(event, str):
                 yield _event("token", {"text": event})
             elif isinstance(event, Answer):
                 explained = await _explain(request, data, query, retrieved, "ask")
-                yield _event("done", _answer(event, request_, began, scope, *explained))
+                yield _event("done", _answer(event, answer_request, began, scope, *explained))
             else:
                 yield _event("citation", event)
     except Exception as error:  # noqa: BLE001 -- the status line is sent already

@@ -32,16 +32,16 @@ RETRIES = 2
 
 
 @get(
-    "/traces/{wanted:str}",
+    "/traces/{id:str}",
     opt=READ,
     responses={**PROBLEMS, 404: PROBLEM},
     summary="How an answer was found",
 )
-async def trace(request: AnyRequest, document_trace_id: FromPath[str]) -> c.TraceAnswer:
+async def trace(request: AnyRequest, id: FromPath[str]) -> c.TraceAnswer:  # noqa: A002 -- the parameter's name
     """For whoever may see all that the one who asked could see, for as long as traces are kept."""
     log: TraceLog = request.app.state.traces
     await log.wait_until_written()
-    read = partial(traces.get, trace_id=document_trace_id.replace("\x00", ""), permitted=permitted(request))
+    read = partial(traces.get, trace_id=id.replace("\x00", ""), permitted=permitted(request))
     record = await reading(services(request).retriever.pool, read)
     for _ in range(RETRIES):
         if record is None:  # another process may just be writing it
@@ -52,4 +52,4 @@ async def trace(request: AnyRequest, document_trace_id: FromPath[str]) -> c.Trac
     explained = await locate_candidates(
         services(request).retriever.pool, msgspec.convert(record, Explanation), permitted(request)
     )
-    return c.TraceAnswer(document_trace_id, explained, trace_id(request.scope))
+    return c.TraceAnswer(id, explained, trace_id(request.scope))

@@ -361,7 +361,7 @@ MUTANTS: Final = (
         "schema/search/vector.py",
         "if LOOKS.get(connection) == far:",
         "if far:",
-        (SEARCH + "however_far_it_looks_a_question_walks_the_index_once",),
+        (SEARCH + "whatever_ef_search_is_a_question_walks_the_index_once",),
     ),
     Mutant(
         "a filtered search looks no farther than its limit",

@@ -139,7 +139,7 @@ def test_prompts_are_read_again_when_their_file_is_edited(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "edit", ["answer: {", "", EDITED.format(version=3).replace("question}", "questoin}")]
 )
-def test_a_broken_edit_keeps_the_last_good_prompts_and_is_told(
+def test_a_broken_edit_keeps_the_last_good_prompts_and_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, edit: str
 ) -> None:
     file = tmp_path / "prompts.yaml"

@@ -48,7 +48,7 @@ def complete_sentences(content: str, *, in_code: bool = False) -> list[str]:
         ("数据库保存所有的文档。然后可以搜索它们。", ["数据库保存所有的文档。", "然后可以搜索它们。"]),
     ],
 )  # fmt: skip
-def test_sentences_are_found_whole(content: str, expected: list[str]) -> None:
+def test_complete_sentences_are_extracted(content: str, expected: list[str]) -> None:
     assert complete_sentences(content) == expected
 
 

@@ -62,7 +62,7 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("most", "too_much"),
+    ("largest", "too_much"),
     [
         (nested(MAX_LEVELS), nested(MAX_LEVELS + 1)),
         (
@@ -99,7 +99,7 @@ def test_keys_and_values_stand_in_parameters_only() -> None:
         (2, 10, 10, 1, False),
     ],
 )
-def test_the_index_is_relied_on_while_enough_near_the_question_matches(
+def test_the_index_is_reliable_while_enough_of_the_nearest_match(
     matching: int, scan_limit: int, limit: int, ef_search: int, *, expected: bool
 ) -> None:
     assert is_index_reliable(matching, scan_limit, limit, ef_search) is expected

@@ -136,7 +136,7 @@ def test_a_question_is_matched_in_the_language_of_each_document(
         ("会議メモ.txt", "会議メモ.txt"),
     ],
 )
-def test_a_document_is_found_by_its_files_name_whatever_is_in_it(
+def test_a_document_matches_by_its_files_name_whatever_is_in_it(
     synced: Library, mode: Mode, question: str, path: str
 ) -> None:
     assert search_paths(synced, question, mode)[:1] == [path]
@@ -154,7 +154,7 @@ def test_a_document_is_found_by_its_files_name_whatever_is_in_it(
         ("/etc/postgresql/pg_hba.conf", {"en/access.md"}),
     ],
 )
-def test_a_name_ranks_chunks_that_have_it_whole_above_those_that_share_its_parts(
+def test_a_name_ranks_chunks_that_have_all_of_it_above_those_that_share_its_parts(
     synced: Library, mode: Mode, question: str, paths: set[str]
 ) -> None:
     assert set(search_paths(synced, question, mode)[: len(paths)]) == paths
@@ -162,11 +162,11 @@ def test_a_name_ranks_chunks_that_have_it_whole_above_those_that_share_its_parts
 
 @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
 @pytest.mark.parametrize("question", ["wiederholung.md", "open de/wiederholung.md, please"])
-def test_a_document_is_found_by_its_file_name_and_path(synced: Library, mode: Mode, question: str) -> None:
+def test_a_document_matches_by_its_file_name_and_path(synced: Library, mode: Mode, question: str) -> None:
     assert search_paths(synced, question, mode)[0] == "de/wiederholung.md"
 
 
-def test_a_moved_document_is_found_by_its_new_name(tmp_path: Path, settings: Settings, conninfo: str) -> None:
+def test_a_moved_document_matches_by_its_new_name(tmp_path: Path, settings: Settings, conninfo: str) -> None:
     library = stored(tmp_path, settings, conninfo, {"old_name.md": ENGLISH, "other.md": GERMAN})
     (tmp_path / "old_name.md").rename(tmp_path / "new_name.md")
     library.sync()
@@ -185,7 +185,7 @@ def test_a_phrase_that_nothing_has_is_like_its_words(synced: Library) -> None:
     assert search_paths(synced, '"what is the"', "hybrid")
 
 
-def test_a_phrase_is_looked_for_within_the_collections_only(synced: Library) -> None:
+def test_a_phrase_is_searched_in_the_collections_only(synced: Library) -> None:
     assert search_paths(synced, '"retry policy" pg_hba.conf access.md', collections=("library",))
     with connect(synced.conninfo) as connection:
         connection.execute("insert into collections (name) values ('empty') on conflict do nothing")
@@ -198,7 +198,7 @@ def test_a_phrase_is_looked_for_within_the_collections_only(synced: Library) -> 
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.text(alphabet=st.characters() | st.sampled_from("'\"\\:*&|!()<->_./ 重试\x00"), max_size=120))
-def test_any_text_can_be_asked(synced: Library, text: str) -> None:
+def test_any_text_can_be_a_question(synced: Library, text: str) -> None:
     search_paths(synced, text, "hybrid")
 
 
@@ -224,7 +224,7 @@ DE = "---\nlanguage: de\n---\n"
 EN = "---\nlanguage: en\n---\n"
 
 
-def test_a_word_counts_once_though_its_beginning_is_looked_for_too(
+def test_a_word_counts_once_though_its_prefix_matches_too(
     tmp_path: Path, settings: Settings, conninfo: str
 ) -> None:
     """Else a long word would be worth twice as much as a short one, and a German page as an English one."""
@@ -237,7 +237,7 @@ def test_a_word_counts_once_though_its_beginning_is_looked_for_too(
     assert search_paths(library, "Druckerei") == ["long.md"]
 
 
-def test_a_word_counts_once_where_candidates_are_chosen(
+def test_a_word_counts_once_where_candidates_are_selected(
     tmp_path: Path, new_settings: Any, conninfo: str
 ) -> None:
     """More pages have the long word than are ranked."""
@@ -329,7 +329,7 @@ def test_words_are_counted_by_the_sync_and_after_removals(
     assert library.rows("select chunks from corpus") == [(3,)]
 
 
-def test_stale_counts_lose_nothing(tmp_path: Path, settings: Settings, conninfo: str) -> None:
+def test_outdated_counts_lose_nothing(tmp_path: Path, settings: Settings, conninfo: str) -> None:
     library = stored(
         tmp_path, settings, conninfo, {"a.md": ENGLISH, "b.md": GERMAN, "c.md": "Oak and task.\n"}
     )
