@@ -69,7 +69,7 @@ class AnswerRequest:
     permitted: Permitted
     retrieved: Retrieved
     hits: Sequence[Hit]
-    """What says the same twice is shown once."""
+    """Without near-duplicates."""
     sources: Sequence[AnswerSource] = field(default_factory=list)
 
 
@@ -138,7 +138,7 @@ class Answerer:
         yield answer
 
     def _rendered(self, request: AnswerRequest) -> tuple[tuple[str, str], list[Hit]]:
-        """What the model is asked, and the chunks that it is shown."""
+        """The prompt, and the chunks that are its context."""
         tokens = wordllama.local_model().tokens([hit.content for hit in request.hits])
         documents, context_hits = prompt_context.pack(
             request.hits, tokens, self._retriever.settings.chat.context_tokens
@@ -296,7 +296,7 @@ def _sources(hits: Sequence[Hit]) -> list[AnswerSource]:
 
 
 def _may_become_refusal(prompt: Prompt, text: str) -> bool:
-    """Whether what the model has said so far may become its refusal: then it is not shown yet."""
+    """Whether what the model has said so far may become its refusal: then it is not streamed yet."""
     opening = _opening(text)
     return prompt.refusal.casefold().startswith(opening) or opening.startswith(prompt.refusal.casefold())
 

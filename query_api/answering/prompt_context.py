@@ -1,4 +1,4 @@
-"""Decides: what a chat model is shown of the chunks, and which of them its answer's markers mean. Pure."""
+"""Decides: which chunks are a prompt's context, and which of them an answer's markers mean. Pure."""
 
 from __future__ import annotations
 

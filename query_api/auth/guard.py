@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 PUBLIC: Final = {"needs": "nothing"}
 READ: Final = {"needs": "read"}
 WRITE: Final = {"needs": "write"}
-ADMIN: Final = {"needs": "admin"}
-"""A route's `opt`."""
+"""A route's `opt`; without one it needs an administrator's key."""
 
 DEFAULT_REQUESTS_PER_MINUTE: Final = 600
 """Requests a minute of one caller, where other machines can reach the API and nothing is set."""
@@ -91,7 +90,7 @@ class Guard:
         )
 
     def _check_origin(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-        """Browsers tell from where a request comes; with keys there is nothing that they would send by themselves."""
+        """Browsers say from where a request comes; with keys there is nothing that they would send by themselves."""
         origin = connection.headers.get("origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+import msgspec
 
 from pgfolio.config import command
 from pgfolio.config.models.protocols import ModelError
@@ -14,7 +15,13 @@ from pgfolio.config.settings import ConfigError, load_settings
 from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse_json
 from pgfolio.query_api.retrieval.fusion import Fusion
-from pgfolio.query_api.retrieval.query import Mode, Query, UnknownCollectionError
+from pgfolio.query_api.retrieval.query import (
+    MAX_QUESTION_CHARACTERS,
+    Mode,
+    Query,
+    QuestionText,
+    UnknownCollectionError,
+)
 from pgfolio.query_api.retrieval.retriever import SwitchingError
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError
@@ -189,8 +196,10 @@ def _query(
     text: str, *, collections: tuple[str, ...], filter_json: str | None, exact: bool = False, **options: Any
 ) -> Query:
     """The bounds are the API's."""
-    if not text.strip() or len(text) > 4000:
-        raise click.UsageError("a question has 1 to 4,000 characters")
+    try:
+        msgspec.convert(text, QuestionText)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(f"a question has 1 to {MAX_QUESTION_CHARACTERS:,} characters") from error
     _decoded(text)
     condition = None if filter_json is None else parse_json(filter_json)
     return Query(

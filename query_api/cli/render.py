@@ -16,10 +16,9 @@ from rich.text import Text
 
 from pgfolio.config.command import Terminal, shown
 from pgfolio.query_api.cli.render_explanation import show_explanation, show_why
-from pgfolio.query_api.explain.explanation import explanation, locate_candidates
-from pgfolio.query_api.explain.why import why
 from pgfolio.query_api.observability import timings
-from pgfolio.query_api.service.contracts import AskAnswer, SearchAnswer, result
+from pgfolio.query_api.observability.timings import took_ms
+from pgfolio.query_api.service import answers
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import database
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from pgfolio.query_api.answering.records import Citation
     from pgfolio.query_api.evaluation.evaluate import Quality
     from pgfolio.query_api.retrieval.query import Query
-    from pgfolio.query_api.service.contracts import Result
+    from pgfolio.query_api.service.contracts import AskAnswer, Result, SearchAnswer
 
 OUT = Terminal()
 MAX_CONTENT_CHARACTERS = 400
@@ -38,7 +37,7 @@ MAX_CONTENT_CHARACTERS = 400
 
 
 def search(settings: Settings, query: Query, *, explain: bool, document: str | None, as_json: bool) -> None:
-    """Search and print, with how it was found and why a document was not, where that is asked for."""
+    """Search and print, with how it was found and why a document is not a result, with --explain and --why."""
     with database(settings) as conninfo:
         answer = asyncio.run(_search(settings, conninfo, query, document, explain=explain))
     if as_json:
@@ -85,23 +84,12 @@ async def _search(
         timings.begin()
         began = time.perf_counter()
         retrieved = await services.retriever.retrieve(query, None)
-        took = _took(began)
-        results = [result(one) for one in retrieved.results]
-        explained = explanation(retrieved.trace, "search") if explain else None
-        if explained is not None:
-            explained = await locate_candidates(services.retriever.pool, explained, None)
-        reason = await why(services.retriever, query, None, retrieved, document) if document else None
-        return SearchAnswer(
-            results,
-            len(results),
-            retrieved.complete,
-            retrieved.space,
-            took,
-            uuid.uuid4().hex,
-            retrieved.trace.notes,
-            explained,
-            reason,
-        )
+        took = took_ms(began)
+        explained = await answers.explain(
+            services.retriever, query, None, retrieved,
+            kind="search", with_explanation=explain, document=document,
+        )  # fmt: skip
+        return answers.search_answer(retrieved, took_ms=took, trace_id=uuid.uuid4().hex, explained=explained)
 
 
 async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> AskAnswer:
@@ -109,18 +97,7 @@ async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> 
         began = time.perf_counter()
         answer_request = await services.answerer.retrieve(query, None, prompt)
         answer = await services.answerer.answer(answer_request)
-        return AskAnswer(
-            answer.text,
-            answer.answered,
-            answer.mode,
-            list(answer.citations),
-            list(answer.sources),
-            answer.model,
-            answer.usage,
-            _took(began),
-            uuid.uuid4().hex,
-            answer_request.retrieved.trace.notes,
-        )
+        return answers.ask_answer(answer, answer_request, took_ms=took_ms(began), trace_id=uuid.uuid4().hex)
 
 
 def _show_results(answer: SearchAnswer) -> None:
@@ -182,7 +159,3 @@ def _short(content: str) -> str:
 def _print_json(value: SearchAnswer | AskAnswer) -> None:
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
     sys.stdout.flush()
-
-
-def _took(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 3)

@@ -24,7 +24,7 @@ from ir_measures import RR, R, nDCG
 
 from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.query_api.retrieval.query import Mode, Query
+from pgfolio.query_api.retrieval.query import Mode, Query, QuestionText
 from pgfolio.query_api.retrieval.query_embedding import ActiveSpace
 from pgfolio.query_api.retrieval.retriever import Retriever
 from pgfolio.query_api.services import open_services
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("query_api")
 CHUNKS_PER_DOCUMENT = 10
-"""Chunks are asked for until this many make a document, up to the API's own most."""
+"""Chunks that are retrieved for each document of the limit, up to the API's own maximum."""
 
 MAX_CHUNKS = 100
 
@@ -61,7 +61,7 @@ class Variant:
 
 
 VARIANTS = (Variant("vector"), Variant("lexical"), Variant("hybrid", "scores"), Variant("hybrid", "rrf"))
-"""What stands side by side unless one is asked for."""
+"""What is measured side by side unless one is named."""
 
 
 def combine_settings(
@@ -119,7 +119,7 @@ class LabelledQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A query with the grades of its relevant documents by path; what is not named counts 0. A measure's time grows
     with the grade: 70 s for 3e9."""
 
-    query: Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=r"\S")]
+    query: QuestionText
     relevant: dict[str, Annotated[int, msgspec.Meta(ge=0, le=1000)]]
 
 
@@ -170,7 +170,7 @@ def read_labelled(path: Path) -> list[LabelledQuery]:
 
 
 def chunks_for(limit: int) -> int:
-    """How many are asked for so that they make `limit` documents."""
+    """The limit of chunks that makes `limit` documents."""
     return min(limit * CHUNKS_PER_DOCUMENT, MAX_CHUNKS)
 
 

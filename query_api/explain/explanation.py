@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.vector import Candidate
 
 MAX_STORED_CANDIDATES = 50
-"""Candidates of a trace that is kept; `explain` shows all of them."""
+"""Candidates of a stored trace; `explain` has all of them."""
 
 
 def explanation(
     trace: Trace, kind: str, *, max_candidates: int | None = None, with_query: bool = True
 ) -> Explanation:
-    """The trace as it is shown and kept, of at most so many candidates, the results among them. Pure."""
+    """The trace as it is reported and stored, with at most `max_candidates`, the results among them. Pure."""
     query, generation = trace.query, trace.generation
     return Explanation(
         kind,
@@ -123,7 +123,7 @@ def _arms(
 
 
 def _ranked(scores: Iterable[tuple[int, float]], reported: Container[int]) -> dict[int, Ranked]:
-    """Each one's place among all of them: of those that are shown."""
+    """Each one's rank among all of them, of those that are reported."""
     ordered = sorted((-score, chunk) for chunk, score in scores)
     return {
         chunk: Ranked(rank, round(-negative, 6))

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 NONE = 0.0
-"""Left out of what is kept only where it is this very object."""
+"""Left out of a stored trace only where it is this very object."""
 
 
 class Ranked(Struct, frozen=True):

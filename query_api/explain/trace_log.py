@@ -34,7 +34,7 @@ BATCH_SIZE: Final = 10
 """Traces that are made ready at once, 0.1 ms each, in which no request is answered."""
 
 EXPIRY_SECONDS: Final = 600.0
-"""Seconds between two looks for traces that were kept long enough."""
+"""Between two looks for expired traces."""
 
 
 class TraceLog:

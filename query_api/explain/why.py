@@ -68,7 +68,7 @@ async def _unmet_condition(
     stored: StoredDocument,
     is_document: tuple[Equal, Equal],
 ) -> str:
-    """What was asked for and does not hold for the document."""
+    """The collection or filter of the query that the document does not match; empty where it matches them all."""
     if query.collections is not None and stored.collection not in query.collections:
         return f"it is in the collection {stored.collection!r}, which was not asked for"
     if query.condition is None:

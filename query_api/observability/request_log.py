@@ -1,7 +1,7 @@
 """One line a request on stderr: counts and identifiers, never a key, a question or a document.
 
 Lines are written by a thread of their own, many at once: a terminal that is stopped or a pipe that nobody reads must
-not stop the server. Those that find no room are counted, and the count is told.
+not stop the server. Those that find no room are counted, and the count is logged.
 """
 
 from __future__ import annotations

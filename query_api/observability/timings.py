@@ -38,6 +38,11 @@ def begin() -> RequestRecord:
     return record
 
 
+def took_ms(began: float) -> float:
+    """Milliseconds since a reading of time.perf_counter()."""
+    return round((time.perf_counter() - began) * 1000, 3)
+
+
 @contextmanager
 def stage(name: Stage) -> Iterator[None]:
     """Adds the time inside, waiting in it."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The best chunks first, maybe more than are asked for. `complete`: nothing else can match; `more`: there are
+    """The best chunks first, maybe more than the limit. `complete`: nothing else can match; `more`: there are
     candidates that were not read."""
 
     results: Sequence[SearchResult]
@@ -63,7 +63,7 @@ class CandidateSearch:
         return await _SearchRun(exact_search, connection).ranking()
 
     def _may_miss(self, ranking: Ranking) -> bool:
-        """An index finds nearly all of the nearest: where a least similarity leaves fewer than are asked for, one of
+        """An index finds nearly all of the nearest: where a least similarity leaves fewer than the limit, one of
         those that it did not find may have it."""
         query = self.query
         return (
@@ -105,7 +105,7 @@ class CandidateSearch:
 
     @property
     def vector_weight(self) -> float:
-        """What was asked for, and less where the model does not know the question's words."""
+        """The query's or the settings' weight, times how much of the question's vocabulary the model knows."""
         requested = self.query.vector_weight
         weight = self.settings.search.vector_weight if requested is None else requested
         return weight * self.embedding.vocabulary_coverage
@@ -237,7 +237,7 @@ class _SearchRun:
 async def collections(
     connection: AsyncConnection, query: Query, permitted: Permitted
 ) -> tuple[int, ...] | None:
-    """The ids of those that are asked for. One that may not be seen is as unknown as one that is not there."""
+    """The ids of the query's collections. One that is not permitted is as unknown as one that does not exist."""
     if query.collections is None:
         return None
     ids = await stored.collection_ids(connection, query.collections, permitted)

@@ -1,6 +1,6 @@
 """Decides: one ranking of candidates that have a similarity and a score by words. Pure.
 
-Every candidate has both scores, also where it was found by one of them only. How much each score counts is told by
+Every candidate has both scores, also where only one arm retrieved it. How much each score counts depends on
 the question itself: an arm whose best candidate stands far out from its twentieth knows what it is talking about, one
 whose first twenty are much the same does not. Vectors count for less where the model does not know the question's
 words, and words where the best chunk by words has only a part of the question's words, by their idf, which is
@@ -49,8 +49,8 @@ def vector_share(candidates: Sequence[Scored], weight: float = 1.0) -> float:
 
 
 def fuse_scores(candidates: Sequence[Scored], share: float) -> list[Candidate]:
-    """All candidates, the best first; scores from 0 to 1, equal ones by chunk id. What has more of that which
-    was asked for exactly comes first."""
+    """All candidates, the best first; scores from 0 to 1, equal ones by chunk id. Exact matches of names
+    and phrases come first."""
     if not candidates:
         return []
     similarities = [c.similarity for c in candidates]

@@ -162,7 +162,7 @@ class ActiveSpaces:
         return model
 
     async def _preload(self) -> None:
-        """What fails here is told where it matters: when the space is switched to."""
+        """What fails here is reported where it matters: when the space is switched to."""
         while True:
             await asyncio.sleep(PRELOAD_SECONDS)
             with suppress(ConfigError, ModelError, DatabaseError):

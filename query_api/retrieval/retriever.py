@@ -1,5 +1,5 @@
 """Finds the chunks that a question is about: the candidates of one snapshot, scored anew by a reranker, without
-near-duplicates, widened by their neighbours, as far as it is asked for. Used by the API and the terminal."""
+near-duplicates, widened by their neighbours, as the query says. Used by the API and the terminal."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Retriever:
         return self.reranking is not None and self.reranking.is_set
 
     async def _embed_query(self, active: ActiveSpace, query: Query, trace: Trace) -> QueryEmbedding:
-        """What is asked for by words alone needs no model, but to say how similar it is."""
+        """Lexical search needs no model, but to say how similar its results are."""
         try:
             return await active.embed(parse_question(query.text).text)
         except ModelError as error:
@@ -159,7 +159,7 @@ class Retriever:
     async def _expand_passages(
         self, search: CandidateSearch, results: list[SearchResult]
     ) -> list[SearchResult]:
-        """Read in another snapshot: a chunk that is gone by then stays as it was found."""
+        """Read in another snapshot: a chunk that is gone by then stays as it was read first."""
         query = search.query
         ids = [result.hit.chunk_id for result in results]
         read = partial(read_passages, ids=ids, around=query.neighbors, permitted=search.permitted)

@@ -44,7 +44,7 @@ SCHEMES: dict[str, SecurityScheme | Reference] = {
         type="apiKey", name="X-API-Key", security_scheme_in="header", description="The same."
     ),
 }
-"""Not asked for while no key was ever made and only this machine is listened to."""
+"""Not needed while no key was ever made and only this machine is listened to."""
 
 
 def create_app(settings: Settings, conninfo: str) -> Litestar:

@@ -1,4 +1,4 @@
-"""The routes of documents: listed, shown, pushed, deleted. What comes is kept in the database, and the flow woken."""
+"""The routes of documents: listed, read, pushed, deleted. A push is stored in the database, and the flow woken."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from litestar.response import Response
 
 from pgfolio.query_api.auth.guard import READ, WRITE
 from pgfolio.query_api.retrieval.filter_parser import parse_json
+from pgfolio.query_api.service import answers, uploads
 from pgfolio.query_api.service import contracts as c
-from pgfolio.query_api.service import uploads
 from pgfolio.query_api.service.problems import (
     FromFolderError,
     UnknownDocumentError,
@@ -79,7 +79,7 @@ class DocumentRoutes(Controller):
         stored = await reading(services(request).retriever.pool, read)
         next_cursor = _cursor(stored[limit - 1].id) if len(stored) > limit else None
         return c.DocumentPage(
-            [c.document_item(d) for d in stored[:limit]], next_cursor, trace_id(request.scope)
+            [answers.document_item(d) for d in stored[:limit]], next_cursor, trace_id(request.scope)
         )
 
     @get("/{document_id:int}", opt=READ, responses=CHANGING, summary="One document with its chunks")
@@ -161,10 +161,10 @@ async def _document_answer(pool: Pool, document_id: int, allowed: Permitted, tra
         return _waiting(document, trace)
     stored, reason, text, chunks = document
     return c.DocumentAnswer(
-        **c.document_fields(stored),
+        **answers.document_fields(stored),
         reason=reason,
         text=text,
-        chunks=[c.chunk_item(chunk) for chunk in chunks],
+        chunks=[answers.chunk_item(chunk) for chunk in chunks],
         trace_id=trace,
     )
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pgfolio.query_api.observability.request_log import RequestLog
 
 UNLOGGED_ROUTES: Final = {"/health/live", "/health/ready", "/metrics"}
-"""Asked every few seconds: told only when they fail."""
+"""Requested every few seconds: logged only when they fail."""
 
 TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C traceparent. Its trace id is told in the log; ours stays ours, since a client could choose another's."""
+"""W3C traceparent. Its trace id is logged; ours stays ours, since a client could choose another's."""
 
 
 class RequestObserver:

@@ -10,6 +10,7 @@ from litestar import get
 
 from pgfolio.query_api.auth.guard import PUBLIC, READ
 from pgfolio.query_api.observability import metrics
+from pgfolio.query_api.service import answers
 from pgfolio.query_api.service import contracts as c
 from pgfolio.query_api.service.problems import (
     NotReadyError,
@@ -34,7 +35,9 @@ async def collections(request: AnyRequest) -> c.CollectionList:
     stored = await reading(retriever.pool, partial(catalog.list_collections, permitted=permitted(request)))
     active = await retriever.spaces.current()
     space = active.generation.space.name if active else None
-    return c.CollectionList([c.collection_item(item) for item in stored], space, trace_id(request.scope))
+    return c.CollectionList(
+        [answers.collection_item(item) for item in stored], space, trace_id(request.scope)
+    )
 
 
 @get("/status", opt=READ, responses=PROBLEMS, summary="Sources, spaces and their indexes, runs, problems")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request
@@ -36,7 +35,3 @@ def services(request: AnyRequest) -> Services:
 def permitted(request: AnyRequest) -> Permitted:
     """What whoever asks may see."""
     return caller_of(request.scope).permitted
-
-
-def took_ms(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 3)

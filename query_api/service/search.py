@@ -17,27 +17,25 @@ from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 from pgfolio.query_api.answering.answerer import Answer
 from pgfolio.query_api.auth.caller import caller_of
 from pgfolio.query_api.auth.guard import READ
-from pgfolio.query_api.explain.explanation import explanation, locate_candidates
-from pgfolio.query_api.explain.why import why
+from pgfolio.query_api.observability.timings import took_ms
 from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service.answers import ask_answer, explain, search_answer
 from pgfolio.query_api.service.problems import (
     TookTooLongError,
     problem,
     trace_id,
 )
-from pgfolio.query_api.service.requests import ASKING, AnyRequest, permitted, services, took_ms
+from pgfolio.query_api.service.requests import ASKING, AnyRequest, permitted, services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from litestar.types import Scope
-
     from pgfolio.query_api.answering.answerer import AnswerRequest, Event
-    from pgfolio.query_api.explain.records import Explanation, Why
     from pgfolio.query_api.explain.trace_log import TraceLog
     from pgfolio.query_api.retrieval.results import Retrieved
+    from pgfolio.query_api.service.answers import Explained
 
 ANSWER = ResponseSpec(
     c.AskAnswer,
@@ -77,18 +75,9 @@ async def search(
     began = time.perf_counter()
     query = _query(data.query, data)
     retrieved = await services(request).retriever.retrieve(query, permitted(request))
-    results = [c.result(result) for result in retrieved.results]
-    explained, why = await _explained(request, data, query, retrieved, "search")
-    return c.SearchAnswer(
-        results,
-        len(results),
-        retrieved.complete,
-        retrieved.space,
-        took_ms(began),
-        trace_id(request.scope),
-        retrieved.trace.notes,
-        explained,
-        why,
+    explained = await _trace_and_explain(request, data, query, retrieved, "search")
+    return search_answer(
+        retrieved, took_ms=took_ms(began), trace_id=trace_id(request.scope), explained=explained
     )
 
 
@@ -113,29 +102,42 @@ async def ask(
     if data.stream or STREAM in request.headers.get("accept", ""):
         return ServerSentEvent(_events(request, data, query, answer_request, began))
     answer = await answerer.answer(answer_request)
-    explained, why = await _explained(request, data, query, answer_request.retrieved, "ask")
-    return Response(_answer(answer, answer_request, began, request.scope, explained, why))
+    explained = await _trace_and_explain(request, data, query, answer_request.retrieved, "ask")
+    return Response(_ask_answer(request, answer, answer_request, began, explained))
 
 
-async def _explained(
+async def _trace_and_explain(
     request: AnyRequest, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
-) -> tuple[Explanation | None, Why | None]:
-    """How it was found, kept for GET /traces, and told at once where that is asked for."""
+) -> Explained:
+    """Adds to the trace log for GET /traces; with `explain` and `why`, what the answer says of it."""
     request.app.state.traces.add(trace_id(request.scope), kind, caller_of(request.scope), retrieved.trace)
     return await _explain(request, data, query, retrieved, kind)
 
 
 async def _explain(
     request: AnyRequest, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
-) -> tuple[Explanation | None, Why | None]:
-    caller, retriever = caller_of(request.scope), services(request).retriever
-    if not data.explain and data.why is None:
-        return None, None
-    explained = explanation(retrieved.trace, kind)
-    reason = None
-    if data.why is not None:
-        reason = await why(retriever, query, caller.permitted, retrieved, data.why)
-    return await locate_candidates(retriever.pool, explained, caller.permitted), reason
+) -> Explained:
+    return await explain(
+        services(request).retriever,
+        query,
+        permitted(request),
+        retrieved,
+        kind=kind,
+        with_explanation=data.explain or data.why is not None,
+        document=data.why,
+    )
+
+
+def _ask_answer(
+    request: AnyRequest, answer: Answer, answer_request: AnswerRequest, began: float, explained: Explained
+) -> c.AskAnswer:
+    return ask_answer(
+        answer,
+        answer_request,
+        took_ms=took_ms(began),
+        trace_id=trace_id(request.scope),
+        explained=explained,
+    )
 
 
 def _query(text: str, data: c.Retrieval) -> Query:
@@ -153,30 +155,6 @@ def _query(text: str, data: c.Retrieval) -> Query:
     )
 
 
-def _answer(
-    answer: Answer,
-    answer_request: AnswerRequest,
-    began: float,
-    scope: Scope,
-    explained: Explanation | None = None,
-    reason: Why | None = None,
-) -> c.AskAnswer:
-    return c.AskAnswer(
-        answer.text,
-        answer.answered,
-        answer.mode,
-        list(answer.citations),
-        list(answer.sources),
-        answer.model,
-        answer.usage,
-        took_ms(began),
-        trace_id(scope),
-        answer_request.retrieved.trace.notes,
-        explained,
-        reason,
-    )
-
-
 async def _events(
     request: AnyRequest, data: c.Retrieval, query: Query, answer_request: AnswerRequest, began: float
 ) -> AsyncIterator[ServerSentEventMessage]:
@@ -189,7 +167,7 @@ async def _events(
                 yield _event("token", {"text": event})
             elif isinstance(event, Answer):
                 explained = await _explain(request, data, query, retrieved, "ask")
-                yield _event("done", _answer(event, answer_request, began, scope, *explained))
+                yield _event("done", _ask_answer(request, event, answer_request, began, explained))
             else:
                 yield _event("citation", event)
     except Exception as error:  # noqa: BLE001 -- the status line is sent already

@@ -1,4 +1,4 @@
-"""Runs the API: binds the port, opens the database, serves until it is told to stop."""
+"""Runs the API: binds the port, opens the database, serves until a signal stops it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OPTIONS: Final[dict[str, Any]] = {
     "access_log": False,
     "server_header": False,
     "proxy_headers": False,  # who a caller is, no header decides
-    "timeout_graceful_shutdown": 10,  # seconds that requests under way get when the server is told to stop
+    "timeout_graceful_shutdown": 10,  # seconds that requests under way get when the server is stopped
 }
 
 
@@ -130,7 +130,7 @@ def _run_workers(workers: int, listener: socket.socket, host: str) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Bound before anything slow begins, so that a port in use is told at once."""
+    """Bound before anything slow begins, so that a port in use is reported at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
@@ -146,6 +146,6 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 async def _check_startup(settings: Settings, conninfo: str) -> None:
-    """Everything that the application opens, opened once, so that what is wrong is told in a line."""
+    """Everything that the application opens, opened once, so that what is wrong is reported in a line."""
     async with open_services(settings, conninfo):
         pass

@@ -1,4 +1,4 @@
-"""Decides: what of a client's words for its document is kept, and how. A name is only ever a label, never a path.
+"""Decides: what of a client's metadata for its document is stored, and how. A name is only ever a label, no path.
 Pure."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SUFFIX = re.compile(r"[^.]\.([A-Za-z0-9]{1,10})$")
 
 
 class WrongMetadataError(Exception):
-    """Metadata that cannot be kept; the message says why."""
+    """Metadata that cannot be stored; the message says why."""
 
 
 def display_name(name: str) -> str:
