@@ -80,7 +80,7 @@ def test_an_excerpt_is_always_the_contents_own_text(content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "again", ["A. ", "[", "[a](", "...", "Smith, J. A., Doe, B. C., ", "a\n\n", "- ", "<a "]
+    "repeated", ["A. ", "[", "[a](", "...", "Smith, J. A., Doe, B. C., ", "a\n\n", "- ", "<a "]
 )
 def test_a_text_of_any_kind_takes_no_longer_than_its_length_asks_for(repeated: str) -> None:
     """It took 195 s for the first."""

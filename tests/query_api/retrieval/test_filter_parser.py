@@ -89,7 +89,7 @@ def test_keys_and_values_stand_in_parameters_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("matching", "looked_at", "limit", "ef_search", "expected"),
+    ("matching", "scan_limit", "limit", "ef_search", "expected"),
     [
         (6, 64, 10, 64, True),  # 10% of the nearest match: a hundred have to be looked at
         (2, 64, 10, 64, False),
