@@ -5,19 +5,19 @@ the best-matching sentences quoted. Used by the API and the terminal.
 from __future__ import annotations
 
 import asyncio
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from pgfolio.config.models import wordllama
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import extractive, prompt_context
+from pgfolio.query_api.answering.citations import Quote, checked_citations, places, supporting_quotes
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
-from pgfolio.query_api.answering.sentences import QuotablePassage, excerpt, lines, passages
+from pgfolio.query_api.answering.sentences import QuotablePassage, lines, passages
 from pgfolio.query_api.observability.timings import stage
 from pgfolio.query_api.retrieval.results import display_title
 from pgfolio.schema.search import hits as stored
@@ -25,9 +25,8 @@ from pgfolio.schema.search import lexical
 from pgfolio.schema.search.pool import reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from pgfolio.config.models import ChatModel
     from pgfolio.config.prompts import Prompt, Prompts
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.retrieval.results import Retrieved
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 NO_ANSWER = "Nothing in the documents answers this question."
-MAX_WAITING_ANSWERS = 32
-"""Answers that may wait for a chat model at once."""
+MAX_THREADS = 8
+"""Answers whose passages are compared at once: work of this process."""
 
 
 class UnknownPromptError(Exception):
@@ -73,6 +72,22 @@ class AnswerRequest:
     sources: Sequence[AnswerSource] = field(default_factory=list)
 
 
+class AsyncChatModel(Protocol):
+    """A chat model on the event loop."""
+
+    model: str
+
+    async def complete(self, system: str, user: str) -> Completion:
+        """One answer. Raises a ModelError."""
+        ...
+
+    def stream(self, system: str, user: str) -> AsyncGenerator[str | Completion]:
+        """Pieces of text as they come, the whole Completion last. Closing it ends the request."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 Event: TypeAlias = str | Citation | Answer
 """Of a streamed answer: pieces of its text, then its citations, the whole last."""
 
@@ -80,15 +95,17 @@ Event: TypeAlias = str | Citation | Answer
 class Answerer:
     """Answers questions; safe to use by many requests at once."""
 
-    def __init__(self, retriever: Retriever, chat: ChatModel | None, prompts: Prompts) -> None:
+    def __init__(self, retriever: Retriever, chat: AsyncChatModel | None, prompts: Prompts) -> None:
         self._retriever = retriever
         self._chat = chat
         self.prompts = prompts
-        self._threads = ThreadPoolExecutor(MAX_WAITING_ANSWERS, thread_name_prefix="answer")
+        self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="answer")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends without waiting for requests that are still under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._chat is not None:
+            await self._chat.close()
 
     async def retrieve(self, query: Query, permitted: Permitted, prompt: str = DEFAULT) -> AnswerRequest:
         """Retrieve. Raises UnknownPromptError and what retrieving raises."""
@@ -107,7 +124,7 @@ class Answerer:
             return self._record_answer(request, self._unanswered(request, None))
         (system, user), context_hits = await self._in_thread(partial(self._rendered, request))
         with stage("model"):
-            completion = await self._in_thread(partial(self._chat.complete, system, user))
+            completion = await self._chat.complete(system, user)
         return self._record_answer(request, await self._generated(request, context_hits, completion))
 
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Event]:
@@ -116,11 +133,25 @@ class Answerer:
             answer = await self.answer(request)
             yield answer.text
         else:
-            (system, user), context_hits = await self._in_thread(partial(self._rendered, request))
-            completion = Completion("", self._chat.model, 0, 0)
-            buffered, started = "", False
-            with stage("model"):
-                async for piece in _pulled(partial(self._chat.stream, system, user)):
+            async with aclosing(self._streamed(request, self._chat)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Answer):
+                        answer = piece
+                    else:
+                        yield piece
+        for citation in answer.citations:
+            yield citation
+        yield answer
+
+    async def _streamed(self, request: AnswerRequest, chat: AsyncChatModel) -> AsyncGenerator[str | Answer]:
+        """Pieces of a generated answer, the whole last. What may become a refusal is held back until it is one or
+        none: a refusal is replaced as a whole, and what was streamed once stays."""
+        (system, user), context_hits = await self._in_thread(partial(self._rendered, request))
+        completion = Completion("", chat.model, 0, 0)
+        buffered, started = "", False
+        with stage("model"):
+            async with aclosing(chat.stream(system, user)) as pieces:
+                async for piece in pieces:
                     if isinstance(piece, Completion):
                         completion = piece
                         continue
@@ -128,13 +159,11 @@ class Answerer:
                     if not _may_become_refusal(request.prompt, buffered):
                         yield buffered
                         buffered, started = "", True
-            answer = self._record_answer(request, await self._generated(request, context_hits, completion))
-            if started and not answer.answered:
-                answer = replace(answer, text=completion.text.strip())
-            if rest := buffered if started or answer.answered else answer.text:
-                yield rest
-        for citation in answer.citations:
-            yield citation
+        answer = self._record_answer(request, await self._generated(request, context_hits, completion))
+        if started and not answer.answered:
+            answer = replace(answer, text=completion.text.strip())
+        if rest := buffered if started or answer.answered else answer.text:
+            yield rest
         yield answer
 
     def _rendered(self, request: AnswerRequest) -> tuple[tuple[str, str], list[Hit]]:
@@ -166,9 +195,12 @@ class Answerer:
         claims = list(prompt_context.claims(text, len(context_hits)))
         if not text or _is_refusal(request.prompt, text, cites=bool(claims)):
             return self._unanswered(request, completion)
-        in_code = await self._in_code(context_hits, request.permitted)
-        find = partial(_supports, claims, context_hits, in_code)
-        citations = await self._checked(context_hits, await self._in_thread(find), request.permitted)
+        pool = self._retriever.pool
+        in_code = await reading(
+            pool, partial(stored.in_code, places=places(context_hits), permitted=request.permitted)
+        )
+        quotes = await self._in_thread(partial(supporting_quotes, claims, context_hits, in_code))
+        citations = await checked_citations(pool, context_hits, quotes, request.permitted)
         usage = Usage(completion.input_tokens, completion.output_tokens)
         return Answer(text, answered=True, mode="generated", citations=citations, sources=request.sources,
                       model=completion.model, usage=usage)  # fmt: skip
@@ -188,37 +220,10 @@ class Answerer:
         if not sentences:
             return self._unanswered(request, None)
         markers = {chunk: n for n, chunk in enumerate(dict.fromkeys(c.chunk for c in sentences), 1)}
-        quotes = [(markers[c.chunk], c.chunk, c.passage) for c in sentences]
-        citations = await self._checked(request.hits, quotes, request.permitted)
+        quotes = [Quote(markers[c.chunk], c.chunk, c.passage) for c in sentences]
+        citations = await checked_citations(self._retriever.pool, request.hits, quotes, request.permitted)
         text = "\n\n".join(f"{c.quote} [{c.marker}]" for c in citations)
         return Answer(text, answered=True, mode="extractive", citations=citations, sources=request.sources)
-
-    async def _in_code(self, hits: Sequence[Hit], permitted: Permitted) -> list[bool]:
-        read = partial(stored.in_code, places=_places(hits), permitted=permitted)
-        return await reading(self._retriever.pool, read)
-
-    async def _checked(
-        self, hits: Sequence[Hit], quotes: Sequence[tuple[int, int, QuotablePassage]], permitted: Permitted
-    ) -> list[Citation]:
-        """Citations of (marker, chunk's place, passage), each compared with the stored text."""
-        places = [(hits[i], hits[i].start + p.start, hits[i].start + p.end, p.text) for _, i, p in quotes]
-        rows = [(hit.document_id, start, end, text) for hit, start, end, text in places]
-        check = partial(stored.stored_quotes, quotes=rows, permitted=permitted)
-        verified = await reading(self._retriever.pool, check) if rows else []
-        return [
-            Citation(
-                marker,
-                hit.chunk_id,
-                hit.document_id,
-                hit.path,
-                display_title(hit.title, hit.path),
-                text,
-                start,
-                end,
-                ok,
-            )
-            for (marker, _, _), (hit, start, end, text), ok in zip(quotes, places, verified, strict=True)
-        ]
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -229,7 +234,7 @@ async def _read(
 ) -> tuple[extractive.Idf, list[extractive.PassageCandidate], list[tuple[str, extractive.Words]]]:
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
     idf = await lexical.rarities(connection, request.question, request.permitted)
-    in_code = await stored.in_code(connection, _places(request.hits), request.permitted)
+    in_code = await stored.in_code(connection, places(request.hits), request.permitted)
     quotable = await asyncio.to_thread(_passages, request.hits, in_code)
     chunks = [f"{display_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in request.hits]
     ids = [hit.chunk_id for hit in request.hits]
@@ -266,23 +271,6 @@ def _extracted(
     return [extractive.PassageCandidate(best, line, frozenset())] if line else []
 
 
-def _supports(
-    claims: Sequence[prompt_context.Claim], context_hits: Sequence[Hit], in_code: Sequence[bool]
-) -> list[tuple[int, int, QuotablePassage]]:
-    """For each claim the passage of its chunk that it rests on; the same passage once for a marker."""
-    quotes: dict[tuple[int, int], tuple[int, int, QuotablePassage]] = {}
-    for claim in claims:
-        hit = context_hits[claim.marker - 1]
-        candidates = passages(hit.content, in_code=in_code[claim.marker - 1])
-        passage = extractive.support(claim.text, candidates) or excerpt(hit.content)
-        quotes.setdefault((claim.marker, passage.start), (claim.marker, claim.marker - 1, passage))
-    return list(quotes.values())
-
-
-def _places(hits: Sequence[Hit]) -> list[tuple[int, int]]:
-    return [(hit.document_id, hit.start) for hit in hits]
-
-
 def _sources(hits: Sequence[Hit]) -> list[AnswerSource]:
     """The documents, in the order of their best chunks."""
     best: dict[int, Hit] = {}
@@ -310,34 +298,3 @@ def _is_refusal(prompt: Prompt, text: str, *, cites: bool) -> bool:
 
 def _opening(text: str) -> str:
     return text.lstrip(" \n\"'*`").casefold()
-
-
-async def _pulled(make: Callable[[], Iterator[str | Completion]]) -> AsyncIterator[str | Completion]:
-    """A blocking iterator's items, drawn in a thread of its own, which closes it when the consumer is gone."""
-    loop = asyncio.get_running_loop()
-    items: asyncio.Queue[str | Completion | BaseException | None] = asyncio.Queue()
-    gone = threading.Event()
-
-    def put(item: str | Completion | BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(items.put_nowait, item)
-
-    def draw() -> None:
-        try:
-            with closing(make()) as iterator:  # type: ignore[type-var]
-                for item in iterator:
-                    if gone.is_set():
-                        return
-                    put(item)
-            put(None)
-        except BaseException as error:  # noqa: BLE001 -- raised again where it is awaited
-            put(error)
-
-    threading.Thread(target=draw, name="chat-stream", daemon=True).start()
-    try:
-        while (item := await items.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        gone.set()

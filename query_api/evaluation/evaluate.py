@@ -22,10 +22,9 @@ import msgspec
 import numpy as np
 from ir_measures import RR, R, nDCG
 
-from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.retrieval.query import Mode, Query, QuestionText
-from pgfolio.query_api.retrieval.query_embedding import ActiveSpace
+from pgfolio.query_api.retrieval.query_embedding import ActiveSpace, load_model
 from pgfolio.query_api.retrieval.retriever import Retriever
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import database
@@ -234,13 +233,11 @@ async def _retriever(services: Services, generation_id: int | None) -> AsyncIter
         raise EvaluationInputError(
             f"there is no generation {generation_id}: `pgfolio status` lists those that there are"
         )
-    space = generation.space
-    model = embedding_model(
-        retriever.settings, space.provider, space.model, space.dimensions, shorten=space.shortened
-    )
-    with ThreadPoolExecutor(1) as thread:
-        fixed_space = _FixedSpace(ActiveSpace(generation, model, thread))
+    with ThreadPoolExecutor(1) as threads:
+        model = load_model(retriever.settings, generation.space, threads)
+        fixed_space = _FixedSpace(ActiveSpace(generation, model))
         yield Retriever(retriever.settings, retriever.pool, fixed_space, retriever.reranking)
+        await model.close()
 
 
 async def _measure(

@@ -1,20 +1,21 @@
 """The active space with its model, and the vectors of questions, each embedded once.
 
-The event loop never waits for a model: servers are waited for in threads, and so is the local model, but for a
-short question: that takes it 0.03 ms, where going to a thread and back costs 0.2 ms.
+The event loop never waits for a model: servers have asynchronous clients, and the local model works in a thread, but
+for a short question: that takes it 0.03 ms, where going to a thread and back costs 0.2 ms.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pgfolio.config.models import embedding_model
+from async_lru import alru_cache
+from cachetools import LRUCache
+
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity, local_model
 from pgfolio.config.settings import ConfigError
@@ -25,15 +26,17 @@ from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors.generations import coming
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
-    from pgfolio.config.models import EmbeddingModel
+    from pgfolio.config.models.protocols import Embeddings
     from pgfolio.config.settings import Settings
     from pgfolio.schema.records import Generation, Space
     from pgfolio.schema.search.pool import Pool
 
-THREADS = 32
-"""Questions that may wait for a slow model server at once."""
+MAX_CONCURRENT_EMBEDDINGS = 32
+"""Questions that are embedded at once: requests to a model server, or threads of the local model."""
 
 MAX_CACHED_EMBEDDINGS = 1000
 """Vectors of the latest questions: a client that pages or refines asks the same one again."""
@@ -60,56 +63,60 @@ class QueryEmbedding(NamedTuple):
     vocabulary_coverage: float
 
 
+class QueryEmbedder(Protocol):
+    """An embedding model on the event loop."""
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Raises a ModelError."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class LocalQueryEmbedder:
+    """The local model: short questions at once, long ones in a thread."""
+
+    def __init__(self, model: LocalModel, threads: ThreadPoolExecutor) -> None:
+        self._model = model
+        self._threads = threads
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        if sum(map(len, texts)) <= MAX_INLINE_CHARACTERS:
+            return self._model.embed(texts)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._model.embed, texts)
+
+    async def close(self) -> None:
+        """There is nothing to close: the threads are whose they are."""
+
+
 class ActiveSpace:
     """One generation with its model."""
 
-    def __init__(self, generation: Generation, model: EmbeddingModel, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, generation: Generation, model: QueryEmbedder) -> None:
         self.generation = generation
         self._model = model
-        self._local = generation.space.provider == "local"
-        self._threads = threads
-        self._cache: OrderedDict[str, QueryEmbedding] = OrderedDict()
-        self._pending: dict[str, asyncio.Task[QueryEmbedding]] = {}
+        self._is_local = generation.space.provider == "local"
+        # Requests with the same question at once share one task: it goes on while one of them waits, and is cancelled
+        # with the last one. What fails is not kept.
+        self._cached = alru_cache(maxsize=MAX_CACHED_EMBEDDINGS)(self._embed)
         self._answered_at = float("-inf")
 
     async def embed(self, question: str) -> QueryEmbedding:
         """Raises a ModelError."""
-        if (cached := self._cache.get(question)) is not None:
-            self._cache.move_to_end(question)
-            count("embedding_cached")
-            return cached
-        count("embedding_computed")
-        if self._local and len(question) <= MAX_INLINE_CHARACTERS:
-            return self._remember(question, self._embed(question))
-        task = self._pending.get(question)
-        if task is None:
-            task = self._pending[question] = asyncio.create_task(self._embed_in_thread(question))
-            task.add_done_callback(lambda _: self._pending.pop(question, None))
-        return await asyncio.shield(task)  # one who leaves does not take it from the others who wait
+        count("embedding_cached" if self._cached.cache_contains(question) else "embedding_computed")
+        return await self._cached(question)
 
     async def check_ready(self) -> None:
         """The model can be used, as seen within the last minute. Raises a ModelError."""
         if time.monotonic() - self._answered_at > READY_SECONDS:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._threads, self._embed, "ready")
+            await self._embed("ready")
 
-    async def _embed_in_thread(self, question: str) -> QueryEmbedding:
-        loop = asyncio.get_running_loop()
-        return self._remember(question, await loop.run_in_executor(self._threads, self._embed, question))
-
-    def _embed(self, question: str) -> QueryEmbedding:
+    async def _embed(self, question: str) -> QueryEmbedding:
         text = self.generation.space.query_prefix + question
-        embeddings = self._model.embed([text])
+        embeddings = await self._model.embed([text])
         self._answered_at = time.monotonic()
-        return QueryEmbedding(
-            embeddings.vectors[0], familiarity(text, embeddings.tokens) if self._local else 1.0
-        )
-
-    def _remember(self, question: str, embedding: QueryEmbedding) -> QueryEmbedding:
-        self._cache[question] = embedding
-        if len(self._cache) > MAX_CACHED_EMBEDDINGS:
-            self._cache.popitem(last=False)
-        return embedding
+        vocabulary_coverage = familiarity(text, embeddings.tokens) if self._is_local else 1.0
+        return QueryEmbedding(embeddings.vectors[0], vocabulary_coverage)
 
 
 class ActiveSpaces:
@@ -118,11 +125,11 @@ class ActiveSpaces:
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self._settings = settings
         self._pool = pool
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="model")
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_EMBEDDINGS, thread_name_prefix="model")
         self._lock = asyncio.Lock()
         self._current: ActiveSpace | None = None
-        self._loaded: OrderedDict[int, EmbeddingModel] = OrderedDict()
-        """By generation, the one used last at the end."""
+        self._loaded: LRUCache[int, QueryEmbedder] = LRUCache(MAX_LOADED_MODELS)
+        """By generation. One that falls out may still answer a question: it is left to the garbage collector."""
         self._preloading: asyncio.Task[None] | None = None
 
     async def current(self) -> ActiveSpace | None:
@@ -142,23 +149,23 @@ class ActiveSpaces:
                     self._current = await self._load(generation)
         return self._current
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends without waiting for requests that are still under way."""
         if self._preloading is not None:
             self._preloading.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for model in self._loaded.values():
+            await model.close()
 
     async def _load(self, generation: Generation) -> ActiveSpace:
-        return ActiveSpace(generation, await self._model_of(generation), self._threads)
+        return ActiveSpace(generation, await self._model_of(generation))
 
-    async def _model_of(self, generation: Generation) -> EmbeddingModel:
-        model = self._loaded.pop(generation.id, None)
+    async def _model_of(self, generation: Generation) -> QueryEmbedder:
+        model: QueryEmbedder | None = self._loaded.get(generation.id)
         if model is None:
-            load = partial(_load_model, self._settings, generation.space)
+            load = partial(load_model, self._settings, generation.space, self._threads)
             model = await asyncio.get_running_loop().run_in_executor(self._threads, load)
-        self._loaded[generation.id] = model
-        if len(self._loaded) > MAX_LOADED_MODELS:
-            self._loaded.popitem(last=False)
+            self._loaded[generation.id] = model
         return model
 
     async def _preload(self) -> None:
@@ -170,13 +177,19 @@ class ActiveSpaces:
                     await self._model_of(generation)
 
 
-def _load_model(settings: Settings, space: Space) -> EmbeddingModel:
-    """The space's model; a local one is loaded whole, so that no question waits for that."""
-    if space.provider != "local":
-        return embedding_model(
-            settings, space.provider, space.model, space.dimensions, shorten=space.shortened
-        )
-    same = space.dimensions == DIMENSIONS[0]  # answers use this one too: it is loaded once
-    model = local_model() if same else LocalModel(space.dimensions)
-    model.embed(["ready"])
-    return model
+def load_model(settings: Settings, space: Space, threads: ThreadPoolExecutor) -> QueryEmbedder:
+    """The space's model; a local one is loaded whole, so that no question waits for that. Raises ConfigError."""
+    if space.provider == "local":
+        same = space.dimensions == DIMENSIONS[0]  # answers use this one too: it is loaded once
+        model = local_model() if same else LocalModel(space.dimensions)
+        model.embed(["ready"])
+        return LocalQueryEmbedder(model, threads)
+    from pgfolio.config.models.openai import AsyncOpenAIEmbeddings, async_client  # noqa: PLC0415
+
+    return AsyncOpenAIEmbeddings(
+        async_client(settings, settings.embedding.timeout),
+        space.model,
+        space.dimensions,
+        shorten=space.shortened,
+        in_flight=MAX_CONCURRENT_EMBEDDINGS,
+    )

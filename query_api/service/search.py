@@ -22,6 +22,7 @@ from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.service import contracts as c
 from pgfolio.query_api.service.answers import ask_answer, explain, search_answer
+from pgfolio.query_api.service.disconnect import unless_client_leaves
 from pgfolio.query_api.service.problems import (
     TookTooLongError,
     problem,
@@ -74,7 +75,9 @@ async def search(
 ) -> c.SearchAnswer:
     began = time.perf_counter()
     query = _query(data.query, data)
-    retrieved = await services(request).retriever.retrieve(query, permitted(request))
+    retrieved = await unless_client_leaves(
+        request, services(request).retriever.retrieve(query, permitted(request))
+    )
     explained = await _trace_and_explain(request, data, query, retrieved, "search")
     return search_answer(
         retrieved, took_ms=took_ms(began), trace_id=trace_id(request.scope), explained=explained
@@ -98,10 +101,12 @@ async def ask(
     began = time.perf_counter()
     answerer = services(request).answerer
     query = _query(data.question, data)
-    answer_request = await answerer.retrieve(query, permitted(request), data.prompt)
+    answer_request = await unless_client_leaves(
+        request, answerer.retrieve(query, permitted(request), data.prompt)
+    )
     if data.stream or STREAM in request.headers.get("accept", ""):
         return ServerSentEvent(_events(request, data, query, answer_request, began))
-    answer = await answerer.answer(answer_request)
+    answer = await unless_client_leaves(request, answerer.answer(answer_request))
     explained = await _trace_and_explain(request, data, query, answer_request.retrieved, "ask")
     return Response(_ask_answer(request, answer, answer_request, began, explained))
 

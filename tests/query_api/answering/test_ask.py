@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from pgfolio.schema.records import Space
 from tests.fakes.openai_server import CUT, KEY, NO_QUOTA, RATE_LIMIT, REFUSAL, SERVER_ERROR, FakeOpenAI, Mood
-from tests.query_api.library import BREAD, PAGES, RETRIES, WORK_POOLS, Page, make_key, running_api, stock
+from tests.query_api.library import (
+    BREAD,
+    PAGES,
+    RETRIES,
+    WORK_POOLS,
+    Page,
+    make_key,
+    running_api,
+    stock,
+    stock_hosted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import httpx
 
     from pgfolio.config.settings import Settings
 
@@ -356,6 +366,36 @@ def test_when_the_client_leaves_the_models_stream_is_ended(
     with chat_api.stream("POST", "/ask", json={"question": QUESTION, "stream": True}) as response:
         next(line for line in response.iter_lines() if line == "event: token")
     assert openai_server.left.wait(timeout=5)
+
+
+def is_closed_by_its_client(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+
+
+@pytest.mark.parametrize("kind", ["embeddings", "chat"])
+def test_when_the_client_leaves_the_models_request_is_cancelled(
+    conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI, kind: str
+) -> None:
+    """Long before the model's server would answer."""
+    if kind == "embeddings":
+        stock_hosted(conninfo, new_settings, openai_server)
+    else:
+        stock(conninfo, new_settings())
+    settings = new_settings(
+        database_url=conninfo, openai_api_key=KEY, openai_base_url=openai_server.url, chat={"model": "gpt-4o"}
+    )
+    with running_api(settings, conninfo) as client:
+        openai_server.mood = Mood(delay=8, only=kind)
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/ask", json={"question": QUESTION}, timeout=1.0)
+        deadline = time.monotonic() + 3
+        while not any(map(is_closed_by_its_client, list(openai_server.connections))):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert client.get("/health/live").status_code == 200
 
 
 def test_waiting_for_a_slow_embedding_server_blocks_nobody(
