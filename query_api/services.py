@@ -56,7 +56,7 @@ async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Serv
         finally:
             await answerer.close()
             await reranking.close()
-            await spaces.close()
+            spaces.close()
 
 
 def _chat_model(settings: Settings) -> AsyncChatModel | None:

@@ -5,7 +5,6 @@ One checked request each, no retries (`max_retries=0`): tenacity in flows/embedd
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import math
 from contextlib import contextmanager
@@ -66,33 +65,6 @@ class OpenAIEmbeddings:
             response = raw.parse()
         answer = _checked(response, len(texts), self.dimensions, self._model)
         return replace(answer, limits=rate_limits(raw.headers))
-
-
-class AsyncOpenAIEmbeddings:
-    """The same on an event loop, with at most `in_flight` requests at once. Cancelling one ends its HTTP request."""
-
-    def __init__(
-        self, client: openai.AsyncOpenAI, model: str, dimensions: int, *, shorten: bool, in_flight: int
-    ) -> None:
-        self._client = client
-        self._model = model
-        self._dimensions = dimensions
-        self._slots = asyncio.Semaphore(in_flight)
-        self._extra: dict[str, Any] = {"dimensions": dimensions} if shorten else {}
-
-    async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """One request. Raises a ModelError."""
-        with _told(f"the embedding model {self._model!r}"):
-            async with self._slots:
-                raw = await self._client.embeddings.with_raw_response.create(
-                    model=self._model, input=list(texts), **self._extra
-                )
-            response = raw.parse()
-        answer = _checked(response, len(texts), self._dimensions, self._model)
-        return replace(answer, limits=rate_limits(raw.headers))
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 def async_client(settings: Settings, timeout: float) -> openai.AsyncOpenAI:
@@ -314,7 +286,6 @@ __all__ = [
     "CHAT_MODEL",
     "EMBEDDING_MODEL",
     "AsyncOpenAIChat",
-    "AsyncOpenAIEmbeddings",
     "ModelError",
     "OpenAIChat",
     "OpenAIEmbeddings",

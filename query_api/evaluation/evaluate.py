@@ -237,7 +237,6 @@ async def _retriever(services: Services, generation_id: int | None) -> AsyncIter
         model = load_model(retriever.settings, generation.space, threads)
         fixed_space = _FixedSpace(ActiveSpace(generation, model))
         yield Retriever(retriever.settings, retriever.pool, fixed_space, retriever.reranking)
-        await model.close()
 
 
 async def _measure(

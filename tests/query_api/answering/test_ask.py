@@ -22,7 +22,6 @@ from tests.query_api.library import (
     make_key,
     running_api,
     stock,
-    stock_hosted,
 )
 
 if TYPE_CHECKING:
@@ -375,27 +374,18 @@ def is_closed_by_its_client(connection: socket.socket) -> bool:
         return False
 
 
-@pytest.mark.parametrize("kind", ["embeddings", "chat"])
 def test_when_the_client_leaves_the_models_request_is_cancelled(
-    conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI, kind: str
+    chat_api: httpx.Client, openai_server: FakeOpenAI
 ) -> None:
     """Long before the model's server would answer."""
-    if kind == "embeddings":
-        stock_hosted(conninfo, new_settings, openai_server)
-    else:
-        stock(conninfo, new_settings())
-    settings = new_settings(
-        database_url=conninfo, openai_api_key=KEY, openai_base_url=openai_server.url, chat={"model": "gpt-4o"}
-    )
-    with running_api(settings, conninfo) as client:
-        openai_server.mood = Mood(delay=8, only=kind)
-        with pytest.raises(httpx.ReadTimeout):
-            client.post("/ask", json={"question": QUESTION}, timeout=1.0)
-        deadline = time.monotonic() + 3
-        while not any(map(is_closed_by_its_client, list(openai_server.connections))):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert client.get("/health/live").status_code == 200
+    openai_server.mood = Mood(delay=8, only="chat")
+    with pytest.raises(httpx.ReadTimeout):
+        chat_api.post("/ask", json={"question": QUESTION}, timeout=1.0)
+    deadline = time.monotonic() + 3
+    while not any(map(is_closed_by_its_client, list(openai_server.connections))):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert chat_api.get("/health/live").status_code == 200
 
 
 def test_waiting_for_a_slow_embedding_server_blocks_nobody(

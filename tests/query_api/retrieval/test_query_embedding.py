@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,9 +10,6 @@ import pytest
 from pgfolio.config.models.protocols import Embeddings, TransientError
 from pgfolio.query_api.retrieval.query_embedding import MAX_CACHED_EMBEDDINGS, ActiveSpace
 from pgfolio.schema.records import Generation, Space
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 GENERATION = Generation(1, Space("openai", "tiny-embedding", 64), "active")
 
@@ -27,8 +23,8 @@ class SlowEmbedder:
         self.cancelled = 0
         self._failing = failing
 
-    async def embed(self, texts: Sequence[str]) -> Embeddings:
-        self.texts += texts
+    async def embed(self, text: str) -> Embeddings:
+        self.texts.append(text)
         try:
             await self.released.wait()
         except asyncio.CancelledError:
@@ -36,10 +32,7 @@ class SlowEmbedder:
             raise
         if len(self.texts) <= self._failing:
             raise TransientError("the server failed")
-        return Embeddings(np.ones((len(texts), 64), dtype=np.float32), 1)
-
-    async def close(self) -> None:
-        """There is nothing to close."""
+        return Embeddings(np.ones((1, 64), dtype=np.float32), 1)
 
 
 async def begun(space: ActiveSpace, count: int) -> list[asyncio.Task[object]]:
