@@ -17,6 +17,7 @@ from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import extractive, prompt_context
 from pgfolio.query_api.answering.citations import Quote, checked_citations, places, supporting_quotes
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
+from pgfolio.query_api.answering.refusal import is_refusal, may_become_refusal
 from pgfolio.query_api.answering.sentences import QuotablePassage, lines, passages
 from pgfolio.query_api.observability.timings import stage
 from pgfolio.query_api.retrieval.results import display_title
@@ -114,7 +115,14 @@ class Answerer:
             raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(sorted(prompts))}")
         retrieved = await self._retriever.retrieve(query, permitted)
         hits = [result.hit for result in retrieved.results if result.near_duplicate_of is None]
-        return AnswerRequest(query.text, prompts[prompt], permitted, retrieved, hits, _sources(hits))
+        return AnswerRequest(
+            question=query.text,
+            prompt=prompts[prompt],
+            permitted=permitted,
+            retrieved=retrieved,
+            hits=hits,
+            sources=_sources(hits),
+        )
 
     async def answer(self, request: AnswerRequest) -> Answer:
         """The whole answer. Raises a ModelError, DatabaseError."""
@@ -156,7 +164,7 @@ class Answerer:
                         completion = piece
                         continue
                     buffered += piece
-                    if not _may_become_refusal(request.prompt, buffered):
+                    if not may_become_refusal(request.prompt, buffered):
                         yield buffered
                         buffered, started = "", True
         answer = self._record_answer(request, await self._generated(request, context_hits, completion))
@@ -193,7 +201,7 @@ class Answerer:
     ) -> Answer:
         text = completion.text.strip()
         claims = list(prompt_context.claims(text, len(context_hits)))
-        if not text or _is_refusal(request.prompt, text, cites=bool(claims)):
+        if not text or is_refusal(request.prompt, text, cites=bool(claims)):
             return self._unanswered(request, completion)
         pool = self._retriever.pool
         in_code = await reading(
@@ -281,20 +289,3 @@ def _sources(hits: Sequence[Hit]) -> list[AnswerSource]:
         AnswerSource(hit.document_id, display_title(hit.title, hit.path), hit.path, round(hit.similarity, 6))
         for hit in best.values()
     ]
-
-
-def _may_become_refusal(prompt: Prompt, text: str) -> bool:
-    """Whether what the model has said so far may become its refusal: then it is not streamed yet."""
-    opening = _opening(text)
-    return prompt.refusal.casefold().startswith(opening) or opening.startswith(prompt.refusal.casefold())
-
-
-def _is_refusal(prompt: Prompt, text: str, *, cites: bool) -> bool:
-    """It begins with the refusal, or says so somewhere and cites nothing: a part of the question that the documents
-    do not answer does not take the rest with it."""
-    refusal = prompt.refusal.casefold()
-    return _opening(text).startswith(refusal) or (refusal in text.casefold() and not cites)
-
-
-def _opening(text: str) -> str:
-    return text.lstrip(" \n\"'*`").casefold()

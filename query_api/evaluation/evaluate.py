@@ -272,4 +272,4 @@ async def _measure(
     measures = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10, R @ 10], truth, run)
     ndcg, mrr, recall = (round(float(measures[measure]), 4) for measure in (nDCG @ 10, RR @ 10, R @ 10))
     p50, p95 = (round(float(np.percentile(times, part)), 2) for part in (50, 95))
-    return Quality(ndcg, mrr, recall, len(labelled), p50, p95)
+    return Quality(ndcg=ndcg, mrr=mrr, recall=recall, queries=len(labelled), p50_ms=p50, p95_ms=p95)

@@ -31,21 +31,21 @@ def explanation(
     """The trace as it is reported and stored, with at most `max_candidates`, the results among them. Pure."""
     query, generation = trace.query, trace.generation
     return Explanation(
-        kind,
-        trace.began,
-        query.text if with_query else None,
-        query.mode,
-        query.limit,
-        list(query.collections) if query.collections else None,
-        generation.space.name if generation else None,
-        generation.id if generation else None,
-        trace.settings,
-        trace.searched,
-        {name: round(seconds * 1000, 3) for name, seconds in trace.seconds.items()},
-        _candidates(trace, max_candidates),
-        len(trace.ranking),
-        list(trace.notes),
-        trace.answer,
+        kind=kind,
+        asked_at=trace.began,
+        query=query.text if with_query else None,
+        mode=query.mode,
+        limit=query.limit,
+        collections=list(query.collections) if query.collections else None,
+        space=generation.space.name if generation else None,
+        generation=generation.id if generation else None,
+        settings=trace.settings,
+        searched=trace.searched,
+        milliseconds={name: round(seconds * 1000, 3) for name, seconds in trace.seconds.items()},
+        candidates=_candidates(trace, max_candidates),
+        candidates_in_all=len(trace.ranking),
+        notes=list(trace.notes),
+        answer=trace.answer,
     )
 
 
@@ -60,18 +60,18 @@ def _with_places(explained: Explanation, places: Mapping[int, Place]) -> list[Tr
     """One that is not there any more, or not for whoever asks, is left out."""
     return [
         TracedCandidate(
-            one.chunk_id,
-            place.document_id,
-            place.source,
-            place.path,
-            place.heading,
-            one.vector,
-            one.words,
-            one.exact,
-            one.fused,
-            one.reranked,
-            one.place,
-            one.dropped,
+            chunk_id=one.chunk_id,
+            document_id=place.document_id,
+            source=place.source,
+            path=place.path,
+            heading=place.heading,
+            vector=one.vector,
+            words=one.words,
+            exact=one.exact,
+            fused=one.fused,
+            reranked=one.reranked,
+            place=one.place,
+            dropped=one.dropped,
         )
         for one in explained.candidates
         if (place := places.get(one.chunk_id)) is not None
@@ -90,23 +90,17 @@ def _candidates(trace: Trace, max_candidates: int | None) -> list[TracedCandidat
     candidate_type = TracedCandidate if max_candidates is None else StoredCandidate
     return [
         candidate_type(
-            candidate.chunk_id,
-            None,
-            None,
-            None,
-            None,
-            vector.get(candidate.chunk_id),
-            words.get(candidate.chunk_id),
-            exact.get(candidate.chunk_id, NONE),
-            Ranked(ranks[candidate.chunk_id], round(candidate.score, 6)),
-            reranked.get(candidate.chunk_id),
-            places.get(candidate.chunk_id),
-            None
-            if candidate.chunk_id in places
-            else trace.dropped.get(candidate.chunk_id, "beyond the limit"),
+            chunk_id=chunk,
+            vector=vector.get(chunk),
+            words=words.get(chunk),
+            exact=exact.get(chunk, NONE),
+            fused=Ranked(ranks[chunk], round(candidate.score, 6)),
+            reranked=reranked.get(chunk),
+            place=places.get(chunk),
+            dropped=None if chunk in places else trace.dropped.get(chunk, "beyond the limit"),
         )
         for candidate in trace.ranking
-        if candidate.chunk_id in ranks
+        if (chunk := candidate.chunk_id) in ranks
     ]
 
 

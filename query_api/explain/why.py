@@ -99,16 +99,15 @@ def _explain_why(
         reason = (
             "its best chunk is among the candidates of no arm: others are nearer, and have more of the words"
         )
-    vector, words = chunk.vector, chunk.words
     return Why(
-        stored.path,
-        reason,
-        stored.id,
-        chunk.chunk_id,
-        vector.score if vector else None,
-        _minimum([one.vector.score for one in explained.candidates if one.vector]),
-        words.score if words else None,
-        _minimum([one.words.score for one in explained.candidates if one.words]),
+        document=stored.path,
+        reason=reason,
+        document_id=stored.id,
+        chunk_id=chunk.chunk_id,
+        similarity=chunk.vector.score if chunk.vector else None,
+        least_similarity=_minimum([one.vector.score for one in explained.candidates if one.vector]),
+        words=chunk.words.score if chunk.words else None,
+        least_words=_minimum([one.words.score for one in explained.candidates if one.words]),
     )
 
 

@@ -185,7 +185,14 @@ def _of_http(error: HTTPException, scope: Scope, trace: str) -> ProblemDetails:
         detail = f"correct the request: {'; '.join(errors)}"
     else:
         detail = f"the request cannot be read: {_unquoted(error.detail)}"
-    return ProblemDetails(PREFIX + name, title, error.status_code, detail, trace, errors)
+    return ProblemDetails(
+        type=PREFIX + name,
+        title=title,
+        status=error.status_code,
+        detail=detail,
+        trace_id=trace,
+        errors=errors,
+    )
 
 
 def _field(item: Any) -> str:
