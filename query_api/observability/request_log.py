@@ -31,7 +31,11 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class RequestLog:
-    """`off` still tells of faults of the server."""
+    """`off` still reports faults of the server."""
+
+    # Not logging's QueueHandler and QueueListener: a full queue needs its own handling there to count what is lost,
+    # QueueListener.stop() waits without an end for a stream that nobody reads, each line is a write of its own and
+    # wakes the thread, and a record takes a request 0.1 ms where an append takes 0.4 us.
 
     def __init__(self, form: LogFormat, stream: TextIO | None = None) -> None:
         self._form = form
