@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfolio.config.models import chat_model, reranker
+from pgfolio.config.models import reranker
+from pgfolio.config.models.rerank_http import AsyncHttpReranker
 from pgfolio.config.prompts import FILE, Prompts
 from pgfolio.query_api.answering.answerer import Answerer
 from pgfolio.query_api.retrieval.query_embedding import ActiveSpaces
-from pgfolio.query_api.retrieval.reranking import Reranking
+from pgfolio.query_api.retrieval.reranking import Reranking, ThreadedReranker
 from pgfolio.query_api.retrieval.retriever import Retriever
 from pgfolio.schema.search.pool import open_pool
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from pgfolio.config.settings import Settings
+    from pgfolio.query_api.answering.answerer import AsyncChatModel
+    from pgfolio.query_api.retrieval.reranking import AsyncReranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Services:
 async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Services]:
     """Everything that answers questions, ready. Raises ConfigError, DatabaseError, a ModelError."""
     prompts = Prompts(settings.chat.prompts or FILE)
-    chat = chat_model(settings)
+    chat = _chat_model(settings)
     api = settings.api
     async with open_pool(
         conninfo,
@@ -44,14 +47,36 @@ async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Serv
         longest=api.statement_timeout,
     ) as pool:
         spaces = ActiveSpaces(settings, pool)
-        wanted = settings.rerank
-        reranking = Reranking(reranker(settings), wanted.timeout, wanted.candidates)
+        reranking = Reranking(_reranker(settings), settings.rerank.timeout, settings.rerank.candidates)
         retriever = Retriever(settings, pool, spaces, reranking)
         answerer = Answerer(retriever, chat, prompts)
         try:
             await spaces.current()
             yield Services(conninfo, retriever, answerer)
         finally:
-            answerer.close()
-            reranking.close()
+            await answerer.close()
+            await reranking.close()
             spaces.close()
+
+
+def _chat_model(settings: Settings) -> AsyncChatModel | None:
+    """None where none is configured: answers are then extractive. Raises ConfigError."""
+    chat = settings.chat
+    if chat.provider == "none" or (chat.provider == "auto" and not chat.model):
+        return None
+    from pgfolio.config.models.openai import CHAT_MODEL, AsyncOpenAIChat, async_client  # noqa: PLC0415
+
+    client = async_client(settings, chat.timeout)
+    return AsyncOpenAIChat(client, chat.model or CHAT_MODEL, chat.max_output_tokens)
+
+
+def _reranker(settings: Settings) -> AsyncReranker | None:
+    """None where none is set. Raises ConfigError."""
+    rerank = settings.rerank
+    if rerank.api == "local":
+        local = reranker(settings)
+        return None if local is None else ThreadedReranker(local)
+    if not rerank.url:
+        return None
+    key = rerank.key.get_secret_value() if rerank.key else None
+    return AsyncHttpReranker(rerank.url, rerank.model, key, rerank.timeout, rerank.api)

@@ -25,9 +25,12 @@ from pgfolio.config.models.protocols import (
     TransientError,
 )
 from pgfolio.config.models.rate_limit_headers import rate_limits, retry_after
+from pgfolio.config.settings import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from pgfolio.config.settings import Settings
 
 EMBEDDING_MODEL: Final = "text-embedding-3-small"
 CHAT_MODEL: Final = "gpt-4o-mini"
@@ -62,6 +65,16 @@ class OpenAIEmbeddings:
             response = raw.parse()
         answer = _checked(response, len(texts), self.dimensions, self._model)
         return replace(answer, limits=rate_limits(raw.headers))
+
+
+def async_client(settings: Settings, timeout: float) -> openai.AsyncOpenAI:
+    """A client of the settings' server for one event loop. Raises ConfigError."""
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
+    if not key and not settings.openai_base_url:
+        raise ConfigError("OPENAI_API_KEY is not set: set it, or OPENAI_BASE_URL for a server without keys")
+    return openai.AsyncOpenAI(
+        api_key=key or "none", base_url=settings.openai_base_url, timeout=timeout, max_retries=0
+    )
 
 
 def probe_dimensions(client: openai.OpenAI, model: str) -> int:
@@ -101,50 +114,107 @@ def _checked(response: Any, inputs: int, dimensions: int, model: str) -> Embeddi
 class OpenAIChat:
     def __init__(self, client: openai.OpenAI, model: str, max_output_tokens: int) -> None:
         self.model = model
+        self.max_output_tokens = max_output_tokens
         self._client = client
-        self._max_output_tokens = max_output_tokens
 
     def complete(self, system: str, user: str) -> Completion:
         with _told(f"the chat model {self.model!r}"):
-            response = self._client.chat.completions.create(**self._request(system, user))
-        if not response.choices:
-            raise TransientError(f"the chat model {self.model!r} answered without a choice")
-        usage = response.usage
-        return Completion(
-            _Text().more(response.choices[0].message.content or "", last=True),
-            _Text().more(response.model, last=True),
-            usage.prompt_tokens if usage else 0,
-            usage.completion_tokens if usage else 0,
-        )
+            response = self._client.chat.completions.create(**_request(self, system, user))
+        return _completion(response, self.model)
 
     def stream(self, system: str, user: str) -> Iterator[str | Completion]:
-        text, decoded = [], _Text()
-        usage, finished = None, False
+        answer = _StreamedAnswer(self.model)
         with _told(f"the chat model {self.model!r}"):
-            options: Any = {"stream": True, "stream_options": {"include_usage": True}}
-            with self._client.chat.completions.create(**self._request(system, user), **options) as events:
+            request = _request(self, system, user)
+            with self._client.chat.completions.create(**request, **STREAMED) as events:
                 for event in events:
-                    usage = event.usage or usage
-                    finished = finished or any(choice.finish_reason for choice in event.choices)
-                    piece = decoded.more(event.choices[0].delta.content or "" if event.choices else "")
-                    if piece:
-                        text.append(piece)
+                    if piece := answer.add(event):
                         yield piece
-        if not finished:  # a connection without a length that ends early looks like one that is done
-            raise TransientError(f"the chat model {self.model!r}: its answer was cut off")
-        if rest := decoded.more("", last=True):
-            text.append(rest)
-            yield rest
-        counted = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        yield Completion("".join(text), self.model, *counted)
+        yield from answer.end()
 
-    def _request(self, system: str, user: str) -> Any:
-        return {
-            "model": self.model,
-            "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
-            "max_tokens": self._max_output_tokens,
-            "temperature": 0,
-        }
+
+class AsyncOpenAIChat:
+    """The same on an event loop. Cancelling an answer, or closing its stream, ends the HTTP request."""
+
+    def __init__(self, client: openai.AsyncOpenAI, model: str, max_output_tokens: int) -> None:
+        self.model = model
+        self.max_output_tokens = max_output_tokens
+        self._client = client
+
+    async def complete(self, system: str, user: str) -> Completion:
+        with _told(f"the chat model {self.model!r}"):
+            response = await self._client.chat.completions.create(**_request(self, system, user))
+        return _completion(response, self.model)
+
+    async def stream(self, system: str, user: str) -> AsyncGenerator[str | Completion]:
+        answer = _StreamedAnswer(self.model)
+        with _told(f"the chat model {self.model!r}"):
+            request = _request(self, system, user)
+            async with await self._client.chat.completions.create(**request, **STREAMED) as events:
+                async for event in events:
+                    if piece := answer.add(event):
+                        yield piece
+        for piece_or_completion in answer.end():
+            yield piece_or_completion
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+STREAMED: Final[Any] = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def _request(chat: OpenAIChat | AsyncOpenAIChat, system: str, user: str) -> Any:
+    return {
+        "model": chat.model,
+        "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
+        "max_tokens": chat.max_output_tokens,
+        "temperature": 0,
+    }
+
+
+def _completion(response: Any, model: str) -> Completion:
+    if not response.choices:
+        raise TransientError(f"the chat model {model!r} answered without a choice")
+    usage = response.usage
+    return Completion(
+        _Text().more(response.choices[0].message.content or "", last=True),
+        _Text().more(response.model, last=True),
+        usage.prompt_tokens if usage else 0,
+        usage.completion_tokens if usage else 0,
+    )
+
+
+class _StreamedAnswer:
+    """What the events of a stream make together."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._pieces: list[str] = []
+        self._decoded = _Text()
+        self._usage: Any = None
+        self._finished = False
+
+    def add(self, event: Any) -> str:
+        """The event's piece of the text, which may be empty."""
+        self._usage = event.usage or self._usage
+        self._finished = self._finished or any(choice.finish_reason for choice in event.choices)
+        piece = self._decoded.more(event.choices[0].delta.content or "" if event.choices else "")
+        if piece:
+            self._pieces.append(piece)
+        return piece
+
+    def end(self) -> Iterator[str | Completion]:
+        """What is left of the text, and the whole. Raises TransientError where the answer has no end: a connection
+        without a length that ends early looks like one that is done."""
+        if not self._finished:
+            raise TransientError(f"the chat model {self._model!r}: its answer was cut off")
+        if rest := self._decoded.more("", last=True):
+            self._pieces.append(rest)
+            yield rest
+        usage = self._usage
+        counted = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        yield Completion("".join(self._pieces), self._model, *counted)
 
 
 class _Text:
@@ -215,8 +285,10 @@ def _message(error: openai.APIStatusError) -> str:
 __all__ = [
     "CHAT_MODEL",
     "EMBEDDING_MODEL",
+    "AsyncOpenAIChat",
     "ModelError",
     "OpenAIChat",
     "OpenAIEmbeddings",
+    "async_client",
     "probe_dimensions",
 ]

@@ -4,6 +4,7 @@ text-embeddings-inference. One checked request, no retries: a question does not 
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import httpx
@@ -11,10 +12,50 @@ import httpx
 from pgfolio.config.models.protocols import BadAnswerError, FatalModelError, RefusedError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 Api = Literal["jina", "tei"]
 REFUSALS: Final = {401: "the key was refused", 403: "not permitted", 404: "there is no such route or model"}
+
+
+class _RerankRequest:
+    """What both clients ask, and what they make of the answer."""
+
+    def __init__(self, url: str, model: str, key: str | None, api: Api) -> None:
+        self.url = url.rstrip("/") if url.rstrip("/").endswith("/rerank") else f"{url.rstrip('/')}/rerank"
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._model = model
+        self._api = api
+        self._what = f"the reranker {model!r}" if model else "the reranker"
+
+    def body(self, question: str, texts: Sequence[str]) -> dict[str, Any]:
+        if self._api == "tei":
+            return {"query": question, "texts": list(texts), "truncate": True}
+        named = {"model": self._model} if self._model else {}
+        return {**named, "query": question, "documents": list(texts), "top_n": len(texts)}
+
+    def scores(self, answer: httpx.Response, count: int) -> list[float]:
+        """Raises a ModelError."""
+        status = answer.status_code
+        if status in REFUSALS:
+            raise FatalModelError(f"{self._what}: {REFUSALS[status]} ({status})")
+        if 400 <= status < 500 and status not in {408, 425, 429}:
+            raise RefusedError(f"{self._what}: refused ({status})")
+        if status != 200:
+            raise TransientError(f"{self._what}: the server failed ({status})")
+        return _scores(self._what, answer, count)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Failures of the connection as a TransientError."""
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise TransientError(f"{self._what} did not answer in time") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise TransientError(
+                f"{self._what}: no connection to the server: check PGFOLIO_RERANK__URL"
+            ) from error
 
 
 class HttpReranker:
@@ -22,36 +63,34 @@ class HttpReranker:
 
     def __init__(self, url: str, model: str, key: str | None, timeout: float, api: Api = "jina") -> None:
         self.model = model
-        self._url = url.rstrip("/") if url.rstrip("/").endswith("/rerank") else f"{url.rstrip('/')}/rerank"
-        self._api = api
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(timeout=timeout, headers=headers)
+        self._request = _RerankRequest(url, model, key, api)
+        self._client = httpx.Client(timeout=timeout, headers=self._request.headers)
 
     def rank(self, question: str, texts: Sequence[str]) -> list[float]:
         """A score for each text, in their order. Raises a ModelError."""
-        what = f"the reranker {self.model!r}" if self.model else "the reranker"
-        try:
-            answer = self._client.post(self._url, json=self._request(question, texts))
-        except httpx.TimeoutException as error:
-            raise TransientError(f"{what} did not answer in time") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise TransientError(f"{what}: no connection to the server: check PGFOLIO_RERANK__URL") from error
-        if answer.status_code in REFUSALS:
-            raise FatalModelError(f"{what}: {REFUSALS[answer.status_code]} ({answer.status_code})")
-        if 400 <= answer.status_code < 500 and answer.status_code not in {408, 425, 429}:
-            raise RefusedError(f"{what}: refused ({answer.status_code})")
-        if answer.status_code != 200:
-            raise TransientError(f"{what}: the server failed ({answer.status_code})")
-        return _scores(what, answer, len(texts))
+        with self._request.errors():
+            answer = self._client.post(self._request.url, json=self._request.body(question, texts))
+        return self._request.scores(answer, len(texts))
 
     def close(self) -> None:
         self._client.close()
 
-    def _request(self, question: str, texts: Sequence[str]) -> dict[str, Any]:
-        if self._api == "tei":
-            return {"query": question, "texts": list(texts), "truncate": True}
-        named = {"model": self.model} if self.model else {}
-        return {**named, "query": question, "documents": list(texts), "top_n": len(texts)}
+
+class AsyncHttpReranker:
+    """The same on an event loop. Cancelling it ends the HTTP request."""
+
+    def __init__(self, url: str, model: str, key: str | None, timeout: float, api: Api = "jina") -> None:
+        self._request = _RerankRequest(url, model, key, api)
+        self._client = httpx.AsyncClient(timeout=timeout, headers=self._request.headers)
+
+    async def rank(self, question: str, texts: Sequence[str]) -> list[float]:
+        """A score for each text, in their order. Raises a ModelError."""
+        with self._request.errors():
+            answer = await self._client.post(self._request.url, json=self._request.body(question, texts))
+        return self._request.scores(answer, len(texts))
+
+    async def close(self) -> None:
+        await self._client.aclose()
 
 
 def _scores(what: str, answer: httpx.Response, count: int) -> list[float]:

@@ -1,0 +1,1 @@
+"""Answers to questions, from the chunks that are retrieved: generated with checked citations, or extracted."""

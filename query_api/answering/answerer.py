@@ -5,29 +5,29 @@ the best-matching sentences quoted. Used by the API and the terminal.
 from __future__ import annotations
 
 import asyncio
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from pgfolio.config.models import wordllama
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import extractive, prompt_context
+from pgfolio.query_api.answering.citations import Quote, checked_citations, places, supporting_quotes
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
-from pgfolio.query_api.answering.sentences import Passage, excerpt, lines, passages
+from pgfolio.query_api.answering.refusal import is_refusal, may_become_refusal
+from pgfolio.query_api.answering.sentences import QuotablePassage, lines, passages
 from pgfolio.query_api.observability.timings import stage
-from pgfolio.query_api.retrieval.results import shown_title
+from pgfolio.query_api.retrieval.results import display_title
 from pgfolio.schema.search import hits as stored
 from pgfolio.schema.search import lexical
 from pgfolio.schema.search.pool import reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from pgfolio.config.models import ChatModel
     from pgfolio.config.prompts import Prompt, Prompts
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.retrieval.results import Retrieved
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-NOTHING = "Nothing in the documents answers this question."
-THREADS = 32
-"""Answers that may wait for a chat model at once."""
+NO_ANSWER = "Nothing in the documents answers this question."
+MAX_THREADS = 8
+"""Answers whose passages are compared at once: work of this process."""
 
 
 class UnknownPromptError(Exception):
@@ -61,7 +61,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnswerRequest:
     """A question with what was retrieved for it, of the permitted collections only."""
 
     question: str
@@ -69,8 +69,24 @@ class Asked:
     permitted: Permitted
     retrieved: Retrieved
     hits: Sequence[Hit]
-    """What says the same twice is shown once."""
+    """Without near-duplicates."""
     sources: Sequence[AnswerSource] = field(default_factory=list)
+
+
+class AsyncChatModel(Protocol):
+    """A chat model on the event loop."""
+
+    model: str
+
+    async def complete(self, system: str, user: str) -> Completion:
+        """One answer. Raises a ModelError."""
+        ...
+
+    def stream(self, system: str, user: str) -> AsyncGenerator[str | Completion]:
+        """Pieces of text as they come, the whole Completion last. Closing it ends the request."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 Event: TypeAlias = str | Citation | Answer
@@ -80,162 +96,163 @@ Event: TypeAlias = str | Citation | Answer
 class Answerer:
     """Answers questions; safe to use by many requests at once."""
 
-    def __init__(self, retriever: Retriever, chat: ChatModel | None, prompts: Prompts) -> None:
+    def __init__(self, retriever: Retriever, chat: AsyncChatModel | None, prompts: Prompts) -> None:
         self._retriever = retriever
         self._chat = chat
         self.prompts = prompts
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
+        self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="answer")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends without waiting for requests that are still under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._chat is not None:
+            await self._chat.close()
 
-    async def ask(self, query: Query, permitted: Permitted, prompt: str = DEFAULT) -> Asked:
+    async def retrieve(self, query: Query, permitted: Permitted, prompt: str = DEFAULT) -> AnswerRequest:
         """Retrieve. Raises UnknownPromptError and what retrieving raises."""
         prompts = self.prompts.current()
         if prompt not in prompts:
             raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(sorted(prompts))}")
         retrieved = await self._retriever.retrieve(query, permitted)
-        hits = [found.hit for found in retrieved.found if found.repeats is None]
-        return Asked(query.text, prompts[prompt], permitted, retrieved, hits, _sources(hits))
+        hits = [result.hit for result in retrieved.results if result.near_duplicate_of is None]
+        return AnswerRequest(
+            question=query.text,
+            prompt=prompts[prompt],
+            permitted=permitted,
+            retrieved=retrieved,
+            hits=hits,
+            sources=_sources(hits),
+        )
 
-    async def answer(self, asked: Asked) -> Answer:
+    async def answer(self, request: AnswerRequest) -> Answer:
         """The whole answer. Raises a ModelError, DatabaseError."""
         if self._chat is None:
-            return self._traced(asked, await self._extract(asked))
-        if not asked.hits:
-            return self._traced(asked, self._refused(asked, None))
-        (system, user), shown = await self._in_thread(partial(self._rendered, asked))
+            return self._record_answer(request, await self._extract(request))
+        if not request.hits:
+            return self._record_answer(request, self._unanswered(request, None))
+        (system, user), context_hits = await self._in_thread(partial(self._rendered, request))
         with stage("model"):
-            completion = await self._in_thread(partial(self._chat.complete, system, user))
-        return self._traced(asked, await self._generated(asked, shown, completion))
+            completion = await self._chat.complete(system, user)
+        return self._record_answer(request, await self._generated(request, context_hits, completion))
 
-    async def stream(self, asked: Asked) -> AsyncGenerator[Event]:
+    async def stream(self, request: AnswerRequest) -> AsyncGenerator[Event]:
         """The same in pieces. When the consumer leaves, the model's request is ended."""
-        if self._chat is None or not asked.hits:
-            answer = await self.answer(asked)
+        if self._chat is None or not request.hits:
+            answer = await self.answer(request)
             yield answer.text
         else:
-            (system, user), shown = await self._in_thread(partial(self._rendered, asked))
-            completion = Completion("", self._chat.model, 0, 0)
-            held, told = "", False
-            with stage("model"):
-                async for piece in _pulled(partial(self._chat.stream, system, user)):
-                    if isinstance(piece, Completion):
-                        completion = piece
-                        continue
-                    held += piece
-                    if not _may_refuse(asked.prompt, held):
-                        yield held
-                        held, told = "", True
-            answer = self._traced(asked, await self._generated(asked, shown, completion))
-            if told and not answer.answered:
-                answer = replace(answer, text=completion.text.strip())
-            if rest := held if told or answer.answered else answer.text:
-                yield rest
+            async with aclosing(self._streamed(request, self._chat)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Answer):
+                        answer = piece
+                    else:
+                        yield piece
         for citation in answer.citations:
             yield citation
         yield answer
 
-    def _rendered(self, asked: Asked) -> tuple[tuple[str, str], list[Hit]]:
-        """What the model is asked, and the chunks that it is shown."""
-        tokens = wordllama.local_model().tokens([hit.content for hit in asked.hits])
-        documents, shown = prompt_context.pack(
-            asked.hits, tokens, self._retriever.settings.chat.context_tokens
-        )
-        return asked.prompt.render(question=asked.question, context=documents), shown
+    async def _streamed(self, request: AnswerRequest, chat: AsyncChatModel) -> AsyncGenerator[str | Answer]:
+        """Pieces of a generated answer, the whole last. What may become a refusal is held back until it is one or
+        none: a refusal is replaced as a whole, and what was streamed once stays."""
+        (system, user), context_hits = await self._in_thread(partial(self._rendered, request))
+        completion = Completion("", chat.model, 0, 0)
+        buffered, started = "", False
+        with stage("model"):
+            async with aclosing(chat.stream(system, user)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Completion):
+                        completion = piece
+                        continue
+                    buffered += piece
+                    if not may_become_refusal(request.prompt, buffered):
+                        yield buffered
+                        buffered, started = "", True
+        answer = self._record_answer(request, await self._generated(request, context_hits, completion))
+        if started and not answer.answered:
+            answer = replace(answer, text=completion.text.strip())
+        if rest := buffered if started or answer.answered else answer.text:
+            yield rest
+        yield answer
 
-    def _traced(self, asked: Asked, answer: Answer) -> Answer:
+    def _rendered(self, request: AnswerRequest) -> tuple[tuple[str, str], list[Hit]]:
+        """The prompt, and the chunks that are its context."""
+        tokens = wordllama.local_model().tokens([hit.content for hit in request.hits])
+        documents, context_hits = prompt_context.pack(
+            request.hits, tokens, self._retriever.settings.chat.context_tokens
+        )
+        return request.prompt.render(question=request.question, context=documents), context_hits
+
+    def _record_answer(self, request: AnswerRequest, answer: Answer) -> Answer:
         """The trace of a question tells of its answer too."""
-        asked.retrieved.trace.answer = {
+        request.retrieved.trace.answer = {
             "mode": answer.mode,
             "answered": answer.answered,
             "model": answer.model,
-            "prompt": f"{asked.prompt.name} {asked.prompt.version}" if answer.mode == "generated" else None,
+            "prompt": f"{request.prompt.name} {request.prompt.version}"
+            if answer.mode == "generated"
+            else None,
             "cited": [citation.chunk_id for citation in answer.citations],
             "unverified": sum(not citation.verified for citation in answer.citations),
         }
         return answer
 
-    async def _generated(self, asked: Asked, shown: Sequence[Hit], completion: Completion) -> Answer:
+    async def _generated(
+        self, request: AnswerRequest, context_hits: Sequence[Hit], completion: Completion
+    ) -> Answer:
         text = completion.text.strip()
-        claims = list(prompt_context.claims(text, len(shown)))
-        if not text or _refuses(asked.prompt, text, cites=bool(claims)):
-            return self._refused(asked, completion)
-        in_code = await self._in_code(shown, asked.permitted)
-        find = partial(_supports, claims, shown, in_code)
-        citations = await self._checked(shown, await self._in_thread(find), asked.permitted)
+        claims = list(prompt_context.claims(text, len(context_hits)))
+        if not text or is_refusal(request.prompt, text, cites=bool(claims)):
+            return self._unanswered(request, completion)
+        pool = self._retriever.pool
+        in_code = await reading(
+            pool, partial(stored.in_code, places=places(context_hits), permitted=request.permitted)
+        )
+        quotes = await self._in_thread(partial(supporting_quotes, claims, context_hits, in_code))
+        citations = await checked_citations(pool, context_hits, quotes, request.permitted)
         usage = Usage(completion.input_tokens, completion.output_tokens)
-        return Answer(text, answered=True, mode="generated", citations=citations, sources=asked.sources,
+        return Answer(text, answered=True, mode="generated", citations=citations, sources=request.sources,
                       model=completion.model, usage=usage)  # fmt: skip
 
-    def _refused(self, asked: Asked, completion: Completion | None) -> Answer:
+    def _unanswered(self, request: AnswerRequest, completion: Completion | None) -> Answer:
         usage = Usage(completion.input_tokens, completion.output_tokens) if completion else None
         mode: Literal["generated", "extractive"] = "extractive" if self._chat is None else "generated"
         model = completion.model if completion else self._chat.model if self._chat else None
-        return Answer(NOTHING, answered=False, mode=mode, sources=asked.sources, model=model, usage=usage)
+        return Answer(NO_ANSWER, answered=False, mode=mode, sources=request.sources, model=model, usage=usage)
 
-    async def _extract(self, asked: Asked) -> Answer:
+    async def _extract(self, request: AnswerRequest) -> Answer:
         settings = self._retriever.settings.search
-        read = partial(_read, asked=asked)
-        rarities, candidates, chunks = await reading(self._retriever.pool, read)
-        work = partial(_extracted, asked, rarities, candidates, chunks, settings.answer_threshold)
-        chosen = await self._in_thread(work)
-        if not chosen:
-            return self._refused(asked, None)
-        markers = {chunk: n for n, chunk in enumerate(dict.fromkeys(c.chunk for c in chosen), 1)}
-        quotes = [(markers[c.chunk], c.chunk, c.passage) for c in chosen]
-        citations = await self._checked(asked.hits, quotes, asked.permitted)
+        read = partial(_read, request=request)
+        idf, candidates, chunks = await reading(self._retriever.pool, read)
+        work = partial(_extracted, request, idf, candidates, chunks, settings.answer_threshold)
+        sentences = await self._in_thread(work)
+        if not sentences:
+            return self._unanswered(request, None)
+        markers = {chunk: n for n, chunk in enumerate(dict.fromkeys(c.chunk for c in sentences), 1)}
+        quotes = [Quote(markers[c.chunk], c.chunk, c.passage) for c in sentences]
+        citations = await checked_citations(self._retriever.pool, request.hits, quotes, request.permitted)
         text = "\n\n".join(f"{c.quote} [{c.marker}]" for c in citations)
-        return Answer(text, answered=True, mode="extractive", citations=citations, sources=asked.sources)
-
-    async def _in_code(self, hits: Sequence[Hit], permitted: Permitted) -> list[bool]:
-        read = partial(stored.in_code, places=_places(hits), permitted=permitted)
-        return await reading(self._retriever.pool, read)
-
-    async def _checked(
-        self, hits: Sequence[Hit], quotes: Sequence[tuple[int, int, Passage]], permitted: Permitted
-    ) -> list[Citation]:
-        """Citations of (marker, chunk's place, passage), each compared with the stored text."""
-        places = [(hits[i], hits[i].start + p.start, hits[i].start + p.end, p.text) for _, i, p in quotes]
-        rows = [(hit.document_id, start, end, text) for hit, start, end, text in places]
-        check = partial(stored.stored_quotes, quotes=rows, permitted=permitted)
-        verified = await reading(self._retriever.pool, check) if rows else []
-        return [
-            Citation(
-                marker,
-                hit.chunk_id,
-                hit.document_id,
-                hit.path,
-                shown_title(hit.title, hit.path),
-                text,
-                start,
-                end,
-                ok,
-            )
-            for (marker, _, _), (hit, start, end, text), ok in zip(quotes, places, verified, strict=True)
-        ]
+        return Answer(text, answered=True, mode="extractive", citations=citations, sources=request.sources)
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 async def _read(
-    connection: AsyncConnection, *, asked: Asked
-) -> tuple[extractive.Rarities, list[extractive.Candidate], list[tuple[str, extractive.Words]]]:
+    connection: AsyncConnection, *, request: AnswerRequest
+) -> tuple[extractive.Idf, list[extractive.PassageCandidate], list[tuple[str, extractive.Words]]]:
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
-    rarities = await lexical.rarities(connection, asked.question, asked.permitted)
-    in_code = await stored.in_code(connection, _places(asked.hits), asked.permitted)
-    found = await asyncio.to_thread(_passages, asked.hits, in_code)
-    chunks = [f"{shown_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in asked.hits]
-    ids = [hit.chunk_id for hit in asked.hits]
-    texts = [(ids[i], p.text) for i, p in found] + list(zip(ids, chunks, strict=True))
-    having = await lexical.lexemes(connection, texts, asked.permitted)
-    candidates = [extractive.Candidate(i, p, w) for (i, p), w in zip(found, having, strict=False)]
-    return rarities, candidates, list(zip(chunks, having[len(found) :], strict=True))
+    idf = await lexical.rarities(connection, request.question, request.permitted)
+    in_code = await stored.in_code(connection, places(request.hits), request.permitted)
+    quotable = await asyncio.to_thread(_passages, request.hits, in_code)
+    chunks = [f"{display_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in request.hits]
+    ids = [hit.chunk_id for hit in request.hits]
+    texts = [(ids[i], p.text) for i, p in quotable] + list(zip(ids, chunks, strict=True))
+    lexemes = await lexical.lexemes(connection, texts, request.permitted)
+    candidates = [extractive.PassageCandidate(i, p, w) for (i, p), w in zip(quotable, lexemes, strict=False)]
+    return idf, candidates, list(zip(chunks, lexemes[len(quotable) :], strict=True))
 
 
-def _passages(hits: Sequence[Hit], in_code: Sequence[bool]) -> list[tuple[int, Passage]]:
+def _passages(hits: Sequence[Hit], in_code: Sequence[bool]) -> list[tuple[int, QuotablePassage]]:
     return [
         (place, passage)
         for place, hit in enumerate(hits)
@@ -244,39 +261,22 @@ def _passages(hits: Sequence[Hit], in_code: Sequence[bool]) -> list[tuple[int, P
 
 
 def _extracted(
-    asked: Asked,
-    rarities: extractive.Rarities,
-    candidates: list[extractive.Candidate],
+    request: AnswerRequest,
+    idf: extractive.Idf,
+    candidates: list[extractive.PassageCandidate],
     chunks: list[tuple[str, extractive.Words]],
     threshold: float,
-) -> list[extractive.Candidate]:
+) -> list[extractive.PassageCandidate]:
     """Passages of the relevant chunks; where these have none, as a table has, the line of the best one."""
-    relevant = extractive.relevance(asked.question, rarities, chunks)
+    relevant = extractive.relevance(request.question, idf, chunks)
     best = max(range(len(relevant)), key=relevant.__getitem__, default=0)
     if not relevant or relevant[best] < threshold:
         return []
-    telling = [c for c in candidates if relevant[c.chunk] >= threshold]
-    if telling:
-        return extractive.choose(asked.question, rarities, relevant, telling)
-    line = extractive.support(asked.question, lines(asked.hits[best].content))
-    return [extractive.Candidate(best, line, frozenset())] if line else []
-
-
-def _supports(
-    claims: Sequence[prompt_context.Claim], shown: Sequence[Hit], in_code: Sequence[bool]
-) -> list[tuple[int, int, Passage]]:
-    """For each claim the passage of its chunk that it rests on; the same passage once for a marker."""
-    found: dict[tuple[int, int], tuple[int, int, Passage]] = {}
-    for claim in claims:
-        hit = shown[claim.marker - 1]
-        choices = passages(hit.content, in_code=in_code[claim.marker - 1])
-        passage = extractive.support(claim.text, choices) or excerpt(hit.content)
-        found.setdefault((claim.marker, passage.start), (claim.marker, claim.marker - 1, passage))
-    return list(found.values())
-
-
-def _places(hits: Sequence[Hit]) -> list[tuple[int, int]]:
-    return [(hit.document_id, hit.start) for hit in hits]
+    relevant_passages = [c for c in candidates if relevant[c.chunk] >= threshold]
+    if relevant_passages:
+        return extractive.best_sentences(request.question, idf, relevant, relevant_passages)
+    line = extractive.support(request.question, lines(request.hits[best].content))
+    return [extractive.PassageCandidate(best, line, frozenset())] if line else []
 
 
 def _sources(hits: Sequence[Hit]) -> list[AnswerSource]:
@@ -286,54 +286,6 @@ def _sources(hits: Sequence[Hit]) -> list[AnswerSource]:
         if hit.document_id not in best or hit.similarity > best[hit.document_id].similarity:
             best[hit.document_id] = hit
     return [
-        AnswerSource(hit.document_id, shown_title(hit.title, hit.path), hit.path, round(hit.similarity, 6))
+        AnswerSource(hit.document_id, display_title(hit.title, hit.path), hit.path, round(hit.similarity, 6))
         for hit in best.values()
     ]
-
-
-def _may_refuse(prompt: Prompt, text: str) -> bool:
-    """Whether what the model has said so far may become its refusal: then it is not shown yet."""
-    said = _begun(text)
-    return prompt.refusal.casefold().startswith(said) or said.startswith(prompt.refusal.casefold())
-
-
-def _refuses(prompt: Prompt, text: str, *, cites: bool) -> bool:
-    """It begins with the refusal, or says so somewhere and cites nothing: a part of the question that the documents
-    do not answer does not take the rest with it."""
-    refusal = prompt.refusal.casefold()
-    return _begun(text).startswith(refusal) or (refusal in text.casefold() and not cites)
-
-
-def _begun(text: str) -> str:
-    return text.lstrip(" \n\"'*`").casefold()
-
-
-async def _pulled(make: Callable[[], Iterator[str | Completion]]) -> AsyncIterator[str | Completion]:
-    """A blocking iterator's items, drawn in a thread of its own, which closes it when the consumer is gone."""
-    loop = asyncio.get_running_loop()
-    items: asyncio.Queue[str | Completion | BaseException | None] = asyncio.Queue()
-    gone = threading.Event()
-
-    def put(item: str | Completion | BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(items.put_nowait, item)
-
-    def draw() -> None:
-        try:
-            with closing(make()) as iterator:  # type: ignore[type-var]
-                for item in iterator:
-                    if gone.is_set():
-                        return
-                    put(item)
-            put(None)
-        except BaseException as error:  # noqa: BLE001 -- raised again where it is awaited
-            put(error)
-
-    threading.Thread(target=draw, name="chat-stream", daemon=True).start()
-    try:
-        while (item := await items.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        gone.set()

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pgfolio.query_api.answering.sentences import Passage
+    from pgfolio.query_api.answering.sentences import QuotablePassage
 
-MOST = 3
+MAX_SENTENCES = 3
 """Sentences of an extractive answer."""
 
-NEAR_BEST = 0.85
+MIN_SHARE_OF_BEST = 0.85
 """A further sentence must be worth this part of the best one."""
 
 NAME = re.compile(r"(?=.*[^\W\d_])(?:.*[_.:@#0-9]|.*/.*/)")
@@ -35,16 +35,16 @@ NAME = re.compile(r"(?=.*[^\W\d_])(?:.*[_.:@#0-9]|.*/.*/)")
 WORD = re.compile(r"[^\W_]+")
 
 Words = frozenset[str]
-Rarities: TypeAlias = "Mapping[Words, float]"
-"""Each word of a question, as its stems in all languages, with its rarity."""
+Idf: TypeAlias = "Mapping[Words, float]"
+"""Each word of a question, as its stems in all languages, with its inverse document frequency."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class PassageCandidate:
     """A passage of one of the chunks, by the chunk's place among the results."""
 
     chunk: int
-    passage: Passage
+    passage: QuotablePassage
     words: Words
 
 
@@ -55,62 +55,61 @@ def similarities(question: str, texts: Sequence[str]) -> np.ndarray:
     return similar
 
 
-def coverage(rarities: Rarities, words: Words) -> float:
-    """The share of the question's words that are among these, each weighing its rarity; 0 for no words. What lacks a
+def coverage(idf: Idf, words: Words) -> float:
+    """The share of the question's words that are among these, each weighing its idf; 0 for no words. What lacks a
     name has no part of it: ERR-1043 says nothing of ERR-1042."""
-    whole = sum(rarities.values())
-    lacking = {
+    total = sum(idf.values())
+    missing_parts = {
         part
-        for stems in rarities
+        for stems in idf
         if not stems & words
         for name in filter(NAME.search, stems)
         for part in WORD.findall(name)
     }
-    having = (rarity for stems, rarity in rarities.items() if stems & words and not stems & lacking)
-    return sum(having) / whole if whole else 0.0
+    covered = (weight for stems, weight in idf.items() if stems & words and not stems & missing_parts)
+    return sum(covered) / total if total else 0.0
 
 
-def relevance(question: str, rarities: Rarities, chunks: Sequence[tuple[str, Words]]) -> list[float]:
+def relevance(question: str, idf: Idf, chunks: Sequence[tuple[str, Words]]) -> list[float]:
     """Of each chunk, as its text with title and headings and the words in it: 0 to 1."""
     if not chunks:
         return []
     similar = similarities(question, [text for text, _ in chunks])
     return [
-        sqrt(max(float(s), 0.0) * coverage(rarities, words))
-        for s, (_, words) in zip(similar, chunks, strict=True)
+        sqrt(max(float(s), 0.0) * coverage(idf, words)) for s, (_, words) in zip(similar, chunks, strict=True)
     ]
 
 
-def choose(
+def best_sentences(
     question: str,
-    rarities: Rarities,
+    idf: Idf,
     relevant: Sequence[float],
-    candidates: Sequence[Candidate],
-    most: int = MOST,
-) -> list[Candidate]:
+    candidates: Sequence[PassageCandidate],
+    max_sentences: int = MAX_SENTENCES,
+) -> list[PassageCandidate]:
     """The sentences that answer best, the best first, none twice. A chunk's complete sentences go before its others.
 
     A sentence is worth its nearness to the question, and half of its share of the question's words and of its
     chunk's relevance: with more for the words, those that merely repeat them won.
     """
-    telling = {c.chunk for c in candidates if c.passage.whole}
-    pool = [c for c in candidates if c.passage.whole or c.chunk not in telling]
+    chunks_with_sentences = {c.chunk for c in candidates if c.passage.is_complete}
+    pool = [c for c in candidates if c.passage.is_complete or c.chunk not in chunks_with_sentences]
     if not pool:
         return []
     similar = similarities(question, [c.passage.text for c in pool])
     worth = [
-        (float(s) + coverage(rarities, c.words) / 2 + relevant[c.chunk] / 2, c)
+        (float(s) + coverage(idf, c.words) / 2 + relevant[c.chunk] / 2, c)
         for s, c in zip(similar, pool, strict=True)
     ]
     worth.sort(key=lambda pair: (-pair[0], pair[1].chunk, pair[1].passage.start))
-    chosen: dict[str, Candidate] = {}
+    sentences: dict[str, PassageCandidate] = {}
     for value, candidate in worth:
-        if len(chosen) < most and value >= worth[0][0] * NEAR_BEST:
-            chosen.setdefault(" ".join(candidate.passage.text.split()).casefold(), candidate)
-    return list(chosen.values())
+        if len(sentences) < max_sentences and value >= worth[0][0] * MIN_SHARE_OF_BEST:
+            sentences.setdefault(" ".join(candidate.passage.text.split()).casefold(), candidate)
+    return list(sentences.values())
 
 
-def support(claim: str, passages: Sequence[Passage]) -> Passage | None:
+def support(claim: str, passages: Sequence[QuotablePassage]) -> QuotablePassage | None:
     """The passage of a chunk that a statement of an answer rests on, or None where there is none to choose."""
     if not passages:
         return None

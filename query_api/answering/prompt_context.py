@@ -1,4 +1,4 @@
-"""Decides: what a chat model is shown of the chunks, and which of them its answer's markers mean. Pure."""
+"""Decides: which chunks are a prompt's context, and which of them an answer's markers mean. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfolio.query_api.retrieval.results import shown_title
+from pgfolio.query_api.retrieval.results import display_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pgfolio.schema.search.vector import Hit
 
-SHORTEST = 50
+MIN_DOCUMENT_TOKENS = 50
 """Tokens of a document: less says nothing."""
 
-FENCE = 30
+FENCE_TOKENS = 30
 """Tokens of a document's number, title and heading."""
 
 _TAG = re.compile(r"<(\s*/?\s*documents?\b)", re.IGNORECASE)
@@ -41,18 +41,18 @@ class Claim:
 def pack(hits: Sequence[Hit], tokens: Sequence[int], budget: int) -> tuple[str, list[Hit]]:
     """The chunks, of so many tokens each, as numbered, fenced data, the best first, and those that found room. The
     last one is cut where it does not fit."""
-    shown: list[Hit] = []
+    included: list[Hit] = []
     texts: list[str] = []
     room = budget
     for hit, size in zip(hits, tokens, strict=True):
-        room -= FENCE
-        if room < min(size, SHORTEST):
+        room -= FENCE_TOKENS
+        if room < min(size, MIN_DOCUMENT_TOKENS):
             break
-        shown.append(hit)
-        kept = len(hit.content) if size <= room else len(hit.content) * room // size
-        texts.append(_fenced(len(shown), hit, kept))
+        included.append(hit)
+        characters = len(hit.content) if size <= room else len(hit.content) * room // size
+        texts.append(_fenced(len(included), hit, characters))
         room -= size
-    return "\n".join(texts), shown
+    return "\n".join(texts), included
 
 
 def claims(answer: str, documents: int) -> Iterator[Claim]:
@@ -77,7 +77,9 @@ def _numbers(marker: str) -> Iterator[int]:
 def _fenced(number: int, hit: Hit, characters: int) -> str:
     """A document cannot end its own fence: what looks like our tags in it is written otherwise."""
     heading = f' section="{_attribute(hit.heading)}"' if hit.heading else ""
-    opening = f'<document number="{number}" title="{_attribute(shown_title(hit.title, hit.path))}"{heading}>'
+    opening = (
+        f'<document number="{number}" title="{_attribute(display_title(hit.title, hit.path))}"{heading}>'
+    )
     return f"{opening}\n{_TAG.sub(_escape, hit.content[:characters])}\n</document>"
 
 

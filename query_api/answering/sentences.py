@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONGEST = 600
+MAX_SENTENCE_CHARACTERS = 600
 """Characters of a sentence that can be quoted as one."""
 
-FEWEST_WORDS = 4
+MIN_WORDS = 4
 BROKEN_OFF = ".,;:!?)]}\u2026"
 
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
@@ -41,19 +41,19 @@ _NOT_SPACE = re.compile(r"\S")
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """`text` is the chunk's own at `start`; `whole`: a complete sentence, from its beginning to its stop."""
+class QuotablePassage:
+    """`text` is the chunk's own at `start`; `is_complete`: a sentence, from its beginning to its stop."""
 
     start: int
     text: str
-    whole: bool = True
+    is_complete: bool = True
 
     @property
     def end(self) -> int:
         return self.start + len(self.text)
 
 
-def passages(content: str, *, in_code: bool = False) -> list[Passage]:
+def passages(content: str, *, in_code: bool = False) -> list[QuotablePassage]:
     """In reading order. `in_code`: the chunk begins inside a fenced code block."""
     lower = not any(c.isupper() for c in content)
     return [
@@ -63,23 +63,23 @@ def passages(content: str, *, in_code: bool = False) -> list[Passage]:
     ]
 
 
-def lines(content: str) -> list[Passage]:
+def lines(content: str) -> list[QuotablePassage]:
     """Each that has a word, whatever else it is."""
-    found, at = [], 0
+    quotable, offset = [], 0
     for line in content.splitlines(keepends=True):
-        text = line.strip()[:LONGEST].rstrip()
+        text = line.strip()[:MAX_SENTENCE_CHARACTERS].rstrip()
         if _WORD.search(text):
-            found.append(Passage(at + line.index(text[0]), text, whole=False))
-        at += len(line)
-    return found
+            quotable.append(QuotablePassage(offset + line.index(text[0]), text, is_complete=False))
+        offset += len(line)
+    return quotable
 
 
-def excerpt(content: str) -> Passage:
+def excerpt(content: str) -> QuotablePassage:
     """The chunk's first lines, where it has no sentence to quote."""
     start = len(content) - len(content.lstrip())
-    text = content[start : start + LONGEST // 2]
-    cut = text.rfind("\n") if len(content) - start > len(text) else -1
-    return Passage(start, (text[:cut] if cut > 0 else text).rstrip(), whole=False)
+    text = content[start : start + MAX_SENTENCE_CHARACTERS // 2]
+    line_end = text.rfind("\n") if len(content) - start > len(text) else -1
+    return QuotablePassage(start, (text[:line_end] if line_end > 0 else text).rstrip(), is_complete=False)
 
 
 def _paragraphs(content: str, *, in_code: bool) -> Iterator[tuple[int, int]]:
@@ -112,20 +112,24 @@ def _paragraphs(content: str, *, in_code: bool) -> Iterator[tuple[int, int]]:
 def _no_prose(line: str) -> bool:
     if _NOT_PROSE.match(line) or _RULE.match(line):
         return True
-    left = _LINK.sub("", line)
-    return left != line and len(_WORD.findall(left)) < FEWEST_WORDS and not _STOP.search(left)
+    without_links = _LINK.sub("", line)
+    return (
+        without_links != line
+        and len(_WORD.findall(without_links)) < MIN_WORDS
+        and not _STOP.search(without_links)
+    )
 
 
-def _sentences(content: str, start: int, end: int, *, lower: bool) -> Iterator[Passage]:
+def _sentences(content: str, start: int, end: int, *, lower: bool) -> Iterator[QuotablePassage]:
     at = start
     while at < end:
         stop = _stop(content, at, end, lower=lower)
         text = content[at : stop or end]
         stripped = text.strip()
-        if stripped and len(stripped) <= LONGEST and _wordy(stripped):
+        if stripped and len(stripped) <= MAX_SENTENCE_CHARACTERS and _wordy(stripped):
             begun = lower or not stripped[0].islower()
-            whole = stop is not None and begun and stripped[0] not in BROKEN_OFF
-            yield Passage(at + text.index(stripped[0]), stripped, whole)
+            is_complete = stop is not None and begun and stripped[0] not in BROKEN_OFF
+            yield QuotablePassage(at + text.index(stripped[0]), stripped, is_complete)
         at = stop or end
 
 
@@ -147,4 +151,4 @@ def _stop(content: str, at: int, end: int, *, lower: bool) -> int | None:
 
 
 def _wordy(text: str) -> bool:
-    return len(_WORD.findall(text)) >= FEWEST_WORDS or len(_WIDE.findall(text)) >= FEWEST_WORDS
+    return len(_WORD.findall(text)) >= MIN_WORDS or len(_WIDE.findall(text)) >= MIN_WORDS

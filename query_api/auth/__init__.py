@@ -1,0 +1,1 @@
+"""Who calls, what they may see, and how often they may call."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from pgfolio.query_api.auth.caller import OPEN, Caller
-from pgfolio.query_api.auth.rate_limit import Limit
+from pgfolio.query_api.auth.rate_limit import RateLimiter
 from pgfolio.schema.operations.api_keys import SCOPES, is_loopback
 
 if TYPE_CHECKING:
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 PUBLIC: Final = {"needs": "nothing"}
 READ: Final = {"needs": "read"}
 WRITE: Final = {"needs": "write"}
-ADMIN: Final = {"needs": "admin"}
-"""A route's `opt`."""
+"""A route's `opt`; without one it needs an administrator's key."""
 
-DEFAULT_LIMIT: Final = 600
+DEFAULT_REQUESTS_PER_MINUTE: Final = 600
 """Requests a minute of one caller, where other machines can reach the API and nothing is set."""
 
 
@@ -38,7 +37,7 @@ class ForbiddenError(Exception):
     """A key of too little scope, or a request from where none may come."""
 
 
-class TooManyError(Exception):
+class RateLimitExceededError(Exception):
     """More requests than the caller may make."""
 
     def __init__(self, retry_after: float) -> None:
@@ -53,8 +52,10 @@ class Guard:
         self._exposed = not is_loopback(api.host)
         self._hosts = {host.casefold() for host in api.allowed_hosts}
         self._origins = frozenset(api.cors_origins)
-        wanted = api.requests_per_minute
-        self._limit = Limit((DEFAULT_LIMIT if self._exposed else 0) if wanted is None else wanted)
+        per_minute = api.requests_per_minute
+        self._rate_limiter = RateLimiter(
+            (DEFAULT_REQUESTS_PER_MINUTE if self._exposed else 0) if per_minute is None else per_minute
+        )
 
     async def __call__(
         self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
@@ -64,30 +65,32 @@ class Guard:
         if needs == "nothing":
             return
         keys: KeyRing = connection.app.state.key_ring
-        closed = keys.exist or self._exposed
-        self._check_host(connection.headers.get("host", ""), closed=closed)
-        if not closed:
+        requires_key = keys.exist or self._exposed
+        self._check_host(connection.headers.get("host", ""), requires_key=requires_key)
+        if not requires_key:
             self._check_origin(connection)
-        caller = _holder(keys, connection.headers) if closed else OPEN
+        caller = _authenticate(keys, connection.headers) if requires_key else OPEN
         connection.scope["state"]["caller"] = caller
         if SCOPES.index(caller.scope) < SCOPES.index(needs):
             raise ForbiddenError(f"this needs a key of scope {needs!r}, and yours has {caller.scope!r}")
         address = connection.client.host if connection.client else ""
-        if wait := self._limit.wait(address if caller.key is None else f"key {caller.key}"):
-            raise TooManyError(wait)
+        if retry_after := self._rate_limiter.retry_after(
+            address if caller.key is None else f"key {caller.key}"
+        ):
+            raise RateLimitExceededError(retry_after)
 
-    def _check_host(self, header: str, *, closed: bool) -> None:
+    def _check_host(self, header: str, *, requires_key: bool) -> None:
         """A page whose name was pointed to this machine (DNS rebinding) sends its own name."""
-        host = _name(header)
-        if host in self._hosts or (closed and not self._hosts) or is_loopback(host):
+        host = _host_name(header)
+        if host in self._hosts or (requires_key and not self._hosts) or is_loopback(host):
             return
         raise ForbiddenError(
             f"this server does not answer to the host {host[:100]!r}: name it in PGFOLIO_API__ALLOWED_HOSTS"
-            + ("" if closed else ", or make a key: `pgfolio keys add --name NAME`")
+            + ("" if requires_key else ", or make a key: `pgfolio keys add --name NAME`")
         )
 
     def _check_origin(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-        """Browsers tell from where a request comes; with keys there is nothing that they would send by themselves."""
+        """Browsers say from where a request comes; with keys there is nothing that they would send by themselves."""
         origin = connection.headers.get("origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return
@@ -97,7 +100,7 @@ class Guard:
             )
 
 
-def _holder(keys: KeyRing, headers: Any) -> Caller:
+def _authenticate(keys: KeyRing, headers: Any) -> Caller:
     kind, _, token = headers.get("authorization", "").partition(" ")
     secret = token.strip() if kind.casefold() == "bearer" else headers.get("x-api-key", "").strip()
     if not secret:
@@ -108,7 +111,7 @@ def _holder(keys: KeyRing, headers: Any) -> Caller:
     return Caller(known.id, known.scope, known.collections)
 
 
-def _name(header: str) -> str:
+def _host_name(header: str) -> str:
     """The host of a Host header, without its port."""
     try:
         return (urlsplit(f"//{header}").hostname or "").rstrip(".")

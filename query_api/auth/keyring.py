@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.operations.api_keys import Known
 
-PERIOD: Final = 0.5
+REFRESH_SECONDS: Final = 0.5
 """Seconds between two looks. A look takes a millisecond on a connection of its own: a full pool does not delay it."""
 
-TIMEOUT: Final = 3.0
+TIMEOUT_SECONDS: Final = 3.0
 """Seconds for one look."""
 
-STALE: Final = 5.0
+MAX_AGE_SECONDS: Final = 5.0
 """Seconds after which what was read counts no more."""
 
 
@@ -42,7 +42,7 @@ class KeyRing:
     @property
     def exist(self) -> bool:
         """Raises DatabaseError when that is not known."""
-        if time.monotonic() - self._read_at > STALE:
+        if time.monotonic() - self._read_at > MAX_AGE_SECONDS:
             raise DatabaseError("API keys cannot be checked: the database does not answer; is it running?")
         return bool(self._known)
 
@@ -54,23 +54,23 @@ class KeyRing:
         self._used.add(known.id)
         return known
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Read them once. Raises DatabaseError."""
-        async with stored.keys_connection(self._conninfo, TIMEOUT) as connection:
-            await self._look(connection)
+        async with stored.keys_connection(self._conninfo, TIMEOUT_SECONDS) as connection:
+            await self._refresh(connection)
 
     async def watch(self) -> None:
         """Goes on reading, over a connection that is opened anew when it is lost."""
         while True:
             with suppress(DatabaseError, TimeoutError):
-                async with stored.keys_connection(self._conninfo, TIMEOUT) as connection:
+                async with stored.keys_connection(self._conninfo, TIMEOUT_SECONDS) as connection:
                     while True:
-                        await self._look(connection)
-                        await asyncio.sleep(PERIOD)
-            await asyncio.sleep(PERIOD)
+                        await self._refresh(connection)
+                        await asyncio.sleep(REFRESH_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS)
 
-    async def _look(self, connection: AsyncConnection) -> None:
-        async with asyncio.timeout(TIMEOUT):
+    async def _refresh(self, connection: AsyncConnection) -> None:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             if self._used:
                 used, self._used = self._used, set()
                 await stored.used(connection, used)
@@ -82,7 +82,7 @@ class KeyRing:
 async def open_keys(conninfo: str) -> AsyncIterator[KeyRing]:
     """Keys that stay up to date. Raises DatabaseError."""
     ring = KeyRing(conninfo)
-    await ring.look()
+    await ring.refresh()
     watching = asyncio.create_task(ring.watch())
     try:
         yield ring

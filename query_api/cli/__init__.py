@@ -1,0 +1,1 @@
+"""The commands of `python -m pgfolio.query_api`, and what they print."""

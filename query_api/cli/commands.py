@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+import msgspec
 
 from pgfolio.config import command
 from pgfolio.config.models.protocols import ModelError
@@ -14,7 +15,13 @@ from pgfolio.config.settings import ConfigError, load_settings
 from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse_json
 from pgfolio.query_api.retrieval.fusion import Fusion
-from pgfolio.query_api.retrieval.query import Mode, Query, UnknownCollectionError
+from pgfolio.query_api.retrieval.query import (
+    MAX_QUESTION_CHARACTERS,
+    Mode,
+    Query,
+    QuestionText,
+    UnknownCollectionError,
+)
 from pgfolio.query_api.retrieval.retriever import SwitchingError
 from pgfolio.schema.database.bundled import EmbeddedError
 from pgfolio.schema.database.connect import DatabaseError
@@ -37,7 +44,7 @@ def retrieval(asking: Callable[..., Any]) -> Callable[..., Any]:
             "--collection", "collections", multiple=True, help="Only within this one; may be repeated."
         ),
         click.option(
-            "--filter", "wanted", metavar="JSON", help='As in the API: \'{"category": "database"}\'.'
+            "--filter", "filter_json", metavar="JSON", help='As in the API: \'{"category": "database"}\'.'
         ),
         click.option("--rerank", is_flag=True, help="Let the reranker order the best once more."),
         click.option(
@@ -66,24 +73,24 @@ def cli() -> None:
 @click.option("--explain", is_flag=True, help="Show how the results were found.")
 @click.option("--why", metavar="PATH", help="Why is this document not among the results?")
 @retrieval
-def search(*, query: str, exact: bool, explain: bool, why: str | None, as_json: bool, **asked: Any) -> None:
+def search(*, query: str, exact: bool, explain: bool, why: str | None, as_json: bool, **options: Any) -> None:
     """Search, as the API does, in the terminal."""
     from pgfolio.query_api.cli import render  # noqa: PLC0415
 
-    wanted = _query(query, exact=exact, **asked)
+    parsed = _query(query, exact=exact, **options)
     _decoded(why or "")
-    render.search(load_settings(), wanted, explain=explain, document=why, as_json=as_json)
+    render.search(load_settings(), parsed, explain=explain, document=why, as_json=as_json)
 
 
 @cli.command()
 @click.argument("question")
 @click.option("--prompt", default=DEFAULT, show_default=True, help="A prompt of config/prompts.yaml.")
 @retrieval
-def ask(*, question: str, prompt: str, as_json: bool, **asked: Any) -> None:
+def ask(*, question: str, prompt: str, as_json: bool, **options: Any) -> None:
     """Ask a question, answered from the documents."""
     from pgfolio.query_api.cli import render  # noqa: PLC0415
 
-    render.ask(load_settings(), _query(question, **asked), prompt, as_json=as_json)
+    render.ask(load_settings(), _query(question, **options), prompt, as_json=as_json)
 
 
 @cli.command()
@@ -167,33 +174,40 @@ def evaluate(
 
     if fusion and mode not in (None, "hybrid"):
         raise click.UsageError("--fusion is of hybrid only")
-    ways: Sequence[evaluation.Way] = evaluation.WAYS
+    variants: Sequence[evaluation.Variant] = evaluation.VARIANTS
     if mode or fusion or (as_json and not every):
-        ways = [evaluation.Way(mode or "hybrid", fusion)]
-    asked = evaluation.chunks_for(limit)
-    if any(number <= asked for number in ef_searches):
+        variants = [evaluation.Variant(mode or "hybrid", fusion)]
+    chunk_count = evaluation.chunks_for(limit)
+    if any(number <= chunk_count for number in ef_searches):
         raise click.UsageError(
-            f"--ef-search up to {asked} changes nothing: HNSW looks for the {asked} chunks that --limit {limit} takes"
+            f"--ef-search up to {chunk_count} changes nothing: HNSW looks for the {chunk_count} chunks that "
+            f"--limit {limit} takes"
         )
     try:
         labelled = evaluation.read_labelled(file)
-        ways = evaluation.compared(ways, ef_searches, generations, weights, rerank=rerank)
-        found = evaluation.evaluate(load_settings(), labelled, ways, limit)
-    except evaluation.EvaluationError as error:
+        variants = evaluation.combine_settings(variants, ef_searches, generations, weights, rerank=rerank)
+        qualities = evaluation.evaluate(load_settings(), labelled, variants, limit)
+    except evaluation.EvaluationInputError as error:
         raise click.UsageError(command.shown(str(error))) from error
-    render.show_quality(found, as_json=as_json)
+    render.show_quality(qualities, as_json=as_json)
 
 
 def _query(
-    text: str, *, collections: tuple[str, ...], wanted: str | None, exact: bool = False, **asked: Any
+    text: str, *, collections: tuple[str, ...], filter_json: str | None, exact: bool = False, **options: Any
 ) -> Query:
     """The bounds are the API's."""
-    if not text.strip() or len(text) > 4000:
-        raise click.UsageError("a question has 1 to 4,000 characters")
+    try:
+        msgspec.convert(text, QuestionText)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(f"a question has 1 to {MAX_QUESTION_CHARACTERS:,} characters") from error
     _decoded(text)
-    condition = None if wanted is None else parse_json(wanted)
+    condition = None if filter_json is None else parse_json(filter_json)
     return Query(
-        text.replace("\x00", " "), collections=collections or None, condition=condition, exact=exact, **asked
+        text.replace("\x00", " "),
+        collections=collections or None,
+        condition=condition,
+        exact=exact,
+        **options,
     )
 
 

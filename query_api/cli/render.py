@@ -16,10 +16,9 @@ from rich.text import Text
 
 from pgfolio.config.command import Terminal, shown
 from pgfolio.query_api.cli.render_explanation import show_explanation, show_why
-from pgfolio.query_api.explain.explanation import explanation, locate_candidates
-from pgfolio.query_api.explain.why import why
 from pgfolio.query_api.observability import timings
-from pgfolio.query_api.service.contracts import AskAnswer, SearchAnswer, result
+from pgfolio.query_api.observability.timings import took_ms
+from pgfolio.query_api.service import answers
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import database
 
@@ -30,48 +29,48 @@ if TYPE_CHECKING:
     from pgfolio.query_api.answering.records import Citation
     from pgfolio.query_api.evaluation.evaluate import Quality
     from pgfolio.query_api.retrieval.query import Query
-    from pgfolio.query_api.service.contracts import Result
+    from pgfolio.query_api.service.contracts import AskAnswer, Result, SearchAnswer
 
 OUT = Terminal()
-SHOWN = 400
+MAX_CONTENT_CHARACTERS = 400
 """Characters of a chunk's text that a result shows."""
 
 
 def search(settings: Settings, query: Query, *, explain: bool, document: str | None, as_json: bool) -> None:
-    """Search and print, with how it was found and why a document was not, where that is asked for."""
+    """Search and print, with how it was found and why a document is not a result, with --explain and --why."""
     with database(settings) as conninfo:
-        found = asyncio.run(_search(settings, conninfo, query, document, explain=explain))
+        answer = asyncio.run(_search(settings, conninfo, query, document, explain=explain))
     if as_json:
-        _print_json(found)
+        _print_json(answer)
         return
-    _show_results(found)
-    if found.explain is not None:
-        show_explanation(found.explain)
-    if found.why is not None:
-        show_why(found.why)
+    _show_results(answer)
+    if answer.explain is not None:
+        show_explanation(answer.explain)
+    if answer.why is not None:
+        show_why(answer.why)
 
 
 def ask(settings: Settings, query: Query, prompt: str, *, as_json: bool) -> None:
     """Answer and print."""
     with database(settings) as conninfo:
-        answered = asyncio.run(_ask(settings, conninfo, query, prompt))
+        answer = asyncio.run(_ask(settings, conninfo, query, prompt))
     if as_json:
-        _print_json(answered)
+        _print_json(answer)
     else:
-        _show_answer(answered)
+        _show_answer(answer)
 
 
-def show_quality(found: Mapping[str, Quality], *, as_json: bool) -> None:
+def show_quality(qualities: Mapping[str, Quality], *, as_json: bool) -> None:
     """A row for each way of retrieving; as JSON the one way's object, or an object of them by name."""
     if as_json:
-        one = next(iter(found.values()))
-        sys.stdout.write(msgspec.json.encode(one if len(found) == 1 else dict(found)).decode() + "\n")
+        one = next(iter(qualities.values()))
+        sys.stdout.write(msgspec.json.encode(one if len(qualities) == 1 else dict(qualities)).decode() + "\n")
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("mode")
     for heading in ("nDCG@10", "MRR@10", "recall@10", "queries", "p50 ms", "p95 ms"):
         table.add_column(heading, justify="right")
-    for name, quality in found.items():
+    for name, quality in qualities.items():
         shares = [f"{share:.3f}" for share in (quality.ndcg, quality.mrr, quality.recall)]
         times = [f"{quality.p50_ms:.1f}", f"{quality.p95_ms:.1f}"]
         table.add_row(name, *shares, f"{quality.queries:,}", *times)
@@ -85,56 +84,34 @@ async def _search(
         timings.begin()
         began = time.perf_counter()
         retrieved = await services.retriever.retrieve(query, None)
-        took = _took(began)
-        results = [result(found) for found in retrieved.found]
-        explained = explanation(retrieved.trace, "search") if explain else None
-        if explained is not None:
-            explained = await locate_candidates(services.retriever.pool, explained, None)
-        reason = await why(services.retriever, query, None, retrieved, document) if document else None
-        return SearchAnswer(
-            results,
-            len(results),
-            retrieved.complete,
-            retrieved.space,
-            took,
-            uuid.uuid4().hex,
-            retrieved.trace.notes,
-            explained,
-            reason,
-        )
+        took = took_ms(began)
+        explained = await answers.explain(
+            services.retriever, query, None, retrieved,
+            kind="search", with_explanation=explain, document=document,
+        )  # fmt: skip
+        return answers.search_answer(retrieved, took_ms=took, trace_id=uuid.uuid4().hex, explained=explained)
 
 
 async def _ask(settings: Settings, conninfo: str, query: Query, prompt: str) -> AskAnswer:
     async with open_services(settings, conninfo) as services:
         began = time.perf_counter()
-        asked = await services.answerer.ask(query, None, prompt)
-        answer = await services.answerer.answer(asked)
-        return AskAnswer(
-            answer.text,
-            answer.answered,
-            answer.mode,
-            list(answer.citations),
-            list(answer.sources),
-            answer.model,
-            answer.usage,
-            _took(began),
-            uuid.uuid4().hex,
-            asked.retrieved.trace.notes,
-        )
+        answer_request = await services.answerer.retrieve(query, None, prompt)
+        answer = await services.answerer.answer(answer_request)
+        return answers.ask_answer(answer, answer_request, took_ms=took_ms(began), trace_id=uuid.uuid4().hex)
 
 
-def _show_results(found: SearchAnswer) -> None:
-    if found.space is None:
+def _show_results(answer: SearchAnswer) -> None:
+    if answer.space is None:
         OUT.print("Nothing was synced yet: `pgfolio sync FOLDER` first.")
         return
-    if not found.results:
+    if not answer.results:
         OUT.print("Nothing found.")
-    for place, one in enumerate(found.results, 1):
-        OUT.print(f"[bold]{place}. {escape(one.title)}[/]  [dim]{one.score:.2f}[/]")
-        OUT.print(f"   [cyan]{escape(_where(one))}[/]", soft_wrap=True)
-        OUT.print(Padding(Text(shown(_short(one.content))), (0, 0, 1, 3)))
-    _show_notes(found.notes)
-    OUT.print(f"[dim]{found.total_returned} results in {found.took_ms:.0f} ms, {escape(found.space)}[/]")
+    for rank, listed in enumerate(answer.results, 1):
+        OUT.print(f"[bold]{rank}. {escape(listed.title)}[/]  [dim]{listed.score:.2f}[/]")
+        OUT.print(f"   [cyan]{escape(_where(listed))}[/]", soft_wrap=True)
+        OUT.print(Padding(Text(shown(_short(listed.content))), (0, 0, 1, 3)))
+    _show_notes(answer.notes)
+    OUT.print(f"[dim]{answer.total_returned} results in {answer.took_ms:.0f} ms, {escape(answer.space)}[/]")
 
 
 def _show_answer(answered: AskAnswer) -> None:
@@ -172,13 +149,13 @@ def _where(one: Result) -> str:
 
 def _short(content: str) -> str:
     text = " ".join(content.split())
-    return text if len(text) <= SHOWN else text[: text.rfind(" ", 0, SHOWN)] + " ..."
+    return (
+        text
+        if len(text) <= MAX_CONTENT_CHARACTERS
+        else text[: text.rfind(" ", 0, MAX_CONTENT_CHARACTERS)] + " ..."
+    )
 
 
 def _print_json(value: SearchAnswer | AskAnswer) -> None:
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
     sys.stdout.flush()
-
-
-def _took(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 3)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pgfolio.query_api.explain.records import Explanation, Ranked, TracedCandidate, Why
 
 OUT = Terminal()
-SHOWN = 20
+MAX_TABLE_CANDIDATES = 20
 """Candidates in the table; `--json` has them all."""
 
 
@@ -34,19 +34,19 @@ def show_explanation(explained: Explanation) -> None:
     for heading in ("place", "chunk", "vector", "words", "exact", "fused", "reranked"):
         table.add_column(heading, justify="right")
     table.add_column("where")
-    for one in explained.candidates[:SHOWN]:
+    for candidate in explained.candidates[:MAX_TABLE_CANDIDATES]:
         table.add_row(
-            str(one.place or ""),
-            str(one.chunk_id),
-            _ranked(one.vector),
-            _ranked(one.words),
-            f"{one.exact:.2f}" if one.exact else "",
-            _ranked(one.fused),
-            _ranked(one.reranked),
-            escape(_where(one)),
+            str(candidate.place or ""),
+            str(candidate.chunk_id),
+            _ranked(candidate.vector),
+            _ranked(candidate.words),
+            f"{candidate.exact:.2f}" if candidate.exact else "",
+            _ranked(candidate.fused),
+            _ranked(candidate.reranked),
+            escape(_where(candidate)),
         )
     OUT.print(table)
-    if explained.candidates_in_all > SHOWN:
+    if explained.candidates_in_all > MAX_TABLE_CANDIDATES:
         OUT.print(f"... of {explained.candidates_in_all} candidates: `--json` shows them all")
 
 
@@ -67,6 +67,8 @@ def _ranked(ranked: Ranked | None) -> str:
     return "" if ranked is None else f"{ranked.rank}. {ranked.score:.3f}"
 
 
-def _where(one: TracedCandidate) -> str:
-    dropped = f" ({one.dropped})" if one.dropped and one.dropped != "beyond the limit" else ""
-    return f"{one.path}{dropped}"
+def _where(candidate: TracedCandidate) -> str:
+    dropped = (
+        f" ({candidate.dropped})" if candidate.dropped and candidate.dropped != "beyond the limit" else ""
+    )
+    return f"{candidate.path}{dropped}"

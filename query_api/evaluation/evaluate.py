@@ -22,10 +22,9 @@ import msgspec
 import numpy as np
 from ir_measures import RR, R, nDCG
 
-from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.query_api.retrieval.query import Mode, Query
-from pgfolio.query_api.retrieval.query_embedding import ActiveSpace
+from pgfolio.query_api.retrieval.query import Mode, Query, QuestionText
+from pgfolio.query_api.retrieval.query_embedding import ActiveSpace, load_model
 from pgfolio.query_api.retrieval.retriever import Retriever
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import database
@@ -43,13 +42,13 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("query_api")
 CHUNKS_PER_DOCUMENT = 10
-"""Chunks are asked for until this many make a document, up to the API's own most."""
+"""Chunks that are retrieved for each document of the limit, up to the API's own maximum."""
 
-MOST_CHUNKS = 100
+MAX_CHUNKS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Variant:
     """One way to retrieve that is measured; None: as the settings say, of the active generation."""
 
     mode: Mode
@@ -60,66 +59,66 @@ class Way:
     generation: int | None = None
 
 
-WAYS = (Way("vector"), Way("lexical"), Way("hybrid", "scores"), Way("hybrid", "rrf"))
-"""What stands side by side unless one is asked for."""
+VARIANTS = (Variant("vector"), Variant("lexical"), Variant("hybrid", "scores"), Variant("hybrid", "rrf"))
+"""What is measured side by side unless one is named."""
 
 
-def compared(
-    ways: Sequence[Way],
+def combine_settings(
+    variants: Sequence[Variant],
     ef_searches: Sequence[int],
     generations: Sequence[int],
     weights: Sequence[float],
     *,
     rerank: bool,
-) -> list[Way]:
+) -> list[Variant]:
     """Each way with each of the settings, in that order; by words alone there is no ef_search, and one generation
     serves for all; weights are of fusing scores."""
-    far: list[int | None] = [*dict.fromkeys(ef_searches)] or [None]
+    ef_search_values: list[int | None] = [*dict.fromkeys(ef_searches)] or [None]
     spaces: list[int | None] = [*dict.fromkeys(generations)] or [None]
     shares: list[float | None] = [*dict.fromkeys(weights)] or [None]
-    found = []
-    for way in ways:
-        alone = way.mode == "lexical"
-        fused = way.mode == "hybrid" and way.fusion != "rrf"
+    combined = []
+    for variant in variants:
+        is_lexical = variant.mode == "lexical"
+        is_score_fusion = variant.mode == "hybrid" and variant.fusion != "rrf"
         settings = product(
-            spaces[:1] if alone else spaces,
-            [None] if alone else far,
-            shares if fused else [None],
+            spaces[:1] if is_lexical else spaces,
+            [None] if is_lexical else ef_search_values,
+            shares if is_score_fusion else [None],
             [False, True] if rerank else [False],
         )
-        found += [
-            replace(way, generation=g, ef_search=e, vector_weight=w, rerank=r) for g, e, w, r in settings
+        combined += [
+            replace(variant, generation=g, ef_search=e, vector_weight=w, rerank=r) for g, e, w, r in settings
         ]
-    return found
+    return combined
 
 
-def named(ways: Sequence[Way]) -> dict[str, Way]:
+def by_name(variants: Sequence[Variant]) -> dict[str, Variant]:
     """By what they are; a setting stands in the names where it makes a difference."""
-    far = {way.ef_search for way in ways if way.mode != "lexical"}
-    spaces = {way.generation for way in ways}
+    ef_search_values = {variant.ef_search for variant in variants if variant.mode != "lexical"}
+    spaces = {variant.generation for variant in variants}
 
-    def name(way: Way) -> str:
-        said = [
-            f"{way.mode} ({way.fusion})" if way.fusion else way.mode,
-            "" if way.vector_weight is None else f"vector_weight {way.vector_weight:g}",
-            f"ef_search {way.ef_search}" if way.ef_search and len(far) > 1 else "",
-            "reranked" if way.rerank else "",
-            f"generation {way.generation}" if len(spaces) > 1 else "",
+    def name(variant: Variant) -> str:
+        parts = [
+            f"{variant.mode} ({variant.fusion})" if variant.fusion else variant.mode,
+            "" if variant.vector_weight is None else f"vector_weight {variant.vector_weight:g}",
+            f"ef_search {variant.ef_search}" if variant.ef_search and len(ef_search_values) > 1 else "",
+            "reranked" if variant.rerank else "",
+            f"generation {variant.generation}" if len(spaces) > 1 else "",
         ]
-        return ", ".join(filter(None, said))
+        return ", ".join(filter(None, parts))
 
-    return {name(way): way for way in ways}
+    return {name(variant): variant for variant in variants}
 
 
-class EvaluationError(Exception):
+class EvaluationInputError(Exception):
     """Labelled queries that cannot be evaluated; the message says which line, or what is missing."""
 
 
-class Labelled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LabelledQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A query with the grades of its relevant documents by path; what is not named counts 0. A measure's time grows
     with the grade: 70 s for 3e9."""
 
-    query: Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=r"\S")]
+    query: QuestionText
     relevant: dict[str, Annotated[int, msgspec.Meta(ge=0, le=1000)]]
 
 
@@ -135,7 +134,7 @@ class Quality(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _OneSpace:
+class _FixedSpace:
     """A space that does not follow the active one."""
 
     space: ActiveSpace
@@ -147,65 +146,67 @@ class _OneSpace:
         return seen
 
 
-def read_labelled(path: Path) -> list[Labelled]:
+def read_labelled(path: Path) -> list[LabelledQuery]:
     """The queries of a file, one JSON object a line; one without a relevant document measures nothing and is left
     out. Raises EvaluationError."""
-    found = []
+    queries = []
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
-                    found.append(msgspec.json.decode(line, type=Labelled))
+                    queries.append(msgspec.json.decode(line, type=LabelledQuery))
                 except msgspec.DecodeError as error:
-                    wanted = (
+                    expected = (
                         '{"query": "...", "relevant": {"path": grade}}, a grade a whole number from 0 to 1000'
                     )
-                    raise EvaluationError(f"{path}, line {number}: {error}; a line is {wanted}") from error
-    measured = [each for each in found if any(grade > 0 for grade in each.relevant.values())]
+                    raise EvaluationInputError(
+                        f"{path}, line {number}: {error}; a line is {expected}"
+                    ) from error
+    measured = [each for each in queries if any(grade > 0 for grade in each.relevant.values())]
     if not measured:
-        raise EvaluationError(f"{path} has no query with a relevant document")
+        raise EvaluationInputError(f"{path} has no query with a relevant document")
     return measured
 
 
 def chunks_for(limit: int) -> int:
-    """How many are asked for so that they make `limit` documents."""
-    return min(limit * CHUNKS_PER_DOCUMENT, MOST_CHUNKS)
+    """The limit of chunks that makes `limit` documents."""
+    return min(limit * CHUNKS_PER_DOCUMENT, MAX_CHUNKS)
 
 
 def evaluate(
     settings: Settings,
-    labelled: Sequence[Labelled],
-    ways: Sequence[Way],
+    labelled: Sequence[LabelledQuery],
+    variants: Sequence[Variant],
     limit: int,
 ) -> dict[str, Quality]:
     """The quality of each way, by its name. Raises EvaluationError, ModelError and what retrieving raises."""
     with database(settings) as conninfo:
-        return asyncio.run(_evaluated(settings, conninfo, labelled, ways, limit))
+        return asyncio.run(_measure_variants(settings, conninfo, labelled, variants, limit))
 
 
-async def _evaluated(
+async def _measure_variants(
     settings: Settings,
     conninfo: str,
-    labelled: Sequence[Labelled],
-    ways: Sequence[Way],
+    labelled: Sequence[LabelledQuery],
+    variants: Sequence[Variant],
     limit: int,
 ) -> dict[str, Quality]:
-    found = {}
+    qualities = {}
     async with AsyncExitStack() as opened:
         services = await opened.enter_async_context(open_services(settings, conninfo))
-        if any(way.rerank for way in ways) and not services.retriever.reranks:
-            raise EvaluationError("no reranker is set: PGFOLIO_RERANK__URL names one")
+        if any(variant.rerank for variant in variants) and not services.retriever.reranks:
+            raise EvaluationInputError("no reranker is set: PGFOLIO_RERANK__URL names one")
         spaces = {
             number: await opened.enter_async_context(_retriever(services, number))
-            for number in {way.generation for way in ways}
+            for number in {variant.generation for variant in variants}
         }  # each embeds a question once for all ways
-        await _compare_paths(services.retriever, labelled)
-        for name, way in named(ways).items():
-            found[name] = await _quality(spaces[way.generation], labelled, way, limit)
-    return found
+        await _check_paths(services.retriever, labelled)
+        for name, variant in by_name(variants).items():
+            qualities[name] = await _measure(spaces[variant.generation], labelled, variant, limit)
+    return qualities
 
 
-async def _compare_paths(retriever: Retriever, labelled: Sequence[Labelled]) -> None:
+async def _check_paths(retriever: Retriever, labelled: Sequence[LabelledQuery]) -> None:
     """What is not stored can't be found: said before numbers are made of it. Raises EvaluationError if nothing is."""
     paths = sorted({path for each in labelled for path, grade in each.relevant.items() if grade > 0})
     unknown = await reading(retriever.pool, partial(unknown_paths, paths=paths, permitted=None))
@@ -213,7 +214,7 @@ async def _compare_paths(retriever: Retriever, labelled: Sequence[Labelled]) -> 
         return
     such = f"{len(unknown)} of {len(paths)} relevant documents are not stored, such as {unknown[0]!r}"
     if len(unknown) == len(paths):
-        raise EvaluationError(
+        raise EvaluationInputError(
             f"{such}: a path is relative to its source's folder, as GET /documents shows it"
         )
     LOG.warning("%s: they count as not found", such)
@@ -224,36 +225,35 @@ async def _retriever(services: Services, generation_id: int | None) -> AsyncIter
     retriever = services.retriever
     if generation_id is None:
         if await retriever.spaces.current() is None:
-            raise EvaluationError("nothing was synced yet: `pgfolio sync FOLDER` first")
+            raise EvaluationInputError("nothing was synced yet: `pgfolio sync FOLDER` first")
         yield retriever
         return
     generation = await reading(retriever.pool, lambda c: find_generation(c, generation_id))
     if generation is None:
-        raise EvaluationError(
+        raise EvaluationInputError(
             f"there is no generation {generation_id}: `pgfolio status` lists those that there are"
         )
-    space = generation.space
-    model = embedding_model(
-        retriever.settings, space.provider, space.model, space.dimensions, shorten=space.shortened
-    )
-    with ThreadPoolExecutor(1) as thread:
-        chosen = _OneSpace(ActiveSpace(generation, model, thread))
-        yield Retriever(retriever.settings, retriever.pool, chosen, retriever.reranking)
+    with ThreadPoolExecutor(1) as threads:
+        model = load_model(retriever.settings, generation.space, threads)
+        fixed_space = _FixedSpace(ActiveSpace(generation, model))
+        yield Retriever(retriever.settings, retriever.pool, fixed_space, retriever.reranking)
 
 
-async def _quality(retriever: Retriever, labelled: Sequence[Labelled], way: Way, limit: int) -> Quality:
+async def _measure(
+    retriever: Retriever, labelled: Sequence[LabelledQuery], variant: Variant, limit: int
+) -> Quality:
     chunks = chunks_for(limit)
 
-    def query(each: Labelled) -> Query:
+    def query(each: LabelledQuery) -> Query:
         text = each.query.replace("\x00", " ")
         return Query(
             text,
             chunks,
-            way.mode,
-            fusion=way.fusion,
-            vector_weight=way.vector_weight,
-            ef_search=way.ef_search,
-            rerank=way.rerank,
+            variant.mode,
+            fusion=variant.fusion,
+            vector_weight=variant.vector_weight,
+            ef_search=variant.ef_search,
+            rerank=variant.rerank,
         )
 
     await retriever.retrieve(query(labelled[0]), None)  # a first query plans and warms up
@@ -266,10 +266,10 @@ async def _quality(retriever: Retriever, labelled: Sequence[Labelled], way: Way,
             raise ModelError(
                 f"not every query was answered as asked, so nothing was measured: {retrieved.trace.notes[0]}"
             )
-        ranked = list(dict.fromkeys(found.hit.path for found in retrieved.found))[:limit]
+        ranked = list(dict.fromkeys(measures.hit.path for measures in retrieved.results))[:limit]
         run[str(number)] = {path: float(-rank) for rank, path in enumerate(ranked)}
     truth = {str(number): dict(each.relevant) for number, each in enumerate(labelled)}
-    found = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10, R @ 10], truth, run)
-    ndcg, mrr, recall = (round(float(found[measure]), 4) for measure in (nDCG @ 10, RR @ 10, R @ 10))
+    measures = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10, R @ 10], truth, run)
+    ndcg, mrr, recall = (round(float(measures[measure]), 4) for measure in (nDCG @ 10, RR @ 10, R @ 10))
     p50, p95 = (round(float(np.percentile(times, part)), 2) for part in (50, 95))
-    return Quality(ndcg, mrr, recall, len(labelled), p50, p95)
+    return Quality(ndcg=ndcg, mrr=mrr, recall=recall, queries=len(labelled), p50_ms=p50, p95_ms=p95)

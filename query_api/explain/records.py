@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 NONE = 0.0
-"""Left out of what is kept only where it is this very object."""
+"""Left out of a stored trace only where it is this very object."""
 
 
 class Ranked(Struct, frozen=True):
@@ -36,7 +36,7 @@ class TracedCandidate(Struct, frozen=True):
     dropped: str | None = None
 
 
-class KeptCandidate(TracedCandidate, frozen=True, omit_defaults=True):
+class StoredCandidate(TracedCandidate, frozen=True, omit_defaults=True):
     """The same as a trace keeps it: what is null is not written, which is half of it."""
 
 

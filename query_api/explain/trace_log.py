@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pgfolio.query_api.explain.explanation import KEPT, explanation
+from pgfolio.query_api.explain.explanation import MAX_STORED_CANDIDATES, explanation
 from pgfolio.schema.operations import traces as stored
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.trace import Trace
     from pgfolio.schema.database.connect import AsyncConnection
 
-PERIOD: Final = 0.25
-TIMEOUT: Final = 5.0
-MOST: Final = 2000
+WRITE_SECONDS: Final = 0.25
+TIMEOUT_SECONDS: Final = 5.0
+MAX_WAITING_TRACES: Final = 2000
 """Traces that wait to be written."""
 
-BATCH: Final = 10
+BATCH_SIZE: Final = 10
 """Traces that are made ready at once, 0.1 ms each, in which no request is answered."""
 
-EXPIRY: Final = 600.0
-"""Seconds between two looks for traces that were kept long enough."""
+EXPIRY_SECONDS: Final = 600.0
+"""Between two looks for expired traces."""
 
 
 class TraceLog:
@@ -43,7 +43,7 @@ class TraceLog:
     def __init__(self, conninfo: str, settings: Traces) -> None:
         self._conninfo = conninfo
         self._settings = settings
-        self._waiting: deque[tuple[str, str, Caller, Trace]] = deque(maxlen=MOST)
+        self._waiting: deque[tuple[str, str, Caller, Trace]] = deque(maxlen=MAX_WAITING_TRACES)
         self._writing: list[tuple[str, str, Caller, Trace]] = []
         self._written = asyncio.Condition()
         self._expired_at = 0.0
@@ -52,7 +52,7 @@ class TraceLog:
         if self._settings.keep_days:
             self._waiting.append((trace_id, kind, caller, trace))
 
-    async def settled(self) -> None:
+    async def wait_until_written(self) -> None:
         """Return when what was added until now is written, or after a second."""
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0), self._written:
@@ -62,17 +62,17 @@ class TraceLog:
         """Goes on writing, over a connection that is opened anew when it is lost."""
         while True:
             with suppress(OSError, TimeoutError):
-                async with stored.traces_connection(self._conninfo, TIMEOUT) as connection:
+                async with stored.traces_connection(self._conninfo, TIMEOUT_SECONDS) as connection:
                     while True:
                         await self.write(connection)
-                        await asyncio.sleep(PERIOD)
-            await asyncio.sleep(PERIOD)
+                        await asyncio.sleep(WRITE_SECONDS)
+            await asyncio.sleep(WRITE_SECONDS)
 
     async def write(self, connection: AsyncConnection) -> None:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while self._waiting:
                 await self._write_some(connection)
-            if time.monotonic() - self._expired_at > EXPIRY:
+            if time.monotonic() - self._expired_at > EXPIRY_SECONDS:
                 self._expired_at = time.monotonic()
                 if not await stored.expire(connection, self._settings.keep_days, self._settings.keep_most):
                     self._expired_at = 0.0
@@ -81,21 +81,23 @@ class TraceLog:
 
     async def _write_some(self, connection: AsyncConnection) -> None:
         """The oldest. They wait on where this is ended in the middle; to write one twice does no harm."""
-        self._writing = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        self._writing = [self._waiting.popleft() for _ in range(min(BATCH_SIZE, len(self._waiting)))]
         try:
-            kept = [self._kept(*each) for each in self._writing]
-            await stored.add(connection, [each for each in kept if each is not None])
+            rows = [self._row(*trace_args) for trace_args in self._writing]
+            await stored.add(connection, [trace_args for trace_args in rows if trace_args is not None])
         except asyncio.CancelledError:
             self._waiting.extendleft(reversed(self._writing))
             raise
         finally:
             self._writing = []
 
-    def _kept(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> stored.Kept | None:
+    def _row(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> stored.Kept | None:
         """None: a model server sent what is no text, such as half of a surrogate pair, and it stands in the trace."""
-        made = explanation(trace, kind, most=KEPT, with_query=self._settings.keep_queries)
+        explained = explanation(
+            trace, kind, max_candidates=MAX_STORED_CANDIDATES, with_query=self._settings.keep_queries
+        )
         try:
-            record = msgspec.json.encode(made).decode()
+            record = msgspec.json.encode(explained).decode()
         except UnicodeEncodeError:
             return None
         return stored.Kept(trace_id, trace.began, kind, caller.key, caller.permitted, record)
@@ -113,5 +115,5 @@ async def open_traces(conninfo: str, settings: Traces) -> AsyncIterator[TraceLog
         with suppress(asyncio.CancelledError):
             await watching
         with suppress(OSError, TimeoutError):
-            async with stored.traces_connection(conninfo, TIMEOUT) as connection:
+            async with stored.traces_connection(conninfo, TIMEOUT_SECONDS) as connection:
                 await log.write(connection)

@@ -28,9 +28,9 @@ async def why(
     retriever: Retriever, query: Query, permitted: Permitted, retrieved: Retrieved, document: str
 ) -> Why:
     """`document` is a path, with its source or without, or an id. Raises what retrieving raises."""
-    shown = [one.hit.document_id for one in retrieved.found]
+    document_ids = [one.hit.document_id for one in retrieved.results]
     find = partial(
-        find_document, wanted=document, permitted=permitted, meant=shown, collections=query.collections
+        find_document, wanted=document, permitted=permitted, meant=document_ids, collections=query.collections
     )
     stored = await reading(retriever.pool, find)
     if stored is None:
@@ -38,75 +38,78 @@ async def why(
             document, "no such document is stored: `pgfolio status` lists files that could not be done"
         )
     explained = explanation(retrieved.trace, "search")
-    only = Equal(BuiltIn("path"), (stored.path,)), Equal(BuiltIn("source"), (stored.source,))
-    alone = replace(
-        query, condition=Every(only), collections=None, min_similarity=-1.0, rerank=False, neighbors=0
+    is_document = Equal(BuiltIn("path"), (stored.path,)), Equal(BuiltIn("source"), (stored.source,))
+    document_query = replace(
+        query, condition=Every(is_document), collections=None, min_similarity=-1.0, rerank=False, neighbors=0
     )
-    of_it = explanation((await retriever.retrieve(alone, permitted)).trace, "search")
-    best = next(iter(of_it.candidates), None)
-    seen = {one.chunk_id: one for one in explained.candidates}
-    candidates = [seen[one.chunk_id] for one in of_it.candidates if one.chunk_id in seen]
-    among = min(candidates, key=_standing, default=None)
-    if among is None and (outside := await _outside(retriever, query, permitted, stored, only)):
+    document_explanation = explanation((await retriever.retrieve(document_query, permitted)).trace, "search")
+    best = next(iter(document_explanation.candidates), None)
+    by_chunk = {one.chunk_id: one for one in explained.candidates}
+    candidates = [
+        by_chunk[one.chunk_id] for one in document_explanation.candidates if one.chunk_id in by_chunk
+    ]
+    listed = min(candidates, key=_position, default=None)
+    if listed is None and (
+        outside := await _unmet_condition(retriever, query, permitted, stored, is_document)
+    ):
         return Why(stored.path, outside, stored.id)
-    return _told(stored, explained, among, best)
+    return _explain_why(stored, explained, listed, best)
 
 
-def _standing(one: TracedCandidate) -> tuple[float, float]:
+def _position(one: TracedCandidate) -> tuple[float, float]:
     """By its place, else by its rank: the document's chunks alone are ranked otherwise than among all."""
     return one.place or inf, one.fused.rank if one.fused else inf
 
 
-async def _outside(
+async def _unmet_condition(
     retriever: Retriever,
     query: Query,
     permitted: Permitted,
     stored: StoredDocument,
-    only: tuple[Equal, Equal],
+    is_document: tuple[Equal, Equal],
 ) -> str:
-    """What was asked for and does not hold for the document."""
+    """The collection or filter of the query that the document does not match; empty where it matches them all."""
     if query.collections is not None and stored.collection not in query.collections:
         return f"it is in the collection {stored.collection!r}, which was not asked for"
     if query.condition is None:
         return ""
-    both = replace(
-        query, condition=Every((query.condition, *only)), min_similarity=-1.0, rerank=False,
+    filter_query = replace(
+        query, condition=Every((query.condition, *is_document)), min_similarity=-1.0, rerank=False,
         mode="vector", exact=True,
     )  # fmt: skip
-    matching = await retriever.retrieve(both, permitted)
-    return "" if matching.found else "it does not match the filter"
+    matching = await retriever.retrieve(filter_query, permitted)
+    return "" if matching.results else "it does not match the filter"
 
 
-def _told(
+def _explain_why(
     stored: StoredDocument,
     explained: Explanation,
-    among: TracedCandidate | None,
+    listed: TracedCandidate | None,
     best: TracedCandidate | None,
 ) -> Why:
-    shown = among or best
-    if shown is None:
+    chunk = listed or best
+    if chunk is None:
         return Why(stored.path, "it has no chunk that could be compared with the question", stored.id)
-    if among is not None and among.place is not None:
-        reason = f"it is there, at place {among.place}"
-    elif among is not None:
-        rank = among.fused.rank if among.fused else 0
-        reason = f"its best chunk is at rank {rank} of {explained.candidates_in_all}: {among.dropped}"
+    if listed is not None and listed.place is not None:
+        reason = f"it is there, at place {listed.place}"
+    elif listed is not None:
+        rank = listed.fused.rank if listed.fused else 0
+        reason = f"its best chunk is at rank {rank} of {explained.candidates_in_all}: {listed.dropped}"
     else:
         reason = (
             "its best chunk is among the candidates of no arm: others are nearer, and have more of the words"
         )
-    vector, words = shown.vector, shown.words
     return Why(
-        stored.path,
-        reason,
-        stored.id,
-        shown.chunk_id,
-        vector.score if vector else None,
-        _least([one.vector.score for one in explained.candidates if one.vector]),
-        words.score if words else None,
-        _least([one.words.score for one in explained.candidates if one.words]),
+        document=stored.path,
+        reason=reason,
+        document_id=stored.id,
+        chunk_id=chunk.chunk_id,
+        similarity=chunk.vector.score if chunk.vector else None,
+        least_similarity=_minimum([one.vector.score for one in explained.candidates if one.vector]),
+        words=chunk.words.score if chunk.words else None,
+        least_words=_minimum([one.words.score for one in explained.candidates if one.words]),
     )
 
 
-def _least(scores: Sequence[float]) -> float | None:
+def _minimum(scores: Sequence[float]) -> float | None:
     return min(scores, default=None)

@@ -18,17 +18,17 @@ from prometheus_client.values import ValueClass
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.query_api.observability.timings import Record
+    from pgfolio.query_api.observability.timings import RequestRecord
     from pgfolio.schema.operations.gauges import IndexGauge, SourceGauge
     from pgfolio.schema.search.catalog import StoredCollection
     from pgfolio.schema.search.pool import Pool
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 """With the charset that litestar adds."""
-FAST: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
-REFUSED: Final = {401: "unauthenticated", 403: "forbidden", 429: "rate_limited"}
+BUCKETS_SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
+REJECTION_REASONS: Final = {401: "unauthenticated", 403: "forbidden", 429: "rate_limited"}
 METHODS: Final = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
-SAMPLED: Final = 1.0
+SAMPLE_SECONDS: Final = 1.0
 """Seconds between two looks at the pool."""
 
 Metric = TypeVar("Metric", Counter, Histogram)
@@ -42,14 +42,14 @@ SECONDS: Final = Histogram(
     "Time to the end of the answer.",
     ("method", "route"),
     registry=REGISTRY,
-    buckets=FAST,
+    buckets=BUCKETS_SECONDS,
 )
 STAGES: Final = Histogram(
     "pgfolio_stage_seconds",
     "Of it: the question's embedding, reading the database with the wait for a connection, the chat model.",
     ("stage",),
     registry=REGISTRY,
-    buckets=FAST,
+    buckets=BUCKETS_SECONDS,
 )
 VECTORS: Final = Counter(
     "pgfolio_question_vectors",
@@ -57,7 +57,7 @@ VECTORS: Final = Counter(
     ("origin",),
     registry=REGISTRY,
 )
-REFUSALS: Final = Counter(
+REJECTED_REQUESTS: Final = Counter(
     "pgfolio_refused", "Requests turned away, by the reason.", ("reason",), registry=REGISTRY
 )
 POOL: Final = Gauge(
@@ -76,7 +76,7 @@ WAITING: Final = Gauge(
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredGauges:
     """What the database tells, as far as who asks may see it."""
 
     collections: Sequence[StoredCollection]
@@ -84,19 +84,19 @@ class Stored:
     index: IndexGauge | None
 
 
-def observe(method: str, route: str, status: int, seconds: float, record: Record) -> None:
+def observe(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:
     """One request that was answered."""
     method = method if method in METHODS else "other"
-    _labelled(REQUESTS, method, route, str(status)).inc()
-    _labelled(SECONDS, method, route).observe(seconds)
+    _with_labels(REQUESTS, method, route, str(status)).inc()
+    _with_labels(SECONDS, method, route).observe(seconds)
     for name, took in record.seconds.items():
-        _labelled(STAGES, name).observe(took)
-    if kept := record.counts["embedding_kept"]:
-        _labelled(VECTORS, "cache").inc(kept)
-    if made := record.counts["embedding_made"]:
-        _labelled(VECTORS, "model").inc(made)
-    if status in REFUSED:
-        _labelled(REFUSALS, REFUSED[status]).inc()
+        _with_labels(STAGES, name).observe(took)
+    if cached := record.counts["embedding_cached"]:
+        _with_labels(VECTORS, "cache").inc(cached)
+    if computed := record.counts["embedding_computed"]:
+        _with_labels(VECTORS, "model").inc(computed)
+    if status in REJECTION_REASONS:
+        _with_labels(REJECTED_REQUESTS, REJECTION_REASONS[status]).inc()
 
 
 def sample(pool: Pool) -> None:
@@ -110,31 +110,31 @@ def sample(pool: Pool) -> None:
 async def keep_sampling(pool: Pool) -> None:
     while True:
         sample(pool)
-        await asyncio.sleep(SAMPLED)
+        await asyncio.sleep(SAMPLE_SECONDS)
 
 
-def left() -> None:
+def mark_process_dead() -> None:
     """This process ends: what it had of the pool is no more."""
-    if _together():
+    if _is_multiprocess():
         multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
 
-def rendered(stored: Stored) -> bytes:
+def render(stored: StoredGauges) -> bytes:
     """In Prometheus's text format."""
     registry = REGISTRY
-    if _together():
+    if _is_multiprocess():
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry) + generate_latest(_of_database(stored))
+    return generate_latest(registry) + generate_latest(_database_registry(stored))
 
 
 @lru_cache(1000)
-def _labelled(metric: Metric, *labels: str) -> Metric:
+def _with_labels(metric: Metric, *labels: str) -> Metric:
     """`labels` itself, 4 times for each request, takes longer than to count."""
     return metric.labels(*labels)
 
 
-def _of_database(stored: Stored) -> CollectorRegistry:
+def _database_registry(stored: StoredGauges) -> CollectorRegistry:
     registry = CollectorRegistry()
     documents = Gauge("pgfolio_documents", "Documents stored.", ("collection",), registry=registry)
     chunks = Gauge("pgfolio_chunks", "Chunks stored.", ("collection",), registry=registry)
@@ -160,6 +160,6 @@ def _of_database(stored: Stored) -> CollectorRegistry:
     return registry
 
 
-def _together() -> bool:
+def _is_multiprocess() -> bool:
     """Whether several processes count together: prometheus_client decides that when it is imported."""
     return bool(getattr(ValueClass, "_multiprocess", False))

@@ -19,7 +19,7 @@ the chat model."""
 
 
 @dataclass(slots=True)
-class Record:
+class RequestRecord:
     """Of one request."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -28,14 +28,19 @@ class Record:
     """Of the server: what went wrong, and where."""
 
 
-_CURRENT: ContextVar[Record | None] = ContextVar("record", default=None)
+_CURRENT: ContextVar[RequestRecord | None] = ContextVar("record", default=None)
 
 
-def begin() -> Record:
+def begin() -> RequestRecord:
     """The record of the request that this task answers; tasks that it starts write to the same one."""
-    record = Record()
+    record = RequestRecord()
     _CURRENT.set(record)
     return record
+
+
+def took_ms(began: float) -> float:
+    """Milliseconds since a reading of time.perf_counter()."""
+    return round((time.perf_counter() - began) * 1000, 3)
 
 
 @contextmanager
@@ -55,7 +60,7 @@ def seconds() -> dict[str, float]:
     return {} if record is None else record.seconds
 
 
-def faulted(fault: str) -> bool:
+def record_fault(fault: str) -> bool:
     """Whether there is a record to tell it."""
     record = _CURRENT.get()
     if record is not None:
@@ -63,6 +68,6 @@ def faulted(fault: str) -> bool:
     return record is not None
 
 
-def counted(name: str) -> None:
+def count(name: str) -> None:
     if (record := _CURRENT.get()) is not None:
         record.counts[name] += 1

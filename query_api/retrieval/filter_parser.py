@@ -45,10 +45,10 @@ from pgfolio.schema.search.conditions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEPTH = 10
-CONDITIONS = 100
-VALUES = 1000
-CHARACTERS = 4000
+MAX_LEVELS = 10
+MAX_CONDITIONS = 100
+MAX_VALUES = 1000
+MAX_CHARACTERS = 4000
 """How much a filter may hold: levels, conditions, values of all lists together, characters of a text."""
 
 LARGEST_NUMBER = 10**308
@@ -89,51 +89,51 @@ class _Parser:
         self._conditions = 0
         self._values = 0
 
-    def filter(self, raw: object, what: str, depth: int) -> Condition:
+    def filter(self, raw: object, what: str, level: int) -> Condition:
         if not isinstance(raw, dict):
             raise WrongFilterError(f"{what} must be an object, not {_kind(raw)}")
-        if depth >= DEPTH:
-            raise WrongFilterError(f"a filter has at most {DEPTH} levels of $and, $or and $not")
-        return _every(list(self._parts(raw, depth)))
+        if level >= MAX_LEVELS:
+            raise WrongFilterError(f"a filter has at most {MAX_LEVELS} levels of $and, $or and $not")
+        return _every(list(self._parts(raw, level)))
 
-    def _parts(self, raw: dict[str, Any], depth: int) -> Iterator[Condition]:
+    def _parts(self, raw: dict[str, Any], level: int) -> Iterator[Condition]:
         for name, value in raw.items():
             self._count()
             if name == "$not":
-                yield Negated(self.filter(value, "$not", depth + 1))
+                yield Negated(self.filter(value, "$not", level + 1))
             elif name in COMBINED:
                 parts = self._list(name, value, "objects")
-                together = tuple(self.filter(part, f"each part of {name}", depth + 1) for part in parts)
+                together = tuple(self.filter(part, f"each part of {name}", level + 1) for part in parts)
                 yield Every(together) if name == "$and" else Some(together)
             elif name.startswith("$"):
                 raise WrongFilterError(_unknown(name, (*COMBINED, "or the name of a field")))
             else:
-                yield self._tests(_field(name), name, value, depth)
+                yield self._tests(_field(name), name, value, level)
 
-    def _tests(self, field: Field, name: str, value: object, depth: int) -> Condition:
+    def _tests(self, field: Field, name: str, value: object, level: int) -> Condition:
         """What a field must be: a plain value, or an object of operators."""
         if not isinstance(value, dict):
-            return Equal(field, (self._scalar(field, f"field {_shown(name)}", value),))
+            return Equal(field, (self._scalar(field, f"field {_quoted(name)}", value),))
         if not value:
             raise WrongFilterError(
-                f"field {_shown(name)} has no operator: give one of {', '.join(OPERATORS)}"
+                f"field {_quoted(name)} has no operator: give one of {', '.join(OPERATORS)}"
             )
-        if depth >= DEPTH:
-            raise WrongFilterError(f"a filter has at most {DEPTH} levels of $and, $or and $not")
+        if level >= MAX_LEVELS:
+            raise WrongFilterError(f"a filter has at most {MAX_LEVELS} levels of $and, $or and $not")
         return _every(
-            [self._test(field, name, operator, operand, depth) for operator, operand in value.items()]
+            [self._test(field, name, operator, operand, level) for operator, operand in value.items()]
         )
 
-    def _test(self, field: Field, name: str, operator: str, operand: object, depth: int) -> Condition:
+    def _test(self, field: Field, name: str, operator: str, operand: object, level: int) -> Condition:
         self._count()
-        what = f"{_shown(operator)[1:-1]} of field {_shown(name)}"
+        what = f"{_quoted(operator)[1:-1]} of field {_quoted(name)}"
         match operator:
             case "$eq":
                 return Equal(field, (self._scalar(field, what, operand),))
             case "$ne":
                 return Negated(Equal(field, (self._scalar(field, what, operand),)))
             case "$in" | "$nin":
-                values = self._list(what, operand, "values", least=0)
+                values = self._list(what, operand, "values", minimum=0)
                 among = Equal(field, tuple(self._scalar(field, what, value) for value in values))
                 return among if operator == "$in" else Negated(among)
             case "$gt" | "$gte" | "$lt" | "$lte":
@@ -147,12 +147,12 @@ class _Parser:
             case "$not":
                 if not isinstance(operand, dict):
                     raise WrongFilterError(f"{what} takes an object of operators, not {_kind(operand)}")
-                return Negated(self._tests(field, name, operand, depth + 1))
+                return Negated(self._tests(field, name, operand, level + 1))
         if operator.startswith("$"):
             raise WrongFilterError(_unknown(operator, OPERATORS))
         raise WrongFilterError(
-            f"field {_shown(name)} has {_shown(operator)} where an operator stands: for a key within it write "
-            f"{_shown(f'{name}.{operator}')}"
+            f"field {_quoted(name)} has {_quoted(operator)} where an operator stands: for a key within it write "
+            f"{_quoted(f'{name}.{operator}')}"
         )
 
     def _scalar(self, field: Field, what: str, value: object) -> Scalar:
@@ -196,20 +196,20 @@ class _Parser:
             raise WrongFilterError(f"{what} ends with a backslash, which stands before another character")
         return _text(what, value)
 
-    def _list(self, what: str, value: object, of: str, least: int = 1) -> list[Any]:
+    def _list(self, what: str, value: object, of: str, minimum: int = 1) -> list[Any]:
         if not isinstance(value, list):
             raise WrongFilterError(f"{what} takes a list of {of}, not {_kind(value)}")
-        if len(value) < least:
+        if len(value) < minimum:
             raise WrongFilterError(f"{what} takes a list of at least one of {of}")
         self._values += len(value)
-        if self._values > VALUES:
-            raise WrongFilterError(f"the lists of a filter hold at most {VALUES:,} values together")
+        if self._values > MAX_VALUES:
+            raise WrongFilterError(f"the lists of a filter hold at most {MAX_VALUES:,} values together")
         return value
 
     def _count(self) -> None:
         self._conditions += 1
-        if self._conditions > CONDITIONS:
-            raise WrongFilterError(f"a filter has at most {CONDITIONS} conditions")
+        if self._conditions > MAX_CONDITIONS:
+            raise WrongFilterError(f"a filter has at most {MAX_CONDITIONS} conditions")
 
 
 def _every(parts: list[Condition]) -> Condition:
@@ -223,15 +223,15 @@ def _field(name: str) -> Field:
     if len(path) > 1 and path[0] == "metadata":
         path = path[1:]
     if not all(path):
-        raise WrongFilterError(f"field {_shown(name)} has an empty key")
+        raise WrongFilterError(f"field {_quoted(name)} has an empty key")
     return Key(path)
 
 
 def _text(what: str, value: str) -> str:
     if "\x00" in value:
         raise WrongFilterError(f"{what} holds a NUL character, which no text has")
-    if len(value) > CHARACTERS:
-        raise WrongFilterError(f"{what} takes at most {CHARACTERS:,} characters")
+    if len(value) > MAX_CHARACTERS:
+        raise WrongFilterError(f"{what} takes at most {MAX_CHARACTERS:,} characters")
     return value
 
 
@@ -245,17 +245,17 @@ def _date(value: str) -> datetime | None:
     if not ISO.fullmatch(value):
         return None
     try:
-        read = datetime.fromisoformat(value)
-        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+        parsed = datetime.fromisoformat(value)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
 
 def _unknown(operator: str, known: tuple[str, ...]) -> str:
-    return f"there is no operator {_shown(operator)} here: use {', '.join(known)}"
+    return f"there is no operator {_quoted(operator)} here: use {', '.join(known)}"
 
 
-def _shown(name: str) -> str:
+def _quoted(name: str) -> str:
     return repr(name if len(name) <= 60 else name[:60] + "...")
 
 

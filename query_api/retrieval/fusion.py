@@ -1,9 +1,9 @@
 """Decides: one ranking of candidates that have a similarity and a score by words. Pure.
 
-Every candidate has both scores, also where it was found by one of them only. How much each score counts is told by
+Every candidate has both scores, also where only one arm retrieved it. How much each score counts depends on
 the question itself: an arm whose best candidate stands far out from its twentieth knows what it is talking about, one
 whose first twenty are much the same does not. Vectors count for less where the model does not know the question's
-words, and words where the best chunk by words has only a part of the question's words, by their rarity, which is
+words, and words where the best chunk by words has only a part of the question's words, by their idf, which is
 for questions in other words than the documents'.
 
 On 112 labelled sets (documentation, manual pages and Cranfield in 27 languages, also paraphrased; two models) nDCG@10
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 Fusion = Literal["scores", "rrf"]
 
-OUTSTANDING = 20
+BASELINE_RANK = 20
 """The best is compared with the one at this place."""
 
-NARROW = 1.5
+SIMILARITY_SCALE = 1.5
 """Similarities lie closer together than scores by words: they count as standing out so many times as far."""
 
-ENOUGH = 0.8
-"""The part of a question's words, by their rarity, that a chunk need have for the words to be trusted."""
+TRUSTED_COVERAGE = 0.8
+"""The part of a question's words, by their idf, that a chunk need have for the words to be trusted."""
 
 RRF_K = 60
 """As published (Cormack and others, 2009)."""
@@ -39,66 +39,72 @@ RRF_K = 60
 
 def vector_share(candidates: Sequence[Scored], weight: float = 1.0) -> float:
     """How much similarity counts, 0 to 1; words count for the rest. `weight`: so many times as much as it would."""
-    near = _outstanding([c.similarity for c in candidates if c.near], short=None) * NARROW * weight
-    word = _outstanding([c.words for c in candidates if c.words > 0], short=0.0) * _covered(candidates)
-    return near / (near + word) if near + word > 0 else 0.5
+    similarities, bm25 = (
+        [c.similarity for c in candidates if c.near],
+        [c.words for c in candidates if c.words > 0],
+    )
+    of_vectors = _peakedness(similarities, missing_score=None) * SIMILARITY_SCALE * weight
+    of_bm25 = _peakedness(bm25, missing_score=0.0) * _bm25_coverage(candidates)
+    return of_vectors / (of_vectors + of_bm25) if of_vectors + of_bm25 > 0 else 0.5
 
 
-def by_scores(candidates: Sequence[Scored], share: float) -> list[Candidate]:
-    """All candidates, the best first; scores from 0 to 1, equal ones by chunk id. What has more of that which
-    was asked for exactly comes first."""
+def fuse_scores(candidates: Sequence[Scored], share: float) -> list[Candidate]:
+    """All candidates, the best first; scores from 0 to 1, equal ones by chunk id. Exact matches of names
+    and phrases come first."""
     if not candidates:
         return []
     similarities = [c.similarity for c in candidates]
-    best, least, words = max(similarities), min(similarities), max(c.words for c in candidates)
+    highest, lowest, max_bm25 = max(similarities), min(similarities), max(c.words for c in candidates)
     scores = [
-        share * ((c.similarity - least) / (best - least) if best > least else 1.0)
-        + (1 - share) * (c.words / words if words > 0 else 0.0)
+        share * ((c.similarity - lowest) / (highest - lowest) if highest > lowest else 1.0)
+        + (1 - share) * (c.words / max_bm25 if max_bm25 > 0 else 0.0)
         for c in candidates
     ]
-    return _exact_first(candidates, scores)
+    return _exact_matches_first(candidates, scores)
 
 
-def by_rank(candidates: Sequence[Scored]) -> list[Candidate]:
-    """As `by_scores`, by reciprocal rank fusion."""
+def fuse_ranks(candidates: Sequence[Scored]) -> list[Candidate]:
+    """As `fuse_scores`, by reciprocal rank fusion."""
     arms: list[tuple[Callable[[Scored], float], list[Scored]]] = [
         (lambda c: c.similarity, [c for c in candidates if c.near]),
         (lambda c: c.words, [c for c in candidates if c.words > 0]),
     ]
     scores = dict.fromkeys((c.chunk_id for c in candidates), 0.0)
-    for score, found in arms:
-        for place, candidate in enumerate(sorted(found, key=lambda c: (-score(c), c.chunk_id)), 1):
-            scores[candidate.chunk_id] += (RRF_K + 1) / (RRF_K + place) / len(arms)
-    return _exact_first(candidates, [scores[c.chunk_id] for c in candidates])
+    for score, arm in arms:
+        for rank, candidate in enumerate(sorted(arm, key=lambda c: (-score(c), c.chunk_id)), 1):
+            scores[candidate.chunk_id] += (RRF_K + 1) / (RRF_K + rank) / len(arms)
+    return _exact_matches_first(candidates, [scores[c.chunk_id] for c in candidates])
 
 
-def by_words(candidates: Sequence[Scored]) -> list[Candidate]:
-    """Those that have words of the question, scored as by `by_scores`."""
-    found = [c for c in candidates if c.words > 0 or c.exact > 0]
-    best = max((c.words for c in found), default=0.0) or 1.0
-    return _exact_first(found, [c.words / best for c in found])
+def rank_by_bm25(candidates: Sequence[Scored]) -> list[Candidate]:
+    """Those that have words of the question, scored as by `fuse_scores`."""
+    matching = [c for c in candidates if c.words > 0 or c.exact > 0]
+    max_bm25 = max((c.words for c in matching), default=0.0) or 1.0
+    return _exact_matches_first(matching, [c.words / max_bm25 for c in matching])
 
 
-def _exact_first(candidates: Sequence[Scored], scores: Sequence[float]) -> list[Candidate]:
-    most = max((c.exact for c in candidates), default=0.0)
-    if most > 0:
-        scores = [(score + c.exact / most) / 2 for c, score in zip(candidates, scores, strict=True)]
-    made = [Candidate(c.chunk_id, score) for c, score in zip(candidates, scores, strict=True)]
-    return sorted(made, key=lambda candidate: (-candidate.score, candidate.chunk_id))
+def _exact_matches_first(candidates: Sequence[Scored], scores: Sequence[float]) -> list[Candidate]:
+    max_exact_match = max((c.exact for c in candidates), default=0.0)
+    if max_exact_match > 0:
+        scores = [
+            (score + c.exact / max_exact_match) / 2 for c, score in zip(candidates, scores, strict=True)
+        ]
+    ranked = [Candidate(c.chunk_id, score) for c, score in zip(candidates, scores, strict=True)]
+    return sorted(ranked, key=lambda candidate: (-candidate.score, candidate.chunk_id))
 
 
-def _covered(candidates: Sequence[Scored]) -> float:
+def _bm25_coverage(candidates: Sequence[Scored]) -> float:
     """Of what would be enough to trust in words, the part that the best chunk by words has."""
-    asked = candidates[0].whole * ENOUGH if candidates else 0.0
-    return min(max(c.words for c in candidates) / asked, 1.0) if asked > 0 else 0.0
+    trusted_bm25 = candidates[0].whole * TRUSTED_COVERAGE if candidates else 0.0
+    return min(max(c.words for c in candidates) / trusted_bm25, 1.0) if trusted_bm25 > 0 else 0.0
 
 
-def _outstanding(scores: list[float], *, short: float | None) -> float:
-    """How far the best stands out, as a part of itself, 0 to 1. `short`: what follows after fewer than twenty; None:
-    nothing does, there are no more chunks."""
+def _peakedness(scores: list[float], *, missing_score: float | None) -> float:
+    """How far the best stands out, as a part of itself, 0 to 1. `missing_score`: what follows after fewer than
+    twenty; None: nothing does, there are no more chunks."""
     ordered = sorted(scores, reverse=True)
     if not ordered or ordered[0] <= 0:
         return 0.0
-    last = ordered[-1] if short is None else short
-    other = ordered[OUTSTANDING] if len(ordered) > OUTSTANDING else last
-    return min((ordered[0] - other) / ordered[0], 1.0)
+    last = ordered[-1] if missing_score is None else missing_score
+    baseline = ordered[BASELINE_RANK] if len(ordered) > BASELINE_RANK else last
+    return min((ordered[0] - baseline) / ordered[0], 1.0)

@@ -16,52 +16,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Widened:
+class ExpandedHits:
     """Results with their passages, the best first, and the chunks that went into a better one's passage."""
 
     hits: Sequence[Hit]
-    joined: Mapping[int, int]
+    merged: Mapping[int, int]
 
 
-def widened(hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int) -> Widened:
+def expand(hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int) -> ExpandedHits:
     """As many of the hits as the limit says, each with its passage; what overlaps a better one's passage is joined
     to it and takes no place."""
-    made: list[Hit] = []
-    joined: dict[int, int] = {}
+    expanded: list[Hit] = []
+    merged: dict[int, int] = {}
     for hit in hits:
         passage = passages.get(hit.chunk_id)
-        wide = replace(hit, content=passage.text, start=passage.start, end=passage.end) if passage else hit
-        beside = [
+        widened = replace(hit, content=passage.text, start=passage.start, end=passage.end) if passage else hit
+        overlapping = [
             other
-            for other in made
+            for other in expanded
             if (other.chunk_id in passages) == (passage is not None)  # else not of the same text any more
-            and _touch(wide, other)
+            and _overlap(widened, other)
         ]
-        if beside:
-            best = beside[0]
-            place = made.index(best)
-            joined |= {other.chunk_id: best.chunk_id for other in (*beside[1:], hit)}
-            made = [other for other in made if other not in beside[1:]]
-            made[place] = reduce(_joined, (wide, *beside[1:]), best)
+        if overlapping:
+            best = overlapping[0]
+            index = expanded.index(best)
+            merged |= {other.chunk_id: best.chunk_id for other in (*overlapping[1:], hit)}
+            expanded = [other for other in expanded if other not in overlapping[1:]]
+            expanded[index] = reduce(_merge, (widened, *overlapping[1:]), best)
         else:
-            made.append(wide)
-    shown = made[:limit]
-    kept = {hit.chunk_id for hit in shown}
-    return Widened(shown, {chunk: best for chunk, best in joined.items() if _last(best, joined) in kept})
+            expanded.append(widened)
+    limited = expanded[:limit]
+    limited_ids = {hit.chunk_id for hit in limited}
+    return ExpandedHits(
+        limited, {chunk: best for chunk, best in merged.items() if _final(best, merged) in limited_ids}
+    )
 
 
-def _last(best: int, joined: Mapping[int, int]) -> int:
+def _final(best: int, merged: Mapping[int, int]) -> int:
     """Whose passage it became in the end."""
-    while best in joined:
-        best = joined[best]
+    while best in merged:
+        best = merged[best]
     return best
 
 
-def _touch(one: Hit, other: Hit) -> bool:
+def _overlap(one: Hit, other: Hit) -> bool:
     return one.document_id == other.document_id and one.start <= other.end and other.start <= one.end
 
 
-def _joined(best: Hit, other: Hit) -> Hit:
+def _merge(best: Hit, other: Hit) -> Hit:
     """Both are slices of the same text."""
     first, second = (best, other) if best.start <= other.start else (other, best)
     content = (

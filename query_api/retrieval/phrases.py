@@ -11,19 +11,21 @@ import re
 
 from pgfolio.schema.search.lexical import Question
 
-MOST = 8
-LONGEST = 200
+MAX_PHRASES = 8
+MAX_PHRASE_CHARACTERS = 200
 """Characters of a phrase."""
 
 _PHRASE = re.compile(
     r'"([^"]+)"|“([^“”]+)”|„([^„“”]+)[“”]|«([^«»]+)»|»([^«»]+)«|「([^「」]+)」|『([^『』]+)』|《([^《》]+)》'
 )
-_UNWANTED = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def question(text: str) -> Question:
+def parse_question(text: str) -> Question:
     """The question with its phrases, the first few."""
-    clean = _UNWANTED.sub(" ", text)
-    found = (" ".join(next(filter(None, match.groups())).split()) for match in _PHRASE.finditer(clean))
-    phrases = (phrase for phrase in found if len(phrase) <= LONGEST and any(map(str.isalnum, phrase)))
-    return Question(clean, tuple(dict.fromkeys(phrases))[:MOST])
+    clean = _UNSTORABLE.sub(" ", text)
+    quoted = (" ".join(next(filter(None, match.groups())).split()) for match in _PHRASE.finditer(clean))
+    phrases = (
+        phrase for phrase in quoted if len(phrase) <= MAX_PHRASE_CHARACTERS and any(map(str.isalnum, phrase))
+    )
+    return Question(clean, tuple(dict.fromkeys(phrases))[:MAX_PHRASES])

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import Meta
 
 if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.fusion import Fusion
     from pgfolio.schema.search.conditions import Condition
 
 Mode = Literal["hybrid", "vector", "lexical"]
+
+MAX_QUESTION_CHARACTERS = 4000
+QuestionText = Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARACTERS, pattern=r"\S")]
+"""What a question may be, over HTTP, in the terminal and in a file of labelled queries."""
 
 
 class UnknownCollectionError(Exception):

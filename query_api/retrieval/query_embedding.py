@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from async_lru import alru_cache
+from cachetools import LRUCache
 
 from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity, local_model
 from pgfolio.config.settings import ConfigError
-from pgfolio.query_api.observability.timings import counted
+from pgfolio.query_api.observability.timings import count
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.search.pool import reading
 from pgfolio.schema.search.vector import active_generation
@@ -27,87 +29,91 @@ from pgfolio.schema.vectors.generations import coming
 if TYPE_CHECKING:
     import numpy as np
 
-    from pgfolio.config.models import EmbeddingModel
+    from pgfolio.config.models.protocols import EmbeddingModel, Embeddings
     from pgfolio.config.settings import Settings
     from pgfolio.schema.records import Generation, Space
     from pgfolio.schema.search.pool import Pool
 
-THREADS = 32
-"""Questions that may wait for a slow model server at once."""
+MAX_CONCURRENT_EMBEDDINGS = 32
+"""Questions that may wait for a slow model server at once, each in a thread."""
 
-KEPT = 1000
+MAX_CACHED_EMBEDDINGS = 1000
 """Vectors of the latest questions: a client that pages or refines asks the same one again."""
 
-LOADED = 3
+MAX_LOADED_MODELS = 3
 """Models that stay loaded: of the active space, of the one that it may be next, and of the one that a rollback goes
 back to."""
 
-LOOK_AHEAD = 5.0
+PRELOAD_SECONDS = 5.0
 """Seconds between two looks for a space that may become the active one: its client takes most of a second to load,
 which no question should wait for."""
 
-BELIEVED = 60.0
+READY_SECONDS = 60.0
 """Seconds for which a model that embedded something counts as usable: a probe asks no paid server more often."""
 
-SHORT = 400
+MAX_INLINE_CHARACTERS = 400
 """Characters of a question that the local model embeds at once."""
 
 
-class Embedded(NamedTuple):
+class QueryEmbedding(NamedTuple):
     """A question's vector, shape (dimensions,), and how well its model knows the question's words, 0 to 1."""
 
     vector: np.ndarray
-    familiar: float
+    vocabulary_coverage: float
+
+
+class QueryEmbedder(Protocol):
+    """An embedding model on the event loop."""
+
+    async def embed(self, text: str) -> Embeddings:
+        """Raises a ModelError."""
+        ...
+
+
+class ThreadedEmbedder:
+    """A blocking model in threads; texts of at most `max_inline_characters` are embedded without one."""
+
+    def __init__(
+        self, model: EmbeddingModel, threads: ThreadPoolExecutor, *, max_inline_characters: int = 0
+    ) -> None:
+        self._model = model
+        self._threads = threads
+        self._max_inline_characters = max_inline_characters
+
+    async def embed(self, text: str) -> Embeddings:
+        if len(text) <= self._max_inline_characters:
+            return self._model.embed([text])
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._model.embed, [text])
 
 
 class ActiveSpace:
     """One generation with its model."""
 
-    def __init__(self, generation: Generation, model: EmbeddingModel, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, generation: Generation, model: QueryEmbedder) -> None:
         self.generation = generation
         self._model = model
-        self._local = generation.space.provider == "local"
-        self._threads = threads
-        self._kept: OrderedDict[str, Embedded] = OrderedDict()
-        self._waiting: dict[str, asyncio.Task[Embedded]] = {}
+        self._is_local = generation.space.provider == "local"
+        # Requests with the same question at once share one task: it goes on while one of them waits, and is cancelled
+        # with the last one. What fails is not kept.
+        self._cached = alru_cache(maxsize=MAX_CACHED_EMBEDDINGS)(self._embed)
         self._answered_at = float("-inf")
 
-    async def embed(self, question: str) -> Embedded:
+    async def embed(self, question: str) -> QueryEmbedding:
         """Raises a ModelError."""
-        if (kept := self._kept.get(question)) is not None:
-            self._kept.move_to_end(question)
-            counted("embedding_kept")
-            return kept
-        counted("embedding_made")
-        if self._local and len(question) <= SHORT:
-            return self._keep(question, self._embed(question))
-        task = self._waiting.get(question)
-        if task is None:
-            task = self._waiting[question] = asyncio.create_task(self._embed_in_thread(question))
-            task.add_done_callback(lambda _: self._waiting.pop(question, None))
-        return await asyncio.shield(task)  # one who leaves does not take it from the others who wait
+        count("embedding_cached" if self._cached.cache_contains(question) else "embedding_computed")
+        return await self._cached(question)
 
-    async def answers(self) -> None:
+    async def check_ready(self) -> None:
         """The model can be used, as seen within the last minute. Raises a ModelError."""
-        if time.monotonic() - self._answered_at > BELIEVED:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._threads, self._embed, "ready")
+        if time.monotonic() - self._answered_at > READY_SECONDS:
+            await self._embed("ready")
 
-    async def _embed_in_thread(self, question: str) -> Embedded:
-        loop = asyncio.get_running_loop()
-        return self._keep(question, await loop.run_in_executor(self._threads, self._embed, question))
-
-    def _embed(self, question: str) -> Embedded:
+    async def _embed(self, question: str) -> QueryEmbedding:
         text = self.generation.space.query_prefix + question
-        made = self._model.embed([text])
+        embeddings = await self._model.embed(text)
         self._answered_at = time.monotonic()
-        return Embedded(made.vectors[0], familiarity(text, made.tokens) if self._local else 1.0)
-
-    def _keep(self, question: str, embedded: Embedded) -> Embedded:
-        self._kept[question] = embedded
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return embedded
+        vocabulary_coverage = familiarity(text, embeddings.tokens) if self._is_local else 1.0
+        return QueryEmbedding(embeddings.vectors[0], vocabulary_coverage)
 
 
 class ActiveSpaces:
@@ -116,12 +122,12 @@ class ActiveSpaces:
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self._settings = settings
         self._pool = pool
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="model")
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_EMBEDDINGS, thread_name_prefix="model")
         self._lock = asyncio.Lock()
         self._current: ActiveSpace | None = None
-        self._loaded: OrderedDict[int, EmbeddingModel] = OrderedDict()
-        """By generation, the one used last at the end."""
-        self._looking: asyncio.Task[None] | None = None
+        self._loaded: LRUCache[int, QueryEmbedder] = LRUCache(MAX_LOADED_MODELS)
+        """By generation. One that falls out may still answer a question: it is left to the garbage collector."""
+        self._preloading: asyncio.Task[None] | None = None
 
     async def current(self) -> ActiveSpace | None:
         """The active space, or None while nothing was ever synced. Raises ConfigError or a ModelError."""
@@ -129,8 +135,8 @@ class ActiveSpaces:
 
     async def refresh(self, seen: ActiveSpace | None) -> ActiveSpace | None:
         """Look again, because `seen` is no longer the active one."""
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look_ahead())
+        if self._preloading is None:
+            self._preloading = asyncio.create_task(self._preload())
         async with self._lock:
             if self._current is seen:
                 generation = await reading(self._pool, active_generation)
@@ -142,39 +148,36 @@ class ActiveSpaces:
 
     def close(self) -> None:
         """Ends without waiting for requests that are still under way."""
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._preloading is not None:
+            self._preloading.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, generation: Generation) -> ActiveSpace:
-        return ActiveSpace(generation, await self._model_of(generation), self._threads)
+        return ActiveSpace(generation, await self._model_of(generation))
 
-    async def _model_of(self, generation: Generation) -> EmbeddingModel:
-        model = self._loaded.pop(generation.id, None)
+    async def _model_of(self, generation: Generation) -> QueryEmbedder:
+        model: QueryEmbedder | None = self._loaded.get(generation.id)
         if model is None:
-            load = partial(_model, self._settings, generation.space)
+            load = partial(load_model, self._settings, generation.space, self._threads)
             model = await asyncio.get_running_loop().run_in_executor(self._threads, load)
-        self._loaded[generation.id] = model
-        if len(self._loaded) > LOADED:
-            self._loaded.popitem(last=False)
+            self._loaded[generation.id] = model
         return model
 
-    async def _look_ahead(self) -> None:
-        """What fails here is told where it matters: when the space is switched to."""
+    async def _preload(self) -> None:
+        """What fails here is reported where it matters: when the space is switched to."""
         while True:
-            await asyncio.sleep(LOOK_AHEAD)
+            await asyncio.sleep(PRELOAD_SECONDS)
             with suppress(ConfigError, ModelError, DatabaseError):
                 for generation in await reading(self._pool, coming):
                     await self._model_of(generation)
 
 
-def _model(settings: Settings, space: Space) -> EmbeddingModel:
-    """The space's model; a local one is loaded whole, so that no question waits for that."""
-    if space.provider != "local":
-        return embedding_model(
-            settings, space.provider, space.model, space.dimensions, shorten=space.shortened
-        )
-    same = space.dimensions == DIMENSIONS[0]  # answers use this one too: it is loaded once
-    model = local_model() if same else LocalModel(space.dimensions)
-    model.embed(["ready"])
-    return model
+def load_model(settings: Settings, space: Space, threads: ThreadPoolExecutor) -> QueryEmbedder:
+    """The space's model; a local one is loaded whole, so that no question waits for that. Raises ConfigError."""
+    if space.provider == "local":
+        same = space.dimensions == DIMENSIONS[0]  # answers use this one too: it is loaded once
+        local = local_model() if same else LocalModel(space.dimensions)
+        local.embed(["ready"])
+        return ThreadedEmbedder(local, threads, max_inline_characters=MAX_INLINE_CHARACTERS)
+    model = embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)
+    return ThreadedEmbedder(model, threads)

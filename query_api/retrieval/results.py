@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.vector import Hit
 
 
-def shown_title(title: str | None, path: str) -> str:
+def display_title(title: str | None, path: str) -> str:
     """A document without a title goes by its file's name."""
     return title or path.rsplit("/", 1)[-1]
 
 
-class Found(Struct, frozen=True):
+class SearchResult(Struct, frozen=True):
     """A chunk, what it is ranked by, and the better result that it repeats, if it does."""
 
     hit: Hit
     score: float
-    repeats: int | None = None
+    near_duplicate_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,6 @@ class Retrieved:
     """The best chunks first. `complete` is false when fewer than the limit came back although more may match."""
 
     trace: Trace
-    found: Sequence[Found] = ()
+    results: Sequence[SearchResult] = ()
     complete: bool = True
     space: str | None = None

@@ -1,5 +1,5 @@
 """Finds the chunks that a question is about: the candidates of one snapshot, scored anew by a reranker, without
-repetitions, widened by their neighbours, as far as it is asked for. Used by the API and the terminal."""
+near-duplicates, widened by their neighbours, as the query says. Used by the API and the terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.observability import timings
-from pgfolio.query_api.retrieval.candidates import Search, collections
-from pgfolio.query_api.retrieval.deduplication import repeats
-from pgfolio.query_api.retrieval.neighbors import widened
-from pgfolio.query_api.retrieval.phrases import question
-from pgfolio.query_api.retrieval.query_embedding import Embedded
+from pgfolio.query_api.retrieval.candidates import CandidateSearch, collections
+from pgfolio.query_api.retrieval.deduplication import near_duplicates
+from pgfolio.query_api.retrieval.neighbors import expand
+from pgfolio.query_api.retrieval.phrases import parse_question
+from pgfolio.query_api.retrieval.query_embedding import QueryEmbedding
 from pgfolio.query_api.retrieval.reranking import UNSET
 from pgfolio.query_api.retrieval.results import Retrieved
 from pgfolio.query_api.retrieval.trace import Trace
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.retrieval.query_embedding import ActiveSpace
     from pgfolio.query_api.retrieval.reranking import Reranking
-    from pgfolio.query_api.retrieval.results import Found
+    from pgfolio.query_api.retrieval.results import SearchResult
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.pool import Pool
 
 ATTEMPTS = 5
-MANY = 40
-"""Results from which repetitions are looked for in a thread."""
+MAX_INLINE_RESULTS = 40
+"""Results beyond which near-duplicates are looked for in a thread."""
 
-SPARE = 10
+EXTRA_CANDIDATES = 10
 """Candidates that are read beyond twice the limit."""
 
 
@@ -80,92 +80,107 @@ class Retriever:
                 await reading(self.pool, partial(collections, query=query, permitted=permitted))
                 return Retrieved(trace)
             with timings.stage("embed"):
-                embedded = await self._embedded(active, query, trace)
+                embedding = await self._embed_query(active, query, trace)
             trace.generation = generation = active.generation
-            search = Search(self.settings, generation, embedded, query, permitted, self._depth(query), trace)
+            search = CandidateSearch(
+                settings=self.settings,
+                generation=generation,
+                embedding=embedding,
+                query=query,
+                permitted=permitted,
+                candidate_count=self._candidate_count(query),
+                trace=trace,
+            )
             try:
                 with timings.stage("retrieve"):
                     ranking = await reading(self.pool, search.run)
             except GenerationChangedError:
                 active = await self.spaces.refresh(active)
             else:
-                return await self._refined(search, ranking)
+                return await self._refine(search, ranking)
         raise SwitchingError("the active space is changing: try again in a moment")
 
     @property
     def reranks(self) -> bool:
         return self.reranking is not None and self.reranking.is_set
 
-    async def _embedded(self, active: ActiveSpace, query: Query, trace: Trace) -> Embedded:
-        """What is asked for by words alone needs no model, but to say how similar it is."""
+    async def _embed_query(self, active: ActiveSpace, query: Query, trace: Trace) -> QueryEmbedding:
+        """Lexical search needs no model, but to say how similar its results are."""
         try:
-            return await active.embed(question(query.text).text)
+            return await active.embed(parse_question(query.text).text)
         except ModelError as error:
             if query.mode != "lexical" or query.min_similarity is not None:
                 raise
             trace.notes.append(f"found by words alone, without similarities: {error}")
-            return Embedded(np.zeros(active.generation.space.dimensions, np.float32), 0.0)
+            return QueryEmbedding(np.zeros(active.generation.space.dimensions, np.float32), 0.0)
 
-    def _depth(self, query: Query) -> int:
-        """Candidates that are read: some may repeat others, or be joined with them."""
-        depth = query.limit if query.mode == "vector" else 2 * query.limit + SPARE
+    def _candidate_count(self, query: Query) -> int:
+        """Candidates that are read: some may be near-duplicates of others, or merged with them."""
+        count = query.limit if query.mode == "vector" else 2 * query.limit + EXTRA_CANDIDATES
         if query.neighbors:
-            depth = 3 * query.limit + SPARE
+            count = 3 * query.limit + EXTRA_CANDIDATES
         if query.rerank and self.reranking is not None:
-            depth = max(depth, self.reranking.candidates)
-        return depth
+            count = max(count, self.reranking.candidates)
+        return count
 
-    async def _refined(self, search: Search, ranking: Ranking) -> Retrieved:
+    async def _refine(self, search: CandidateSearch, ranking: Ranking) -> Retrieved:
         query, trace = search.query, search.trace
-        found, complete = list(ranking.found), ranking.complete
+        results, complete = list(ranking.results), ranking.complete
         if query.rerank:
-            found = await self._reranked(query, found, trace)
+            results = await self._rerank(query, results, trace)
         if query.mode != "vector":  # whose results are the nearest, whatever they say
-            fold = partial(_folded, found, query.limit, trace)
+            deduplicate = partial(_deduplicate, results, query.limit, trace)
             # Long texts take half a millisecond each: many of them must not hold up the others' requests.
-            found = await asyncio.to_thread(fold) if len(found) > MANY else fold()
+            in_thread = len(results) > MAX_INLINE_RESULTS
+            results = await asyncio.to_thread(deduplicate) if in_thread else deduplicate()
         if query.neighbors:
-            found = await self._widened(search, found)
+            results = await self._expand_passages(search, results)
             complete = complete and not ranking.more
-        found = found[: query.limit]
-        trace.results = [one.hit.chunk_id for one in found]
-        return Retrieved(trace, found, complete or len(found) == query.limit, search.generation.space.name)
+        results = results[: query.limit]
+        trace.results = [result.hit.chunk_id for result in results]
+        return Retrieved(
+            trace, results, complete or len(results) == query.limit, search.generation.space.name
+        )
 
-    async def _reranked(self, query: Query, found: list[Found], trace: Trace) -> list[Found]:
+    async def _rerank(self, query: Query, results: list[SearchResult], trace: Trace) -> list[SearchResult]:
         if self.reranking is None:
             trace.notes.append(UNSET)
-            return found
-        first, rest = found[: self.reranking.candidates], found[self.reranking.candidates :]
-        scores, note = await self.reranking.scores(query.text, [one.hit for one in first])
+            return results
+        first, rest = results[: self.reranking.candidates], results[self.reranking.candidates :]
+        scores, note = await self.reranking.scores(query.text, [result.hit for result in first])
         if note:
             trace.notes.append(note)
         if not scores:
-            return found
+            return results
         trace.reranked = scores
-        scored = [replace(one, score=scores[one.hit.chunk_id]) for one in first]
-        return [*sorted(scored, key=lambda one: -one.score), *rest]
+        scored = [replace(result, score=scores[result.hit.chunk_id]) for result in first]
+        return [*sorted(scored, key=lambda result: -result.score), *rest]
 
-    async def _widened(self, search: Search, found: list[Found]) -> list[Found]:
-        """Read in another snapshot: a chunk that is gone by then stays as it was found."""
+    async def _expand_passages(
+        self, search: CandidateSearch, results: list[SearchResult]
+    ) -> list[SearchResult]:
+        """Read in another snapshot: a chunk that is gone by then stays as it was read first."""
         query = search.query
-        ids = [one.hit.chunk_id for one in found]
+        ids = [result.hit.chunk_id for result in results]
         read = partial(read_passages, ids=ids, around=query.neighbors, permitted=search.permitted)
-        made = widened([one.hit for one in found], await reading(self.pool, read), query.limit)
+        expanded = expand([result.hit for result in results], await reading(self.pool, read), query.limit)
         search.trace.dropped |= {
-            chunk: f"part of the passage of chunk {best}" for chunk, best in made.joined.items()
+            chunk: f"part of the passage of chunk {best}" for chunk, best in expanded.merged.items()
         }
-        by_id = {one.hit.chunk_id: one for one in found}
-        return [replace(by_id[hit.chunk_id], hit=hit) for hit in made.hits]
+        by_id = {result.hit.chunk_id: result for result in results}
+        return [replace(by_id[hit.chunk_id], hit=hit) for hit in expanded.hits]
 
 
-def _folded(found: list[Found], limit: int, trace: Trace) -> list[Found]:
+def _deduplicate(results: list[SearchResult], limit: int, trace: Trace) -> list[SearchResult]:
     """What repeats a better result comes after all that does not: it never takes another one's place, and is still
     there where nothing else is."""
-    again = repeats([one.hit for one in found], limit)
-    if not again:
-        return found
-    trace.dropped |= {chunk: f"says again what chunk {first} says" for chunk, first in again.items()}
-    distinct = [one for one in found if one.hit.chunk_id not in again]
+    duplicates = near_duplicates([result.hit for result in results], limit)
+    if not duplicates:
+        return results
+    trace.dropped |= {chunk: f"says again what chunk {first} says" for chunk, first in duplicates.items()}
+    distinct = [result for result in results if result.hit.chunk_id not in duplicates]
     return distinct + [
-        replace(one, repeats=again[one.hit.chunk_id]) for one in found if one.hit.chunk_id in again
+        replace(result, near_duplicate_of=duplicates[result.hit.chunk_id])
+        for result in results
+        if result.hit.chunk_id in duplicates
     ]

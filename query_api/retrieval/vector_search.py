@@ -22,38 +22,38 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.vector import Candidate
 
 EXACT: Final = "every vector that matches was compared"
-RELIABLE: Final = 4
+MAX_SCAN_FACTOR: Final = 4
 """How many times ef_search a scan of the index may have to look at chunks. Recall@10 over 100,000 clustered vectors
 with ef_search 64, by the part that matches: 10% (100 chunks) 0.995, 3% (300) 0.925, 1% (1,000) 0.84."""
 
 
-async def nearest_within(
+async def nearest_matching(
     connection: AsyncConnection,
     generation: Generation,
     vector: np.ndarray,
     limit: int,
-    wanted: int,
+    k: int,
     ef_search: int,
     scope: Scope,
 ) -> tuple[list[Candidate], str]:
-    """The `wanted` chunks nearest to a vector, of which the first `limit` matter, and how they were found. Never
+    """The `k` chunks nearest to a vector, of which the first `limit` matter, and how they were found. Never
     short while more match."""
     how = "through the index"
     if scope == EVERYTHING:
-        found = await stored.rank(connection, generation, vector, wanted, ef_search, scope.permitted)
+        candidates = await stored.rank(connection, generation, vector, k, ef_search, scope.permitted)
     else:
-        looked_at = stored.looks(wanted, ef_search)
-        found = await stored.rank_near(connection, generation, vector, looked_at, scope)
-        how = f"through the index, {len(found)} of the nearest {looked_at} match"
-        if len(found) < wanted and reliable(len(found), looked_at, limit, ef_search):
-            found = await stored.rank_within(connection, generation, vector, wanted, ef_search, scope)
+        scan_limit = stored.looks(k, ef_search)
+        candidates = await stored.rank_near(connection, generation, vector, scan_limit, scope)
+        how = f"through the index, {len(candidates)} of the nearest {scan_limit} match"
+        if len(candidates) < k and is_index_reliable(len(candidates), scan_limit, limit, ef_search):
+            candidates = await stored.rank_within(connection, generation, vector, k, ef_search, scope)
             how = f"through the index, scanned on until enough matched ({how.rpartition(', ')[2]})"
-    if len(found) < wanted:
-        exact = await stored.rank_exact(connection, generation, vector, wanted, scope)
+    if len(candidates) < k:
+        exact = await stored.rank_exact(connection, generation, vector, k, scope)
         return exact, f"{EXACT}: {how} only"
-    return found[:wanted], how
+    return candidates[:k], how
 
 
-def reliable(matching: int, looked_at: int, limit: int, ef_search: int) -> bool:
+def is_index_reliable(matching: int, scan_limit: int, limit: int, ef_search: int) -> bool:
     """Whether a scan of the index finds the first `limit`, judged by how many of the nearest matched. Pure."""
-    return matching * RELIABLE * max(ef_search, limit) >= limit * looked_at
+    return matching * MAX_SCAN_FACTOR * max(ef_search, limit) >= limit * scan_limit

@@ -22,11 +22,11 @@ from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.service.documents import document_routes
-from pgfolio.query_api.service.middleware import Observed
+from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
 from pgfolio.query_api.service.problems import add_headers, answer_problem
 from pgfolio.query_api.service.search import ask, search
-from pgfolio.query_api.service.strict_body import strictly
+from pgfolio.query_api.service.strict_body import require_strict_body
 from pgfolio.query_api.service.traces import trace
 from pgfolio.query_api.services import open_services
 
@@ -44,7 +44,7 @@ SCHEMES: dict[str, SecurityScheme | Reference] = {
         type="apiKey", name="X-API-Key", security_scheme_in="header", description="The same."
     ),
 }
-"""Not asked for while no key was ever made and only this machine is listened to."""
+"""Not needed while no key was ever made and only this machine is listened to."""
 
 
 def create_app(settings: Settings, conninfo: str) -> Litestar:
@@ -63,7 +63,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
                 yield
             finally:
                 sampling.cancel()
-                metrics.left()
+                metrics.mark_process_dead()
                 log.close()
 
     log = RequestLog(settings.api.log)
@@ -72,7 +72,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
         lifespan=[lifespan],
         guards=[Guard(settings.api)],
         cors_config=_cors(settings.api),
-        before_request=strictly,
+        before_request=require_strict_body,
         before_send=[add_headers, _allow],
         exception_handlers={Exception: answer_problem},
         logging_config=None,  # whose program this is decides on logging
@@ -88,7 +88,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
             security=[{name: []} for name in SCHEMES],
         ),
     )
-    app.asgi_handler = Observed(
+    app.asgi_handler = RequestObserver(
         app.asgi_handler, log, settings.api.timeout
     )  # around the router, which answers 404
     return app

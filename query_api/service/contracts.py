@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- msgspec reads it
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage  # noqa: TC001 -- msgspec reads them
-from pgfolio.query_api.explain.records import Explanation, Why  # noqa: TC001 -- msgspec reads them
-from pgfolio.query_api.retrieval.results import shown_title
+from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage  # noqa: TC001 -- litestar and msgspec read them
+from pgfolio.query_api.explain.records import Explanation, Why  # noqa: TC001 -- litestar and msgspec read them
+from pgfolio.query_api.retrieval.query import Mode, QuestionText  # noqa: TC001 -- litestar and msgspec read them
 
-if TYPE_CHECKING:
-    from pgfolio.query_api.retrieval.results import Found
-    from pgfolio.schema.search.catalog import StoredChunk, StoredCollection, StoredDocument
-
-Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
 Limit = Annotated[int, Meta(ge=1, le=100)]
-Mode = Literal["hybrid", "vector", "lexical"]
 Similarity = Annotated[float, Meta(ge=-1, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 NewName = Annotated[
@@ -45,11 +39,11 @@ class Retrieval(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
 
 
 class SearchRequest(Retrieval, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    query: Text
+    query: QuestionText
 
 
 class AskRequest(Retrieval, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    question: Text
+    question: QuestionText
     prompt: Annotated[str, Meta(min_length=1, max_length=100)] = "answer"
     stream: bool = False
 
@@ -206,7 +200,7 @@ class Status(Struct, frozen=True):
     trace_id: str
 
 
-class Health(Struct, frozen=True):
+class HealthAnswer(Struct, frozen=True):
     status: Literal["ok"]
     space: str | None
     trace_id: str
@@ -220,7 +214,7 @@ class TraceAnswer(Struct, frozen=True):
     trace_id: str
 
 
-class Problem(Struct, frozen=True, omit_defaults=True):
+class ProblemDetails(Struct, frozen=True, omit_defaults=True):
     """An error as RFC 9457 shows it. `type` is stable; `detail` says what to do."""
 
     type: str
@@ -229,52 +223,3 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     detail: str
     trace_id: str
     errors: list[str] = field(default_factory=list)
-
-
-def result(found: Found) -> Result:
-    hit = found.hit
-    return Result(
-        hit.chunk_id,
-        hit.document_id,
-        hit.collection,
-        hit.source,
-        hit.path,
-        shown_title(hit.title, hit.path),
-        hit.content,
-        hit.heading,
-        hit.page,
-        hit.start,
-        hit.end,
-        hit.metadata,
-        round(hit.similarity, 6),
-        round(found.score, 6),
-        found.repeats,
-    )
-
-
-def document_item(document: StoredDocument) -> DocumentItem:
-    return DocumentItem(**document_fields(document))
-
-
-def document_fields(document: StoredDocument) -> dict[str, Any]:
-    values = {name: getattr(document, name) for name in DocumentItem.__struct_fields__}
-    return {**values, "title": shown_title(document.title, document.path)}
-
-
-def chunk_item(chunk: StoredChunk) -> ChunkItem:
-    return ChunkItem(
-        chunk.id,
-        chunk.ordinal,
-        chunk.content,
-        chunk.heading,
-        chunk.page,
-        chunk.start,
-        chunk.end,
-        chunk.tokens,
-    )
-
-
-def collection_item(collection: StoredCollection) -> CollectionItem:
-    return CollectionItem(
-        collection.id, collection.name, collection.documents, collection.chunks, collection.synced_at
-    )

@@ -1,4 +1,4 @@
-"""The routes of documents: listed, shown, pushed, deleted. What comes is kept in the database, and the flow woken."""
+"""The routes of documents: listed, read, pushed, deleted. A push is stored in the database, and the flow woken."""
 
 from __future__ import annotations
 
@@ -9,52 +9,45 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from litestar import Controller, Request, delete, get, post
-from litestar.datastructures import State
+from litestar import Controller, delete, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Response
 
-from pgfolio.query_api.auth.caller import caller_of
 from pgfolio.query_api.auth.guard import READ, WRITE
 from pgfolio.query_api.retrieval.filter_parser import parse_json
+from pgfolio.query_api.service import answers, uploads
 from pgfolio.query_api.service import contracts as c
-from pgfolio.query_api.service import uploads
 from pgfolio.query_api.service.problems import (
     FromFolderError,
     UnknownDocumentError,
     WrongCursorError,
     trace_id,
 )
+from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services
 from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import reading
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Api
-    from pgfolio.query_api.services import Services
     from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.operations.push_inbox import Waiting
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.pool import Pool
 
-Anyone = Request[Any, Any, State]
-WRITERS: Final = 4
+MAX_WRITERS: Final = 4
 """Connections of one process that write at once; others wait for their turn."""
 
-LARGEST: Final = 2**63 - 1
-PROBLEM = ResponseSpec(
-    c.Problem, description="What is wrong, and what to do", media_type="application/problem+json"
-)
-PROBLEMS = dict.fromkeys((400, 401, 403, 429, 500, 503), PROBLEM)
+MAX_BIGINT: Final = 2**63 - 1
 CHANGING = {**PROBLEMS, 404: PROBLEM}
-MADE = ResponseSpec(c.DocumentAnswer, description="It is searchable: the document")
-KEPT = ResponseSpec(c.PushAnswer, description="It is kept, and will be searchable")
-Stored = Annotated[str | None, QueryParameter(pattern=r"^[^\x00]*$")]
+CREATED = ResponseSpec(c.DocumentAnswer, description="It is searchable: the document")
+ACCEPTED = ResponseSpec(c.PushAnswer, description="It is kept, and will be searchable")
+StoredText = Annotated[str | None, QueryParameter(pattern=r"^[^\x00]*$")]
 """PostgreSQL's texts have no NUL."""
 
 
-class Documents(Controller):
+class DocumentRoutes(Controller):
     """With the bounds of the settings: see `document_routes`."""
 
     path = "/documents"
@@ -65,52 +58,54 @@ class Documents(Controller):
     @get(opt=READ, responses=PROBLEMS, summary="List documents")
     async def documents(
         self,
-        request: Anyone,
+        request: AnyRequest,
         limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
-        cursor: Stored = None,
-        collection: Stored = None,
-        source: Stored = None,
-        path: Stored = None,
+        cursor: StoredText = None,
+        collection: StoredText = None,
+        source: StoredText = None,
+        path: StoredText = None,
         filter: FromQuery[str | None] = None,  # noqa: A002 -- the parameter's name
     ) -> c.DocumentPage:
         read = partial(
             catalog.list_documents,
             limit=limit + 1,
-            permitted=_seen(request),
+            permitted=permitted(request),
             after=0 if cursor is None else _after(cursor),
             collection=collection,
             source=source,
             path=path,
             condition=None if filter is None else parse_json(filter),
         )
-        found = await reading(_services(request).retriever.pool, read)
-        following = _cursor(found[limit - 1].id) if len(found) > limit else None
-        return c.DocumentPage([c.document_item(d) for d in found[:limit]], following, trace_id(request.scope))
+        stored = await reading(services(request).retriever.pool, read)
+        next_cursor = _cursor(stored[limit - 1].id) if len(stored) > limit else None
+        return c.DocumentPage(
+            [answers.document_item(d) for d in stored[:limit]], next_cursor, trace_id(request.scope)
+        )
 
     @get("/{document_id:int}", opt=READ, responses=CHANGING, summary="One document with its chunks")
-    async def document(self, request: Anyone, document_id: FromPath[int]) -> c.DocumentAnswer:
+    async def document(self, request: AnyRequest, document_id: FromPath[int]) -> c.DocumentAnswer:
         """What was pushed and is no document yet, says whether it waits or why it failed."""
-        pool = _services(request).retriever.pool
-        return await _shown(pool, document_id, _seen(request), trace_id(request.scope))
+        pool = services(request).retriever.pool
+        return await _document_answer(pool, document_id, permitted(request), trace_id(request.scope))
 
     @post(
         opt=WRITE,
         status_code=202,
-        responses={**CHANGING, 201: MADE, 202: KEPT, 413: PROBLEM, 422: PROBLEM},
-        operation_class=uploads.Pushing,
+        responses={**CHANGING, 201: CREATED, 202: ACCEPTED, 413: PROBLEM, 422: PROBLEM},
+        operation_class=uploads.PushOperation,
         summary="Push a document",
     )
     async def push(
-        self, request: Anyone, wait: Annotated[int, QueryParameter(ge=0, le=3600)] = 0
+        self, request: AnyRequest, wait: Annotated[int, QueryParameter(ge=0, le=3600)] = 0
     ) -> Response[Any]:
         """Answers when it is kept; with `wait` when it is searchable, at most so many seconds later."""
-        seen, services, trace = _seen(request), _services(request), trace_id(request.scope)
-        pushed, collection = await uploads.read(request)
-        async with self.writers, push_inbox.writing(services.conninfo, self.statement_timeout) as connection:
-            push_id = await push_inbox.add(connection, pushed, collection, seen)
-        url, pool = f"/documents/{push_id}", services.retriever.pool
-        if await uploads.is_made(pool, push_id, seen, min(wait, self.longest_wait)):
-            made = await _shown(pool, push_id, seen, trace)
+        allowed, conninfo, trace = permitted(request), services(request).conninfo, trace_id(request.scope)
+        body, collection = await uploads.read(request)
+        async with self.writers, push_inbox.writing(conninfo, self.statement_timeout) as connection:
+            push_id = await push_inbox.add(connection, body, collection, allowed)
+        url, pool = f"/documents/{push_id}", services(request).retriever.pool
+        if await uploads.is_made(pool, push_id, allowed, min(wait, self.longest_wait)):
+            made = await _document_answer(pool, push_id, allowed, trace)
             return Response(made, status_code=201, headers={"Location": url})
         answer = c.PushAnswer(push_id, url, "pending", trace)
         return Response(answer, status_code=202, headers={"Location": url})
@@ -122,48 +117,54 @@ class Documents(Controller):
         responses={**CHANGING, 409: PROBLEM},
         summary="Remove a pushed document",
     )
-    async def remove(self, request: Anyone, document_id: FromPath[int]) -> None:
+    async def remove(self, request: AnyRequest, document_id: FromPath[int]) -> None:
         """At once, whether it waits, failed or is searchable. What comes from a folder is deleted there."""
-        seen, number, conninfo = _seen(request), min(document_id, LARGEST), _services(request).conninfo
+        allowed, number, conninfo = (
+            permitted(request),
+            min(document_id, MAX_BIGINT),
+            services(request).conninfo,
+        )
         async with self.writers, push_inbox.writing(conninfo, self.statement_timeout) as connection:
-            if await push_inbox.remove(connection, number, seen):
+            if await push_inbox.remove(connection, number, allowed):
                 return
-            found = await push_inbox.origin(connection, number, seen)
-        if found is None:
+            origin = await push_inbox.origin(connection, number, allowed)
+        if origin is None:
             raise UnknownDocumentError(document_id)
-        raise FromFolderError(f"it comes from the folder {found[0]!r}: delete {found[1]!r} there, then sync")
+        raise FromFolderError(
+            f"it comes from the folder {origin[0]!r}: delete {origin[1]!r} there, then sync"
+        )
 
 
 def document_routes(api: Api) -> type[Controller]:
     """The routes, with the settings' bounds."""
     bounds = {
         "request_max_body_size": int(api.max_push_mb * 1024 * 1024),
-        "writers": asyncio.Semaphore(WRITERS),
+        "writers": asyncio.Semaphore(MAX_WRITERS),
         "statement_timeout": api.statement_timeout,
         "longest_wait": min(api.max_wait, api.timeout * 0.9),
     }
-    return type("BoundedDocuments", (Documents,), bounds)
+    return type("BoundedDocuments", (DocumentRoutes,), bounds)
 
 
-async def _shown(pool: Pool, document_id: int, seen: Permitted, trace: str) -> c.DocumentAnswer:
+async def _document_answer(pool: Pool, document_id: int, allowed: Permitted, trace: str) -> c.DocumentAnswer:
     """A document with its chunks, or what is known of a push that is none yet. Raises UnknownDocumentError."""
 
     async def read(connection: AsyncConnection) -> Any:
-        number = min(document_id, LARGEST)
-        found = await catalog.get_document(connection, number, seen)
-        return found or await push_inbox.waiting(connection, number, seen)
+        number = min(document_id, MAX_BIGINT)
+        document = await catalog.get_document(connection, number, allowed)
+        return document or await push_inbox.waiting(connection, number, allowed)
 
-    found = await reading(pool, read)
-    if found is None:
+    document = await reading(pool, read)
+    if document is None:
         raise UnknownDocumentError(document_id)
-    if isinstance(found, push_inbox.Waiting):
-        return _waiting(found, trace)
-    stored, chunks = found
+    if isinstance(document, push_inbox.Waiting):
+        return _waiting(document, trace)
+    stored, chunks = document
     return c.DocumentAnswer(
-        **c.document_fields(stored),
+        **answers.document_fields(stored),
         reason=stored.reason,
         text=stored.text,
-        chunks=[c.chunk_item(chunk) for chunk in chunks],
+        chunks=[answers.chunk_item(chunk) for chunk in chunks],
         trace_id=trace,
     )
 
@@ -202,12 +203,3 @@ def _after(cursor: str) -> int:
         if re.fullmatch(r"d[0-9]{1,18}", text):
             return int(text[1:])
     raise WrongCursorError("take the cursor from `next` of the page before, or leave it out")
-
-
-def _services(request: Anyone) -> Services:
-    found: Services = request.app.state.services
-    return found
-
-
-def _seen(request: Anyone) -> Permitted:
-    return caller_of(request.scope).permitted

@@ -10,14 +10,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 if TYPE_CHECKING:
     import asyncio
 
-HEAD: Final = 5.0
+HEADER_SECONDS: Final = 5.0
 """Seconds from the connection, or from a request's first byte, to the end of its head."""
 
 
-class PatientProtocol(HttpToolsProtocol):
+class HeaderTimeoutProtocol(HttpToolsProtocol):
     """uvicorn's, with that bound. What follows the head, body and answer, has `api.timeout`."""
 
-    _giving_up: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -43,15 +43,15 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _begin(self) -> None:
         self._end()
-        self._giving_up = self.loop.call_later(HEAD, self._give_up)
+        self._timer = self.loop.call_later(HEADER_SECONDS, self._expire)
 
-    def _give_up(self) -> None:
+    def _expire(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
         else:  # a head that came too early: the answer under way is not cut
             self._begin()
 
     def _end(self) -> None:
-        if self._giving_up is not None:
-            self._giving_up.cancel()
-            self._giving_up = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

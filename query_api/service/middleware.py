@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from pgfolio.query_api.observability.request_log import RequestLog
 
-QUIET: Final = {"/health/live", "/health/ready", "/metrics"}
-"""Asked every few seconds: told only when they fail."""
+UNLOGGED_ROUTES: Final = {"/health/live", "/health/ready", "/metrics"}
+"""Requested every few seconds: logged only when they fail."""
 
-PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C traceparent. Its trace id is told in the log; ours stays ours, since a client could choose another's."""
+TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C traceparent. Its trace id is logged; ours stays ours, since a client could choose another's."""
 
 
-class Observed:
+class RequestObserver:
     """An ASGI application around another one."""
 
     def __init__(self, app: ASGIApp, log: RequestLog, timeout: float) -> None:
@@ -38,25 +38,25 @@ class Observed:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        began, record, answer = time.perf_counter(), timings.begin(), _Answer(send)
+        began, record, answer = time.perf_counter(), timings.begin(), _ResponseSender(send)
 
-        async def heard() -> ReceiveMessage:
+        async def receive_message() -> ReceiveMessage:
             message = await receive()
-            answer.gone |= message["type"] == "http.disconnect"
+            answer.client_left |= message["type"] == "http.disconnect"
             return message
 
         try:
             async with asyncio.timeout(self._timeout):
-                await self._app(scope, heard, answer)
+                await self._app(scope, receive_message, answer)
         except TimeoutError:
             await answer.end(TookTooLongError(self._timeout), scope)
         finally:
-            self._tell(scope, answer.status, time.perf_counter() - began, record)
+            self._report(scope, answer.status, time.perf_counter() - began, record)
 
-    def _tell(self, scope: HTTPScope, status: int, seconds: float, record: timings.Record) -> None:
+    def _report(self, scope: HTTPScope, status: int, seconds: float, record: timings.RequestRecord) -> None:
         route = scope.get("path_template") or "unmatched"
         metrics.observe(scope["method"], route, status, seconds, record)
-        if route in QUIET and status == 200:
+        if route in UNLOGGED_ROUTES and status == 200:
             return
         line: dict[str, Any] = {
             "trace_id": trace_id(scope),
@@ -76,17 +76,17 @@ class Observed:
         self._log.add(**line)
 
 
-class _Answer:
+class _ResponseSender:
     """Passes on what is sent, and knows whether anything was."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.gone = False
+        self.client_left = False
         self.status = 499
         """As long as nothing is sent: the client was gone before."""
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and not self.gone:
+        if message["type"] == "http.response.start" and not self.client_left:
             self.status = message["status"]
         await self._send(message)
 
@@ -94,16 +94,16 @@ class _Answer:
         """Answer with a problem. An answer that has begun is broken off by the server instead."""
         if self.status != 499:
             return
-        shown, headers = problem(error, scope)
+        details, headers = problem(error, scope)
         fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         fields.append((b"content-type", MEDIA_TYPE.encode()))
-        await self({"type": "http.response.start", "status": shown.status, "headers": fields})
-        body = msgspec.json.encode(shown)
+        await self({"type": "http.response.start", "status": details.status, "headers": fields})
+        body = msgspec.json.encode(details)
         await self({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _parent(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
-        if name == b"traceparent" and (found := PARENT.fullmatch(value)):
-            return found[1].decode()
+        if name == b"traceparent" and (match := TRACEPARENT.fullmatch(value)):
+            return match[1].decode()
     return None

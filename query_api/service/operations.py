@@ -10,12 +10,13 @@ from litestar import get
 
 from pgfolio.query_api.auth.guard import PUBLIC, READ
 from pgfolio.query_api.observability import metrics
+from pgfolio.query_api.service import answers
 from pgfolio.query_api.service import contracts as c
 from pgfolio.query_api.service.problems import (
     NotReadyError,
     trace_id,
 )
-from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, Anyone, permitted, services
+from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import gauges
 from pgfolio.schema.operations.overview import overview
@@ -29,16 +30,18 @@ HINT = "sync a folder first: `pgfolio sync FOLDER`"
 
 
 @get("/collections", opt=READ, responses=PROBLEMS, summary="Collections with their counts")
-async def collections(request: Anyone) -> c.CollectionList:
+async def collections(request: AnyRequest) -> c.CollectionList:
     retriever = services(request).retriever
-    found = await reading(retriever.pool, partial(catalog.list_collections, permitted=permitted(request)))
+    stored = await reading(retriever.pool, partial(catalog.list_collections, permitted=permitted(request)))
     active = await retriever.spaces.current()
     space = active.generation.space.name if active else None
-    return c.CollectionList([c.collection_item(item) for item in found], space, trace_id(request.scope))
+    return c.CollectionList(
+        [answers.collection_item(item) for item in stored], space, trace_id(request.scope)
+    )
 
 
 @get("/status", opt=READ, responses=PROBLEMS, summary="Sources, spaces and their indexes, runs, problems")
-async def status(request: Anyone) -> c.Status:
+async def status(request: AnyRequest) -> c.Status:
     def read() -> dict[str, Any]:
         settings = services(request).retriever.settings
         with connect(services(request).conninfo, timeout=settings.api.statement_timeout) as connection:
@@ -49,17 +52,17 @@ async def status(request: Anyone) -> c.Status:
                 ef_search=settings.index.ef_search,
             )
 
-    found = await asyncio.to_thread(read)
+    tables = await asyncio.to_thread(read)
     prompts = services(request).answerer.prompts
     prompts.current()
     if prompts.problem and permitted(request) is None:  # it names a file of this machine
-        found["problems"].append({"source": "", "path": "", "stage": "prompts", "reason": prompts.problem})
-    return c.Status(**found, trace_id=trace_id(request.scope))
+        tables["problems"].append({"source": "", "path": "", "stage": "prompts", "reason": prompts.problem})
+    return c.Status(**tables, trace_id=trace_id(request.scope))
 
 
 @get("/health/live", opt=PUBLIC, security=[{}], summary="The process is up")
-async def live(request: Anyone) -> c.Health:
-    return c.Health("ok", None, trace_id(request.scope))
+async def live(request: AnyRequest) -> c.HealthAnswer:
+    return c.HealthAnswer("ok", None, trace_id(request.scope))
 
 
 @get(
@@ -69,28 +72,28 @@ async def live(request: Anyone) -> c.Health:
     responses={500: PROBLEM, 502: PROBLEM, 503: PROBLEM},
     summary="Database, space and model are usable",
 )
-async def ready(request: Anyone) -> c.Health:
+async def ready(request: AnyRequest) -> c.HealthAnswer:
     spaces = services(request).retriever.spaces
     active = await spaces.refresh(await spaces.current())
     if active is None:
         raise NotReadyError(f"nothing was synced yet: {HINT}")
-    await active.answers()
-    return c.Health("ok", active.generation.space.name, trace_id(request.scope))
+    await active.check_ready()
+    return c.HealthAnswer("ok", active.generation.space.name, trace_id(request.scope))
 
 
 @get("/metrics", opt=READ, responses=PROBLEMS, media_type=metrics.CONTENT_TYPE, summary="For Prometheus")
-async def prometheus(request: Anyone) -> bytes:
+async def prometheus(request: AnyRequest) -> bytes:
     """Of collections and sources those that the key may see."""
-    seen, index = permitted(request), services(request).retriever.settings.index
+    allowed, index = permitted(request), services(request).retriever.settings.index
 
-    async def read(connection: AsyncConnection) -> metrics.Stored:
-        return metrics.Stored(
-            await catalog.list_collections(connection, seen),
-            await gauges.source_gauges(connection, seen),
-            await gauges.index_gauge(connection, seen, index.ef_search),
+    async def read(connection: AsyncConnection) -> metrics.StoredGauges:
+        return metrics.StoredGauges(
+            await catalog.list_collections(connection, allowed),
+            await gauges.source_gauges(connection, allowed),
+            await gauges.index_gauge(connection, allowed, index.ef_search),
         )
 
     pool = services(request).retriever.pool
     stored = await reading(pool, read)
     metrics.sample(pool)
-    return metrics.rendered(stored)
+    return metrics.render(stored)

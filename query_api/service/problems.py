@@ -14,13 +14,13 @@ from litestar.response import Response
 from pgfolio.config.models.protocols import FatalModelError, ModelError, RefusedError, TransientError
 from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.answering.answerer import UnknownPromptError
-from pgfolio.query_api.auth.guard import ForbiddenError, TooManyError, UnauthenticatedError
+from pgfolio.query_api.auth.guard import ForbiddenError, RateLimitExceededError, UnauthenticatedError
 from pgfolio.query_api.observability.request_log import fault_of
-from pgfolio.query_api.observability.timings import faulted
+from pgfolio.query_api.observability.timings import record_fault
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError
 from pgfolio.query_api.retrieval.query import UnknownCollectionError
 from pgfolio.query_api.retrieval.retriever import SwitchingError
-from pgfolio.query_api.service.contracts import Problem
+from pgfolio.query_api.service.contracts import ProblemDetails
 from pgfolio.query_api.service.strict_body import WrongTypeError
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("query_api")
 MEDIA_TYPE = "application/problem+json"
 HEADER = b"x-trace-id"
-SAFE = (
+SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -87,7 +87,7 @@ class NotReadyError(Exception):
     """Nothing can be searched yet; the message says what to do."""
 
 
-OURS: dict[type[Exception], tuple[str, int, str]] = {
+PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
     UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
@@ -103,7 +103,7 @@ OURS: dict[type[Exception], tuple[str, int, str]] = {
     NotReadyError: ("not-ready", 503, "Not ready"),
     UnauthenticatedError: ("unauthenticated", 401, "Not authenticated"),
     ForbiddenError: ("forbidden", 403, "Not allowed"),
-    TooManyError: ("too-many-requests", 429, "Too many requests"),
+    RateLimitExceededError: ("too-many-requests", 429, "Too many requests"),
     BusyError: ("busy", 503, "Too busy"),
     TookTooLongError: ("took-too-long", 503, "Took too long"),
     SwitchingError: ("switching", 503, "The active space is changing"),
@@ -134,42 +134,42 @@ def trace_id(scope: Scope) -> str:
 async def add_headers(message: Message, scope: Scope) -> None:
     """Every answer carries the trace id and what keeps browsers from making more of it than data."""
     if message["type"] == "http.response.start":
-        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode()), *SAFE]
+        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode()), *SECURITY_HEADERS]
 
 
-def problem(error: Exception, scope: Scope) -> tuple[Problem, dict[str, str]]:
+def problem(error: Exception, scope: Scope) -> tuple[ProblemDetails, dict[str, str]]:
     """The problem that an error is, and the headers that belong to it."""
     trace = trace_id(scope)
     for kind in type(error).__mro__:
-        if kind in OURS:
-            name, status, title = OURS[kind]
-            return Problem(PREFIX + name, title, status, str(error), trace), _headers(error, status)
+        if kind in PROBLEM_OF_ERROR:
+            name, status, title = PROBLEM_OF_ERROR[kind]
+            return ProblemDetails(PREFIX + name, title, status, str(error), trace), _headers(error, status)
     if isinstance(error, ModelError):
-        return Problem(PREFIX + "model-unavailable", "The model failed", 503, str(error), trace), {}
+        return ProblemDetails(PREFIX + "model-unavailable", "The model failed", 503, str(error), trace), {}
     if isinstance(error, HTTPException) and error.status_code < 500:
         return _of_http(error, scope, trace), dict(error.headers or {})
     if isinstance(error, UnicodeDecodeError):  # nothing but a request's body is decoded
         detail = "the request cannot be read: it is not UTF-8"
-        return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
+        return ProblemDetails(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
     if isinstance(error, RecursionError):  # nor is anything else as deep
         detail = "the request cannot be read: its JSON has too many levels"
-        return Problem(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
+        return ProblemDetails(PREFIX + HTTP[400][0], HTTP[400][1], 400, detail, trace), {}
     fault = fault_of(error)
-    if not faulted(fault):
+    if not record_fault(fault):
         LOG.error("trace %s: %s", trace, fault)
     detail = f"this is a fault of the server; its log says more under the trace id {trace}"
-    return Problem(PREFIX + "internal", "Internal error", 500, detail, trace), {}
+    return ProblemDetails(PREFIX + "internal", "Internal error", 500, detail, trace), {}
 
 
 def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The handler of all exceptions."""
-    shown, headers = problem(error, request.scope)
+    details, headers = problem(error, request.scope)
     return Response(
-        msgspec.json.encode(shown), status_code=shown.status, media_type=MEDIA_TYPE, headers=headers
+        msgspec.json.encode(details), status_code=details.status, media_type=MEDIA_TYPE, headers=headers
     )
 
 
-def _of_http(error: HTTPException, scope: Scope, trace: str) -> Problem:
+def _of_http(error: HTTPException, scope: Scope, trace: str) -> ProblemDetails:
     name, title = HTTP.get(error.status_code, (f"http-{error.status_code}", f"Status {error.status_code}"))
     where = f"{scope.get('method', '')} {scope.get('path', '')}"
     errors: list[str] = []
@@ -178,14 +178,21 @@ def _of_http(error: HTTPException, scope: Scope, trace: str) -> Problem:
     elif isinstance(error, MethodNotAllowedException):
         detail = f"{where} is not served: /schema lists the routes and their methods"
     elif error.status_code == 413:
-        most = "PUSH_MB" if scope.get("path") == "/documents" else "BODY_KB"
-        detail = f"the request's body is too large: PGFOLIO_API__MAX_{most} is the most that is taken"
+        setting = "PUSH_MB" if scope.get("path") == "/documents" else "BODY_KB"
+        detail = f"the request's body is too large: PGFOLIO_API__MAX_{setting} is the most that is taken"
     elif isinstance(error.extra, list) and error.extra:
         errors = [_field(item) for item in error.extra]
         detail = f"correct the request: {'; '.join(errors)}"
     else:
         detail = f"the request cannot be read: {_unquoted(error.detail)}"
-    return Problem(PREFIX + name, title, error.status_code, detail, trace, errors)
+    return ProblemDetails(
+        type=PREFIX + name,
+        title=title,
+        status=error.status_code,
+        detail=detail,
+        trace_id=trace,
+        errors=errors,
+    )
 
 
 def _field(item: Any) -> str:

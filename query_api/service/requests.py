@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.access import Permitted
 
 
-Anyone = Request[Any, Any, State]
+AnyRequest = Request[Any, Any, State]
 
 PROBLEM = ResponseSpec(
-    c.Problem, description="What is wrong, and what to do", media_type="application/problem+json"
+    c.ProblemDetails, description="What is wrong, and what to do", media_type="application/problem+json"
 )
 
 PROBLEMS = dict.fromkeys((400, 401, 403, 429, 500, 503), PROBLEM)
@@ -28,15 +27,11 @@ PROBLEMS = dict.fromkeys((400, 401, 403, 429, 500, 503), PROBLEM)
 ASKING = {**PROBLEMS, **dict.fromkeys((404, 413, 502), PROBLEM)}
 
 
-def services(request: Anyone) -> Services:
-    found: Services = request.app.state.services
-    return found
+def services(request: AnyRequest) -> Services:
+    opened: Services = request.app.state.services
+    return opened
 
 
-def permitted(request: Anyone) -> Permitted:
+def permitted(request: AnyRequest) -> Permitted:
     """What whoever asks may see."""
     return caller_of(request.scope).permitted
-
-
-def took_ms(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 3)

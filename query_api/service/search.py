@@ -17,27 +17,26 @@ from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
 from pgfolio.query_api.answering.answerer import Answer
 from pgfolio.query_api.auth.caller import caller_of
 from pgfolio.query_api.auth.guard import READ
-from pgfolio.query_api.explain.explanation import explanation, locate_candidates
-from pgfolio.query_api.explain.why import why
+from pgfolio.query_api.observability.timings import took_ms
 from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service.answers import ask_answer, explain, search_answer
+from pgfolio.query_api.service.disconnect import unless_client_leaves
 from pgfolio.query_api.service.problems import (
     TookTooLongError,
     problem,
     trace_id,
 )
-from pgfolio.query_api.service.requests import ASKING, Anyone, permitted, services, took_ms
+from pgfolio.query_api.service.requests import ASKING, AnyRequest, permitted, services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from litestar.types import Scope
-
-    from pgfolio.query_api.answering.answerer import Asked, Event
-    from pgfolio.query_api.explain.records import Explanation, Why
+    from pgfolio.query_api.answering.answerer import AnswerRequest, Event
     from pgfolio.query_api.explain.trace_log import TraceLog
     from pgfolio.query_api.retrieval.results import Retrieved
+    from pgfolio.query_api.service.answers import Explained
 
 ANSWER = ResponseSpec(
     c.AskAnswer,
@@ -47,7 +46,7 @@ ANSWER = ResponseSpec(
 
 STREAM = "text/event-stream"
 
-PART = 0.95
+STREAM_TIME_SHARE = 0.95
 """Of the time that a request may take, what a stream may take before it says that it took too long."""
 
 
@@ -55,9 +54,9 @@ class Streaming(Operation):
     """Its answer may come as a stream."""
 
     def to_schema(self) -> dict[str, Any]:
-        shown = super().to_schema()
-        shown["responses"]["200"]["content"][STREAM] = {"schema": {}}
-        return shown
+        operation = super().to_schema()
+        operation["responses"]["200"]["content"][STREAM] = {"schema": {}}
+        return operation
 
 
 @post(
@@ -68,7 +67,7 @@ class Streaming(Operation):
     summary="Find chunks",
 )
 async def search(
-    request: Anyone,
+    request: AnyRequest,
     data: Annotated[
         c.SearchRequest,
         Body(examples=[Example(value={"query": "how do I retry a failed task", "limit": 5})]),
@@ -77,18 +76,9 @@ async def search(
     began = time.perf_counter()
     query = _query(data.query, data)
     retrieved = await services(request).retriever.retrieve(query, permitted(request))
-    results = [c.result(found) for found in retrieved.found]
-    explained, why = await _explained(request, data, query, retrieved, "search")
-    return c.SearchAnswer(
-        results,
-        len(results),
-        retrieved.complete,
-        retrieved.space,
-        took_ms(began),
-        trace_id(request.scope),
-        retrieved.trace.notes,
-        explained,
-        why,
+    explained = await _trace_and_explain(request, data, query, retrieved, "search")
+    return search_answer(
+        retrieved, took_ms=took_ms(began), trace_id=trace_id(request.scope), explained=explained
     )
 
 
@@ -101,7 +91,7 @@ async def search(
     summary="Answer a question with citations",
 )
 async def ask(
-    request: Anyone,
+    request: AnyRequest,
     data: Annotated[
         c.AskRequest, Body(examples=[Example(value={"question": "how do I retry a failed task"})])
     ],
@@ -109,33 +99,46 @@ async def ask(
     began = time.perf_counter()
     answerer = services(request).answerer
     query = _query(data.question, data)
-    asked = await answerer.ask(query, permitted(request), data.prompt)
+    answer_request = await answerer.retrieve(query, permitted(request), data.prompt)
     if data.stream or STREAM in request.headers.get("accept", ""):
-        return ServerSentEvent(_events(request, data, query, asked, began))
-    answer = await answerer.answer(asked)
-    explained, why = await _explained(request, data, query, asked.retrieved, "ask")
-    return Response(_answer(answer, asked, began, request.scope, explained, why))
+        return ServerSentEvent(_events(request, data, query, answer_request, began))
+    answer = await unless_client_leaves(request, answerer.answer(answer_request))
+    explained = await _trace_and_explain(request, data, query, answer_request.retrieved, "ask")
+    return Response(_ask_answer(request, answer, answer_request, began, explained))
 
 
-async def _explained(
-    request: Anyone, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
-) -> tuple[Explanation | None, Why | None]:
-    """How it was found, kept for GET /traces, and told at once where that is asked for."""
+async def _trace_and_explain(
+    request: AnyRequest, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
+) -> Explained:
+    """Adds to the trace log for GET /traces; with `explain` and `why`, what the answer says of it."""
     request.app.state.traces.add(trace_id(request.scope), kind, caller_of(request.scope), retrieved.trace)
-    return await _told(request, data, query, retrieved, kind)
+    return await _explain(request, data, query, retrieved, kind)
 
 
-async def _told(
-    request: Anyone, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
-) -> tuple[Explanation | None, Why | None]:
-    caller, retriever = caller_of(request.scope), services(request).retriever
-    if not data.explain and data.why is None:
-        return None, None
-    explained = explanation(retrieved.trace, kind)
-    reason = None
-    if data.why is not None:
-        reason = await why(retriever, query, caller.permitted, retrieved, data.why)
-    return await locate_candidates(retriever.pool, explained, caller.permitted), reason
+async def _explain(
+    request: AnyRequest, data: c.Retrieval, query: Query, retrieved: Retrieved, kind: str
+) -> Explained:
+    return await explain(
+        services(request).retriever,
+        query,
+        permitted(request),
+        retrieved,
+        kind=kind,
+        with_explanation=data.explain or data.why is not None,
+        document=data.why,
+    )
+
+
+def _ask_answer(
+    request: AnyRequest, answer: Answer, answer_request: AnswerRequest, began: float, explained: Explained
+) -> c.AskAnswer:
+    return ask_answer(
+        answer,
+        answer_request,
+        took_ms=took_ms(began),
+        trace_id=trace_id(request.scope),
+        explained=explained,
+    )
 
 
 def _query(text: str, data: c.Retrieval) -> Query:
@@ -153,43 +156,19 @@ def _query(text: str, data: c.Retrieval) -> Query:
     )
 
 
-def _answer(
-    answer: Answer,
-    asked: Asked,
-    began: float,
-    scope: Scope,
-    explained: Explanation | None = None,
-    reason: Why | None = None,
-) -> c.AskAnswer:
-    return c.AskAnswer(
-        answer.text,
-        answer.answered,
-        answer.mode,
-        list(answer.citations),
-        list(answer.sources),
-        answer.model,
-        answer.usage,
-        took_ms(began),
-        trace_id(scope),
-        asked.retrieved.trace.notes,
-        explained,
-        reason,
-    )
-
-
 async def _events(
-    request: Anyone, data: c.Retrieval, query: Query, asked: Asked, began: float
+    request: AnyRequest, data: c.Retrieval, query: Query, answer_request: AnswerRequest, began: float
 ) -> AsyncIterator[ServerSentEventMessage]:
     """What comes when: `sources`, then `token`s, then `citation`s, `done` with the whole answer; or `error`."""
-    scope, retrieved = request.scope, asked.retrieved
-    yield _event("sources", asked.sources)
+    scope, retrieved = request.scope, answer_request.retrieved
+    yield _event("sources", answer_request.sources)
     try:
-        async for event in _in_time(services(request).answerer.stream(asked), request, began):
+        async for event in _in_time(services(request).answerer.stream(answer_request), request, began):
             if isinstance(event, str):
                 yield _event("token", {"text": event})
             elif isinstance(event, Answer):
-                told = await _told(request, data, query, retrieved, "ask")
-                yield _event("done", _answer(event, asked, began, scope, *told))
+                explained = await _explain(request, data, query, retrieved, "ask")
+                yield _event("done", _ask_answer(request, event, answer_request, began, explained))
             else:
                 yield _event("citation", event)
     except Exception as error:  # noqa: BLE001 -- the status line is sent already
@@ -199,19 +178,19 @@ async def _events(
         traces.add(trace_id(scope), "ask", caller_of(scope), retrieved.trace)
 
 
-async def _in_time(events: AsyncGenerator[Event], request: Anyone, began: float) -> AsyncIterator[Event]:
+async def _in_time(events: AsyncGenerator[Event], request: AnyRequest, began: float) -> AsyncIterator[Event]:
     """The same, as long as there is time left to say that there is none: later the connection is cut. Raises
     TookTooLongError."""
-    longest = services(request).retriever.settings.api.timeout
+    timeout = services(request).retriever.settings.api.timeout
     async with aclosing(events):  # which ends the model's request
         while True:
             try:
-                async with asyncio.timeout(began + longest * PART - time.perf_counter()):
+                async with asyncio.timeout(began + timeout * STREAM_TIME_SHARE - time.perf_counter()):
                     event = await anext(events)
             except StopAsyncIteration:
                 return
             except TimeoutError as error:
-                raise TookTooLongError(longest) from error
+                raise TookTooLongError(timeout) from error
             yield event
 
 

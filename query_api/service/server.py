@@ -1,4 +1,4 @@
-"""Runs the API: binds the port, opens the database, serves until it is told to stop."""
+"""Runs the API: binds the port, opens the database, serves until a signal stops it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import uvicorn
 
 from pgfolio.config.settings import environment, load_settings
 from pgfolio.query_api.service.app import create_app
-from pgfolio.query_api.service.header_timeout import PatientProtocol
+from pgfolio.query_api.service.header_timeout import HeaderTimeoutProtocol
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.operations.api_keys import require_key
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
 
 OPTIONS: Final[dict[str, Any]] = {
-    "http": PatientProtocol,
+    "http": HeaderTimeoutProtocol,
     "lifespan": "on",
     "log_level": "warning",
     "access_log": False,
     "server_header": False,
     "proxy_headers": False,  # who a caller is, no header decides
-    "timeout_graceful_shutdown": 10,  # seconds that requests under way get when the server is told to stop
+    "timeout_graceful_shutdown": 10,  # seconds that requests under way get when the server is stopped
 }
 
 
@@ -46,10 +46,10 @@ def serve(settings: Settings, host: str, port: int, workers: int, listening: Cal
     """Serve until SIGINT or SIGTERM; `listening` is told the URL. Raises ServeError, DatabaseError, ConfigError,
     NoKeyError, a ModelError before it listens."""
     settings = settings.model_copy(update={"api": settings.api.model_copy(update={"host": host})})
-    with _bound(host, port) as listener, database(settings) as conninfo:
+    with _bind(host, port) as listener, database(settings) as conninfo:
         with connect(conninfo) as connection:
             require_key(connection, host)
-        asyncio.run(_tried(settings, conninfo))
+        asyncio.run(_check_startup(settings, conninfo))
         # uvicorn hands the signal that stopped it on to the handler before it: ours lets the database be left.
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: None)
@@ -76,13 +76,13 @@ class Worker:
             await self._app(scope, receive, send)
             return
 
-        async def sent(message: Message) -> None:
+        async def send_after_startup(message: Message) -> None:
             if str(message["type"]) == "lifespan.startup.complete":
-                _keep_loaded()
+                _freeze_loaded()
             await send(message)
 
         try:
-            await self._app(scope, receive, sent)
+            await self._app(scope, receive, send_after_startup)
         finally:
             self._database.__exit__(None, None, None)
 
@@ -97,11 +97,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            _keep_loaded()
+            _freeze_loaded()
             self._listening()
 
 
-def _keep_loaded() -> None:
+def _freeze_loaded() -> None:
     """Leave out of garbage collection what stays anyway: going through it held up all requests for 40 ms a time."""
     gc.collect()
     gc.freeze()
@@ -129,8 +129,8 @@ def _run_workers(workers: int, listener: socket.socket, host: str) -> None:
         )
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Bound before anything slow begins, so that a port in use is told at once."""
+def _bind(host: str, port: int) -> socket.socket:
+    """Bound before anything slow begins, so that a port in use is reported at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
@@ -145,7 +145,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _tried(settings: Settings, conninfo: str) -> None:
-    """Everything that the application opens, opened once, so that what is wrong is told in a line."""
+async def _check_startup(settings: Settings, conninfo: str) -> None:
+    """Everything that the application opens, opened once, so that what is wrong is reported in a line."""
     async with open_services(settings, conninfo):
         pass

@@ -15,7 +15,7 @@ class WrongTypeError(Exception):
     """A field has a value of another type, which would have been taken for the right one."""
 
 
-async def strictly(request: Request[Any, Any, Any]) -> None:
+async def require_strict_body(request: Request[Any, Any, Any]) -> None:
     """Raises WrongTypeError. What litestar refuses by itself is left to it."""
     field = request.route_handler.parsed_data_field
     if field is None:
@@ -24,13 +24,13 @@ async def strictly(request: Request[Any, Any, Any]) -> None:
     try:
         msgspec.json.decode(body, type=field.annotation)
     except msgspec.ValidationError as error:
-        if _is_taken(body, field.annotation):
+        if _is_coerced(body, field.annotation):
             raise WrongTypeError(f"correct the request: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
 
 
-def _is_taken(body: bytes, kind: Any) -> bool:
+def _is_coerced(body: bytes, kind: Any) -> bool:
     try:
         msgspec.convert(msgspec.json.decode(body), kind, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

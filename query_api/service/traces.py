@@ -12,13 +12,13 @@ from litestar import get
 from pgfolio.query_api.auth.guard import READ
 from pgfolio.query_api.explain.explanation import locate_candidates
 from pgfolio.query_api.explain.records import Explanation
-from pgfolio.query_api.explain.trace_log import PERIOD
+from pgfolio.query_api.explain.trace_log import WRITE_SECONDS
 from pgfolio.query_api.service import contracts as c
 from pgfolio.query_api.service.problems import (
     UnknownTraceError,
     trace_id,
 )
-from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, Anyone, permitted, services
+from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services
 from pgfolio.schema.operations import traces
 from pgfolio.schema.search.pool import reading
 
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 
     from pgfolio.query_api.explain.trace_log import TraceLog
 
-LOOKS = 2
+RETRIES = 2
 """How often a trace that is not there is looked for again, while another process may be about to write it."""
 
 
 @get(
-    "/traces/{wanted:str}",
+    "/traces/{id:str}",
     opt=READ,
     responses={**PROBLEMS, 404: PROBLEM},
     summary="How an answer was found",
 )
-async def trace(request: Anyone, wanted: FromPath[str]) -> c.TraceAnswer:
+async def trace(request: AnyRequest, id: FromPath[str]) -> c.TraceAnswer:  # noqa: A002 -- the parameter's name
     """For whoever may see all that the one who asked could see, for as long as traces are kept."""
     log: TraceLog = request.app.state.traces
-    await log.settled()
-    read = partial(traces.get, trace_id=wanted.replace("\x00", ""), permitted=permitted(request))
+    await log.wait_until_written()
+    read = partial(traces.get, trace_id=id.replace("\x00", ""), permitted=permitted(request))
     record = await reading(services(request).retriever.pool, read)
-    for _ in range(LOOKS):
+    for _ in range(RETRIES):
         if record is None:  # another process may just be writing it
-            await asyncio.sleep(PERIOD)
+            await asyncio.sleep(WRITE_SECONDS)
             record = await reading(services(request).retriever.pool, read)
     if record is None:
         raise UnknownTraceError("there is no trace with this id: it may have been kept long enough")
     explained = await locate_candidates(
         services(request).retriever.pool, msgspec.convert(record, Explanation), permitted(request)
     )
-    return c.TraceAnswer(wanted, explained, trace_id(request.scope))
+    return c.TraceAnswer(id, explained, trace_id(request.scope))

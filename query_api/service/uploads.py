@@ -14,8 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from litestar import Request
-from litestar.datastructures import State, UploadFile
+from litestar.datastructures import UploadFile
 from litestar.exceptions import ClientException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.spec import Operation
@@ -28,23 +27,24 @@ from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search.pool import BusyError, reading
 
 if TYPE_CHECKING:
+    from pgfolio.query_api.service.requests import AnyRequest
     from pgfolio.schema.operations.push_inbox import Push
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.pool import Pool
 
-Anyone = Request[Any, Any, State]
-LOOKS: Final = (0.05, 0.5)
-"""Seconds between two looks of who waits: at first, and at most."""
+FIRST_POLL_SECONDS: Final = 0.05
+MAX_POLL_SECONDS: Final = 0.5
+"""Between two looks of who waits."""
 
 
-class Pushing(Operation):
+class PushOperation(Operation):
     """Its body is JSON or a form with a file."""
 
     def to_schema(self) -> dict[str, Any]:
-        shown = super().to_schema()
+        operation = super().to_schema()
         form = _inline(c.PushForm)
         form["properties"]["file"] = {"type": "string", "format": "binary"}
-        shown["requestBody"] = {
+        operation["requestBody"] = {
             "required": True,
             "content": {
                 "application/json": {
@@ -56,32 +56,32 @@ class Pushing(Operation):
                 "multipart/form-data": {"schema": {**form, "required": ["file"]}},
             },
         }
-        return shown
+        return operation
 
 
-async def read(request: Anyone) -> tuple[Push, str | None]:
+async def read(request: AnyRequest) -> tuple[Push, str | None]:
     """The push and the collection that it is meant for. Raises WrongPushError."""
-    kind = request.content_type[0]
+    content_type = request.content_type[0]
     try:
-        if kind == "multipart/form-data":
+        if content_type == "multipart/form-data":
             return await _read_form(request)
-        if kind in {"", "application/json"}:
-            wanted = msgspec.json.decode(await request.body(), type=c.PushRequest)
-            return _of_text(wanted), wanted.collection
+        if content_type in {"", "application/json"}:
+            body = msgspec.json.decode(await request.body(), type=c.PushRequest)
+            return _text_push(body), body.collection
     except (msgspec.DecodeError, UnicodeError, LookupError, RecursionError, WrongMetadataError) as error:
         raise WrongPushError(f"correct the request: {error}") from error
     raise WrongPushError("send JSON, or a form (multipart/form-data) with a `file`")
 
 
-def _of_text(wanted: c.PushRequest) -> Push:
-    shown = upload_metadata.title(wanted.title)
-    if not shown:
+def _text_push(body: c.PushRequest) -> Push:
+    title = upload_metadata.title(body.title)
+    if not title:
         raise WrongPushError("correct the request: the title has nothing that can be seen")
-    content = wanted.content.encode()
-    return push_inbox.Push(content, ".md", shown, shown, upload_metadata.metadata(wanted.metadata))
+    content = body.content.encode()
+    return push_inbox.Push(content, ".md", title, title, upload_metadata.metadata(body.metadata))
 
 
-async def _read_form(request: Anyone) -> tuple[Push, str | None]:
+async def _read_form(request: AnyRequest) -> tuple[Push, str | None]:
     try:
         fields = await request.form()
     except RequestEntityTooLarge:
@@ -97,39 +97,39 @@ async def _read_form(request: Anyone) -> tuple[Push, str | None]:
     if file is None:
         raise WrongPushError("correct the request: the form has no `file`")
     form = msgspec.convert(given, c.PushForm)
-    said = None if form.metadata is None else msgspec.json.decode(form.metadata)
+    metadata = None if form.metadata is None else msgspec.json.decode(form.metadata)
     name = file.filename if isinstance(file, UploadFile) else ""
     content = await file.read() if isinstance(file, UploadFile) else str(file).encode()
-    kept = push_inbox.Push(
+    push = push_inbox.Push(
         content,
         upload_metadata.suffix(name),
         upload_metadata.title(form.title),
-        upload_metadata.label(name),
-        upload_metadata.metadata(said),
+        upload_metadata.display_name(name),
+        upload_metadata.metadata(metadata),
     )
-    return kept, form.collection
+    return push, form.collection
 
 
 async def is_made(pool: Pool, push_id: int, seen: Permitted, seconds: float) -> bool:
     """Whether it is searchable within these seconds. No connection is held meanwhile. Raises PushFailedError,
     UnknownDocumentError when it was deleted."""
-    end, pause = time.monotonic() + seconds, LOOKS[0]
-    while (left := end - time.monotonic()) > 0:
-        await asyncio.sleep(min(pause, left))
-        pause = min(pause * 1.5, LOOKS[1])
+    end, pause = time.monotonic() + seconds, FIRST_POLL_SECONDS
+    while (remaining := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(pause, remaining))
+        pause = min(pause * 1.5, MAX_POLL_SECONDS)
         with suppress(BusyError):  # as good as not yet
-            became = await reading(pool, partial(push_inbox.state, push_id=push_id, permitted=seen))
-            if became is None:
+            state = await reading(pool, partial(push_inbox.state, push_id=push_id, permitted=seen))
+            if state is None:
                 raise UnknownDocumentError(push_id)
-            if became[0] == "failed":
-                raise PushFailedError(became[1], f"/documents/{push_id}")
-            if became[0] == "ok":
+            if state[0] == "failed":
+                raise PushFailedError(state[1], f"/documents/{push_id}")
+            if state[0] == "ok":
                 return True
     return False
 
 
 def _inline(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The schema of a struct that names no other."""
-    _, found = msgspec.json.schema_components([kind])
-    shown: dict[str, Any] = found[kind.__name__]
-    return {key: value for key, value in shown.items() if key != "title"}
+    _, components = msgspec.json.schema_components([kind])
+    schema: dict[str, Any] = components[kind.__name__]
+    return {key: value for key, value in schema.items() if key != "title"}

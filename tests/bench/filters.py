@@ -28,7 +28,7 @@ from rich.table import Table
 
 from pgfolio.config.settings import load_settings
 from pgfolio.query_api.retrieval.filter_parser import parse
-from pgfolio.query_api.retrieval.vector_search import nearest_within
+from pgfolio.query_api.retrieval.vector_search import nearest_matching
 from pgfolio.schema.corpus import sources, statistics
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space
@@ -249,7 +249,7 @@ class _Bench:
         return _summary(name, mean(matching), taken, plain)
 
     async def _within(self, question: Question, scope: Scope, connection: AsyncConnection) -> list[Candidate]:
-        found, _how = await nearest_within(
+        found, _how = await nearest_matching(
             connection, self.generation, question.vector, LIMIT, LIMIT, self.ef_search, scope
         )
         return found

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.settings import load_settings
-from pgfolio.query_api.evaluation.evaluate import WAYS, evaluate, read_labelled
+from pgfolio.query_api.evaluation.evaluate import VARIANTS, evaluate, read_labelled
 from pgfolio.schema.database.connect import database, prepare
 from tests.bench.place import Place
 from tests.bench.room import new_room
@@ -52,7 +52,9 @@ def measured(folder: Path, server: str, name: str) -> tuple[int, np.ndarray]:
         prepare(conninfo)
         settings = load_settings(database_url=conninfo)
         Place(settings, conninfo, folder / "docs").sync()
-        return len(labelled), np.array([q.ndcg for q in evaluate(settings, labelled, WAYS, LIMIT).values()])
+        return len(labelled), np.array(
+            [q.ndcg for q in evaluate(settings, labelled, VARIANTS, LIMIT).values()]
+        )
 
 
 def _add(table: Table, name: str, queries: str, quality: np.ndarray) -> None:

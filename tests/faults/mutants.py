@@ -259,18 +259,24 @@ MUTANTS: Final = (
         "transaction",
         "query_api/retrieval/retriever.py",
         '            with timings.stage("embed"):\n'
-        "                embedded = await self._embedded(active, query, trace)\n"
+        "                embedding = await self._embed_query(active, query, trace)\n"
         "            trace.generation = generation = active.generation\n"
-        "            search = Search("
-        "self.settings, generation, embedded, query, permitted, self._depth(query), trace)\n",
+        "            search = CandidateSearch(\n"
+        "                settings=self.settings,\n"
+        "                generation=generation,\n"
+        "                embedding=embedding,\n"
+        "                query=query,\n"
+        "                permitted=permitted,\n"
+        "                candidate_count=self._candidate_count(query),\n"
+        "                trace=trace,\n"
+        "            )\n",
         "            trace.generation = generation = active.generation\n"
-        "            made = partial(Search, self.settings, generation, query=query, permitted=permitted,\n"
-        "                           depth=self._depth(query), trace=trace)\n"
-        "            search = made(embedded=None)\n\n"
-        "            async def run(connection: AsyncConnection, self: Search = search) -> Ranking:\n"
+        "            make = partial(CandidateSearch, settings=self.settings, generation=generation, query=query,\n"
+        "                           permitted=permitted, candidate_count=self._candidate_count(query), trace=trace)\n"
+        "            embed = partial(self._embed_query, active, query, trace)\n\n"
+        "            async def run(connection: AsyncConnection, make: Any = make, embed: Any = embed) -> Ranking:\n"
         '                await connection.execute("select 1")\n'
-        "                embedded = await query_embedding.embed(question(query.text).text)\n"
-        "                return await made(embedded=embedded).run(connection)\n\n"
+        "                return await make(embedding=await embed()).run(connection)\n\n"
         '            search = type("Late", (), {"run": staticmethod(run), "query": query, "trace": trace,\n'
         '                                       "generation": generation, "permitted": permitted})()\n',
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[question]",),
@@ -327,8 +333,8 @@ MUTANTS: Final = (
         "what is pushed is kept as a file of its name as well",
         "outside",
         "query_api/service/uploads.py",
-        "    kept = push_inbox.Push(\n",
-        "    from pathlib import Path\n\n    Path(name).write_bytes(content)\n    kept = push_inbox.Push(\n",
+        "    push = push_inbox.Push(\n",
+        "    from pathlib import Path\n\n    Path(name).write_bytes(content)\n    push = push_inbox.Push(\n",
         (ELSEWHERE + "a_name_that_a_client_gives_is_a_label_and_never_a_path[../../outside.md]",),
     ),
     Mutant(
@@ -356,14 +362,14 @@ MUTANTS: Final = (
         "schema/search/vector.py",
         "if LOOKS.get(connection) == far:",
         "if far:",
-        (SEARCH + "however_far_it_looks_a_question_walks_the_index_once",),
+        (SEARCH + "whatever_ef_search_is_a_question_walks_the_index_once",),
     ),
     Mutant(
         "a filtered search looks no farther than its limit",
         "unused",
         "query_api/retrieval/vector_search.py",
-        "looked_at = stored.looks(wanted, ef_search)",
-        "ef_search = looked_at = wanted",
+        "scan_limit = stored.looks(k, ef_search)",
+        "ef_search = scan_limit = k",
         (ELSEWHERE + "a_higher_ef_search_finds_more_of_the_nearest[collections1]",),
     ),
     Mutant(
@@ -494,8 +500,8 @@ MUTANTS: Final = (
         "a filtered search ends where the index gives up",
         "filter",
         "query_api/retrieval/vector_search.py",
-        "    if len(found) < wanted:\n"
-        "        exact = await stored.rank_exact(connection, generation, vector, wanted, scope)\n"
+        "    if len(candidates) < k:\n"
+        "        exact = await stored.rank_exact(connection, generation, vector, k, scope)\n"
         '        return exact, f"{EXACT}: {how} only"\n',
         "",
         (ELSEWHERE + "fifty_of_a_small_collection_are_found_where_the_index_gives_up_early",),

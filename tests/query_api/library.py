@@ -114,8 +114,8 @@ def stock(
         generation = generations.ensure_active(connection, space)
         for collection in sorted({page.collection for page in pages}):
             source = sources.ensure_source(connection, f"/{collection}", name=collection)
-            chosen = [page for page in pages if page.collection == collection]
-            batch = [Storable(_document(page), _embedded(page, model)) for page in chosen]
+            collection_pages = [page for page in pages if page.collection == collection]
+            batch = [Storable(_document(page), _with_vectors(page, model)) for page in collection_pages]
             store(connection, source, generation, batch, "test")
         if indexed:
             hnsw.build(connection, generation, settings.index.m, settings.index.ef_construction)
@@ -217,7 +217,7 @@ def _document(page: Page) -> Document:
     )
 
 
-def _embedded(page: Page, model: Any) -> list[Embedded]:
+def _with_vectors(page: Page, model: Any) -> list[Embedded]:
     chunks = []
     for heading in page.sections:
         content = f"## {heading}\n\n{page.sections[heading]}"

@@ -11,9 +11,9 @@ TEXTS = ("path", "source", "title", "mime", "language", "owner")
 DATES = ("created_at", "updated_at")
 
 
-def holds(wanted: dict[str, Any], document: dict[str, Any]) -> bool:
+def holds(condition: dict[str, Any], document: dict[str, Any]) -> bool:
     """Whether a right filter holds for a document: the built-in fields and `metadata`."""
-    return all(_part(name, value, document) for name, value in wanted.items())
+    return all(_part(name, value, document) for name, value in condition.items())
 
 
 def _part(name: str, value: Any, document: dict[str, Any]) -> bool:
@@ -96,12 +96,12 @@ def _values(name: str, document: dict[str, Any]) -> list[Any]:
     """All values that a field's name leads to."""
     if name in TEXTS or name in DATES:
         return [] if document[name] is None else [document[name]]
-    found = [document["metadata"]]
+    values = [document["metadata"]]
     keys = name.split(".")
     for key in keys[1:] if len(keys) > 1 and keys[0] == "metadata" else keys:
-        objects = [each for value in found for each in (value if isinstance(value, list) else [value])]
-        found = [each[key] for each in objects if isinstance(each, dict) and key in each]
-    return found
+        objects = [each for value in values for each in (value if isinstance(value, list) else [value])]
+        values = [each[key] for each in objects if isinstance(each, dict) and key in each]
+    return values
 
 
 def _elements(values: list[Any]) -> list[Any]:

@@ -61,14 +61,14 @@ def of_before(postgres: str, new_settings: Callable[..., Settings]) -> Iterator[
 
 def test_a_database_of_before_goes_on(of_before: str, new_settings: Callable[..., Settings]) -> None:
     prepare(of_before)
-    kinds = {finding.kind for finding in run_verify(of_before).findings}
+    kinds = {search.kind for search in run_verify(of_before).findings}
     assert kinds <= {"chunk_hash"}, "the library's own hashes are made up"
     with running_api(new_settings(database_url=of_before), of_before) as client:
         for mode in ("hybrid", "vector", "lexical"):
-            asked = {"query": "how is a failed task retried", "mode": mode, "limit": 50, "explain": True}
-            found = client.post("/search", json=asked).json()
-            assert found["results"][0]["path"] == RETRIES.path
-            assert client.get(f"/traces/{found['trace_id']}").status_code == 200
+            question = {"query": "how is a failed task retried", "mode": mode, "limit": 50, "explain": True}
+            chunk = client.post("/search", json=question).json()
+            assert chunk["results"][0]["path"] == RETRIES.path
+            assert client.get(f"/traces/{chunk['trace_id']}").status_code == 200
         assert len(
             {
                 one["path"]
@@ -78,5 +78,5 @@ def test_a_database_of_before_goes_on(of_before: str, new_settings: Callable[...
     key = make_key(of_before, collections=["manual"])
     with running_api(new_settings(database_url=of_before), of_before) as client:
         client.headers["X-API-Key"] = key
-        found = client.post("/search", json={"query": "bread", "limit": 50}).json()
-        assert BREAD.path not in {one["path"] for one in found["results"]}
+        chunk = client.post("/search", json={"query": "bread", "limit": 50}).json()
+        assert BREAD.path not in {one["path"] for one in chunk["results"]}

@@ -64,7 +64,7 @@ def searched(library: Library, question: str, *, exact: bool = False) -> list[tu
     async def hits() -> list[tuple[int, float]]:
         async with open_services(library.settings, library.conninfo) as services:
             retrieved = await services.retriever.retrieve(Query(question, 5, "vector", exact=exact), None)
-        return [(hit.hit.chunk_id, round(hit.hit.similarity, 3)) for hit in retrieved.found]
+        return [(hit.hit.chunk_id, round(hit.hit.similarity, 3)) for hit in retrieved.results]
 
     return asyncio.run(hits())
 

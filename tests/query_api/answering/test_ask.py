@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from pgfolio.schema.records import Space
@@ -20,13 +22,20 @@ from tests.fakes.openai_server import (
     FakeOpenAI,
     FaultScenario,
 )
-from tests.query_api.library import BREAD, PAGES, RETRIES, WORK_POOLS, Page, make_key, running_api, stock
+from tests.query_api.library import (
+    BREAD,
+    PAGES,
+    RETRIES,
+    WORK_POOLS,
+    Page,
+    make_key,
+    running_api,
+    stock,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import httpx
 
     from pgfolio.config.settings import Settings
 
@@ -45,9 +54,9 @@ def events(client: httpx.Client, question: str, **fields: Any) -> list[tuple[str
     with client.stream("POST", "/ask", json={"question": question, "stream": True, **fields}) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         response.read()
-    found = [block.splitlines() for block in response.text.replace("\r\n", "\n").strip().split("\n\n")]
+    blocks = [block.splitlines() for block in response.text.replace("\r\n", "\n").strip().split("\n\n")]
     return [
-        (lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))) for lines in found
+        (lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))) for lines in blocks
     ]
 
 
@@ -177,16 +186,16 @@ def test_a_part_that_the_documents_do_not_answer_does_not_take_the_rest_with_it(
     chat_api: httpx.Client, openai_server: FakeOpenAI, says: str, answered: bool
 ) -> None:
     openai_server.says = says
-    whole = ask(chat_api, QUESTION)
-    assert (whole["answered"], [c["marker"] for c in whole["citations"]]) == (answered, [1] * answered)
-    assert (whole["answer"] == says) == answered
+    answer = ask(chat_api, QUESTION)
+    assert (answer["answered"], [c["marker"] for c in answer["citations"]]) == (answered, [1] * answered)
+    assert (answer["answer"] == says) == answered
     streamed = events(chat_api, QUESTION)
     done = streamed[-1][1]
     assert done["answered"] == answered
     assert "".join(data["text"] for name, data in streamed if name == "token").strip() == done["answer"]
 
 
-def test_sources_are_the_documents_that_were_looked_at(api: httpx.Client) -> None:
+def test_sources_are_the_documents_of_the_retrieved_chunks(api: httpx.Client) -> None:
     answer = ask(api, QUESTION, limit=7)
     ids = {d["path"]: d["id"] for d in api.get("/documents").json()["items"]}
     assert {s["path"]: s["id"] for s in answer["sources"]} == {
@@ -217,16 +226,18 @@ def test_each_marker_is_quoted_from_its_own_chunk(chat_api: httpx.Client, openai
         "Pools are deleted [1, 2]. In code x[3] and `a[4]` are no markers, nor is [99]."
     )
     answer = ask(chat_api, QUESTION, mode="vector", limit=2)
-    found = chat_api.post("/search", json={"query": QUESTION, "mode": "vector", "limit": 2}).json()["results"]
+    results = chat_api.post("/search", json={"query": QUESTION, "mode": "vector", "limit": 2}).json()[
+        "results"
+    ]
     assert {c["marker"] for c in answer["citations"]} == {1, 2}
     for citation in answer["citations"]:
-        result = found[citation["marker"] - 1]
+        result = results[citation["marker"] - 1]
         assert citation["chunk_id"] == result["chunk_id"]
         assert result["start"] <= citation["start"] < citation["end"] <= result["end"]
     check_quotes(answer)
 
 
-def test_the_model_is_shown_the_question_and_fenced_documents(
+def test_the_prompt_has_the_question_and_fenced_documents(
     settings: Settings, conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
 ) -> None:
     from tests.query_api.library import Page
@@ -285,26 +296,26 @@ def test_the_servers_retry_after_is_passed_on(chat_api: httpx.Client, openai_ser
     assert chat_api.post("/ask", json={"question": QUESTION}).headers["Retry-After"] == "7"
 
 
-def test_a_stream_gives_sources_tokens_citations_and_the_whole(chat_api: httpx.Client) -> None:
-    found = events(chat_api, QUESTION)
-    names = [name for name, _ in found]
+def test_a_stream_gives_sources_tokens_citations_and_the_answer(chat_api: httpx.Client) -> None:
+    streamed = events(chat_api, QUESTION)
+    names = [name for name, _ in streamed]
     assert names[0] == "sources"
     assert names[-1] == "done"
     assert names[1:-1] == ["token"] * names.count("token") + ["citation"] * names.count("citation")
     assert names.count("token") > 3
-    whole = found[-1][1]
-    assert "".join(data["text"] for name, data in found if name == "token").strip() == whole["answer"]
-    assert [data for name, data in found if name == "citation"] == whole["citations"]
-    check_quotes(whole)
+    answer = streamed[-1][1]
+    assert "".join(data["text"] for name, data in streamed if name == "token").strip() == answer["answer"]
+    assert [data for name, data in streamed if name == "citation"] == answer["citations"]
+    check_quotes(answer)
 
 
 def test_an_extractive_stream_has_the_same_shape(api: httpx.Client) -> None:
-    found = events(api, QUESTION)
-    assert [name for name, _ in found if name != "citation"] == ["sources", "token", "done"]
-    assert found[-1][1]["answer"] == found[1][1]["text"]
+    streamed = events(api, QUESTION)
+    assert [name for name, _ in streamed if name != "citation"] == ["sources", "token", "done"]
+    assert streamed[-1][1]["answer"] == streamed[1][1]["text"]
 
 
-def test_a_stream_explains_where_that_is_asked_for(api: httpx.Client) -> None:
+def test_a_stream_explains_where_explain_is_set(api: httpx.Client) -> None:
     done = dict(events(api, QUESTION, explain=True, why="nowhere.md"))["done"]
     assert done["explain"]["candidates"]
     assert "no such document" in done["why"]["reason"]
@@ -324,14 +335,16 @@ def test_half_of_a_character_that_a_model_sends_is_replaced_or_put_together(
     chat_api: httpx.Client, openai_server: FakeOpenAI
 ) -> None:
     openai_server.says = "Set `retries` on its decorator \ud83d\ude00 \ud83d to nothing \x00[1]. \ud83d"
-    wanted = "Set `retries` on its decorator \U0001f600 \ufffd to nothing [1]. \ufffd"
-    assert ask(chat_api, QUESTION)["answer"] == wanted
+    expected = "Set `retries` on its decorator \U0001f600 \ufffd to nothing [1]. \ufffd"
+    assert ask(chat_api, QUESTION)["answer"] == expected
     streamed = events(chat_api, QUESTION)
-    assert "".join(data["text"] for name, data in streamed if name == "token") == wanted
-    assert dict(streamed)["done"]["answer"] == wanted
+    assert "".join(data["text"] for name, data in streamed if name == "token") == expected
+    assert dict(streamed)["done"]["answer"] == expected
 
 
-def test_a_stream_that_is_cut_ends_with_an_error(chat_api: httpx.Client, openai_server: FakeOpenAI) -> None:
+def test_a_stream_that_breaks_off_ends_with_an_error(
+    chat_api: httpx.Client, openai_server: FakeOpenAI
+) -> None:
     openai_server.fault_scenario = CUT
     name, problem = events(chat_api, QUESTION)[-1]
     assert (name, problem["type"]) == ("error", "urn:pgfolio:problem:model-unavailable")
@@ -347,9 +360,9 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(
     openai_server.says = "word " * 500
     openai_server.fault_scenario = FaultScenario(token_delay=0.05)
     with running_api(settings, library) as client:
-        found = events(client, QUESTION)
-    assert found[-2][0] == "token"
-    assert (found[-1][0], found[-1][1]["type"]) == ("error", "urn:pgfolio:problem:took-too-long")
+        streamed = events(client, QUESTION)
+    assert streamed[-2][0] == "token"
+    assert (streamed[-1][0], streamed[-1][1]["type"]) == ("error", "urn:pgfolio:problem:took-too-long")
     assert openai_server.left.wait(timeout=5)
 
 
@@ -361,6 +374,27 @@ def test_when_the_client_leaves_the_models_stream_is_ended(
     with chat_api.stream("POST", "/ask", json={"question": QUESTION, "stream": True}) as response:
         next(line for line in response.iter_lines() if line == "event: token")
     assert openai_server.left.wait(timeout=5)
+
+
+def is_closed_by_its_client(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_when_the_client_leaves_the_models_request_is_cancelled(
+    chat_api: httpx.Client, openai_server: FakeOpenAI
+) -> None:
+    """Long before the model's server would answer."""
+    openai_server.fault_scenario = FaultScenario(delay=8, only="chat")
+    with pytest.raises(httpx.ReadTimeout):
+        chat_api.post("/ask", json={"question": QUESTION}, timeout=1.0)
+    deadline = time.monotonic() + 3
+    while not any(map(is_closed_by_its_client, list(openai_server.connections))):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert chat_api.get("/health/live").status_code == 200
 
 
 def test_waiting_for_a_slow_embedding_server_blocks_nobody(
@@ -391,8 +425,8 @@ def test_a_failing_embedding_server_is_a_problem_and_the_next_question_is_answer
         openai_server.fault_scenario = FaultScenario(status=500, times=1)
         failed = client.post("/search", json={"query": QUESTION})
         assert (failed.status_code, failed.json()["type"]) == (503, "urn:pgfolio:problem:model-unavailable")
-        found = client.post("/search", json={"query": QUESTION}).json()
-    assert (found["space"], found["results"][0]["path"]) == ("openai/tiny-embedding/64", RETRIES.path)
+        answer = client.post("/search", json={"query": QUESTION}).json()
+    assert (answer["space"], answer["results"][0]["path"]) == ("openai/tiny-embedding/64", RETRIES.path)
 
 
 def test_a_prompt_is_edited_while_the_service_runs(
@@ -412,10 +446,10 @@ def test_a_prompt_is_edited_while_the_service_runs(
         file.write_text("answer: {")
         ask(client, QUESTION)
         (problem,) = client.get("/status").json()["problems"]
-    before, after, kept = (asked["messages"][0]["content"] for asked in openai_server.chats())
+    before, after, last = (chat["messages"][0]["content"] for chat in openai_server.chats())
     assert "pirate" not in before
     assert "pirate" in after
-    assert kept == after
+    assert last == after
     assert (problem["stage"], str(file) in problem["reason"]) == ("prompts", True)
 
 
@@ -430,12 +464,12 @@ def test_a_key_for_some_collections_sees_no_path_of_a_broken_edit(
     headers = {"X-API-Key": make_key(conninfo, collections=["manual"])}
     with running_api(new_settings(database_url=conninfo, chat={"prompts": str(file)}), conninfo) as client:
         file.write_text("answer: {")
-        seen = client.get("/status", headers=headers)
-    assert seen.status_code == 200
-    assert str(tmp_path) not in seen.text
+        response = client.get("/status", headers=headers)
+    assert response.status_code == 200
+    assert str(tmp_path) not in response.text
 
 
-def test_what_the_model_is_shown_keeps_to_its_budget(
+def test_the_context_keeps_to_its_token_budget(
     library: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
 ) -> None:
     chat = {"model": "gpt-4o-mini", "context_tokens": 200}

@@ -9,7 +9,7 @@ import pytest
 from pgfolio.config.prompts import Prompts, load_prompts
 from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.answering.extractive import coverage
-from pgfolio.query_api.answering.prompt_context import FENCE, claims, pack
+from pgfolio.query_api.answering.prompt_context import FENCE_TOKENS, claims, pack
 from pgfolio.schema.search.vector import Hit
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ def hit(number: int, content: str) -> Hit:
 
 def test_the_context_keeps_to_its_budget_and_the_best_come_first() -> None:
     hits = [hit(n, "x" * 1000) for n in range(1, 20)]
-    text, shown = pack(hits, [250] * len(hits), budget=1300)
-    assert [h.chunk_id for h in shown] == [1, 2, 3, 4, 5]
-    assert text.count("x") == 4 * 1000 + 1000 * (1300 - 4 * 250 - 5 * FENCE) // 250
+    text, included = pack(hits, [250] * len(hits), budget=1300)
+    assert [h.chunk_id for h in included] == [1, 2, 3, 4, 5]
+    assert text.count("x") == 4 * 1000 + 1000 * (1300 - 4 * 250 - 5 * FENCE_TOKENS) // 250
     assert text.count("<document number=") == 5
 
 
@@ -60,9 +60,9 @@ def test_markers_belong_to_what_they_follow(answer: str, expected: list[tuple[in
 
 
 def test_rare_words_count_more_than_common_ones() -> None:
-    rarities = {frozenset({"task"}): 0.5, frozenset({"retri", "retries"}): 1.5}
-    assert coverage(rarities, frozenset({"retri"})) == 0.75
-    assert coverage(rarities, frozenset({"task"})) == 0.25
+    idf = {frozenset({"task"}): 0.5, frozenset({"retri", "retries"}): 1.5}
+    assert coverage(idf, frozenset({"retri"})) == 0.75
+    assert coverage(idf, frozenset({"task"})) == 0.25
     assert coverage({}, frozenset({"task"})) == 0
 
 
@@ -139,7 +139,7 @@ def test_prompts_are_read_again_when_their_file_is_edited(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "edit", ["answer: {", "", EDITED.format(version=3).replace("question}", "questoin}")]
 )
-def test_a_broken_edit_keeps_the_last_good_prompts_and_is_told(
+def test_a_broken_edit_keeps_the_last_good_prompts_and_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, edit: str
 ) -> None:
     file = tmp_path / "prompts.yaml"

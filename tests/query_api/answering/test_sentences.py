@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pgfolio.query_api.answering.sentences import excerpt, passages
 
 
-def whole(content: str, *, in_code: bool = False) -> list[str]:
-    return [p.text for p in passages(content, in_code=in_code) if p.whole]
+def complete_sentences(content: str, *, in_code: bool = False) -> list[str]:
+    return [p.text for p in passages(content, in_code=in_code) if p.is_complete]
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def whole(content: str, *, in_code: bool = False) -> list[str]:
         ("数据库保存所有的文档。然后可以搜索它们。", ["数据库保存所有的文档。", "然后可以搜索它们。"]),
     ],
 )  # fmt: skip
-def test_sentences_are_found_whole(content: str, expected: list[str]) -> None:
-    assert whole(content) == expected
+def test_complete_sentences_are_extracted(content: str, expected: list[str]) -> None:
+    assert complete_sentences(content) == expected
 
 
 def test_a_chunk_that_begins_in_code_is_code_until_the_fence() -> None:
-    assert whole("It is no prose at all.\n```\nAfter it stands this.", in_code=True) == [
+    assert complete_sentences("It is no prose at all.\n```\nAfter it stands this.", in_code=True) == [
         "After it stands this."
     ]
 
@@ -63,14 +63,14 @@ def test_without_a_sentence_the_first_lines_are_quoted() -> None:
     quoted = excerpt(content)
     assert content[quoted.start : quoted.end] == quoted.text
     assert 100 < len(quoted.text) <= 300
-    assert not quoted.whole
+    assert not quoted.is_complete
 
 
 @given(st.text(alphabet=st.sampled_from("ab A.?!\n#-`|[]() *>1。"), max_size=200), st.booleans())
 def test_a_passage_is_always_the_contents_own_text(content: str, in_code: bool) -> None:
-    found = passages(content, in_code=in_code)
-    assert [content[p.start : p.end] for p in found] == [p.text for p in found]
-    assert [p.start for p in found] == sorted({p.start for p in found})
+    passages_ = passages(content, in_code=in_code)
+    assert [content[p.start : p.end] for p in passages_] == [p.text for p in passages_]
+    assert [p.start for p in passages_] == sorted({p.start for p in passages_})
 
 
 @given(st.text(max_size=400))
@@ -80,11 +80,11 @@ def test_an_excerpt_is_always_the_contents_own_text(content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "again", ["A. ", "[", "[a](", "...", "Smith, J. A., Doe, B. C., ", "a\n\n", "- ", "<a "]
+    "repeated", ["A. ", "[", "[a](", "...", "Smith, J. A., Doe, B. C., ", "a\n\n", "- ", "<a "]
 )
-def test_a_text_of_any_kind_takes_no_longer_than_its_length_asks_for(again: str) -> None:
+def test_a_text_of_any_kind_takes_no_longer_than_its_length_asks_for(repeated: str) -> None:
     """It took 195 s for the first."""
-    text = (again * 200_000)[:200_000] + " x"
+    text = (repeated * 200_000)[:200_000] + " x"
     began = time.process_time()
     passages(text)
     assert time.process_time() - began < 3.0

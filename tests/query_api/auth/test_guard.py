@@ -36,11 +36,11 @@ async def forgotten() -> None:
 
 def every_route(app: Litestar) -> list[tuple[str, str]]:
     """Every method and path that the application answers, with a number for each parameter."""
-    found = []
+    methods_and_paths = []
     for route in app.routes:
         path = "".join(part if isinstance(part, str) else "1" for part in _joined(route.path_components))
-        found += [(method, path) for method in METHODS if method in route.methods]
-    return sorted(set(found))
+        methods_and_paths += [(method, path) for method in METHODS if method in route.methods]
+    return sorted(set(methods_and_paths))
 
 
 def _joined(parts: Any) -> Iterator[Any]:
@@ -116,7 +116,7 @@ def test_a_key_opens_what_its_scope_includes(
             assert answer.status_code not in {401, 403, 500}, (method, path)
 
 
-def test_a_key_of_too_little_scope_is_told_before_its_body_is_read(
+def test_a_key_of_too_little_scope_is_rejected_before_its_body_is_read(
     guarded: tuple[httpx.Client, Litestar, dict[str, str]],
 ) -> None:
     client, _, made = guarded
@@ -189,10 +189,12 @@ def test_hosts_and_origins_that_are_named_are_answered(
     with running_api(new_settings(database_url=library, api=named), library) as client:
         headers = {"Host": "docs.example", "Origin": "https://page.example"}
         answer = client.post("/search", headers=headers, json={"query": "x"})
-        asked = {**headers, "Access-Control-Request-Method": "POST"}
-        allowed = client.options("/search", headers={**asked, "Access-Control-Request-Headers": "x-api-key"})
+        preflight = {**headers, "Access-Control-Request-Method": "POST"}
+        allowed = client.options(
+            "/search", headers={**preflight, "Access-Control-Request-Headers": "x-api-key"}
+        )
         other = client.get("/documents", headers={"Host": "other.example"})
-        strange = client.options("/search", headers={**asked, "Origin": "https://evil.example"})
+        strange = client.options("/search", headers={**preflight, "Origin": "https://evil.example"})
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "https://page.example"
     assert allowed.status_code == 204

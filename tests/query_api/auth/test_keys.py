@@ -41,8 +41,8 @@ def pgfolio(conninfo: str, *arguments: str, **values: str) -> subprocess.Complet
 def made(conninfo: str, *arguments: str) -> dict[str, Any]:
     done = pgfolio(conninfo, "keys", "add", "--json", *arguments)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    output: dict[str, Any] = json.loads(done.stdout)
+    return output
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def served(conninfo: str, *arguments: str, **values: str) -> Iterator[tuple[subp
             process.communicate(timeout=30)
 
 
-def test_a_key_is_shown_once_and_only_its_hash_is_stored(settings: Settings, conninfo: str) -> None:
+def test_a_key_is_printed_once_and_only_its_hash_is_stored(settings: Settings, conninfo: str) -> None:
     stock(conninfo, settings)
     key = made(
         conninfo, "--name", "laptop", "--scope", "write", "--collection", "kitchen", "--expires", "90d"
@@ -71,23 +71,23 @@ def test_a_key_is_shown_once_and_only_its_hash_is_stored(settings: Settings, con
     assert key["key"].startswith(api_keys.PREFIX)
     assert len(key["key"]) >= len(api_keys.PREFIX) + 43
     with connect(conninfo) as connection:
-        (whole,) = connection.execute("select api_keys::text, hash from api_keys").fetchall()
+        (stored_key,) = connection.execute("select api_keys::text, hash from api_keys").fetchall()
         tables = connection.execute(
             "select string_agg(format('select %L, t::text from %I t', relname, relname), ' union all ') "
             "from pg_stat_user_tables where schemaname = 'public'"
         ).fetchone()
         assert tables is not None
         everything = connection.execute(tables[0]).fetchall()
-    assert whole[1] == api_keys.hashed(key["key"])
+    assert stored_key[1] == api_keys.hashed(key["key"])
     assert [name for name, text in everything if key["key"] in text] == []
     listing = pgfolio(conninfo, "keys", "list")
     assert key["key"][:10] in listing.stdout
     assert key["key"] not in listing.stdout + listing.stderr
-    (shown,) = json.loads(pgfolio(conninfo, "keys", "list", "--json").stdout)["keys"]
-    wanted = {"id": 1, "name": "laptop", "scope": "write", "collections": ["kitchen"], "last_used_at": None,
+    (listed,) = json.loads(pgfolio(conninfo, "keys", "list", "--json").stdout)["keys"]
+    expected = {"id": 1, "name": "laptop", "scope": "write", "collections": ["kitchen"], "last_used_at": None,
               "revoked_at": None, "prefix": key["key"][:10]}  # fmt: skip
-    assert {name: shown[name] for name in wanted} == wanted
-    assert shown["created_at"] < shown["expires_at"]
+    assert {name: listed[name] for name in expected} == expected
+    assert listed["created_at"] < listed["expires_at"]
 
 
 def test_add_prints_the_key_alone_on_stdout(conninfo: str) -> None:
@@ -161,26 +161,26 @@ def test_with_a_key_every_address_is_served_and_asks_for_it(settings: Settings, 
         assert httpx.get(f"{url}/documents").status_code == 401
 
 
-def test_a_revoked_key_opens_nothing_in_any_worker_within_a_second(settings: Settings, conninfo: str) -> None:
+def test_a_revoked_key_opens_nothing_in_any_worker_after_a_second(settings: Settings, conninfo: str) -> None:
     stock(conninfo, settings)
     key, other = make_key(conninfo), make_key(conninfo)
     headers = {"X-API-Key": key}
 
-    def asked(url: str, headers: dict[str, str]) -> int:
+    def status_of(url: str, headers: dict[str, str]) -> int:
         """Over a connection of its own, so by any worker; one that still starts on a busy machine takes its time."""
         return httpx.get(f"{url}/documents", headers=headers, timeout=60).status_code
 
     with served(conninfo, "--workers", "2") as (_, url):
-        assert {asked(url, headers) for _ in range(20)} == {200}
+        assert {status_of(url, headers) for _ in range(20)} == {200}
         began = time.monotonic()
         assert pgfolio(conninfo, "keys", "revoke", "1").returncode == 0
         revoked = time.monotonic()
         last = began
         while time.monotonic() < revoked + 2.0:
-            if asked(url, headers) == 200:
+            if status_of(url, headers) == 200:
                 last = time.monotonic()
         assert last < revoked + 1.0
-        assert asked(url, {"X-API-Key": other}) == 200
+        assert status_of(url, {"X-API-Key": other}) == 200
 
 
 def test_when_a_key_was_last_used_is_known(settings: Settings, conninfo: str) -> None:
@@ -189,5 +189,5 @@ def test_when_a_key_was_last_used_is_known(settings: Settings, conninfo: str) ->
     with served(conninfo) as (_, url):
         httpx.get(f"{url}/documents", headers={"X-API-Key": key})
         time.sleep(1.2)
-    (shown,) = json.loads(pgfolio(conninfo, "keys", "list", "--json").stdout)["keys"]
-    assert shown["last_used_at"]
+    (listed,) = json.loads(pgfolio(conninfo, "keys", "list", "--json").stdout)["keys"]
+    assert listed["last_used_at"]

@@ -59,13 +59,13 @@ def _is_package(module: str | None) -> bool:
 @cache
 def imported(module: str) -> dict[str, tuple[str, str]]:
     """By the name in a module: the module of schema/ that it comes from, and what it is there; "" for all of it."""
-    found: dict[str, tuple[str, str]] = {}
+    bindings: dict[str, tuple[str, str]] = {}
     for node in ast.walk(parsed(module)):
         if isinstance(node, ast.ImportFrom) and _is_package(node.module):
-            found |= {a.asname or a.name: (f"{node.module}.{a.name}", "") for a in node.names}
+            bindings |= {a.asname or a.name: (f"{node.module}.{a.name}", "") for a in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pgfolio.schema."):
-            found |= {a.asname or a.name: (str(node.module), a.name) for a in node.names}
-    return found
+            bindings |= {a.asname or a.name: (str(node.module), a.name) for a in node.names}
+    return bindings
 
 
 def used(module: str, node: ast.AST) -> Iterator[tuple[str, str]]:
@@ -88,25 +88,25 @@ def used_by_the_query_side() -> set[str]:
     files = sorted((ROOT / "query_api").rglob("*.py"))
     modules = [".".join(("pgfolio", *file.relative_to(ROOT).with_suffix("").parts)) for file in files]
     waiting = [each for module in modules for each in used(module, parsed(module))]
-    seen: set[tuple[str, str]] = set()
-    found: set[str] = set()
+    visited: set[tuple[str, str]] = set()
+    statements: set[str] = set()
     while waiting:
         module, name = each = waiting.pop()
-        if each in seen or not name:
+        if each in visited or not name:
             continue
-        seen.add(each)
+        visited.add(each)
         for node in parsed(module).body:
             if getattr(node, "name", None) == name:
                 waiting += used(module, node)
                 strings = {str(c.value) for c in ast.walk(node) if isinstance(c, ast.Constant)}
-                found |= strings & set(names())
-    return found
+                statements |= strings & set(names())
+    return statements
 
 
 def test_every_statement_that_reads_documents_for_the_query_side_takes_what_is_permitted() -> None:
-    found = used_by_the_query_side()
-    assert len(found) >= FEWEST, "the walker no longer sees them all"
-    assert found >= {
+    statements = used_by_the_query_side()
+    assert len(statements) >= FEWEST, "the walker no longer sees them all"
+    assert statements >= {
         "search_vectors",
         "get_hits",
         "get_document",
@@ -118,7 +118,7 @@ def test_every_statement_that_reads_documents_for_the_query_side_takes_what_is_p
     }
     free = {
         name
-        for name in found - set(EXEMPT)
+        for name in statements - set(EXEMPT)
         if HOLDING.search(text := statement_text(name)) and ":permitted" not in text
     }
     assert free == set()
@@ -135,7 +135,7 @@ def statement_text(name: str) -> str:
     return "\n".join(line for line in body[1].splitlines() if not line.startswith("--"))
 
 
-def test_a_statement_that_is_not_told_what_is_permitted_fails(library: str) -> None:
+def test_a_statement_without_permissions_fails(library: str) -> None:
     with connect(library) as connection, pytest.raises(psycopg.ProgrammingError, match="permitted"):
         connection.execute(statement("get_document"), {"id": 1})
 
@@ -190,19 +190,19 @@ RETRIEVALS = [
 ]
 
 
-@pytest.mark.parametrize("asked", RETRIEVALS, ids=str)
+@pytest.mark.parametrize("options", RETRIEVALS, ids=str)
 @pytest.mark.parametrize(("route", "field"), [("/search", "query"), ("/ask", "question")])
 def test_no_retrieval_finds_what_is_not_permitted(
-    limited: httpx.Client, route: str, field: str, asked: dict[str, Any]
+    limited: httpx.Client, route: str, field: str, options: dict[str, Any]
 ) -> None:
     question = "how is the starter of sourdough fed"
-    answer = clean(limited.post(route, json={field: question, **asked}), unless=str(asked))
+    answer = clean(limited.post(route, json={field: question, **options}), unless=str(options))
     assert not answer.get("answered")
-    if route == "/search" and asked.get("limit") == 100 and asked["mode"] != "lexical":
+    if route == "/search" and options.get("limit") == 100 and options["mode"] != "lexical":
         assert len(answer["results"]) == sum(len(p.sections) for p in PAGES if p.collection == "manual")
 
 
-def test_what_is_permitted_is_found(limited: httpx.Client) -> None:
+def test_permitted_documents_are_results(limited: httpx.Client) -> None:
     for mode in ("vector", "lexical", "hybrid"):
         body = {"query": "retry a failed task", "mode": mode}
         assert limited.post("/search", json=body).json()["results"][0]["path"] == RETRIES.path
@@ -224,11 +224,11 @@ def test_a_collection_that_is_not_permitted_is_like_one_that_is_not_there(
 def test_a_document_that_is_not_permitted_is_like_one_that_is_not_there(
     limited: httpx.Client,
 ) -> None:
-    seen = {d["id"] for d in limited.get("/documents").json()["items"]}
-    assert len(seen) == sum(page.collection == "manual" for page in PAGES)
+    visible = {d["id"] for d in limited.get("/documents").json()["items"]}
+    assert len(visible) == sum(page.collection == "manual" for page in PAGES)
     for each in range(20):
         answer = limited.get(f"/documents/{each}")
-        assert answer.status_code == (200 if each in seen else 404)
+        assert answer.status_code == (200 if each in visible else 404)
         clean(answer)
 
 

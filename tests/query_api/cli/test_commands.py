@@ -112,8 +112,8 @@ def test_escape_sequences_in_documents_do_not_reach_the_terminal(
 def test_a_question_that_names_nothing_shows_where_with_verbose(library: str) -> None:
     done = run("search", "x", "--collection", "nope", "--verbose", PGFOLIO_DATABASE_URL=library)
     assert done.returncode == 2
-    shown, message = done.stderr.rsplit("error:", 1)
-    assert "UnknownCollectionError" in shown
+    output, message = done.stderr.rsplit("error:", 1)
+    assert "UnknownCollectionError" in output
     assert "'nope'" in message
 
 

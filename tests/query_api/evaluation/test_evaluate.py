@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
     from tests.fakes.openai_server import FakeOpenAI
 
-QUESTIONS = (
+LABELLED_QUERIES = (
     {"query": "how do I retry a failed task", "relevant": {RETRIES.path: 2}},
     {"query": "bake sourdough bread", "relevant": {BREAD.path: 1, "not/stored.md": 1}},
     {"query": "zorgle flurb", "relevant": {UNTITLED.path: 1}},
@@ -31,37 +31,37 @@ QUESTIONS = (
 @pytest.fixture
 def labelled(tmp_path: Path) -> str:
     file = tmp_path / "queries.jsonl"
-    file.write_text("\n".join(map(json.dumps, QUESTIONS)) + "\n\n")
+    file.write_text("\n".join(map(json.dumps, LABELLED_QUERIES)) + "\n\n")
     return str(file)
 
 
-def measured(*arguments: str, database: str) -> dict[str, Any]:
+def measure(*arguments: str, database: str) -> dict[str, Any]:
     done = run("eval", *arguments, "--json", PGFOLIO_DATABASE_URL=database)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measures
 
 
 def test_measures_are_means_over_all_queries(library: str, labelled: str) -> None:
-    found = measured(labelled, "--mode", "lexical", database=library)
+    measures = measure(labelled, "--mode", "lexical", database=library)
     # The first is right; of the second one of two relevant documents is found, at the first place; the last finds
     # nothing. nDCG of the second: 1 / (1 + 1 / log2(3)).
-    assert found["mrr@10"] == pytest.approx(2 / 3, abs=1e-4)
-    assert found["recall@10"] == pytest.approx(1.5 / 3, abs=1e-4)
-    assert found["ndcg@10"] == pytest.approx((1 + 0.6131) / 3, abs=1e-3)
-    assert found["queries"] == 3
-    assert 0 < found["p50_ms"] <= found["p95_ms"]
+    assert measures["mrr@10"] == pytest.approx(2 / 3, abs=1e-4)
+    assert measures["recall@10"] == pytest.approx(1.5 / 3, abs=1e-4)
+    assert measures["ndcg@10"] == pytest.approx((1 + 0.6131) / 3, abs=1e-3)
+    assert measures["queries"] == 3
+    assert 0 < measures["p50_ms"] <= measures["p95_ms"]
 
 
 def test_a_query_without_a_relevant_document_measures_nothing(library: str, tmp_path: Path) -> None:
     file = tmp_path / "queries.jsonl"
     more = ({"query": "anything", "relevant": {}}, {"query": "something", "relevant": {BREAD.path: 0}})
-    file.write_text("\ufeff" + "\n".join(map(json.dumps, (*QUESTIONS, *more))))
-    found = measured(str(file), "--mode", "lexical", database=library)
-    assert (found["queries"], found["mrr@10"]) == (3, pytest.approx(2 / 3, abs=1e-4))
+    file.write_text("\ufeff" + "\n".join(map(json.dumps, (*LABELLED_QUERIES, *more))))
+    measures = measure(str(file), "--mode", "lexical", database=library)
+    assert (measures["queries"], measures["mrr@10"]) == (3, pytest.approx(2 / 3, abs=1e-4))
 
 
-def test_paths_that_are_not_stored_are_told(library: str, labelled: str, tmp_path: Path) -> None:
+def test_paths_that_are_not_stored_are_reported(library: str, labelled: str, tmp_path: Path) -> None:
     done = run("eval", labelled, "--mode", "lexical", PGFOLIO_DATABASE_URL=library)
     assert "1 of 4 relevant documents are not stored, such as 'not/stored.md'" in done.stderr
     file = tmp_path / "wrong.jsonl"
@@ -70,20 +70,20 @@ def test_paths_that_are_not_stored_are_told(library: str, labelled: str, tmp_pat
     assert (done.returncode, "relative to its source's folder" in done.stderr) == (2, True)
 
 
-def test_without_json_all_ways_stand_beside_each_other(library: str, labelled: str) -> None:
+def test_without_json_all_variants_stand_beside_each_other(library: str, labelled: str) -> None:
     done = run("eval", labelled, PGFOLIO_DATABASE_URL=library)
     names = [line[: line.index("  ")] for line in done.stdout.splitlines()]
     assert names == ["mode", "vector", "lexical", "hybrid (scores)", "hybrid (rrf)"]
 
 
-def test_all_ways_are_one_json_object_when_all_are_asked_for(library: str, labelled: str) -> None:
-    found = measured(labelled, "--all", database=library)
-    assert list(found) == ["vector", "lexical", "hybrid (scores)", "hybrid (rrf)"]
-    assert {quality["queries"] for quality in found.values()} == {3}
+def test_all_variants_are_one_json_object_with_all(library: str, labelled: str) -> None:
+    measures = measure(labelled, "--all", database=library)
+    assert list(measures) == ["vector", "lexical", "hybrid (scores)", "hybrid (rrf)"]
+    assert {quality["queries"] for quality in measures.values()} == {3}
 
 
 def test_one_fusion_can_be_measured_alone(library: str, labelled: str) -> None:
-    assert measured(labelled, "--fusion", "rrf", database=library)["queries"] == 3
+    assert measure(labelled, "--fusion", "rrf", database=library)["queries"] == 3
     done = run("eval", labelled, "--mode", "vector", "--fusion", "rrf", PGFOLIO_DATABASE_URL=library)
     assert (done.returncode, "hybrid only" in done.stderr) == (2, True)
 
@@ -94,8 +94,8 @@ def test_another_generation_is_evaluated_by_its_own_vectors(
     stock(conninfo, settings)
     with connect(conninfo) as connection:
         other = generations.create_generation(connection, Space("local", "wordllama-256", 128), "building")
-    active = measured(labelled, "--mode", "vector", database=conninfo)
-    empty = measured(labelled, "--mode", "vector", "--generation", str(other.id), database=conninfo)
+    active = measure(labelled, "--mode", "vector", database=conninfo)
+    empty = measure(labelled, "--mode", "vector", "--generation", str(other.id), database=conninfo)
     assert (active["recall@10"] > 0, empty["recall@10"]) == (True, 0)
 
 
@@ -104,23 +104,23 @@ def test_settings_are_set_side_by_side(conninfo: str, settings: Settings, labell
     with connect(conninfo) as connection:
         other = generations.create_generation(connection, Space("local", "wordllama-256", 128), "building").id
     arguments = ("--ef-search", "150", "--ef-search", "200", "--generation", "1", "--generation", str(other))
-    found = measured(labelled, "--all", *arguments, database=conninfo)
+    measures = measure(labelled, "--all", *arguments, database=conninfo)
     both = [f"ef_search {n}, generation {g}" for g in (1, other) for n in (150, 200)]
     modes = ("vector", "lexical", "hybrid (scores)", "hybrid (rrf)")
-    assert list(found) == [
+    assert list(measures) == [
         name
         for mode in modes
         for name in ([f"{mode}, generation 1"] if mode == "lexical" else [f"{mode}, {each}" for each in both])
     ]
-    assert found["vector, ef_search 150, generation 1"]["recall@10"] > 0
-    assert found[f"vector, ef_search 150, generation {other}"]["recall@10"] == 0
+    assert measures["vector, ef_search 150, generation 1"]["recall@10"] > 0
+    assert measures[f"vector, ef_search 150, generation {other}"]["recall@10"] == 0
 
 
 def test_weights_of_vectors_are_set_side_by_side(library: str, labelled: str) -> None:
-    found = measured(labelled, "--all", "--vector-weight", "0", "--vector-weight", "100", database=library)
+    measures = measure(labelled, "--all", "--vector-weight", "0", "--vector-weight", "100", database=library)
     fused = [f"hybrid (scores), vector_weight {weight}" for weight in (0, 100)]
-    assert list(found) == ["vector", "lexical", *fused, "hybrid (rrf)"]
-    assert found[fused[0]]["mrr@10"] >= found["lexical"]["mrr@10"]
+    assert list(measures) == ["vector", "lexical", *fused, "hybrid (rrf)"]
+    assert measures[fused[0]]["mrr@10"] >= measures["lexical"]["mrr@10"]
 
 
 def test_an_ef_search_that_changes_nothing_is_wrong_usage(library: str, labelled: str) -> None:
@@ -128,7 +128,7 @@ def test_an_ef_search_that_changes_nothing_is_wrong_usage(library: str, labelled
     assert (done.returncode, "changes nothing" in done.stderr) == (2, True)
 
 
-def test_a_question_is_embedded_once_for_all_ways(
+def test_a_question_is_embedded_once_for_all_variants(
     conninfo: str, settings: Settings, labelled: str, openai_server: FakeOpenAI
 ) -> None:
     stock(conninfo, settings)
@@ -140,7 +140,7 @@ def test_a_question_is_embedded_once_for_all_ways(
     done = run("eval", labelled, "--all", "--json", "--generation", str(other.id), **values)
     assert done.returncode == 0, done.stderr
     assert list(json.loads(done.stdout)) == ["vector", "lexical", "hybrid (scores)", "hybrid (rrf)"]
-    assert sum(len(each.texts) for each in openai_server.requests) == len(QUESTIONS)
+    assert sum(len(each.texts) for each in openai_server.requests) == len(LABELLED_QUERIES)
 
 
 def test_reranked_and_not_stand_beside_each_other(library: str, labelled: str) -> None:
@@ -148,13 +148,13 @@ def test_reranked_and_not_stand_beside_each_other(library: str, labelled: str) -
         setting = {"PGFOLIO_RERANK__URL": fake.url, "PGFOLIO_RERANK__MODEL": "tiny"}
         done = run("eval", labelled, "--json", "--rerank", PGFOLIO_DATABASE_URL=library, **setting)
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-        assert list(found) == ["hybrid", "hybrid, reranked"]
-        assert found["hybrid"] != found["hybrid, reranked"]
-        assert len(fake.asked) >= len(QUESTIONS)
+        measures = json.loads(done.stdout)
+        assert list(measures) == ["hybrid", "hybrid, reranked"]
+        assert measures["hybrid"] != measures["hybrid, reranked"]
+        assert len(fake.asked) >= len(LABELLED_QUERIES)
 
 
-def test_a_reranker_that_is_left_out_is_not_measured(library: str, labelled: str) -> None:
+def test_a_reranker_that_fails_is_not_measured(library: str, labelled: str) -> None:
     done = run("eval", labelled, "--rerank", PGFOLIO_DATABASE_URL=library)
     assert (done.returncode, done.stdout) == (2, "")
     assert "PGFOLIO_RERANK" in done.stderr
@@ -197,8 +197,8 @@ def test_an_unknown_generation_is_named(library: str, labelled: str) -> None:
 
 
 def test_search_takes_a_filter(library: str) -> None:
-    wanted = json.dumps({"category": "guide"})
-    done = run("search", "task", "--json", "--filter", wanted, PGFOLIO_DATABASE_URL=library)
+    filter_json = json.dumps({"category": "guide"})
+    done = run("search", "task", "--json", "--filter", filter_json, PGFOLIO_DATABASE_URL=library)
     assert {result["path"] for result in json.loads(done.stdout)["results"]} == {RETRIES.path}
     wrong = run("search", "task", "--filter", '{"a": {"$near": 1}}', PGFOLIO_DATABASE_URL=library)
     assert (wrong.returncode, "'$near'" in wrong.stderr) == (2, True)

@@ -41,14 +41,14 @@ def search(client: httpx.Client, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", ["hybrid", "vector", "lexical"])
 def test_an_explanation_has_every_candidate_with_its_ranks(api: httpx.Client, mode: str) -> None:
-    found = search(api, mode=mode, limit=3, explain=True)
-    explained = found["explain"]
+    answer = search(api, mode=mode, limit=3, explain=True)
+    explained = answer["explain"]
     assert (explained["mode"], explained["limit"], explained["query"]) == (mode, 3, QUESTION)
-    assert explained["space"] == found["space"]
+    assert explained["space"] == answer["space"]
     assert explained["settings"]["ef_search"] > 0
     assert set(explained["milliseconds"]) >= {"embed", "retrieve"}
     placed = {one["chunk_id"]: one["place"] for one in explained["candidates"] if one["place"]}
-    assert placed == {result["chunk_id"]: place for place, result in enumerate(found["results"], 1)}
+    assert placed == {result["chunk_id"]: place for place, result in enumerate(answer["results"], 1)}
     for one in explained["candidates"]:
         assert one["path"]
         assert (one["place"] is None) == (one["dropped"] is not None)
@@ -76,26 +76,26 @@ def test_every_answer_can_be_explained_afterwards(api: httpx.Client) -> None:
     assert trace["explain"]["answer"]["cited"] == [citation["chunk_id"] for citation in answer["citations"]]
 
 
-def test_what_is_null_is_not_kept_and_is_told_all_the_same(
+def test_nulls_are_not_stored_and_are_reported_all_the_same(
     own: str, new_settings: Callable[..., Settings]
 ) -> None:
     with running_api(new_settings(database_url=own), own) as client:
-        found = search(client, mode="vector", explain=True)
-        told = client.get(f"/traces/{found['trace_id']}").json()["explain"]
-    assert told["candidates"] == found["explain"]["candidates"]
-    assert {"words", "reranked", "dropped"} <= set(told["candidates"][0])
+        answer = search(client, mode="vector", explain=True)
+        traced = client.get(f"/traces/{answer['trace_id']}").json()["explain"]
+    assert traced["candidates"] == answer["explain"]["candidates"]
+    assert {"words", "reranked", "dropped"} <= set(traced["candidates"][0])
     with connect(own) as connection:
-        ((kept,),) = connection.execute("select record -> 'candidates' -> 0 from traces").fetchall()
-    assert set(kept) == {"chunk_id", "vector", "fused", "place"}
+        ((stored,),) = connection.execute("select record -> 'candidates' -> 0 from traces").fetchall()
+    assert set(stored) == {"chunk_id", "vector", "fused", "place"}
 
 
 def test_no_request_waits_for_a_disk_because_of_traces(own: str) -> None:
-    async def shown() -> str:
+    async def synchronous_commit() -> str:
         async with traces_connection(own, 5) as connection:
             row = await (await connection.execute("show synchronous_commit")).fetchone()
             return str(row and row[0])
 
-    assert asyncio.run(shown()) == "off"
+    assert asyncio.run(synchronous_commit()) == "off"
 
 
 def test_a_streamed_answer_is_traced_too(api: httpx.Client) -> None:
@@ -116,7 +116,7 @@ def own(settings: Settings, conninfo: str) -> str:
     return conninfo
 
 
-def test_texts_of_questions_are_not_kept_where_they_must_not_be(
+def test_texts_of_questions_are_not_stored_where_they_must_not_be(
     own: str, new_settings: Callable[..., Settings]
 ) -> None:
     settings = new_settings(database_url=own, traces={"keep_queries": False})
@@ -130,7 +130,7 @@ def test_texts_of_questions_are_not_kept_where_they_must_not_be(
     assert all("failed task" not in text for (text,) in rows)
 
 
-def test_no_trace_is_kept_where_none_is_wanted(own: str, new_settings: Callable[..., Settings]) -> None:
+def test_no_trace_is_stored_with_zero_days(own: str, new_settings: Callable[..., Settings]) -> None:
     settings = new_settings(database_url=own, traces={"keep_days": 0})
     with running_api(settings, own) as client:
         answer = search(client, explain=True)
@@ -194,18 +194,18 @@ async def write_while_locked(own: str, settings: Settings, *more: str) -> list[s
         for each in more:
             log.add(each, "search", OPEN, Trace(Query("another")))
         if not more:
-            await log.settled()
+            await log.wait_until_written()
             return stored_ids(own)
     return stored_ids(own)
 
 
 @pytest.mark.parametrize("more", [(), ("second",)])
-def test_a_trace_that_is_being_written_is_neither_lost_nor_settled(
+def test_a_trace_that_is_being_written_is_neither_lost_nor_taken_for_written(
     own: str, new_settings: Callable[..., Settings], more: tuple[str, ...]
 ) -> None:
     with locked(own, 1.2):
-        found = asyncio.run(write_while_locked(own, new_settings(database_url=own), *more))
-    assert found == ["first", *more]
+        ids = asyncio.run(write_while_locked(own, new_settings(database_url=own), *more))
+    assert ids == ["first", *more]
 
 
 @pytest.mark.parametrize("sent", ["\ud800", "a\x00b"])
@@ -214,31 +214,31 @@ def test_a_trace_that_cannot_be_stored_takes_no_other_with_it(
 ) -> None:
     """A model server sends half of a surrogate pair, or a NUL."""
 
-    async def found() -> list[str]:
+    async def ids() -> list[str]:
         async with open_traces(own, new_settings(database_url=own).traces) as log:
             log.add("first", "search", OPEN, Trace(Query("a question")))
             log.add("odd", "search", OPEN, Trace(Query("another"), notes=[sent]))
             log.add("last", "search", OPEN, Trace(Query("one more")))
-            await log.settled()
+            await log.wait_until_written()
             return stored_ids(own)
 
-    assert asyncio.run(found()) == ["first", "last"]
+    assert asyncio.run(ids()) == ["first", "last"]
 
 
-def test_no_more_traces_are_kept_than_are_wanted(own: str, new_settings: Callable[..., Settings]) -> None:
+def test_no_more_traces_are_stored_than_the_maximum(own: str, new_settings: Callable[..., Settings]) -> None:
     settings = new_settings(database_url=own)
     with running_api(settings, own) as client:
-        asked = [search(client)["trace_id"] for _ in range(5)]
-        client.get(f"/traces/{asked[-1]}")
+        trace_ids = [search(client)["trace_id"] for _ in range(5)]
+        client.get(f"/traces/{trace_ids[-1]}")
 
-    async def left() -> bool:
+    async def expired_all() -> bool:
         async with traces_connection(own, 5.0) as connection:
             return await expire(connection, 7, 2)
 
-    assert asyncio.run(left())
+    assert asyncio.run(expired_all())
     with connect(own) as connection:
         rows = connection.execute("select id from traces order by asked_at").fetchall()
-    assert [row[0] for row in rows] == asked[-2:]
+    assert [row[0] for row in rows] == trace_ids[-2:]
 
 
 @pytest.fixture
@@ -249,12 +249,12 @@ def limited(own: str, new_settings: Callable[..., Settings]) -> Iterator[tuple[h
         yield client, everything, manual
 
 
-def test_a_trace_is_found_through_every_process(own: str, new_settings: Callable[..., Settings]) -> None:
+def test_a_trace_is_served_by_every_process(own: str, new_settings: Callable[..., Settings]) -> None:
     settings = new_settings(database_url=own)
     with running_api(settings, own) as one, running_api(settings, own) as other:
         for _ in range(5):
-            asked = search(one)["trace_id"]
-            assert other.get(f"/traces/{asked}").status_code == 200
+            trace_id = search(one)["trace_id"]
+            assert other.get(f"/traces/{trace_id}").status_code == 200
 
 
 def test_a_trace_is_for_whoever_may_see_all_that_the_asker_could(
@@ -272,9 +272,9 @@ def test_a_trace_is_for_whoever_may_see_all_that_the_asker_could(
     assert "no such document" in own["why"]["reason"]
     for key in (manual, everything):
         client.headers["X-API-Key"] = key
-        kept = client.get(f"/traces/{own['trace_id']}")
-        assert kept.status_code == 200
-        assert BREAD.path not in kept.text
+        response = client.get(f"/traces/{own['trace_id']}")
+        assert response.status_code == 200
+        assert BREAD.path not in response.text
 
 
 @pytest.mark.parametrize(
@@ -308,10 +308,10 @@ def test_why_tells_of_a_chunk_that_is_there_before_a_better_one_that_is_not(
     other = {"More": "How a task is tried again after it failed: the scheduler gives it another attempt."}
     stock(conninfo, settings, (*PAGES, Page("both.md", RETRIES.title, again | other)))
     with running_api(new_settings(database_url=conninfo), conninfo) as client:
-        found = search(client, limit=3, why="both.md", explain=True)
-    (place,) = [at for at, result in enumerate(found["results"], 1) if result["path"] == "both.md"]
-    assert any("says again" in (one["dropped"] or "") for one in found["explain"]["candidates"])
-    assert found["why"]["reason"] == f"it is there, at place {place}"
+        answer = search(client, limit=3, why="both.md", explain=True)
+    (place,) = [at for at, result in enumerate(answer["results"], 1) if result["path"] == "both.md"]
+    assert any("says again" in (one["dropped"] or "") for one in answer["explain"]["candidates"])
+    assert answer["why"]["reason"] == f"it is there, at place {place}"
 
 
 def test_why_a_document_did_not_even_come_into_question(
@@ -338,18 +338,16 @@ def test_the_terminal_shows_it_as_a_table(library: str, tmp_path: Any) -> None:
         "--why",
         BREAD.path,
     ]
-    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    assert "vectors: through the index" in shown.stdout or "every vector" in shown.stdout
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert "vectors: through the index" in output.stdout or "every vector" in output.stdout
     for heading in ("place", "chunk", "vector", "words", "fused", "where"):
-        assert heading in shown.stdout
-    assert RETRIES.path in shown.stdout
-    assert f"{BREAD.path}: " in shown.stdout
+        assert heading in output.stdout
+    assert RETRIES.path in output.stdout
+    assert f"{BREAD.path}: " in output.stdout
     assert len(PAGES) == 4
 
 
-def test_of_two_documents_with_one_path_the_one_that_was_found_is_meant(
-    settings: Settings, conninfo: str
-) -> None:
+def test_of_two_documents_with_one_path_the_result_is_meant(settings: Settings, conninfo: str) -> None:
     other = Page(RETRIES.path, "Bread", {"Rolls": "Rolls are baked."}, collection="second")
     stock(conninfo, settings, (*PAGES, other))
     with running_api(settings, conninfo) as client:

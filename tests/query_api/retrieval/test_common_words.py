@@ -86,24 +86,24 @@ def scoped(
             yield client, keys
 
 
-@pytest.mark.parametrize("within", ["the question", "the key"])
+@pytest.mark.parametrize("filtered_by", ["the question", "the key"])
 def test_a_common_word_finds_all_of_a_small_collection(
-    scoped: tuple[httpx.Client, list[str]], within: str
+    scoped: tuple[httpx.Client, list[str]], filtered_by: str
 ) -> None:
-    client, (whole, limited) = scoped
-    asked: dict[str, Any] = {"query": f"{LESS_COMMON} {COMMON}", "mode": "lexical", "limit": 10}
-    if within == "the question":
-        asked["collections"] = ["here"]
-    key = whole if within == "the question" else limited
-    found = client.post("/search", json=asked, headers={"Authorization": f"Bearer {key}"}).json()
-    assert {result["path"] for result in found["results"]} == {page.path for page in HERE}
+    client, (full_key, limited) = scoped
+    body: dict[str, Any] = {"query": f"{LESS_COMMON} {COMMON}", "mode": "lexical", "limit": 10}
+    if filtered_by == "the question":
+        body["collections"] = ["here"]
+    key = full_key if filtered_by == "the question" else limited
+    answer = client.post("/search", json=body, headers={"Authorization": f"Bearer {key}"}).json()
+    assert {result["path"] for result in answer["results"]} == {page.path for page in HERE}
 
 
-def test_the_best_chunk_for_a_common_word_is_found_wherever_it_stands(
+def test_the_best_chunk_for_a_common_word_is_a_result_wherever_it_stands(
     scoped: tuple[httpx.Client, list[str]],
 ) -> None:
     """Stored last, and beside a language in which the word's stem is another, rare one."""
-    client, (whole, _) = scoped
-    asked: dict[str, Any] = {"query": COMMON, "mode": "lexical", "limit": 10}
-    found = client.post("/search", json=asked, headers={"Authorization": f"Bearer {whole}"}).json()
-    assert found["results"][0]["path"] == "new/200.md"
+    client, (full_key, _) = scoped
+    body: dict[str, Any] = {"query": COMMON, "mode": "lexical", "limit": 10}
+    answer = client.post("/search", json=body, headers={"Authorization": f"Bearer {full_key}"}).json()
+    assert answer["results"][0]["path"] == "new/200.md"

@@ -64,8 +64,8 @@ def papers(
             yield client
 
 
-def searched(client: httpx.Client, wanted: Any, **fields: Any) -> dict[str, Any]:
-    body = {"query": "retrieval paper number", "limit": 100, "filter": wanted, **fields}
+def searched(client: httpx.Client, raw_filter: Any, **fields: Any) -> dict[str, Any]:
+    body = {"query": "retrieval paper number", "limit": 100, "filter": raw_filter, **fields}
     response = client.post("/search", json=body)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
@@ -124,36 +124,36 @@ def named(value: object) -> str:
     return str(sorted(value) if isinstance(value, set) else value)[:60]
 
 
-@pytest.mark.parametrize(("wanted", "expected"), MEANINGS, ids=named)
+@pytest.mark.parametrize(("raw_filter", "expected"), MEANINGS, ids=named)
 def test_a_filter_means_the_same_everywhere(
-    papers: httpx.Client, wanted: dict[str, Any], expected: set[str]
+    papers: httpx.Client, raw_filter: dict[str, Any], expected: set[str]
 ) -> None:
     for mode in MODES:
-        found = searched(papers, wanted, mode=mode)
-        assert (mode, names(found["results"]), found["complete"]) == (mode, expected, True)
-    listed = papers.get("/documents", params={"filter": json.dumps(wanted)}).raise_for_status().json()
+        answer = searched(papers, raw_filter, mode=mode)
+        assert (mode, names(answer["results"]), answer["complete"]) == (mode, expected, True)
+    listed = papers.get("/documents", params={"filter": json.dumps(raw_filter)}).raise_for_status().json()
     assert names(listed["items"]) == expected
-    asked = papers.post("/ask", json={"question": "retrieval paper", "limit": 100, "filter": wanted})
-    assert names(asked.raise_for_status().json()["sources"]) == expected
+    response = papers.post("/ask", json={"question": "retrieval paper", "limit": 100, "filter": raw_filter})
+    assert names(response.raise_for_status().json()["sources"]) == expected
 
 
-def test_collections_and_filter_hold_together(papers: httpx.Client) -> None:
+def test_collections_and_filter_apply_together(papers: httpx.Client) -> None:
     for exact in (True, False):
-        found = searched(
+        answer = searched(
             papers, {"category": "database"}, collections=["letters"], exact=exact, mode="vector"
         )
-        assert names(found["results"]) == {"five"}
+        assert names(answer["results"]) == {"five"}
     assert names(searched(papers, {"category": "network"}, collections=["letters"])["results"]) == set()
 
 
 def test_a_filtered_list_has_pages(papers: httpx.Client) -> None:
-    wanted = {"filter": json.dumps({"category": "database"}), "limit": "2"}
-    first = papers.get("/documents", params=wanted).json()
-    second = papers.get("/documents", params={**wanted, "cursor": first["next"]}).json()
+    parameters = {"filter": json.dumps({"category": "database"}), "limit": "2"}
+    first = papers.get("/documents", params=parameters).json()
+    second = papers.get("/documents", params={**parameters, "cursor": first["next"]}).json()
     assert (len(first["items"]), len(second["items"]), second["next"]) == (2, 1, None)
 
 
-def test_all_that_match_are_found_though_none_of_them_is_near_the_question(
+def test_all_that_match_are_results_though_none_of_them_is_similar_to_the_question(
     settings: Settings, conninfo: str
 ) -> None:
     tasks = (page(f"{n}", "many", kind="task", half=n % 2 == 0) for n in range(400))
@@ -163,14 +163,14 @@ def test_all_that_match_are_found_though_none_of_them_is_near_the_question(
     )
     stock(conninfo, settings, (*tasks, *whales))
     with running_api(settings, conninfo) as client:
-        for limit, wanted in ((10, 10), (40, 40), (100, 40)):
+        for limit, expected in ((10, 10), (40, 40), (100, 40)):
             body = {"query": "a paper on retrieval", "mode": "vector", "limit": limit}
-            found, exact = (
+            answer, exact = (
                 client.post("/search", json={**body, "filter": {"kind": "whale"}, "exact": exact}).json()
                 for exact in (False, True)
             )
-            assert (found["total_returned"], found["complete"]) == (wanted, True)
-            assert found["results"] == exact["results"]
+            assert (answer["total_returned"], answer["complete"]) == (expected, True)
+            assert answer["results"] == exact["results"]
         for mode in MODES[:2]:
             half = searched(client, {"half": True}, query="a paper on retrieval", mode=mode)
             assert (half["total_returned"], half["complete"]) == (100, True)
@@ -186,8 +186,8 @@ def test_words_find_all_that_match_though_others_have_rarer_ones(settings: Setti
     with connect(conninfo) as connection:
         connection.execute("update pg_class set reltuples = 180 where oid = 'chunks'::regclass")
     with running_api(settings, conninfo) as client:
-        found = searched(client, {"kind": "o"}, query="zebra retrieval", mode="lexical", limit=20)
-    assert (found["total_returned"], found["complete"]) == (20, True)
+        answer = searched(client, {"kind": "o"}, query="zebra retrieval", mode="lexical", limit=20)
+    assert (answer["total_returned"], answer["complete"]) == (20, True)
 
 
 def test_a_higher_ef_search_finds_more_of_the_nearest_that_match(
@@ -206,8 +206,8 @@ def test_a_higher_ef_search_finds_more_of_the_nearest_that_match(
             body = {"query": text[:25], "mode": "vector", "limit": 10, "filter": {"half": 1}}
             exact = client.post("/search", json={**body, "exact": True}).json()["results"]
             for ef_search in right:
-                found = client.post("/search", json={**body, "ef_search": ef_search}).json()["results"]
-                right[ef_search] += len({r["chunk_id"] for r in found} & {r["chunk_id"] for r in exact})
+                answer = client.post("/search", json={**body, "ef_search": ef_search}).json()["results"]
+                right[ef_search] += len({r["chunk_id"] for r in answer} & {r["chunk_id"] for r in exact})
     assert right[1000] > right[1] + 10, right
 
 
@@ -246,12 +246,14 @@ WRONG: list[tuple[Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wanted", "named"), WRONG, ids=lambda value: str(value)[:40])
-def test_a_wrong_filter_is_told_what_is_wrong(papers: httpx.Client, wanted: Any, named: str) -> None:
+@pytest.mark.parametrize(("raw_filter", "named"), WRONG, ids=lambda value: str(value)[:40])
+def test_the_error_of_a_wrong_filter_says_what_is_wrong(
+    papers: httpx.Client, raw_filter: Any, named: str
+) -> None:
     for response in (
-        papers.post("/search", json={"query": "x", "filter": wanted}),
-        papers.post("/ask", json={"question": "x", "filter": wanted}),
-        papers.get("/documents", params={"filter": json.dumps(wanted)}),
+        papers.post("/search", json={"query": "x", "filter": raw_filter}),
+        papers.post("/ask", json={"question": "x", "filter": raw_filter}),
+        papers.get("/documents", params={"filter": json.dumps(raw_filter)}),
     ):
         assert response.status_code == 400, response.text
         assert response.json()["type"] == "urn:pgfolio:problem:wrong-filter"
@@ -263,11 +265,11 @@ def test_a_list_with_a_filter_that_is_no_object_is_a_problem(papers: httpx.Clien
     assert papers.get("/documents", params={"filter": text}).status_code == 400
 
 
-def test_what_looks_like_sql_is_only_a_value_or_a_key(papers: httpx.Client) -> None:
+def test_sql_in_a_filter_is_only_a_value_or_a_key(papers: httpx.Client) -> None:
     for evil in EVIL:
-        for wanted in ({"category": evil}, {f"x{evil}": 1}, {"a": {"$in": [evil, 1]}}, {"a": {"$gt": evil}},
+        for raw_filter in ({"category": evil}, {f"x{evil}": 1}, {"a": {"$in": [evil, 1]}}, {"a": {"$gt": evil}},
                        {"path": evil}, {"a": {"$like": evil + "%"}}, {f"a.{evil}": {"$exists": True}}):  # fmt: skip
-            assert searched(papers, wanted)["results"] == []
+            assert searched(papers, raw_filter)["results"] == []
     assert names(searched(papers, {})["results"]) == ALL
 
 
@@ -326,32 +328,32 @@ UNHURRIED = budget(
 
 
 @UNHURRIED
-@given(documents=st.lists(DOCUMENTS, min_size=1, max_size=6), wanted=FILTERS)
+@given(documents=st.lists(DOCUMENTS, min_size=1, max_size=6), raw_filter=FILTERS)
 def test_the_sql_finds_what_the_filter_means(
-    store: Connection, documents: list[dict[str, Any]], wanted: dict[str, Any]
+    store: Connection, documents: list[dict[str, Any]], raw_filter: dict[str, Any]
 ) -> None:
     try:
-        condition = parse(wanted)
+        condition = parse(raw_filter)
     except WrongFilterError:  # such as an order on null
         return
     where, parameters = matches(condition, OF_DOCUMENT)
     with store.transaction(force_rollback=True):
-        shown = stored(store, documents)
+        stored_documents = stored(store, documents)
         rows = store.execute(
             sql.SQL("select d.path from documents d join sources s on s.id = d.source_id where {}").format(
                 where
             ),
             parameters,
         ).fetchall()
-    assert {row[0] for row in rows} == {each["path"] for each in shown if holds(wanted, each)}
+    assert {row[0] for row in rows} == {each["path"] for each in stored_documents if holds(raw_filter, each)}
 
 
 @UNHURRIED
-@given(wanted=ANYTHING | FILTERS | st.dictionaries(NAMES, ANYTHING, max_size=3))
-def test_any_json_is_a_filter_or_a_problem(papers: httpx.Client, wanted: Any) -> None:
-    response = papers.get("/documents", params={"filter": json.dumps(wanted)})
+@given(raw_filter=ANYTHING | FILTERS | st.dictionaries(NAMES, ANYTHING, max_size=3))
+def test_any_json_is_a_filter_or_a_problem(papers: httpx.Client, raw_filter: Any) -> None:
+    response = papers.get("/documents", params={"filter": json.dumps(raw_filter)})
     assert response.status_code in {200, 400}, response.text
-    body = {"query": "x", "mode": "vector", "filter": wanted}
+    body = {"query": "x", "mode": "vector", "filter": raw_filter}
     assert papers.post("/search", content=json.dumps(body)).status_code in {200, 400}
 
 
@@ -366,7 +368,7 @@ def store(conninfo: str) -> Iterator[Connection]:
 
 def stored(connection: Connection, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Insert documents and return them as a filter sees them."""
-    shown = []
+    stored_documents = []
     for number, document in enumerate(documents):
         path = f"x/{number}.md"
         connection.execute(
@@ -375,8 +377,8 @@ def stored(connection: Connection, documents: list[dict[str, Any]]) -> list[dict
             " %s, %s, '2026-01-31')",
             [path, document["title"], document["owner"], Jsonb(document["metadata"]), document["created_at"]],
         )
-        shown.append(
+        stored_documents.append(
             {**document, "path": path, "title": document["title"] or f"{number}.md", "source": "a",
              "mime": "text/markdown", "language": "english", "updated_at": datetime(2026, 1, 31, tzinfo=UTC)}
         )  # fmt: skip
-    return shown
+    return stored_documents

@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
-from pgfolio.query_api.retrieval.filter_parser import CONDITIONS, DEPTH, VALUES, WrongFilterError, parse
-from pgfolio.query_api.retrieval.vector_search import reliable
+from pgfolio.query_api.retrieval.filter_parser import (
+    MAX_CONDITIONS,
+    MAX_LEVELS,
+    MAX_VALUES,
+    WrongFilterError,
+    parse,
+)
+from pgfolio.query_api.retrieval.vector_search import is_index_reliable
 from pgfolio.schema.search.conditions import (
     OF_DOCUMENT,
     BuiltIn,
@@ -56,17 +62,20 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("most", "too_much"),
+    ("largest", "too_much"),
     [
-        (nested(DEPTH), nested(DEPTH + 1)),
-        (dict.fromkeys(map(str, range(CONDITIONS)), 1), dict.fromkeys(map(str, range(CONDITIONS + 1)), 1)),
-        ({"a": {"$in": list(range(VALUES))}}, {"a": {"$in": list(range(VALUES + 1))}}),
+        (nested(MAX_LEVELS), nested(MAX_LEVELS + 1)),
+        (
+            dict.fromkeys(map(str, range(MAX_CONDITIONS)), 1),
+            dict.fromkeys(map(str, range(MAX_CONDITIONS + 1)), 1),
+        ),
+        ({"a": {"$in": list(range(MAX_VALUES))}}, {"a": {"$in": list(range(MAX_VALUES + 1))}}),
         ({"a": "x" * 4000}, {"a": "x" * 4001}),
     ],
     ids=["levels", "conditions", "values", "characters"],
 )
-def test_a_filter_is_bounded(most: dict[str, Any], too_much: dict[str, Any]) -> None:
-    assert parse(most) is not None
+def test_a_filter_is_bounded(largest: dict[str, Any], too_much: dict[str, Any]) -> None:
+    assert parse(largest) is not None
     with pytest.raises(WrongFilterError):
         parse(too_much)
 
@@ -80,7 +89,7 @@ def test_keys_and_values_stand_in_parameters_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("matching", "looked_at", "limit", "ef_search", "expected"),
+    ("matching", "scan_limit", "limit", "ef_search", "expected"),
     [
         (6, 64, 10, 64, True),  # 10% of the nearest match: a hundred have to be looked at
         (2, 64, 10, 64, False),
@@ -90,7 +99,7 @@ def test_keys_and_values_stand_in_parameters_only() -> None:
         (2, 10, 10, 1, False),
     ],
 )
-def test_the_index_is_relied_on_while_enough_near_the_question_matches(
-    matching: int, looked_at: int, limit: int, ef_search: int, *, expected: bool
+def test_the_index_is_reliable_while_enough_of_the_nearest_match(
+    matching: int, scan_limit: int, limit: int, ef_search: int, *, expected: bool
 ) -> None:
-    assert reliable(matching, looked_at, limit, ef_search) is expected
+    assert is_index_reliable(matching, scan_limit, limit, ef_search) is expected

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pgfolio.config.models.wordllama import BundledTokenizer, familiarity
-from pgfolio.query_api.retrieval.fusion import by_rank, by_scores, by_words, vector_share
+from pgfolio.query_api.retrieval.fusion import fuse_ranks, fuse_scores, rank_by_bm25, vector_share
 from pgfolio.schema.search.lexical import Scored
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ candidates = st.lists(
 )
 
 
-def arms(similarities: list[float], words: list[float], whole: float = 10.0) -> list[Scored]:
+def arms(similarities: list[float], words: list[float], max_bm25: float = 10.0) -> list[Scored]:
     """Candidates 1, 2 and so on, all of them near."""
     pairs = zip(similarities, words, strict=True)
-    return [Scored(n, s, w, 0.0, whole, near=True) for n, (s, w) in enumerate(pairs, 1)]
+    return [Scored(n, s, w, 0.0, max_bm25, near=True) for n, (s, w) in enumerate(pairs, 1)]
 
 
-def fuse(found: list[Scored], fusion: Fusion = "scores", weight: float = 1.0) -> list[Candidate]:
-    return by_rank(found) if fusion == "rrf" else by_scores(found, vector_share(found, weight))
+def fuse(scored: list[Scored], fusion: Fusion = "scores", weight: float = 1.0) -> list[Candidate]:
+    return fuse_ranks(scored) if fusion == "rrf" else fuse_scores(scored, vector_share(scored, weight))
 
 
-def order(found: list[Scored], fusion: Fusion = "scores", weight: float = 1.0) -> list[int]:
-    return [c.chunk_id for c in fuse(found, fusion, weight)]
+def order(scored: list[Scored], fusion: Fusion = "scores", weight: float = 1.0) -> list[int]:
+    return [c.chunk_id for c in fuse(scored, fusion, weight)]
 
 
 FLAT = [0.81 - 0.001 * n for n in range(30)]
@@ -59,8 +59,8 @@ def test_an_arm_whose_first_are_all_the_same_does_not_drown_one_that_knows() -> 
 def test_words_that_cover_little_of_the_question_count_little() -> None:
     similarities = [0.8, *(0.5 - 0.001 * n for n in range(29))]
     words = [*(0.0 for _ in range(29)), 2.0]
-    assert order(arms(similarities, words, whole=2.0))[0] == 30
-    assert order(arms(similarities, words, whole=20.0))[0] == 1
+    assert order(arms(similarities, words, max_bm25=2.0))[0] == 30
+    assert order(arms(similarities, words, max_bm25=20.0))[0] == 1
 
 
 def test_vectors_of_a_model_that_does_not_know_the_words_count_little() -> None:
@@ -70,9 +70,9 @@ def test_vectors_of_a_model_that_does_not_know_the_words_count_little() -> None:
 
 
 def test_a_weight_gives_all_to_one_arm() -> None:
-    found = arms(PEAKED, [*(2.0 for _ in range(29)), 10.0])
-    assert vector_share(found, 0.0) == 0.0
-    assert 0.98 < vector_share(found, 100.0) < 1.0
+    scored = arms(PEAKED, [*(2.0 for _ in range(29)), 10.0])
+    assert vector_share(scored, 0.0) == 0.0
+    assert 0.98 < vector_share(scored, 100.0) < 1.0
 
 
 def test_a_model_knows_the_words_that_are_its_tokens() -> None:
@@ -95,27 +95,27 @@ def test_a_chunk_that_is_good_by_both_comes_before_the_best_by_one() -> None:
 
 
 def test_without_any_words_the_order_is_that_of_the_vectors() -> None:
-    assert order(arms([0.5, 0.7, 0.6], [0.0, 0.0, 0.0], whole=0.0)) == [2, 3, 1]
+    assert order(arms([0.5, 0.7, 0.6], [0.0, 0.0, 0.0], max_bm25=0.0)) == [2, 3, 1]
 
 
 def test_rank_fusion_takes_places_alone() -> None:
-    found = arms([0.9, 0.8, 0.1], [0.1, 9.0, 8.0])
-    assert order(found, "rrf") == [2, 1, 3]
-    assert order([replace(found[0], similarity=0.81), *found[1:]], "rrf") == [2, 1, 3]
+    scored = arms([0.9, 0.8, 0.1], [0.1, 9.0, 8.0])
+    assert order(scored, "rrf") == [2, 1, 3]
+    assert order([replace(scored[0], similarity=0.81), *scored[1:]], "rrf") == [2, 1, 3]
 
 
 @pytest.mark.parametrize("fusion", ["scores", "rrf"])
-def test_what_was_asked_for_exactly_comes_first(fusion: Fusion) -> None:
-    found = arms([0.9, 0.8, 0.1], [9.0, 8.0, 0.5])
-    assert order([*found[:2], replace(found[2], exact=7.0)], fusion)[0] == 3
-    assert by_words([*found[:2], replace(found[2], exact=7.0)])[0].chunk_id == 3
+def test_exact_matches_come_first(fusion: Fusion) -> None:
+    scored = arms([0.9, 0.8, 0.1], [9.0, 8.0, 0.5])
+    assert order([*scored[:2], replace(scored[2], exact=7.0)], fusion)[0] == 3
+    assert rank_by_bm25([*scored[:2], replace(scored[2], exact=7.0)])[0].chunk_id == 3
 
 
 @given(candidates, st.sampled_from(["scores", "rrf"]))
 def test_fusing_keeps_every_chunk_once_between_0_and_1_the_best_first(
-    found: list[Scored], fusion: Fusion
+    scored: list[Scored], fusion: Fusion
 ) -> None:
-    fused = fuse(found, fusion)
-    assert sorted(c.chunk_id for c in fused) == sorted(c.chunk_id for c in found)
+    fused = fuse(scored, fusion)
+    assert sorted(c.chunk_id for c in fused) == sorted(c.chunk_id for c in scored)
     assert [c.score for c in fused] == sorted((c.score for c in fused), reverse=True)
     assert all(-1e-9 <= c.score <= 1 + 1e-9 for c in fused)

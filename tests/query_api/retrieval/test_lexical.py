@@ -77,13 +77,15 @@ def stored(root: Path, settings: Settings, conninfo: str, pages: dict[str, str])
     return library
 
 
-def found(library: Library, text: str, mode: Mode = "lexical", limit: int = 50, **asked: Any) -> list[str]:
+def search_paths(
+    library: Library, text: str, mode: Mode = "lexical", limit: int = 50, **options: Any
+) -> list[str]:
     """Paths, the best first."""
 
     async def search() -> Sequence[str]:
         async with open_services(library.settings, library.conninfo) as services:
-            retrieved = await services.retriever.retrieve(Query(text, limit, mode, **asked), None)
-            return [one.hit.path for one in retrieved.found]
+            retrieved = await services.retriever.retrieve(Query(text, limit, mode, **options), None)
+            return [one.hit.path for one in retrieved.results]
 
     return list(dict.fromkeys(asyncio.run(search())))
 
@@ -116,7 +118,7 @@ def test_each_document_is_stored_in_its_own_language(synced: Library) -> None:
 def test_a_question_is_matched_in_the_language_of_each_document(
     synced: Library, question: str, path: str
 ) -> None:
-    assert found(synced, question)[:1] == [path]
+    assert search_paths(synced, question)[:1] == [path]
 
 
 @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
@@ -134,10 +136,10 @@ def test_a_question_is_matched_in_the_language_of_each_document(
         ("会議メモ.txt", "会議メモ.txt"),
     ],
 )
-def test_a_document_is_found_by_its_files_name_whatever_is_in_it(
+def test_a_document_matches_by_its_files_name_whatever_is_in_it(
     synced: Library, mode: Mode, question: str, path: str
 ) -> None:
-    assert found(synced, question, mode)[:1] == [path]
+    assert search_paths(synced, question, mode)[:1] == [path]
 
 
 @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
@@ -152,57 +154,59 @@ def test_a_document_is_found_by_its_files_name_whatever_is_in_it(
         ("/etc/postgresql/pg_hba.conf", {"en/access.md"}),
     ],
 )
-def test_a_name_ranks_chunks_that_have_it_whole_above_those_that_share_its_parts(
+def test_a_name_ranks_chunks_that_have_all_of_it_above_those_that_share_its_parts(
     synced: Library, mode: Mode, question: str, paths: set[str]
 ) -> None:
-    assert set(found(synced, question, mode)[: len(paths)]) == paths
+    assert set(search_paths(synced, question, mode)[: len(paths)]) == paths
 
 
 @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
 @pytest.mark.parametrize("question", ["wiederholung.md", "open de/wiederholung.md, please"])
-def test_a_document_is_found_by_its_file_name_and_path(synced: Library, mode: Mode, question: str) -> None:
-    assert found(synced, question, mode)[0] == "de/wiederholung.md"
+def test_a_document_matches_by_its_file_name_and_path(synced: Library, mode: Mode, question: str) -> None:
+    assert search_paths(synced, question, mode)[0] == "de/wiederholung.md"
 
 
-def test_a_moved_document_is_found_by_its_new_name(tmp_path: Path, settings: Settings, conninfo: str) -> None:
+def test_a_moved_document_matches_by_its_new_name(tmp_path: Path, settings: Settings, conninfo: str) -> None:
     library = stored(tmp_path, settings, conninfo, {"old_name.md": ENGLISH, "other.md": GERMAN})
     (tmp_path / "old_name.md").rename(tmp_path / "new_name.md")
     library.sync()
-    assert found(library, "new_name.md") == ["new_name.md"]
+    assert search_paths(library, "new_name.md") == ["new_name.md"]
 
 
 @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
 def test_chunks_with_a_quoted_phrase_come_first(synced: Library, mode: Mode) -> None:
-    assert found(synced, '"retry policy"', mode)[0] == "en/policy.md"
-    assert found(synced, 'what is the "Retry  Policy" for', mode)[0] == "en/policy.md"
-    assert found(synced, "「重试次数」", mode)[0] == "zh/retry.md"
+    assert search_paths(synced, '"retry policy"', mode)[0] == "en/policy.md"
+    assert search_paths(synced, 'what is the "Retry  Policy" for', mode)[0] == "en/policy.md"
+    assert search_paths(synced, "「重试次数」", mode)[0] == "zh/retry.md"
 
 
 def test_a_phrase_that_nothing_has_is_like_its_words(synced: Library) -> None:
-    assert found(synced, '"policy retry manual decided"')[0] == "en/order.md"
-    assert found(synced, '"what is the"', "hybrid")
+    assert search_paths(synced, '"policy retry manual decided"')[0] == "en/order.md"
+    assert search_paths(synced, '"what is the"', "hybrid")
 
 
-def test_a_phrase_is_looked_for_within_the_collections_only(synced: Library) -> None:
-    assert found(synced, '"retry policy" pg_hba.conf access.md', collections=("library",))
+def test_a_phrase_is_searched_in_the_collections_only(synced: Library) -> None:
+    assert search_paths(synced, '"retry policy" pg_hba.conf access.md', collections=("library",))
     with connect(synced.conninfo) as connection:
         connection.execute("insert into collections (name) values ('empty') on conflict do nothing")
-    assert found(synced, '"retry policy" pg_hba.conf access.md', "hybrid", collections=("empty",)) == []
+    assert (
+        search_paths(synced, '"retry policy" pg_hba.conf access.md', "hybrid", collections=("empty",)) == []
+    )
 
 
 @hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.text(alphabet=st.characters() | st.sampled_from("'\"\\:*&|!()<->_./ 重试\x00"), max_size=120))
-def test_any_text_can_be_asked(synced: Library, text: str) -> None:
-    found(synced, text, "hybrid")
+def test_any_text_can_be_a_question(synced: Library, text: str) -> None:
+    search_paths(synced, text, "hybrid")
 
 
 def test_the_language_filter_takes_names_and_codes(synced: Library) -> None:
     from pgfolio.query_api.retrieval.filter_parser import parse
 
     for value in ("german", "de"):
-        assert found(synced, "Aufgabe", condition=parse({"language": value})) == ["de/wiederholung.md"]
+        assert search_paths(synced, "Aufgabe", condition=parse({"language": value})) == ["de/wiederholung.md"]
 
 
 def test_another_fallback_language_reads_all_anew(
@@ -220,7 +224,7 @@ DE = "---\nlanguage: de\n---\n"
 EN = "---\nlanguage: en\n---\n"
 
 
-def test_a_word_counts_once_though_its_beginning_is_looked_for_too(
+def test_a_word_counts_once_though_its_prefix_matches_too(
     tmp_path: Path, settings: Settings, conninfo: str
 ) -> None:
     """Else a long word would be worth twice as much as a short one, and a German page as an English one."""
@@ -229,11 +233,11 @@ def test_a_word_counts_once_though_its_beginning_is_looked_for_too(
         "Am Ende das Boot, ein Boot, und nichts.\n",
     )
     library = stored(tmp_path, settings, conninfo, {"long.md": DE + long, "short.md": DE + short})
-    assert found(library, "Drucker und Boot") == ["short.md", "long.md"]
-    assert found(library, "Druckerei") == ["long.md"]
+    assert search_paths(library, "Drucker und Boot") == ["short.md", "long.md"]
+    assert search_paths(library, "Druckerei") == ["long.md"]
 
 
-def test_a_word_counts_once_where_candidates_are_chosen(
+def test_a_word_counts_once_where_candidates_are_selected(
     tmp_path: Path, new_settings: Any, conninfo: str
 ) -> None:
     """More pages have the long word than are ranked."""
@@ -242,7 +246,7 @@ def test_a_word_counts_once_where_candidates_are_chosen(
     pages |= {f"short/{n}.md": DE + f"Da ist ein Boot mit Nummer {n}.\n" for n in range(80)}
     pages["best.md"] = DE + "Da ist ein Boot am Boot im Boot mit Boot.\n"
     library = stored(tmp_path, settings, conninfo, pages)
-    assert found(library, "Boot Drucker", limit=1) == ["best.md"]
+    assert search_paths(library, "Boot Drucker", limit=1) == ["best.md"]
 
 
 def test_words_that_share_a_stem_in_some_language_are_several_words(
@@ -256,7 +260,7 @@ def test_words_that_share_a_stem_in_some_language_are_several_words(
         "serve.md": EN + "They serve dinner here and they serve it cold, and by hand.\n",
     }
     library = stored(tmp_path, settings, conninfo, pages)
-    assert found(library, "Server serve")[0] == found(library, "server serve")[0] == "both.md"
+    assert search_paths(library, "Server serve")[0] == search_paths(library, "server serve")[0] == "both.md"
 
 
 def test_a_beginning_is_no_rarer_than_its_word_in_another_form(
@@ -267,7 +271,7 @@ def test_a_beginning_is_no_rarer_than_its_word_in_another_form(
     pages["haeuser.md"] = DE + "Da stehen zwei Häuser am Ufer, rot und alt, und mehr.\n"
     pages["umbau.md"] = DE + "Da steht ein Umbau an, und ein Haus am Ufer, rot und alt.\n"
     library = stored(tmp_path, settings, conninfo, pages)
-    assert found(library, "Umbau: Haus, Häuser")[0] == "umbau.md"
+    assert search_paths(library, "Umbau: Haus, Häuser")[0] == "umbau.md"
 
 
 def test_an_upgrade_has_words_counted_though_no_document_changed(
@@ -291,10 +295,10 @@ def test_documents_of_a_version_that_knew_no_polish_are_read_anew(
         connection.execute("update documents set language = 'simple'")
         connection.execute("update chunks set language = 'simple'")
         connection.execute("update ledger set recipe = replace(recipe, %s, 'language-1')", [FINGERPRINT])
-    assert found(library, "drukarki") == []
+    assert search_paths(library, "drukarki") == []
     report = library.sync()
     assert (report.chunks.embedded, report.documents.changed) == (0, 1)
-    assert found(library, "drukarki") == ["a.md"]
+    assert search_paths(library, "drukarki") == ["a.md"]
 
 
 def test_a_dump_restores_to_a_database_that_answers_the_same(synced: Library, postgres: str) -> None:
@@ -308,7 +312,7 @@ def test_a_dump_restores_to_a_database_that_answers_the_same(synced: Library, po
         restored = Library(synced.root, conninfo, synced.settings)
         assert run_verify(conninfo).complete
         for question in ("Haus auf Hügeln", "brak odpowiedzi", "任务失败了怎么重试", "what is ERR-1042"):
-            assert found(restored, question, "hybrid") == found(synced, question, "hybrid")
+            assert search_paths(restored, question, "hybrid") == search_paths(synced, question, "hybrid")
         assert restored.sync().documents.unchanged == len(PAGES)
 
 
@@ -325,11 +329,11 @@ def test_words_are_counted_by_the_sync_and_after_removals(
     assert library.rows("select chunks from corpus") == [(3,)]
 
 
-def test_stale_counts_lose_nothing(tmp_path: Path, settings: Settings, conninfo: str) -> None:
+def test_outdated_counts_lose_nothing(tmp_path: Path, settings: Settings, conninfo: str) -> None:
     library = stored(
         tmp_path, settings, conninfo, {"a.md": ENGLISH, "b.md": GERMAN, "c.md": "Oak and task.\n"}
     )
-    fresh = found(library, "retry task Aufgabe")
+    fresh = search_paths(library, "retry task Aufgabe")
     for statement in (
         "delete from corpus",
         "delete from common_words",
@@ -339,10 +343,10 @@ def test_stale_counts_lose_nothing(tmp_path: Path, settings: Settings, conninfo:
     ):
         with connect(conninfo) as connection:
             connection.execute(statement)
-        assert set(found(library, "retry task Aufgabe nowhere")) == set(fresh)
+        assert set(search_paths(library, "retry task Aufgabe nowhere")) == set(fresh)
     with connect(conninfo) as connection:
         word_statistics.count(connection)
-    assert found(library, "retry task Aufgabe") == fresh
+    assert search_paths(library, "retry task Aufgabe") == fresh
 
 
 PLAIN = "rivers bridges lamps stones windows roads clouds gardens".split()  # noqa: SIM905
@@ -354,7 +358,7 @@ def test_a_stop_word_of_one_language_is_not_rare_in_the_documents_of_another(
     quoting = GERMAN + "Er sagte: the the the.\n"
     pages = {f"en/{n}.md": f"Number {n} of the {word}. {ENGLISH}" for n, word in enumerate(PLAIN)}
     library = stored(tmp_path, settings, conninfo, {**pages, "de/a.md": quoting, "de/b.md": GERMAN})
-    assert "de/a.md" not in found(library, "the number of the retries")[:8]
+    assert "de/a.md" not in search_paths(library, "the number of the retries")[:8]
 
 
 def test_a_beginning_is_no_rarer_than_its_word(tmp_path: Path, settings: Settings, conninfo: str) -> None:
@@ -362,7 +366,7 @@ def test_a_beginning_is_no_rarer_than_its_word(tmp_path: Path, settings: Setting
     pages = {f"en/{n}.md": f"The administration of the {word}. {ENGLISH}" for n, word in enumerate(PLAIN)}
     pages["en/best.md"] = f"Administration is administration. {ENGLISH}"
     library = stored(tmp_path, settings, conninfo, {**pages, "de.md": "Die Administratoren. " + GERMAN})
-    assert found(library, "administration")[0] == "en/best.md"
+    assert search_paths(library, "administration")[0] == "en/best.md"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +390,7 @@ def test_answers_are_quoted_in_the_documents_own_language(
 
     async def ask() -> Answer:
         async with open_services(library.settings, conninfo) as services:
-            return await services.answerer.answer(await services.answerer.ask(Query(question), None))
+            return await services.answerer.answer(await services.answerer.retrieve(Query(question), None))
 
     answer = asyncio.run(ask())
     assert (answer.answered, answer.citations[0].path, quoted in answer.text) == (True, path, True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.query_api.retrieval.phrases import LONGEST, MOST, question
+from pgfolio.query_api.retrieval.phrases import MAX_PHRASE_CHARACTERS, MAX_PHRASES, parse_question
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ from pgfolio.query_api.retrieval.phrases import LONGEST, MOST, question
     ],
 )
 def test_quotation_marks_mean_a_phrase(text: str, phrases: tuple[str, ...]) -> None:
-    assert question(text).phrases == phrases
+    assert parse_question(text).phrases == phrases
 
 
 @given(st.text(max_size=400))
 def test_any_text_is_a_question_that_can_be_stored(text: str) -> None:
-    asked = question(text)
-    asked.text.encode()
-    assert "\x00" not in asked.text
-    assert len(asked.phrases) <= MOST
-    assert all(0 < len(phrase) <= LONGEST for phrase in asked.phrases)
+    parsed = parse_question(text)
+    parsed.text.encode()
+    assert "\x00" not in parsed.text
+    assert len(parsed.phrases) <= MAX_PHRASES
+    assert all(0 < len(phrase) <= MAX_PHRASE_CHARACTERS for phrase in parsed.phrases)

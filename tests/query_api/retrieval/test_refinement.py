@@ -12,8 +12,13 @@ from msgspec.structs import replace
 
 from pgfolio.config.models import reranker as reranker_of
 from pgfolio.config.settings import ConfigError
-from pgfolio.query_api.retrieval.deduplication import ALIKE, APART, repeats, runs
-from pgfolio.query_api.retrieval.neighbors import widened
+from pgfolio.query_api.retrieval.deduplication import (
+    JACCARD_THRESHOLD,
+    MAX_SIMILARITY_DIFFERENCE,
+    near_duplicates,
+    shingles,
+)
+from pgfolio.query_api.retrieval.neighbors import expand
 from pgfolio.schema.search.hits import Passage
 from pgfolio.schema.search.vector import Hit
 from tests.fakes.rerank_server import FakeReranker
@@ -55,35 +60,35 @@ def reranker() -> Iterator[FakeReranker]:
 def reranked(
     library: str, new_settings: Callable[..., Settings], reranker: FakeReranker
 ) -> Iterator[httpx.Client]:
-    wanted = {"url": reranker.url, "model": "tiny-reranker", "key": "rr-secret", "timeout": 1.0}
-    with running_api(new_settings(database_url=library, rerank=wanted), library) as client:
+    reranker_settings = {"url": reranker.url, "model": "tiny-reranker", "key": "rr-secret", "timeout": 1.0}
+    with running_api(new_settings(database_url=library, rerank=reranker_settings), library) as client:
         yield client
 
 
 def test_a_reranker_orders_the_best_once_more(reranked: httpx.Client, reranker: FakeReranker) -> None:
-    plain, found = search(reranked, limit=3), search(reranked, limit=3, rerank=True, explain=True)
-    (asked,) = reranker.asked
-    assert (asked["path"], asked["model"], asked["query"]) == ("/rerank", "tiny-reranker", QUESTION)
+    plain, answer = search(reranked, limit=3), search(reranked, limit=3, rerank=True, explain=True)
+    (request,) = reranker.asked
+    assert (request["path"], request["model"], request["query"]) == ("/rerank", "tiny-reranker", QUESTION)
     assert reranker.keys == ["Bearer rr-secret"]
-    scores = [result["score"] for result in found["results"]]
+    scores = [result["score"] for result in answer["results"]]
     assert scores == sorted(scores, reverse=True) != [result["score"] for result in plain["results"]]
-    shown = [one["reranked"]["rank"] for one in found["explain"]["candidates"] if one["place"]]
-    assert sorted(shown) == [1, 2, 3]
-    assert found["notes"] == []
+    ranks = [one["reranked"]["rank"] for one in answer["explain"]["candidates"] if one["place"]]
+    assert sorted(ranks) == [1, 2, 3]
+    assert answer["notes"] == []
 
 
-def test_text_embeddings_inference_is_asked_in_its_own_way(
+def test_text_embeddings_inference_has_its_own_api(
     library: str, new_settings: Callable[..., Settings], reranker: FakeReranker
 ) -> None:
-    wanted = {"url": f"{reranker.url}/rerank", "api": "tei"}
-    with running_api(new_settings(database_url=library, rerank=wanted), library) as client:
+    reranker_settings = {"url": f"{reranker.url}/rerank", "api": "tei"}
+    with running_api(new_settings(database_url=library, rerank=reranker_settings), library) as client:
         assert search(client, rerank=True)["notes"] == []
-    (asked,) = reranker.asked
-    assert set(asked) == {"path", "query", "texts", "truncate"}
+    (request,) = reranker.asked
+    assert set(request) == {"path", "query", "texts", "truncate"}
 
 
 @pytest.mark.parametrize(
-    ("fault_scenario", "said"),
+    ("fault_scenario", "message"),
     [
         ("slow", "longer than 1 s"),
         ("down", "failed (503)"),
@@ -95,19 +100,19 @@ def test_text_embeddings_inference_is_asked_in_its_own_way(
         ("refused", "key was refused"),
     ],
 )
-def test_a_reranker_that_fails_is_left_out_and_the_answer_says_so(
-    reranked: httpx.Client, reranker: FakeReranker, fault_scenario: str, said: str
+def test_a_reranker_that_fails_is_skipped_and_the_answer_says_so(
+    reranked: httpx.Client, reranker: FakeReranker, fault_scenario: str, message: str
 ) -> None:
     plain = search(reranked)
     reranker.fault_scenario = fault_scenario
-    found = search(reranked, rerank=True)
-    assert found["results"] == plain["results"]
-    (note,) = found["notes"]
-    assert said in note
+    answer = search(reranked, rerank=True)
+    assert answer["results"] == plain["results"]
+    (note,) = answer["notes"]
+    assert message in note
     assert "ranked without it" in note
     answered = reranked.post("/ask", json={"question": QUESTION, "rerank": True}).json()
     assert answered["answered"]
-    assert said in answered["notes"][0]
+    assert message in answered["notes"][0]
 
 
 def test_without_a_reranker_the_answer_says_so(api: httpx.Client) -> None:
@@ -125,31 +130,33 @@ def test_what_says_the_same_again_comes_after_what_is_new(
     stock(conninfo, settings, (*PAGES, *copies))
     with running_api(new_settings(database_url=conninfo), conninfo) as client:
         few, all_of_them = search(client, limit=4), search(client, limit=50)
-        asked = client.post("/ask", json={"question": QUESTION, "limit": 20}).json()
+        answer = client.post("/ask", json={"question": QUESTION, "limit": 20}).json()
     assert [result["repeats"] for result in few["results"]] == [None] * 4
     assert sum(result["path"].startswith("copy") for result in few["results"]) == 1
     repeated = [result for result in all_of_them["results"] if result["repeats"]]
     assert len(repeated) == 5, "nothing is lost where there is room"
     assert len({result["repeats"] for result in repeated}) == 1
-    assert sum(source["path"].startswith("copy") for source in asked["sources"]) == 1
+    assert sum(source["path"].startswith("copy") for source in answer["sources"]) == 1
 
 
-def test_texts_that_differ_in_a_word_that_counts_are_no_repetitions() -> None:
+def test_texts_that_differ_in_a_word_that_counts_are_no_near_duplicates() -> None:
     first, other = (hit(n, f"Document {n} is about databases and tells of their backup.") for n in (1, 2))
-    assert repeats([first, other], 5) == {}
+    assert near_duplicates([first, other], 5) == {}
 
 
-def test_texts_that_differ_in_a_number_are_no_repetitions() -> None:
+def test_texts_that_differ_in_a_number_are_no_near_duplicates() -> None:
     """The days of leave of two years, the default of two versions."""
-    assert repeats([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2024: 30.")], 5) == {}
-    assert repeats([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2023: 24!")], 5) == {2: 1}
-
-
-def test_a_text_with_a_changed_word_in_a_hundred_is_a_repetition() -> None:
-    again = hit(2, LONG * 5 + "soon.", similarity=0.51)
-    assert repeats([hit(1, LONG * 5 + "late."), again, hit(3, "Nothing of this is about rivers.")], 5) == {
+    assert near_duplicates([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2024: 30.")], 5) == {}
+    assert near_duplicates([hit(1, LONG * 5 + "In 2023: 24."), hit(2, LONG * 5 + "In 2023: 24!")], 5) == {
         2: 1
     }
+
+
+def test_a_text_with_a_changed_word_in_a_hundred_is_a_near_duplicate() -> None:
+    again = hit(2, LONG * 5 + "soon.", similarity=0.51)
+    assert near_duplicates(
+        [hit(1, LONG * 5 + "late."), again, hit(3, "Nothing of this is about rivers.")], 5
+    ) == {2: 1}
 
 
 @given(
@@ -160,7 +167,7 @@ def test_a_text_with_a_changed_word_in_a_hundred_is_a_repetition() -> None:
     ),
     st.integers(1, 8),
 )
-def test_every_repetition_is_found_that_comparing_each_with_each_finds(
+def test_near_duplicates_are_those_of_comparing_every_pair(
     texts: list[list[str]], edits: list[tuple[int, int, str, float]], enough: int
 ) -> None:
     """Texts that differ from one of a few in a word here or there."""
@@ -170,26 +177,26 @@ def test_every_repetition_is_found_that_comparing_each_with_each_finds(
         words.insert(at, word)
         hits.append(hit(number, " ".join(words), similarity))
     expected: dict[int, int] = {}
-    kept: list[Hit] = []
+    distinct: list[Hit] = []
     for one in hits:
-        if len(kept) == enough:
+        if len(distinct) == enough:
             break
-        said = runs(one.content)
-        for other in kept:
-            both = runs(other.content)
-            near = abs(one.similarity - other.similarity) <= APART
-            if near and len(said & both) >= ALIKE * len(said | both):
+        own = shingles(one.content)
+        for other in distinct:
+            others = shingles(other.content)
+            similar_enough = abs(one.similarity - other.similarity) <= MAX_SIMILARITY_DIFFERENCE
+            if similar_enough and len(own & others) >= JACCARD_THRESHOLD * len(own | others):
                 expected[one.chunk_id] = other.chunk_id
                 break
         else:
-            kept.append(one)
-    assert repeats(hits, enough) == expected
+            distinct.append(one)
+    assert near_duplicates(hits, enough) == expected
 
 
 @given(st.text(st.characters(max_codepoint=127), min_size=20))
-def test_a_text_has_the_same_runs_whether_or_not_all_of_it_is_ascii(text: str) -> None:
+def test_a_text_has_the_same_shingles_whether_or_not_all_of_it_is_ascii(text: str) -> None:
     words = "one two three four "
-    assert runs(words + text) <= runs(f"{words}{text} \u00e9")
+    assert shingles(words + text) <= shingles(f"{words}{text} \u00e9")
 
 
 def test_neighbours_widen_a_passage_to_a_slice_of_the_text(api: httpx.Client) -> None:
@@ -215,8 +222,8 @@ def test_passages_that_overlap_are_one_and_another_takes_the_place() -> None:
         one.chunk_id: Passage(one.start - 100, one.end + 100, text[one.start - 100 : one.end + 100])
         for one in hits
     }
-    made = widened(hits, passages, limit=2)
-    assert made.joined == {2: 1}
+    made = expand(hits, passages, limit=2)
+    assert made.merged == {2: 1}
     assert [(one.chunk_id, one.start, one.end) for one in made.hits] == [(1, 0, 400), (3, 500, 800)]
     assert all(one.content == text[one.start : one.end] for one in made.hits)
 
@@ -226,8 +233,8 @@ def test_passages_that_a_third_one_brings_together_are_one() -> None:
     hits = [hit(n, text[at : at + 100], start=at) for n, at in ((1, 100), (2, 400), (3, 250))]
     passages = {one.chunk_id: Passage(one.start, one.end, one.content) for one in hits}
     passages[3] = Passage(150, 450, text[150:450])
-    made = widened(hits, passages, limit=3)
-    assert made.joined == {2: 1, 3: 1}
+    made = expand(hits, passages, limit=3)
+    assert made.merged == {2: 1, 3: 1}
     assert [(one.chunk_id, one.content) for one in made.hits] == [(1, text[100:500])]
 
 
@@ -238,13 +245,13 @@ def test_a_place_that_becomes_free_is_taken_by_the_next() -> None:
     hits[2] = replace(hits[2], document_id=2)
     passages = {one.chunk_id: Passage(one.start, one.end, one.content) for one in hits}
     passages[3] = Passage(150, 450, text[150:450])
-    made = widened(hits, passages, limit=2)
+    made = expand(hits, passages, limit=2)
     assert [one.chunk_id for one in made.hits] == [1, 4]
-    assert made.joined == {2: 1, 3: 1}
+    assert made.merged == {2: 1, 3: 1}
 
 
 @pytest.mark.parametrize("mode", ["vector", "hybrid", "lexical"])
-def test_fewer_passages_than_asked_for_are_not_complete_where_there_are_more(
+def test_fewer_passages_than_the_limit_are_not_complete_where_there_are_more(
     settings: Settings, conninfo: str, new_settings: Callable[..., Settings], mode: str
 ) -> None:
     """Every candidate is of one document, and what they are joined to is less than was asked for."""
@@ -259,13 +266,13 @@ def test_fewer_passages_than_asked_for_are_not_complete_where_there_are_more(
 
 def test_a_chunk_that_is_gone_is_not_joined_with_the_text_as_it_is_now() -> None:
     old, new = hit(1, "of before", start=0), hit(2, "of now", start=5)
-    made = widened([old, new], {2: Passage(0, 11, "text of now")}, limit=5)
+    made = expand([old, new], {2: Passage(0, 11, "text of now")}, limit=5)
     assert [one.content for one in made.hits] == ["of before", "text of now"]
 
 
-def test_a_chunk_that_is_gone_by_then_stays_as_it_was_found() -> None:
+def test_a_chunk_that_is_gone_by_then_stays_as_it_was_read() -> None:
     only = hit(1, "text")
-    assert widened([only, replace(only, chunk_id=2, document_id=2)], {}, limit=5).hits[0] == only
+    assert expand([only, replace(only, chunk_id=2, document_id=2)], {}, limit=5).hits[0] == only
 
 
 def test_a_local_reranker_that_is_not_installed_is_a_setting_to_correct(
@@ -284,11 +291,13 @@ def test_a_cross_encoder_in_the_process_ranks_too(
     """Of chance weights: nothing is fetched. With the extra `rerank` alone, which is a gigabyte."""
     pytest.importorskip("sentence_transformers")
     folder = tiny_cross_encoder(tmp_path)
-    wanted = new_settings(database_url=library, rerank={"api": "local", "model": str(folder), "timeout": 30})
-    with running_api(wanted, library) as client:
-        found = search(client, rerank=True, limit=4)
-    scores = [result["score"] for result in found["results"]]
-    assert (found["notes"], scores) == ([], sorted(scores, reverse=True))
+    reranker_settings = new_settings(
+        database_url=library, rerank={"api": "local", "model": str(folder), "timeout": 30}
+    )
+    with running_api(reranker_settings, library) as client:
+        answer = search(client, rerank=True, limit=4)
+    scores = [result["score"] for result in answer["results"]]
+    assert (answer["notes"], scores) == ([], sorted(scores, reverse=True))
     assert len(set(scores)) > 1
 
 

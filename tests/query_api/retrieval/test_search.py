@@ -51,13 +51,13 @@ def search(client: httpx.Client, query: str, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_page_about_the_question_comes_first(api: httpx.Client, mode: str) -> None:
-    found = search(api, "how do I retry a failed task", mode=mode)
-    assert found["results"][0]["path"] == RETRIES.path
+    answer = search(api, "how do I retry a failed task", mode=mode)
+    assert answer["results"][0]["path"] == RETRIES.path
 
 
 def test_hybrid_is_the_default(api: httpx.Client) -> None:
-    asked = "when is a cached result too old"
-    assert search(api, asked)["results"] == search(api, asked, mode="hybrid")["results"]
+    question = "when is a cached result too old"
+    assert search(api, question)["results"] == search(api, question, mode="hybrid")["results"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -67,46 +67,46 @@ def test_results_are_ordered_by_score(api: httpx.Client, mode: str) -> None:
 
 
 def test_a_result_shows_where_it_stands(api: httpx.Client) -> None:
-    found = search(api, "wait before the task is tried again")
-    result = found["results"][0]
+    answer = search(api, "wait before the task is tried again")
+    result = answer["results"][0]
     assert RETRIES.text[result["start"] : result["end"]] == result["content"]
     assert result["title"] == RETRIES.title
     assert result["heading"] == "Wait between retries"
     assert result["collection"] == result["source"] == "manual"
     assert result["metadata"] == {"category": "guide"}
-    assert found["space"] == LOCAL.name
-    assert found["took_ms"] > 0
+    assert answer["space"] == LOCAL.name
+    assert answer["took_ms"] > 0
 
 
 def test_a_document_without_title_goes_by_its_file_name(api: httpx.Client) -> None:
-    found = search(api, "under which key are results cached")
-    assert (found["results"][0]["path"], found["results"][0]["title"]) == (UNTITLED.path, "caching.md")
+    answer = search(api, "under which key are results cached")
+    assert (answer["results"][0]["path"], answer["results"][0]["title"]) == (UNTITLED.path, "caching.md")
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "vector"])
 @pytest.mark.parametrize("limit", [1, 3])
 def test_limit_bounds_the_results(api: httpx.Client, mode: str, limit: int) -> None:
-    found = search(api, "task", mode=mode, limit=limit)
-    assert (len(found["results"]), found["total_returned"], found["complete"]) == (limit, limit, True)
+    answer = search(api, "task", mode=mode, limit=limit)
+    assert (len(answer["results"]), answer["total_returned"], answer["complete"]) == (limit, limit, True)
 
 
 def test_a_limit_over_what_there_is_returns_everything_and_is_complete(api: httpx.Client) -> None:
-    found = search(api, "task", mode="vector", limit=100)
-    assert (found["total_returned"], found["complete"]) == (CHUNKS, True)
+    answer = search(api, "task", mode="vector", limit=100)
+    assert (answer["total_returned"], answer["complete"]) == (CHUNKS, True)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_only_chunks_of_the_named_collections_are_found(api: httpx.Client, mode: str) -> None:
-    found = search(api, "retry the task of baking bread", mode=mode, collections=["kitchen"], limit=100)
-    assert {r["collection"] for r in found["results"]} == {"kitchen"}
+def test_only_chunks_of_the_named_collections_are_results(api: httpx.Client, mode: str) -> None:
+    answer = search(api, "retry the task of baking bread", mode=mode, collections=["kitchen"], limit=100)
+    assert {r["collection"] for r in answer["results"]} == {"kitchen"}
 
 
 def test_several_collections_are_searched_together(api: httpx.Client) -> None:
-    found = search(api, "bread task", collections=["kitchen", "manual"], mode="vector", limit=100)
-    assert found["total_returned"] == CHUNKS
+    answer = search(api, "bread task", collections=["kitchen", "manual"], mode="vector", limit=100)
+    assert answer["total_returned"] == CHUNKS
 
 
-def test_a_rare_collection_is_found_in_full_whatever_the_index_gives(
+def test_a_rare_collection_is_searched_in_full_whatever_the_index_gives(
     settings: Settings, conninfo: str
 ) -> None:
     """With one chunk in 300, a scan of the index with ef_search 1 comes back short."""
@@ -117,9 +117,9 @@ def test_a_rare_collection_is_found_in_full_whatever_the_index_gives(
     rare = Page("rare.md", None, {"Ocean": "Whales sing in the deep ocean."}, "rare")
     stock(conninfo, settings, (*many, rare))
     with running_api(settings, conninfo) as client:
-        found = search(client, "task retries", mode="vector", collections=["rare"], ef_search=1)
-    assert [r["path"] for r in found["results"]] == ["rare.md"]
-    assert found["complete"] is True
+        answer = search(client, "task retries", mode="vector", collections=["rare"], ef_search=1)
+    assert [r["path"] for r in answer["results"]] == ["rare.md"]
+    assert answer["complete"] is True
 
 
 def test_exact_search_finds_what_the_index_finds(api: httpx.Client) -> None:
@@ -127,12 +127,12 @@ def test_exact_search_finds_what_the_index_finds(api: httpx.Client) -> None:
     assert exact["results"] == search(api, "how are pools deleted", mode="vector")["results"]
 
 
-def test_less_similar_results_are_left_out(api: httpx.Client) -> None:
+def test_less_similar_results_are_dropped(api: httpx.Client) -> None:
     everything = search(api, "sourdough bread", mode="vector", limit=100)["results"]
     bound = everything[2]["similarity"]
-    found = search(api, "sourdough bread", mode="vector", limit=100, min_similarity=bound - 1e-6)
-    assert [r["chunk_id"] for r in found["results"]] == [r["chunk_id"] for r in everything[:3]]
-    assert found["complete"] is True
+    answer = search(api, "sourdough bread", mode="vector", limit=100, min_similarity=bound - 1e-6)
+    assert [r["chunk_id"] for r in answer["results"]] == [r["chunk_id"] for r in everything[:3]]
+    assert answer["complete"] is True
 
 
 def test_similarity_is_the_same_in_every_mode(api: httpx.Client) -> None:
@@ -145,8 +145,8 @@ def test_similarity_is_the_same_in_every_mode(api: httpx.Client) -> None:
 
 
 def test_words_that_no_document_has_find_nothing_by_words(api: httpx.Client) -> None:
-    found = search(api, "zorgle flurb", mode="lexical")
-    assert (found["results"], found["complete"]) == ([], True)
+    answer = search(api, "zorgle flurb", mode="lexical")
+    assert (answer["results"], answer["complete"]) == ([], True)
 
 
 def test_a_query_without_any_token_is_answered(api: httpx.Client) -> None:
@@ -163,11 +163,11 @@ def test_any_text_is_only_a_question(api: httpx.Client, text: str) -> None:
 
 def test_nothing_synced_yet_is_an_empty_and_complete_answer(settings: Settings, conninfo: str) -> None:
     with running_api(settings, conninfo) as client:
-        found = search(client, "anything")
-    assert (found["results"], found["complete"], found["space"]) == ([], True, None)
+        answer = search(client, "anything")
+    assert (answer["results"], answer["complete"], answer["space"]) == ([], True, None)
 
 
-def test_what_is_synced_after_the_start_is_found(settings: Settings, conninfo: str) -> None:
+def test_what_is_synced_after_the_start_is_a_result(settings: Settings, conninfo: str) -> None:
     with running_api(settings, conninfo) as client:
         search(client, "retry")
         stock(conninfo, settings)
@@ -219,7 +219,7 @@ def test_a_database_that_was_restarted_is_used_again(
         assert search(client, "retry a task")["results"]
 
 
-def test_settings_choose_the_least_similarity(new_settings: Callable[..., Settings], library: str) -> None:
+def test_settings_have_a_default_min_similarity(new_settings: Callable[..., Settings], library: str) -> None:
     settings = new_settings(database_url=library, search={"min_similarity": 0.99})
     with running_api(settings, library) as client:
         assert search(client, "sourdough bread", mode="vector")["results"] == []
@@ -227,14 +227,14 @@ def test_settings_choose_the_least_similarity(new_settings: Callable[..., Settin
 
 def test_switches_of_spaces_under_load_fail_no_request(settings: Settings, conninfo: str) -> None:
     stock(conninfo, settings)
-    seen: set[str] = set()
+    spaces: set[str] = set()
     done = threading.Event()
 
     def ask(client: httpx.Client, mode: str) -> None:
         while not done.is_set():
-            found = search(client, "retry a failed task", mode=mode)
-            assert found["results"][0]["path"] == RETRIES.path
-            seen.add(found["space"])
+            answer = search(client, "retry a failed task", mode=mode)
+            assert answer["results"][0]["path"] == RETRIES.path
+            spaces.add(answer["space"])
 
     with running_api(settings, conninfo) as client, ThreadPoolExecutor(len(MODES)) as threads:
         asking = [threads.submit(ask, client, mode) for mode in MODES]
@@ -247,7 +247,7 @@ def test_switches_of_spaces_under_load_fail_no_request(settings: Settings, conni
             done.set()
         for future in asking:
             future.result()
-    assert seen == {LOCAL.name, SMALLER.name}
+    assert spaces == {LOCAL.name, SMALLER.name}
 
 
 def test_nothing_more_can_match_where_the_nearest_are_not_similar_enough(
@@ -256,14 +256,14 @@ def test_nothing_more_can_match_where_the_nearest_are_not_similar_enough(
     others = tuple(Page(f"other{n}.md", None, {"Other": f"Number {n} is about a task."}) for n in range(30))
     stock(conninfo, settings, (*PAGES, *others))
     with running_api(new_settings(database_url=conninfo, search={"candidates": 10}), conninfo) as client:
-        found = [search(client, "sourdough", limit=2, min_similarity=least) for least in (0.99, -0.99)]
+        answers = [search(client, "sourdough", limit=2, min_similarity=least) for least in (0.99, -0.99)]
         none = search(client, "sourdough bread", limit=20, min_similarity=0.99, mode="lexical")
-    assert [(one["total_returned"], one["complete"]) for one in found] == [(0, True), (2, True)]
+    assert [(one["total_returned"], one["complete"]) for one in answers] == [(0, True), (2, True)]
     assert (none["total_returned"], none["complete"]) == (0, True)
 
 
 @pytest.mark.parametrize("mode", ["vector", "hybrid"])
-def test_nothing_similar_enough_is_missed_where_fewer_than_asked_for_are_found(
+def test_nothing_similar_enough_is_missed_where_results_are_fewer_than_the_limit(
     new_settings: Callable[..., Settings], conninfo: str, mode: str
 ) -> None:
     """However little a poor index finds by itself."""
@@ -277,22 +277,22 @@ def test_nothing_similar_enough_is_missed_where_fewer_than_asked_for_are_found(
         for text in list(parts.values())[:20]:
             query: dict[str, Any] = {"query": text[:25], "mode": "vector", "limit": 10, "ef_search": 1}
             exact = search(client, **query, exact=True)["results"]
-            found = search(client, **query)["results"]
-            missed += exact[4]["similarity"] > found[4]["similarity"] + 0.001
-            asked = {**query, "mode": mode, "min_similarity": exact[4]["similarity"] - 0.0005}
-            similar = search(client, **asked, explain=True)
-            right = [one for one in exact if one["similarity"] >= asked["min_similarity"]]
+            results = search(client, **query)["results"]
+            missed += exact[4]["similarity"] > results[4]["similarity"] + 0.001
+            body = {**query, "mode": mode, "min_similarity": exact[4]["similarity"] - 0.0005}
+            similar = search(client, **body, explain=True)
+            right = [one for one in exact if one["similarity"] >= body["min_similarity"]]
             assert {one["chunk_id"] for one in similar["results"]} >= {one["chunk_id"] for one in right}
             assert similar["complete"]
     assert missed
 
 
-async def walks(conninfo: str, *looks: int, between: str = "select 1") -> list[int]:
+async def walks(conninfo: str, *ef_searches: int, between: str = "select 1") -> list[int]:
     """How often the index was walked by each of several questions to one connection, `between` which it runs this."""
     vector = np.ones(256, dtype=np.float32)
     counted = []
     async with open_pool(conninfo, 1, 20) as pool:
-        for ef_search in looks:
+        for ef_search in ef_searches:
             async with pool.connection() as connection:
                 generation = await active_generation(connection)
                 assert generation is not None
@@ -307,7 +307,7 @@ async def walks(conninfo: str, *looks: int, between: str = "select 1") -> list[i
     return [after - before for before, after in pairwise(counted)]
 
 
-def test_however_far_it_looks_a_question_walks_the_index_once(
+def test_whatever_ef_search_is_a_question_walks_the_index_once(
     new_settings: Callable[..., Settings], conninfo: str
 ) -> None:
     """Where the index was tuned, every question looks farther than the settings say."""

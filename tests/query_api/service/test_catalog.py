@@ -35,9 +35,9 @@ def test_pages_hold_every_document_once(api: httpx.Client, limit: int, sizes: li
 
 def test_a_listed_document_says_what_it_is(api: httpx.Client) -> None:
     document = next(d for d in api.get("/documents").json()["items"] if d["path"] == RETRIES.path)
-    wanted = {"source": "manual", "title": RETRIES.title, "collection": "manual", "mime": "text/markdown",
+    expected = {"source": "manual", "title": RETRIES.title, "collection": "manual", "mime": "text/markdown",
               "chunk_count": 2, "state": "ok", "metadata": {"category": "guide"}, "language": "english"}  # fmt: skip
-    assert {name: document[name] for name in wanted} == wanted
+    assert {name: document[name] for name in expected} == expected
     assert len(document["content_hash"]) == 64
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from pgfolio.query_api.auth.rate_limit import Limit
+from pgfolio.query_api.auth.rate_limit import RateLimiter
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.search.pool import open_pool, reading
 from pgfolio.schema.search.vector import active_generation, nearest
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.pool import Pool
 
 
-def test_each_key_has_its_own_allowance_and_is_told_when_to_come_again(
+def test_each_key_has_its_own_rate_limit_and_a_retry_after(
     settings: Settings, conninfo: str, new_settings: Callable[..., Settings]
 ) -> None:
     stock(conninfo, settings)
@@ -60,12 +60,12 @@ def test_an_open_api_limits_each_address(library: str, new_settings: Callable[..
 
 
 def test_an_allowance_comes_back_evenly() -> None:
-    limit = Limit(600)
-    taken = sum(limit.wait("a") == 0.0 for _ in range(700))
+    limiter = RateLimiter(600)
+    taken = sum(limiter.retry_after("a") == 0.0 for _ in range(700))
     assert 600 <= taken <= 605
-    time.sleep(max(limit.wait("a"), 0.01))
-    assert limit.wait("a") == 0.0
-    assert {Limit(0).wait("a") for _ in range(10)} == {0.0}
+    time.sleep(max(limiter.retry_after("a"), 0.01))
+    assert limiter.retry_after("a") == 0.0
+    assert {RateLimiter(0).retry_after("a") for _ in range(10)} == {0.0}
 
 
 def test_a_burst_gets_answers_or_is_turned_away_at_once(
@@ -77,8 +77,8 @@ def test_a_burst_gets_answers_or_is_turned_away_at_once(
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=url, timeout=20, limits=limits) as client:
             body = {"query": "retry a failed task"}
-            asked = [client.post("/search", json={**body, "exact": n % 2 == 0}) for n in range(200)]
-            return await asyncio.gather(*asked)
+            requests = [client.post("/search", json={**body, "exact": n % 2 == 0}) for n in range(200)]
+            return await asyncio.gather(*requests)
 
     with running_api(tight, library) as client:
         began = time.monotonic()
@@ -116,15 +116,15 @@ def test_no_request_runs_for_ever_and_the_next_is_answered(
     short = new_settings(database_url=conninfo, api={"timeout": 0.5, "pool_size": 1})
     body: dict[str, Any] = {"query": "task", "mode": "vector", "limit": 3}
     with running_api(short, conninfo) as client, psycopg.connect(conninfo) as other:
-        whole = client.post("/search", json=body).json()["results"]
+        results = client.post("/search", json=body).json()["results"]
         other.execute("lock table documents in access exclusive mode")
-        for asked in (body, {**body, "mode": "hybrid"}):
-            answer = client.post("/search", json=asked)
+        for slow_body in (body, {**body, "mode": "hybrid"}):
+            answer = client.post("/search", json=slow_body)
             check(answer, 503, "took-too-long")
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
         other.rollback()
-        assert client.post("/search", json=body).json()["results"] == whole
-        assert client.post("/search", json={**body, "ef_search": 7}).json()["results"] == whole
+        assert client.post("/search", json=body).json()["results"] == results
+        assert client.post("/search", json={**body, "ef_search": 7}).json()["results"] == results
 
 
 def test_a_search_that_is_ended_leaves_its_connection_as_it_was(conninfo: str, settings: Settings) -> None:
@@ -157,7 +157,7 @@ def test_requests_that_are_ended_at_any_moment_leave_every_connection_in_the_poo
                 async with asyncio.timeout(chance.expovariate(1 / 0.002)):
                     await reading(pool, active_generation)
 
-    async def all_are_left() -> bool:
+    async def all_are_usable() -> bool:
         barrier = asyncio.Barrier(4)
 
         async def at_once(_: AsyncConnection) -> int:
@@ -168,7 +168,7 @@ def test_requests_that_are_ended_at_any_moment_leave_every_connection_in_the_poo
             async with asyncio.timeout(10):
                 return len(await asyncio.gather(*(reading(pool, at_once) for _ in range(4)))) == 4
 
-    assert asyncio.run(all_are_left())
+    assert asyncio.run(all_are_usable())
 
 
 def test_a_body_that_trickles_in_is_given_up(library: str, new_settings: Callable[..., Settings]) -> None:
@@ -180,7 +180,7 @@ def test_a_body_that_trickles_in_is_given_up(library: str, new_settings: Callabl
             assert b" 503 " in connection.recv(1000)
 
 
-def test_a_body_that_goes_on_trickling_in_after_its_answer_is_cut(api: httpx.Client) -> None:
+def test_a_body_that_goes_on_trickling_in_after_its_answer_is_disconnected(api: httpx.Client) -> None:
     with socket.create_connection(("127.0.0.1", api.base_url.port or 0), timeout=5) as connection:
         connection.sendall(b"POST /search HTTP/1.1\r\nHost: elsewhere\r\nContent-Length: 100000\r\n\r\n{")
         assert b" 403 " in connection.recv(10_000)
@@ -215,7 +215,7 @@ def test_a_head_that_trickles_in_is_given_up(api: httpx.Client, sent: bytes) -> 
     assert api.get("/health/live").status_code == 200
 
 
-def test_a_body_larger_than_the_setting_is_refused(
+def test_a_body_larger_than_the_setting_is_too_large(
     library: str, new_settings: Callable[..., Settings]
 ) -> None:
     with running_api(new_settings(database_url=library, api={"max_body_kb": 1}), library) as client:
@@ -242,7 +242,7 @@ def test_a_chat_server_that_stalls_ends_with_a_problem_and_the_server_goes_on(
     assert sorted(live)[5] < 0.05
 
 
-def test_the_same_question_asked_by_many_at_once_is_embedded_once(
+def test_concurrent_requests_with_the_same_question_share_one_embedding(
     conninfo: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
 ) -> None:
     settings = stock_hosted(conninfo, new_settings, openai_server)

@@ -40,7 +40,7 @@ def numbers(client: httpx.Client, **headers: str) -> dict[tuple[str, frozenset[t
     }
 
 
-def test_metrics_tell_of_requests_stages_cache_pool_and_data(settings: Settings, conninfo: str) -> None:
+def test_metrics_have_requests_stages_cache_pool_and_data(settings: Settings, conninfo: str) -> None:
     stock(conninfo, settings)
     with connect(conninfo) as connection:
         connection.execute("update sources set synced_at = now() - interval '1 hour' where name = 'manual'")
@@ -54,11 +54,11 @@ def test_metrics_tell_of_requests_stages_cache_pool_and_data(settings: Settings,
             client.post("/search", json={"query": QUESTION})
         client.get("/documents/999999")
         client.get("/nowhere")
-        found = numbers(client)
+        after = numbers(client)
 
     def grown(name: str, **labels: str) -> float:
         key = (name, frozenset(labels.items()))
-        return found[key] - before.get(key, 0.0)
+        return after[key] - before.get(key, 0.0)
 
     assert grown("pgfolio_requests_total", method="POST", route="/search", status="200") == 3
     assert grown("pgfolio_requests_total", method="GET", route="/documents/{document_id}", status="404") == 1
@@ -68,19 +68,19 @@ def test_metrics_tell_of_requests_stages_cache_pool_and_data(settings: Settings,
     assert grown("pgfolio_stage_seconds_count", stage="retrieve") == 3
     assert grown("pgfolio_question_vectors_total", origin="cache") == 2
     assert grown("pgfolio_question_vectors_total", origin="model") == 1
-    value = {name: v for (name, labels), v in found.items() if not labels}
+    value = {name: v for (name, labels), v in after.items() if not labels}
     by_collection = {
-        dict(label).get("collection"): v for (n, label), v in found.items() if n == "pgfolio_documents"
+        dict(label).get("collection"): v for (n, label), v in after.items() if n == "pgfolio_documents"
     }
     assert by_collection == {"kitchen": 1, "manual": 3}
     assert value["pgfolio_pool_waiting"] == 0
-    states = {dict(label)["state"] for (n, label) in found if n == "pgfolio_pool_connections"}
+    states = {dict(label)["state"] for (n, label) in after if n == "pgfolio_pool_connections"}
     assert states == {"idle", "used"}
-    ages = {dict(label)["source"]: v for (n, label), v in found.items() if n == "pgfolio_source_age_seconds"}
+    ages = {dict(label)["source"]: v for (n, label), v in after.items() if n == "pgfolio_source_age_seconds"}
     assert list(ages) == ["manual"]
     assert 3600 <= ages["manual"] < 3700
-    assert [v for (n, _), v in found.items() if n == "pgfolio_index_recall"] == [0.97]
-    assert QUESTION not in str(found)
+    assert [v for (n, _), v in after.items() if n == "pgfolio_index_recall"] == [0.97]
+    assert QUESTION not in str(after)
 
 
 def test_workers_count_together(settings: Settings, conninfo: str) -> None:
@@ -133,9 +133,9 @@ def test_the_log_has_a_line_a_request_and_never_a_key_or_a_text(
     if form == "json":
         first = json.loads(lines[0])
         trace = answer.json()["trace_id"]
-        wanted = {"method": "POST", "route": "/search", "status": 200, "key": 1, "trace_id": trace,
+        expected = {"method": "POST", "route": "/search", "status": 200, "key": 1, "trace_id": trace,
                   "parent": parent[3:35]}  # fmt: skip
-        assert {name: first[name] for name in wanted} == wanted
+        assert {name: first[name] for name in expected} == expected
         assert {"time", "ms", "embed_ms", "retrieve_ms"} <= set(first)
         assert [json.loads(line)["status"] for line in lines] == [200, 200, 200, 200, 404, 400, 401, 500]
         assert "model_ms" in json.loads(lines[2])
@@ -149,7 +149,7 @@ def test_a_log_that_nobody_reads_does_not_stop_the_server(settings: Settings, co
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_that_is_told_to_stop_ends_what_is_under_way(
+def test_a_server_that_gets_a_signal_ends_what_is_under_way(
     settings: Settings, conninfo: str, openai_server: FakeOpenAI, sent: signal.Signals
 ) -> None:
     stock(conninfo, settings)
@@ -179,9 +179,9 @@ def test_ready_fails_without_the_model_and_live_does_not(
         check(client.get("/health/ready"), 503, "model-unavailable")
         assert client.get("/health/live").status_code == 200
         assert client.get("/health/ready").status_code == 200
-        asked = len(openai_server.embedded())
+        embedded_before = len(openai_server.embedded())
         assert client.get("/health/ready").status_code == 200
-        assert len(openai_server.embedded()) == asked
+        assert len(openai_server.embedded()) == embedded_before
 
 
 def test_a_client_that_leaves_while_it_sends_is_no_fault_of_the_server(
@@ -212,9 +212,9 @@ def test_live_needs_no_database_and_ready_does(settings: Settings, conninfo: str
 
 def test_a_trace_id_is_new_for_each_request_whatever_the_client_sends(api: httpx.Client) -> None:
     parent = {"traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "X-Trace-Id": "c" * 32}
-    found = {api.get("/health/live", headers=parent).headers["X-Trace-Id"] for _ in range(3)}
-    assert len(found) == 3
-    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in found)
+    trace_ids = {api.get("/health/live", headers=parent).headers["X-Trace-Id"] for _ in range(3)}
+    assert len(trace_ids) == 3
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in trace_ids)
 
 
 def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
@@ -224,7 +224,7 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
-def test_what_is_loaded_is_left_out_of_garbage_collection(conninfo: str) -> None:
+def test_loaded_objects_are_frozen_for_garbage_collection(conninfo: str) -> None:
     """Going through it held up all requests for 40 ms."""
     code = (
         "import gc, os, signal\n"
@@ -239,9 +239,9 @@ def test_what_is_loaded_is_left_out_of_garbage_collection(conninfo: str) -> None
     done = subprocess.run(
         command, env=environment(conninfo), capture_output=True, text=True, timeout=60, check=True
     )
-    kept, collected = map(int, done.stdout.split())
-    assert kept > 50_000
-    assert collected < kept / 20
+    frozen, collected = map(int, done.stdout.split())
+    assert frozen > 50_000
+    assert collected < frozen / 20
 
 
 def test_words_are_searched_without_the_model(
@@ -252,9 +252,9 @@ def test_words_are_searched_without_the_model(
         client.get("/health/ready").raise_for_status()
         openai_server.fault_scenario = FaultScenario(status=500)
         body = {"query": "retries of a failed task", "mode": "lexical"}
-        found = client.post("/search", json=body).json()
-        assert found["results"][0]["path"] == RETRIES.path
-        assert found["results"][0]["similarity"] == 0
-        assert found["notes"][0].startswith("found by words alone")
+        answer = client.post("/search", json=body).json()
+        assert answer["results"][0]["path"] == RETRIES.path
+        assert answer["results"][0]["similarity"] == 0
+        assert answer["notes"][0].startswith("found by words alone")
         for more in ({"mode": "hybrid"}, {"min_similarity": 0.2}):
             check(client.post("/search", json={**body, **more}), 503, "model-unavailable")

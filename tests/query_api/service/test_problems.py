@@ -55,7 +55,7 @@ def check(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
         ([], "object"),
     ],
 )
-def test_a_wrong_search_is_told_what_is_wrong(api: httpx.Client, body: Any, named: str) -> None:
+def test_the_error_of_a_wrong_search_says_what_is_wrong(api: httpx.Client, body: Any, named: str) -> None:
     problem = check(api.post("/search", json=body), 400, "invalid-request")
     assert named in problem["detail"]
 
@@ -114,7 +114,7 @@ def test_a_wrong_page_size_is_a_problem(api: httpx.Client, limit: str) -> None:
     assert "limit" in check(api.get("/documents", params={"limit": limit}), 400, "invalid-request")["detail"]
 
 
-def test_a_body_without_end_is_refused(api: httpx.Client) -> None:
+def test_a_body_without_end_is_too_large(api: httpx.Client) -> None:
     big = api.post("/search", content=b'{"query": "' + b"x" * 3_000_000)
     check(big, 413, "too-large")
 

@@ -51,7 +51,7 @@ def sync(settings: Settings, conninfo: str) -> Callable[..., Report]:
     return run
 
 
-def found(client: httpx.Client, query: str, **more: Any) -> list[str]:
+def titles(client: httpx.Client, query: str, **more: Any) -> list[str]:
     answer = client.post("/search", json={"query": query, "limit": 3, **more})
     assert answer.status_code == 200, answer.text
     return [result["title"] for result in answer.json()["results"]]
@@ -85,13 +85,13 @@ def pdf(line: str) -> bytes:
     return out + b"xref\n0 6\n0000000000 65535 f \n" + table + trailer
 
 
-def test_a_text_waits_and_is_found_after_the_next_sync(
+def test_a_text_is_pending_and_a_result_after_the_next_sync(
     client: httpx.Client, sync: Callable[..., Report]
 ) -> None:
     url = pushed(client)
     waiting = client.get(url).json()
     assert (waiting["state"], waiting["title"], waiting["chunks"]) == ("pending", "Tides", [])
-    assert "Tides" not in found(client, "what makes the tides")
+    assert "Tides" not in titles(client, "what makes the tides")
     assert waiting_by_source(client)["pushed"] == 1
     report = sync()
     assert set(waiting_by_source(client).values()) == {0}
@@ -99,7 +99,7 @@ def test_a_text_waits_and_is_found_after_the_next_sync(
     stored = client.get(url).json()
     assert (stored["state"], stored["title"], stored["text"]) == ("ok", "Tides", TIDES["content"])
     assert (stored["source"], stored["collection"]) == ("pushed", "pushed")
-    assert found(client, "what makes the tides")[0] == "Tides"
+    assert titles(client, "what makes the tides")[0] == "Tides"
     answer = client.post("/ask", json={"question": "What do the tides follow?"}).json()
     assert TIDES["content"].startswith(answer["citations"][0]["quote"].rstrip("."))
     assert sync().documents.unchanged == 1
@@ -123,7 +123,7 @@ def test_a_file_becomes_what_it_would_be_in_a_folder(
     stored = client.get(url).json()
     assert (stored["state"], stored["title"]) == ("ok", title)
     assert text in stored["text"]
-    assert title in found(client, text)
+    assert title in titles(client, text)
 
 
 def test_what_is_said_beside_a_file_counts_as_its_front_matter(
@@ -143,9 +143,9 @@ def test_what_is_said_beside_a_file_counts_as_its_front_matter(
         "Ada",
     )
     assert stored["created_at"].startswith("2024-02-03")
-    assert found(client, "an owl", filter={"category": "night"}) == ["Night birds"]
-    assert found(client, "an owl", filter={"category": "sea"}) == ["Tides"]
-    assert found(client, "an owl", filter={"source": "pushed", "title": "Tides"}) == ["Tides"]
+    assert titles(client, "an owl", filter={"category": "night"}) == ["Night birds"]
+    assert titles(client, "an owl", filter={"category": "sea"}) == ["Tides"]
+    assert titles(client, "an owl", filter={"source": "pushed", "title": "Tides"}) == ["Tides"]
 
 
 def test_who_waits_gets_the_document(client: httpx.Client, sync: Callable[..., Report]) -> None:
@@ -156,10 +156,12 @@ def test_who_waits_gets_the_document(client: httpx.Client, sync: Callable[..., R
     assert (answer.status_code, answer.json()["state"]) == (201, "ok")
     assert answer.headers["Location"] == f"/documents/{answer.json()['id']}"
     assert client.get(answer.headers["Location"]).json()["chunks"] == answer.json()["chunks"]
-    assert found(client, "what makes the tides")[0] == "Tides"
+    assert titles(client, "what makes the tides")[0] == "Tides"
 
 
-def test_who_waits_for_a_broken_file_is_told_why(client: httpx.Client, sync: Callable[..., Report]) -> None:
+def test_waiting_for_a_broken_file_answers_why_it_failed(
+    client: httpx.Client, sync: Callable[..., Report]
+) -> None:
     with ThreadPoolExecutor(1) as pool:
         answered = pool.submit(
             client.post, "/documents?wait=15", files={"file": ("x.pdf", b"%PDF-1.4 broken")}
@@ -167,18 +169,18 @@ def test_who_waits_for_a_broken_file_is_told_why(client: httpx.Client, sync: Cal
         wait_until(lambda: sync().documents.failed == 1)
         answer = answered.result()
     assert "cannot be read as application/pdf" in check(answer, 422, "push-failed")["detail"]
-    told = client.get(answer.headers["Location"]).json()
-    assert (told["state"], told["title"]) == ("failed", "x.pdf")
-    assert "cannot be read as application/pdf" in told["reason"]
+    failed = client.get(answer.headers["Location"]).json()
+    assert (failed["state"], failed["title"]) == ("failed", "x.pdf")
+    assert "cannot be read as application/pdf" in failed["reason"]
     problems = client.get("/status").json()["problems"]
     assert [(p["source"], p["path"], p["stage"]) for p in problems] == [
-        ("pushed", f"{told['id']}.pdf", "extract")
+        ("pushed", f"{failed['id']}.pdf", "extract")
     ]
     assert client.delete(answer.headers["Location"]).status_code == 204
     assert client.get("/status").json()["problems"] == []
 
 
-def test_who_waits_while_nobody_makes_documents_is_told_that_it_is_kept(client: httpx.Client) -> None:
+def test_waiting_without_a_sync_answers_that_it_is_pending(client: httpx.Client) -> None:
     began = time.monotonic()
     answer = client.post("/documents", params={"wait": 1}, json=TIDES)
     assert (answer.status_code, answer.json()["state"]) == (202, "pending")
@@ -198,9 +200,9 @@ def test_what_is_deleted_is_gone_at_once(
 ) -> None:
     url = pushed(client)
     sync()
-    assert "Tides" in found(client, "what makes the tides")
+    assert "Tides" in titles(client, "what makes the tides")
     assert client.delete(url).status_code == 204
-    assert "Tides" not in found(client, "what makes the tides")
+    assert "Tides" not in titles(client, "what makes the tides")
     check(client.get(url), 404, "unknown-document")
     check(client.delete(url), 404, "unknown-document")
     assert sync().documents.removed == 0
@@ -225,7 +227,7 @@ def test_a_document_of_a_folder_is_deleted_in_its_folder(client: httpx.Client) -
     assert client.get(f"/documents/{item['id']}").status_code == 200
 
 
-def test_many_pushes_at_once_are_all_made_in_one_run(
+def test_many_uploads_at_once_are_all_made_in_one_run(
     client: httpx.Client, sync: Callable[..., Report], conninfo: str
 ) -> None:
     def push(number: int) -> str:
@@ -241,7 +243,7 @@ def test_many_pushes_at_once_are_all_made_in_one_run(
     check_sound(conninfo)
 
 
-def test_the_same_text_pushed_twice_is_two_documents_and_embedded_once(
+def test_the_same_text_uploaded_twice_is_two_documents_and_embedded_once(
     client: httpx.Client, sync: Callable[..., Report]
 ) -> None:
     first = pushed(client)
@@ -256,7 +258,7 @@ def test_the_same_text_pushed_twice_is_two_documents_and_embedded_once(
     assert sync().chunks.embedded == 0
 
 
-def test_pushes_are_made_anew_from_the_bytes_that_were_kept(
+def test_uploads_are_made_anew_from_their_stored_bytes(
     client: httpx.Client, sync: Callable[..., Report], new_settings: Callable[..., Settings], conninfo: str
 ) -> None:
     """For a full sync, and for another recipe; their ids stay."""
@@ -284,7 +286,9 @@ def test_a_plan_says_what_a_sync_would_make_and_makes_nothing(
     assert client.get(url).json()["state"] == "pending"
 
 
-def test_a_body_that_is_too_large_is_refused(new_settings: Callable[..., Settings], conninfo: str) -> None:
+def test_an_upload_that_is_too_large_is_a_problem(
+    new_settings: Callable[..., Settings], conninfo: str
+) -> None:
     settings = new_settings(database_url=conninfo, api={"max_push_mb": 2, "max_body_kb": 16})
     with running_api(settings, conninfo) as client:
         large = {"title": "x", "content": "word " * 500_000}
@@ -339,12 +343,14 @@ def _nested(depth: int) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_wrong_push_is_told_what_is_wrong(api: httpx.Client, sent: dict[str, Any], said: str) -> None:
+def test_the_error_of_a_wrong_upload_says_what_is_wrong(
+    api: httpx.Client, sent: dict[str, Any], said: str
+) -> None:
     assert said in check(api.post("/documents", **sent), 400, "invalid-request")["detail"]
 
 
 @pytest.mark.parametrize("wait", ["-1", "x", "1.5", "99999"])
-def test_a_wrong_wait_is_told(api: httpx.Client, wait: str) -> None:
+def test_a_wrong_wait_is_a_problem(api: httpx.Client, wait: str) -> None:
     check(api.post("/documents", params={"wait": wait}, json=TIDES), 400, "invalid-request")
 
 
@@ -362,7 +368,7 @@ def limited(client: httpx.Client, conninfo: str) -> Callable[..., dict[str, str]
     return made
 
 
-def test_a_limited_key_pushes_into_what_it_may_see(
+def test_a_limited_key_uploads_into_what_it_may_see(
     client: httpx.Client, sync: Callable[..., Report], limited: Callable[..., dict[str, str]]
 ) -> None:
     manual = limited("manual")
@@ -431,7 +437,7 @@ def test_a_delete_waits_for_a_flow_that_stores_the_same_push(
     ],
 )
 def test_a_name_is_a_label(name: str, label: str, suffix: str) -> None:
-    assert (upload_metadata.label(name), upload_metadata.suffix(name)) == (label, suffix)
+    assert (upload_metadata.display_name(name), upload_metadata.suffix(name)) == (label, suffix)
 
 
 def waiting_by_source(client: httpx.Client) -> dict[str, int]:
@@ -440,8 +446,8 @@ def waiting_by_source(client: httpx.Client) -> dict[str, int]:
 
 def check_sound(conninfo: str) -> None:
     """What is stored of pushes is what the ledger says, and nothing is left of others."""
-    found = run_verify(conninfo).findings
-    assert [f for f in found if f.source is None or f.source.startswith("pushed")] == []
+    findings = run_verify(conninfo).findings
+    assert [f for f in findings if f.source is None or f.source.startswith("pushed")] == []
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
