@@ -18,7 +18,7 @@ from pgfolio.flows.launch import find_launcher, launch_sync
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import push_queue, sources
 from pgfolio.schema.corpus.sources import SourceBusyError
-from pgfolio.schema.database.bundled import EmbeddedError
+from pgfolio.schema.database.bundled import BundledPostgresError
 from pgfolio.schema.database.connect import DatabaseError, database
 
 if TYPE_CHECKING:
@@ -91,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, expected=(DatabaseError, EmbeddedError))
+    command.run(main, expected=(DatabaseError, BundledPostgresError))

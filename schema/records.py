@@ -46,14 +46,14 @@ class LedgerEntry(NamedTuple):
     """What the last sync knew of one document. A tuple for the same reason: a sync that finds nothing to do
     makes one for every file.
 
-    `content_hash` is the SHA-256 of the file's bytes as last stored (None: never stored). `recipe` names the
-    extractor and chunker with their settings: another recipe means that the document must be made anew.
+    `content_hash` is the SHA-256 of the file's bytes as last stored (None: never stored). `processing_fingerprint`
+    names the extractor and chunker with their settings: another one means that the document must be made anew.
     """
 
     path: str
     signature: Signature
     content_hash: bytes | None
-    recipe: str
+    processing_fingerprint: str
     state: Literal["ok", "failed"]
     document_id: int | None
     chunk_count: int
@@ -141,7 +141,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbeddedChunk:
     """A chunk's place in a batch with its vector of shape (dimensions,), float32; None: reuse the stored one."""
 
     chunk: Chunk

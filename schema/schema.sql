@@ -86,7 +86,7 @@ create table ledger (
     mtime_ns bigint not null,
     ctime_ns bigint not null,
     content_hash bytea,
-    recipe text not null,  -- how the document was made; made by another one, it is made anew
+    processing_fingerprint text not null,  -- how the document was made; made by another one, it is made anew
     chunk_count integer not null,
     state text not null check (state in ('ok', 'failed')),
     stage text not null default '',
@@ -162,16 +162,16 @@ create table folders (
 );
 
 -- Vectors that are paid for and that no chunk has now, by the hash of the text as embedded, for a limited time.
-create table kept_vectors (
+create table retained_vectors (
     space_id integer not null references spaces(id) on delete cascade,
     hash bytea not null,
     embedding halfvec,
-    kept_at timestamptz not null default now(),
+    retained_at timestamptz not null default now(),
     full_embedding vector,  -- of spaces that store full precision
     primary key (space_id, hash),
-    constraint kept_vectors_one check (num_nonnulls(embedding, full_embedding) = 1)
+    constraint retained_vectors_one check (num_nonnulls(embedding, full_embedding) = 1)
 );
-create index kept_vectors_age on kept_vectors (kept_at);
+create index retained_vectors_age on retained_vectors (retained_at);
 
 -- What workers that share a key and a model have used of its limits.
 create table rate_limits (
@@ -276,7 +276,6 @@ create table functions (
 );
 
 -- Functions, whose text is functions/*.sql:
---   beginnings(language regconfig, body text) returns tsvector
 --   bm25(rank real, tokens integer, mean double precision) returns double precision
 --   folded(body text) returns text
 --   iso_timestamp(value text) returns timestamptz
@@ -287,8 +286,9 @@ create table functions (
 --   path_names(path text) returns tsvector
 --   phrase_query(phrase text) returns tsquery
 --   phrased(body text) returns text
---   question_words(question text) returns table(lexeme text, token text, loose boolean, family text, word tsquery, stopped double precision, exact boolean, share double precision)
---   shortened(language regconfig, body text) returns text
+--   prefix_stems(language regconfig, body text) returns text
+--   prefix_terms(language regconfig, body text) returns tsvector
+--   question_words(question text) returns table(lexeme text, token text, prefix_match boolean, family text, word tsquery, stopped double precision, exact_match boolean, share double precision)
 --   spaced(body text) returns text
 --   spoken() returns setof regconfig
 --   unsettle_folders() returns trigger

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LOCAL_MODELS = ("wordllama-256",)
 
 
-def wanted_space(settings: Settings) -> tuple[Literal["local", "openai"], str, int, bool]:
+def configured_space(settings: Settings) -> tuple[Literal["local", "openai"], str, int, bool]:
     """Provider, model, dimensions that the settings ask for, and whether they must be asked of the server
     because they are not the model's own. Raises ConfigError or ModelError."""
     wanted = settings.embedding
@@ -115,7 +115,7 @@ __all__ = [
     "EmbeddingModel",
     "FatalModelError",
     "chat_model",
+    "configured_space",
     "embedding_model",
     "limits_name",
-    "wanted_space",
 ]

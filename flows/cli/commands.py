@@ -32,7 +32,7 @@ from pgfolio.flows.local import network
 from pgfolio.flows.reembedding.run import with_model
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus.sources import SourceBusyError
-from pgfolio.schema.database.bundled import EmbeddedError
+from pgfolio.schema.database.bundled import BundledPostgresError
 from pgfolio.schema.database.connect import DatabaseError, connect, database
 from pgfolio.schema.operations.api_keys import NoKeyError, WrongKeyError
 from pgfolio.schema.operations.overview import describe_generations, overview
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.launch import Launcher
     from pgfolio.flows.run.report import Report
 
-EXPECTED = (DatabaseError, EmbeddedError, ModelError, FailedError, SourceBusyError, network.ChildError)
+EXPECTED = (DatabaseError, BundledPostgresError, ModelError, FailedError, SourceBusyError, network.ChildError)
 WRONG = (ConfigError, NoKeyError, WrongKeyError)
 """Errors whose message is made for the user."""
 

@@ -43,7 +43,9 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
         if not selected:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")
         address = network.address(host, port)
-        started.start("api", "query_api", "serve", "--host", host, "--port", str(port), own_output=True)
+        started.start(
+            "api", "pgfolio.query_api", "serve", "--host", host, "--port", str(port), own_output=True
+        )
         started.wait_for(f"{address}/health/live", "the API")
         _first_sync(settings, conninfo, selected)
         render.say(f"\nThe API answers at {address}; its description is at {address}/schema")

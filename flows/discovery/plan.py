@@ -136,7 +136,7 @@ def _grouped(
         known = ledger.get(path)
         if known is None:
             new.append(entry)
-        elif full or known.signature != signature or known.recipe != processing_fingerprint:
+        elif full or known.signature != signature or known.processing_fingerprint != processing_fingerprint:
             to_verify.append(KnownFile(entry, known))
         elif known.state == "ok":
             unchanged += 1
@@ -152,7 +152,7 @@ def agrees(entries: Collection[Entry], known: Mapping[str, LedgerEntry], process
     return len(entries) == len(known) and all(
         (row := known.get(path)) is not None
         and row.signature == signature
-        and row.recipe == processing_fingerprint
+        and row.processing_fingerprint == processing_fingerprint
         for path, signature in entries
     )
 

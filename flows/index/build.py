@@ -49,7 +49,7 @@ def note_advice(run: RunContext, built: hnsw.Built) -> None:
         run.report.note(
             f"the index of {built.rows:,} vectors did not fit into maintenance_work_mem, which makes its build many "
             "times slower: raise it (PGFOLIO_POSTGRES__MAINTENANCE_WORK_MEM_MB for the bundled PostgreSQL) to "
-            f"{built.wanted_mb:,} MB"
+            f"{built.needed_mb:,} MB"
         )
     if built.serial:
         run.report.note(

@@ -34,7 +34,7 @@ def evaluation_queries(
 ) -> list[np.ndarray]:
     """Vectors of so many queries, each of shape (dimensions,): at most half are of users, as far as these are
     kept. Fewer, or none, where the model cannot be had; the report then says why. Commits."""
-    texts = tuning.logged_questions(connection, count // 2)
+    texts = tuning.logged_queries(connection, count // 2)
     sampled = tuning.sample_texts(connection, generation, count - len(texts))
     connection.commit()
     texts += [

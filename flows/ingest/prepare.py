@@ -189,7 +189,7 @@ def _outcome(
         known
         and known.state == "ok"
         and known.content_hash == content_hash
-        and known.recipe == processing.fingerprint
+        and known.processing_fingerprint == processing.fingerprint
     ):
         return UnchangedContent(work_item, signature)
     try:

@@ -9,7 +9,7 @@ from pgfolio.flows.discovery.signature import distrusted, racy
 from pgfolio.flows.ingest.prepare import Failed
 from pgfolio.schema.corpus import collections as collecting
 from pgfolio.schema.corpus import documents, ledger, push_queue
-from pgfolio.schema.records import Embedded
+from pgfolio.schema.records import EmbeddedChunk
 from pgfolio.schema.vectors import reuse
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _store(
                 item.work_item.entry.path,
                 signature=item.signature,
                 content_hash=item.content_hash,
-                recipe=processing_fingerprint,
+                processing_fingerprint=processing_fingerprint,
                 stage=item.stage,
                 reason=item.reason,
                 transient=item.transient,
@@ -157,13 +157,13 @@ def remove(
     """Files that are gone. Their vectors are kept for a time: a folder that is put back costs nothing."""
     with connection.transaction():
         if generation is not None:
-            reuse.keep_of_documents(connection, generation, source.id, paths)
+            reuse.retain_of_documents(connection, generation, source.id, paths)
         ledger.remove(connection, source, paths)
 
 
 def storable(item: Prepared, vectors: Sequence[object]) -> documents.Storable:
     """A prepared document with a vector for each of its chunks."""
-    chunks = [Embedded(chunk, vector) for chunk, vector in zip(item.chunks, vectors, strict=True)]  # type: ignore[arg-type]
+    chunks = [EmbeddedChunk(chunk, vector) for chunk, vector in zip(item.chunks, vectors, strict=True)]  # type: ignore[arg-type]
     return documents.Storable(
         item.document, chunks, item.work_item.known.document_id if item.work_item.known else None
     )

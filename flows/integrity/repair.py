@@ -158,14 +158,14 @@ class Repair:
             if f.right_content is not None and f.chunk_id is not None
         }
         if contents:
-            stored_repair.mend_chunk_contents(self._connection, contents)
+            stored_repair.repair_chunk_contents(self._connection, contents)
         to_remake = [f for f in wrong if f.right_content is None and self._from_file(f)]
         if to_remake:
             keep = [f for f in to_remake if f.hash_known]
             stored_repair.delete_chunks(
                 self._connection, self._active, _chunk_ids(to_remake), _chunk_ids(keep)
             )
-            stored_repair.mend_ledger(self._connection, _document_ids(to_remake))
+            stored_repair.repair_ledger(self._connection, _document_ids(to_remake))
 
     def _repair_orphans(self, findings: Sequence[Finding]) -> None:
         if not findings:
@@ -176,16 +176,16 @@ class Repair:
 
     def _repair_collections(self, batch: Iterable[Finding]) -> None:
         if moved := [f for f in batch if f.kind in {"chunk_collection", "vector_collection"}]:
-            collections.mend_collections(self._connection, self._generations.values(), _chunk_ids(moved))
+            collections.repair_collections(self._connection, self._generations.values(), _chunk_ids(moved))
 
     def _repair_ledger(self, by_kind: dict[str, list[Finding]]) -> None:
         if missing := by_kind.get("document_missing"):
             stored_repair.forget_missing(self._connection, missing)
         for finding in by_kind.get("ledger_path", ()):
-            stored_repair.mend_ledger_path(self._connection, finding)
+            stored_repair.repair_ledger_path(self._connection, finding)
         mismatched = [f for kind in LEDGER_MISMATCHES & by_kind.keys() for f in by_kind[kind]]
         if mismatched:
-            stored_repair.mend_ledger(self._connection, _document_ids(mismatched))
+            stored_repair.repair_ledger(self._connection, _document_ids(mismatched))
         for finding in (*(missing or ()), *by_kind.get("ledger_path", ()), *mismatched):
             self._from_file(finding)
 
@@ -223,8 +223,8 @@ class Repair:
                 if finding.kind == "table_missing" and finding.generation_id is not None:
                     stored_repair.make_table(self._connection, self._generations[finding.generation_id])
             for generation in self._narrowed.values():
-                stored_repair.mend_dimensions(self._connection, generation)
-            stored_repair.forget_kept_vectors(self._connection)
+                stored_repair.repair_dimensions(self._connection, generation)
+            stored_repair.forget_retained_vectors(self._connection)
         self._connection.commit()
         if any(finding.kind == "generation_missing" for finding in self._table_findings):
             self._active = self._activated()

@@ -97,13 +97,13 @@ class RunContext:
 
     def requested_space(self) -> Space:
         """The space that the settings ask for. Raises ConfigError or ModelError."""
-        lookup = partial(models.wanted_space, self.settings)
+        lookup = partial(models.configured_space, self.settings)
         provider, model, dimensions, shortened = with_retries(lookup, self.settings.embedding.deadline)
         embedding = self.settings.embedding
         storage = self.settings.index.storage
-        if dimensions > KINDS[storage].most_dimensions:
+        if dimensions > KINDS[storage].max_dimensions:
             raise ConfigError(
-                f"PGFOLIO_INDEX__STORAGE: an index of {storage} serves at most {KINDS[storage].most_dimensions:,} "
+                f"PGFOLIO_INDEX__STORAGE: an index of {storage} serves at most {KINDS[storage].max_dimensions:,} "
                 f"dimensions, and {model} has {dimensions:,}: halfvec serves 4,000"
             )
         return Space(

@@ -241,7 +241,7 @@ async def _read(
     connection: AsyncConnection, *, request: AnswerRequest
 ) -> tuple[extractive.Idf, list[extractive.PassageCandidate], list[tuple[str, extractive.Words]]]:
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
-    idf = await lexical.rarities(connection, request.question, request.permitted)
+    idf = await lexical.idf_of_words(connection, request.question, request.permitted)
     in_code = await stored.in_code(connection, places(request.hits), request.permitted)
     quotable = await asyncio.to_thread(_passages, request.hits, in_code)
     chunks = [f"{display_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in request.hits]

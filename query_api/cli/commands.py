@@ -23,14 +23,14 @@ from pgfolio.query_api.retrieval.query import (
     UnknownCollectionError,
 )
 from pgfolio.query_api.retrieval.retriever import SwitchingError
-from pgfolio.schema.database.bundled import EmbeddedError
+from pgfolio.schema.database.bundled import BundledPostgresError
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.operations.api_keys import NoKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-EXPECTED = (DatabaseError, EmbeddedError, ModelError, SwitchingError)
+EXPECTED = (DatabaseError, BundledPostgresError, ModelError, SwitchingError)
 WRONG = (ConfigError, NoKeyError, UnknownCollectionError, UnknownPromptError, WrongFilterError)
 """Errors whose message is made for the user."""
 

@@ -111,9 +111,9 @@ def _arms(
     if not scored:
         unscored = ((c.chunk_id, c.score) for c in candidates if not isinstance(c, Scored))
         return _ranked(unscored, reported), {}, {}
-    vector = _ranked(((c.chunk_id, c.similarity) for c in scored if c.near), reported)
-    bm25 = _ranked(((c.chunk_id, c.words) for c in scored if c.words > 0), reported)
-    return vector, bm25, {c.chunk_id: round(c.exact, 6) for c in scored if c.exact}
+    vector = _ranked(((c.chunk_id, c.similarity) for c in scored if c.in_vector_arm), reported)
+    bm25 = _ranked(((c.chunk_id, c.bm25) for c in scored if c.bm25 > 0), reported)
+    return vector, bm25, {c.chunk_id: round(c.exact_match, 6) for c in scored if c.exact_match}
 
 
 def _ranked(scores: Iterable[tuple[int, float]], reported: Container[int]) -> dict[int, Ranked]:

@@ -160,12 +160,15 @@ class _SearchRun:
             search.trace.candidates = nearest = await self._vector_arm(scope, k)
             return nearest, True  # what follows is even less similar
         if search.query.mode == "lexical":
-            search.trace.candidates = candidates = await self._bm25_arm(scope, k, near=())
+            search.trace.candidates = candidates = await self._bm25_arm(scope, k, in_vector_arm=())
             matching = rank_by_bm25(candidates)
             return matching, len(matching) < k
         search.trace.candidates = candidates = await self._both_arms(scope, k)
         fused = self._fused(candidates)
-        vector_count, bm25_count = sum(c.near for c in candidates), sum(c.words > 0 for c in candidates)
+        vector_count, bm25_count = (
+            sum(c.in_vector_arm for c in candidates),
+            sum(c.bm25 > 0 for c in candidates),
+        )
         return fused, (vector_count < k and bm25_count < k) or self._is_past_min_similarity(candidates)
 
     def _fused(self, candidates: Sequence[Scored]) -> list[Candidate]:
@@ -179,20 +182,20 @@ class _SearchRun:
         """Whether the nearest go on to where similarity is too little: what was not found has even less."""
         min_similarity = self.search.min_similarity
         return min_similarity is not None and any(
-            c.near and c.similarity < min_similarity for c in candidates
+            c.in_vector_arm and c.similarity < min_similarity for c in candidates
         )
 
     async def _both_arms(self, scope: Scope, k: int) -> list[Scored]:
         """In one round trip where every chunk may be found and the index gives enough."""
         if scope == EVERYTHING and not self.search.query.exact and self.search.vector.any():
             self.search.trace.searched = "through the index"
-            candidates = await self._bm25_arm(scope, k, near=None)
-            if sum(c.near for c in candidates) >= k:
+            candidates = await self._bm25_arm(scope, k, in_vector_arm=None)
+            if sum(c.in_vector_arm for c in candidates) >= k:
                 return candidates
         nearest = await self._vector_arm(scope, k)
-        return await self._bm25_arm(scope, k, near=[c.chunk_id for c in nearest])
+        return await self._bm25_arm(scope, k, in_vector_arm=[c.chunk_id for c in nearest])
 
-    async def _bm25_arm(self, scope: Scope, k: int, *, near: Sequence[int] | None) -> list[Scored]:
+    async def _bm25_arm(self, scope: Scope, k: int, *, in_vector_arm: Sequence[int] | None) -> list[Scored]:
         search = self.search
         return await rank_words(
             self.connection,
@@ -201,7 +204,7 @@ class _SearchRun:
             search.vector,
             k,
             scope,
-            near=near,
+            in_vector_arm=in_vector_arm,
             ef_search=search.ef_search,
         )
 

@@ -40,8 +40,8 @@ RRF_K = 60
 def vector_share(candidates: Sequence[Scored], weight: float = 1.0) -> float:
     """How much similarity counts, 0 to 1; words count for the rest. `weight`: so many times as much as it would."""
     similarities, bm25 = (
-        [c.similarity for c in candidates if c.near],
-        [c.words for c in candidates if c.words > 0],
+        [c.similarity for c in candidates if c.in_vector_arm],
+        [c.bm25 for c in candidates if c.bm25 > 0],
     )
     of_vectors = _peakedness(similarities, missing_score=None) * SIMILARITY_SCALE * weight
     of_bm25 = _peakedness(bm25, missing_score=0.0) * _bm25_coverage(candidates)
@@ -54,10 +54,10 @@ def fuse_scores(candidates: Sequence[Scored], share: float) -> list[Candidate]:
     if not candidates:
         return []
     similarities = [c.similarity for c in candidates]
-    highest, lowest, max_bm25 = max(similarities), min(similarities), max(c.words for c in candidates)
+    highest, lowest, max_bm25 = max(similarities), min(similarities), max(c.bm25 for c in candidates)
     scores = [
         share * ((c.similarity - lowest) / (highest - lowest) if highest > lowest else 1.0)
-        + (1 - share) * (c.words / max_bm25 if max_bm25 > 0 else 0.0)
+        + (1 - share) * (c.bm25 / max_bm25 if max_bm25 > 0 else 0.0)
         for c in candidates
     ]
     return _exact_matches_first(candidates, scores)
@@ -66,8 +66,8 @@ def fuse_scores(candidates: Sequence[Scored], share: float) -> list[Candidate]:
 def fuse_ranks(candidates: Sequence[Scored]) -> list[Candidate]:
     """As `fuse_scores`, by reciprocal rank fusion."""
     arms: list[tuple[Callable[[Scored], float], list[Scored]]] = [
-        (lambda c: c.similarity, [c for c in candidates if c.near]),
-        (lambda c: c.words, [c for c in candidates if c.words > 0]),
+        (lambda c: c.similarity, [c for c in candidates if c.in_vector_arm]),
+        (lambda c: c.bm25, [c for c in candidates if c.bm25 > 0]),
     ]
     scores = dict.fromkeys((c.chunk_id for c in candidates), 0.0)
     for score, arm in arms:
@@ -78,16 +78,16 @@ def fuse_ranks(candidates: Sequence[Scored]) -> list[Candidate]:
 
 def rank_by_bm25(candidates: Sequence[Scored]) -> list[Candidate]:
     """Those that have words of the question, scored as by `fuse_scores`."""
-    matching = [c for c in candidates if c.words > 0 or c.exact > 0]
-    max_bm25 = max((c.words for c in matching), default=0.0) or 1.0
-    return _exact_matches_first(matching, [c.words / max_bm25 for c in matching])
+    matching = [c for c in candidates if c.bm25 > 0 or c.exact_match > 0]
+    max_bm25 = max((c.bm25 for c in matching), default=0.0) or 1.0
+    return _exact_matches_first(matching, [c.bm25 / max_bm25 for c in matching])
 
 
 def _exact_matches_first(candidates: Sequence[Scored], scores: Sequence[float]) -> list[Candidate]:
-    max_exact_match = max((c.exact for c in candidates), default=0.0)
+    max_exact_match = max((c.exact_match for c in candidates), default=0.0)
     if max_exact_match > 0:
         scores = [
-            (score + c.exact / max_exact_match) / 2 for c, score in zip(candidates, scores, strict=True)
+            (score + c.exact_match / max_exact_match) / 2 for c, score in zip(candidates, scores, strict=True)
         ]
     ranked = [Candidate(c.chunk_id, score) for c, score in zip(candidates, scores, strict=True)]
     return sorted(ranked, key=lambda candidate: (-candidate.score, candidate.chunk_id))
@@ -95,8 +95,8 @@ def _exact_matches_first(candidates: Sequence[Scored], scores: Sequence[float]) 
 
 def _bm25_coverage(candidates: Sequence[Scored]) -> float:
     """Of what would be enough to trust in words, the part that the best chunk by words has."""
-    trusted_bm25 = candidates[0].whole * TRUSTED_COVERAGE if candidates else 0.0
-    return min(max(c.words for c in candidates) / trusted_bm25, 1.0) if trusted_bm25 > 0 else 0.0
+    trusted_bm25 = candidates[0].max_bm25 * TRUSTED_COVERAGE if candidates else 0.0
+    return min(max(c.bm25 for c in candidates) / trusted_bm25, 1.0) if trusted_bm25 > 0 else 0.0
 
 
 def _peakedness(scores: list[float], *, missing_score: float | None) -> float:

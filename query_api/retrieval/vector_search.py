@@ -42,11 +42,11 @@ async def nearest_matching(
     if scope == EVERYTHING:
         candidates = await stored.rank(connection, generation, vector, k, ef_search, scope.permitted)
     else:
-        scan_limit = stored.looks(k, ef_search)
-        candidates = await stored.rank_near(connection, generation, vector, scan_limit, scope)
+        scan_limit = stored.effective_ef_search(k, ef_search)
+        candidates = await stored.rank_postfiltered(connection, generation, vector, scan_limit, scope)
         how = f"through the index, {len(candidates)} of the nearest {scan_limit} match"
         if len(candidates) < k and is_index_reliable(len(candidates), scan_limit, limit, ef_search):
-            candidates = await stored.rank_within(connection, generation, vector, k, ef_search, scope)
+            candidates = await stored.rank_filtered(connection, generation, vector, k, ef_search, scope)
             how = f"through the index, scanned on until enough matched ({how.rpartition(', ')[2]})"
     if len(candidates) < k:
         exact = await stored.rank_exact(connection, generation, vector, k, scope)

@@ -26,14 +26,16 @@ def collect(connection: Connection, source: Source) -> int:
     moved = [row[0] for row in connection.execute(statement("collect_documents"), {**values, "most": BATCH})]
     chunks = [row[0] for row in connection.execute(statement("chunks_of_documents"), {"document_ids": moved})]
     known = generations.list_generations(connection, "active", "building", "ready", "retired")
-    mend_collections(connection, known, chunks)
+    repair_collections(connection, known, chunks)
     return len(moved)
 
 
-def mend_collections(
+def repair_collections(
     connection: Connection, generations: Iterable[Generation], chunk_ids: Sequence[int]
 ) -> None:
     """Put chunks and their vectors of these generations into their document's collection."""
-    connection.execute(statement("mend_chunk_collections"), {"ids": list(chunk_ids)})
+    connection.execute(statement("repair_chunk_collections"), {"ids": list(chunk_ids)})
     for generation in generations:
-        connection.execute(vector_statement("mend_vector_collections", generation), {"ids": list(chunk_ids)})
+        connection.execute(
+            vector_statement("repair_vector_collections", generation), {"ids": list(chunk_ids)}
+        )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.records import Chunk, Document, Embedded, Generation, Source
+    from pgfolio.schema.records import Chunk, Document, EmbeddedChunk, Generation, Source
 
 
 class UnstorableError(Exception):
@@ -36,7 +36,7 @@ class Storable:
     new document was promised."""
 
     document: Document
-    chunks: Sequence[Embedded]
+    chunks: Sequence[EmbeddedChunk]
     document_id: int | None = None
     reserved: int | None = None
 
@@ -57,7 +57,7 @@ class _Row:
     document: Document
     document_id: int
     ordinal: int
-    item: Embedded
+    item: EmbeddedChunk
     stored: bool
 
 
@@ -66,7 +66,7 @@ def store(
     source: Source,
     generation: Generation,
     batch: Sequence[Storable],
-    recipe: str,
+    processing_fingerprint: str,
 ) -> Written:
     """Write a batch: documents, chunks, vectors, and the ledger last.
 
@@ -75,7 +75,7 @@ def store(
     """
     languages = {name: _oid(connection, name) for name in {item.document.language for item in batch}}
     try:
-        return _store(connection, source, generation, batch, recipe, languages)
+        return _store(connection, source, generation, batch, processing_fingerprint, languages)
     except (ValueError, psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
         raise UnstorableError(str(error).partition("\n")[0]) from error
 
@@ -85,7 +85,7 @@ def _store(
     source: Source,
     generation: Generation,
     batch: Sequence[Storable],
-    recipe: str,
+    processing_fingerprint: str,
     languages: dict[str, int],
 ) -> Written:
     ids = _write_documents(connection, source, batch, languages)
@@ -100,7 +100,7 @@ def _store(
     )
     took = time.perf_counter() - began
     written = [(ids[i], item.document, len(item.chunks)) for i, item in enumerate(batch)]
-    ledger.record(connection, source, written, recipe)
+    ledger.record(connection, source, written, processing_fingerprint)
     return Written(len(new), took)
 
 
@@ -186,7 +186,7 @@ def _position(ordinal: int, chunk: Chunk) -> tuple[int, int | None, int, int]:
 
 def _delete(connection: Connection, generation: Generation, chunk_ids: list[int]) -> None:
     if chunk_ids:
-        reuse.keep_of_chunks(connection, generation, chunk_ids)
+        reuse.retain_of_chunks(connection, generation, chunk_ids)
         connection.execute(statement("delete_chunks"), {"ids": chunk_ids})
 
 
@@ -238,7 +238,7 @@ def _copy_chunks(
             )
 
 
-def _vector(item: Embedded) -> Any:
+def _vector(item: EmbeddedChunk) -> Any:
     if item.vector is None:
         raise ValueError("a new chunk has no vector")
     return item.vector

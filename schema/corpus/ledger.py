@@ -51,7 +51,7 @@ def record(
     connection: Connection,
     source: Source,
     documents: Sequence[tuple[int, Document, int]],
-    recipe: str,
+    processing_fingerprint: str,
 ) -> None:
     """Documents that are safely stored, as (id, document, chunk count)."""
     signatures = _signatures([document.signature for _, document, _ in documents])
@@ -62,7 +62,7 @@ def record(
             "paths": [document.path for _, document, _ in documents],
             "document_ids": [document_id for document_id, _, _ in documents],
             "hashes": [document.content_hash for _, document, _ in documents],
-            "recipes": [recipe] * len(documents),
+            "recipes": [processing_fingerprint] * len(documents),
             "chunk_counts": [count for _, _, count in documents],
             **signatures,
         },
@@ -81,7 +81,7 @@ def fail(
     path: str,
     signature: Signature,
     content_hash: bytes | None,
-    recipe: str,
+    processing_fingerprint: str,
     stage: str,
     reason: str,
     *,
@@ -96,7 +96,7 @@ def fail(
             "path": path,
             **signature._asdict(),
             "content_hash": content_hash,
-            "recipe": recipe,
+            "processing_fingerprint": processing_fingerprint,
             "stage": stage,
             "reason": reason,
             "transient": transient,

@@ -46,9 +46,9 @@ class Given:
     metadata: dict[str, Any]
 
 
-def to_do(connection: Connection, source: Source, recipe: str, *, full: bool) -> list[ToDo]:
-    """Pushes of a source that are no document of this recipe yet, or all; the oldest first."""
-    values = {"source_id": source.id, "recipe": recipe, "full": full}
+def to_do(connection: Connection, source: Source, processing_fingerprint: str, *, full: bool) -> list[ToDo]:
+    """Pushes of a source that are no document yet that was made as now, or all; the oldest first."""
+    values = {"source_id": source.id, "processing_fingerprint": processing_fingerprint, "full": full}
     rows = connection.execute(statement("pushes_to_do"), values)
     return [ToDo(path, _signature(size, at, number), known) for size, at, number, path, known in rows]
 
@@ -64,7 +64,7 @@ def read(connection: Connection, source: Source, path: str) -> Given | None:
 def hold(connection: Connection, source: Source, paths: Sequence[str]) -> dict[str, int]:
     """By path the ids of those that nobody has deleted; nobody does until the transaction ends."""
     values = {"source_id": source.id, "paths": list(paths)}
-    return {row[0]: row[1] for row in connection.execute(statement("hold_pushes"), values)}
+    return {row[0]: row[1] for row in connection.execute(statement("lock_pushes"), values)}
 
 
 def is_there(connection: Connection, source: Source, path: str) -> bool:

@@ -15,12 +15,12 @@ STALE = 0.05
 
 def are_stale(connection: Connection) -> bool:
     """Whether many chunks came or went since their words were counted."""
-    return bool(fetch_one(connection, "words_are_stale", {"stale": STALE})[0])
+    return bool(fetch_one(connection, "word_statistics_are_stale", {"stale": STALE})[0])
 
 
 def are_counted(connection: Connection) -> bool:
     """Whether they were since an upgrade changed them: known at once, where `are_stale` reads the whole ledger."""
-    return bool(fetch_one(connection, "words_are_counted")[0])
+    return bool(fetch_one(connection, "word_statistics_exist")[0])
 
 
 def counted(connection: Connection) -> int:

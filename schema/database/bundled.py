@@ -27,7 +27,7 @@ ODD = re.compile(r"[^\w@+=:,./~-]")
 """pgserver gives the path to a shell as it is."""
 
 
-class EmbeddedError(Exception):
+class BundledPostgresError(Exception):
     """The bundled Postgres cannot be used; the message says why and what to do."""
 
 
@@ -45,7 +45,7 @@ def bundled_postgres(home: Path, memory: Postgres) -> Iterator[str]:
 def _start(home: Path, memory: Postgres) -> Any:
     data, runtime = home / "postgres", home / "run"
     if os.name == "posix" and (odd := ODD.search(str(home))):
-        raise EmbeddedError(
+        raise BundledPostgresError(
             f"the bundled Postgres cannot run in {home}: its starter takes no {odd[0]!r} in a path; set PGFOLIO_HOME "
             "to a folder without one"
         )
@@ -53,7 +53,7 @@ def _start(home: Path, memory: Postgres) -> Any:
         (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
         runtime.chmod(0o700)
     except OSError as error:
-        raise EmbeddedError(
+        raise BundledPostgresError(
             f"cannot write to {home}: {error.strerror}; set PGFOLIO_HOME to a folder of yours"
         ) from error
     # pgserver reads the folder of its lock at import, and without one shares a lock between all users.
@@ -67,10 +67,10 @@ def _start(home: Path, memory: Postgres) -> Any:
                 server.ensure_pgdata_inited()
             _configure(data, memory)
             server.start()
-        except EmbeddedError:
+        except BundledPostgresError:
             raise
         except Exception as error:
-            raise EmbeddedError(
+            raise BundledPostgresError(
                 f"the bundled Postgres did not start: {error}; its log is {data / 'log'}"
             ) from error
     return server

@@ -1,4 +1,4 @@
--- All that a text is found by: its words stemmed in its language and their beginnings, its pairs of letters, its names.
+-- All that a text is found by: its words stemmed in its language and their prefix_terms, its pairs of letters, its names.
 -- chunks.lexemes is made by it. In plpgsql, which evaluates each step once: a third faster than as one expression. With
 -- the path of its owner's schema, so that a dump can be restored.
 create or replace function lexemes_of(language regconfig, body text) returns tsvector language plpgsql immutable strict parallel safe
@@ -11,7 +11,7 @@ begin
     body := folded(body);
     plain := spaced(body);
     words := parted(plain);
-    found := to_tsvector(language, shortened(language, words)) || beginnings(language, words) || array_to_tsvector(names(plain));
+    found := to_tsvector(language, prefix_stems(language, words)) || prefix_terms(language, words) || array_to_tsvector(names(plain));
     if plain <> body then
         found := found || pairs(body);
     end if;

@@ -4,7 +4,7 @@ as $$
     select string_agg('(' || every || ')', ' | ')::tsquery
     from (select string_agg(word_query(l.lexeme)::text, ' & ') as every
           from spoken() s (language)
-          cross join lateral (select lexeme from unnest(to_tsvector(s.language, shortened(s.language, parted(spaced(folded(phrase))))))
+          cross join lateral (select lexeme from unnest(to_tsvector(s.language, prefix_stems(s.language, parted(spaced(folded(phrase))))))
                               union
                               select lexeme from unnest(pairs(folded(phrase)))) l
           group by s.language) w

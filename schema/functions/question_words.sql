@@ -1,13 +1,13 @@
--- The lexemes of a question, each as it is looked for: the words in every language that there is; the beginnings of words
--- as those that are `loose`, of which a stop word has none; pairs of letters; names, `exact` where a name means itself
+-- The lexemes of a question, each as it is looked for: the words in every language that there is; the prefix_terms of words
+-- as those that are `prefix_match`, of which a stop word has none; pairs of letters; names, `exact_match` where a name means itself
 -- and is no compound like "two-dimensional" or "and/or".
 -- `token`: the word that it comes from. `family`: what has several of one has what is worth more, its words together or
--- one of their beginnings. `stopped`: the part of all documents in whose language the word is a stop word. `share`: how
+-- one of their prefix_terms. `stopped`: the part of all documents in whose language the word is a stop word. `share`: how
 -- common it is, null where it is rare.
 -- tokid 12 is a blank, as pg_catalog.ts_token_type('default') says. `rows 20`: what the planner takes for a question's
 -- lexemes.
 create or replace function question_words(question text)
-returns table (lexeme text, token text, loose boolean, family text, word tsquery, stopped double precision, exact boolean,
+returns table (lexeme text, token text, prefix_match boolean, family text, word tsquery, stopped double precision, exact_match boolean,
                share double precision)
 language sql stable parallel safe rows 20
 as $$
@@ -19,21 +19,21 @@ as $$
         from plain
         cross join lateral (select distinct token from ts_parse('default', parted(plain.words)) where tokid <> 12) t
         cross join spoken() s (language)
-        left join lateral unnest(to_tsvector(s.language, shortened(s.language, t.token))) l on true
+        left join lateral unnest(to_tsvector(s.language, prefix_stems(s.language, t.token))) l on true
         left join languages k on k.language = s.language
     ), begun as materialized (
-        select s.lexeme, b.lexeme as beginning, s.stopped
-        from stems s cross join lateral unnest(beginnings(s.language, s.token)) b
+        select s.lexeme, b.lexeme as prefix_term, s.stopped
+        from stems s cross join lateral unnest(prefix_terms(s.language, s.token)) b
         where s.lexeme is not null
     ), families as materialized (
-        select lexeme, min(beginning) as family from begun group by lexeme
-    ), asked as (
-        select s.lexeme, min(s.token) as token, false as loose, min(f.family) as family, min(s.stopped) as stopped, false as exact
+        select lexeme, min(prefix_term) as family from begun group by lexeme
+    ), looked_for as (
+        select s.lexeme, min(s.token) as token, false as prefix_match, min(f.family) as family, min(s.stopped) as stopped, false as exact_match
         from stems s left join families f on f.lexeme = s.lexeme
         where s.lexeme is not null group by s.lexeme
         union all
-        select b.beginning, b.beginning, true, min(f.family), min(b.stopped), false
-        from begun b join families f on f.lexeme = b.lexeme group by b.beginning
+        select b.prefix_term, b.prefix_term, true, min(f.family), min(b.stopped), false
+        from begun b join families f on f.lexeme = b.lexeme group by b.prefix_term
         union all
         select p.lexeme, p.lexeme, false, null, 0, false
         from plain cross join lateral unnest(pairs(plain.whole)) p where plain.whole <> plain.words
@@ -41,6 +41,6 @@ as $$
         select distinct n, n, false, null, 0::double precision, n ~ '[a-z]' and n ~ '[_.:@#0-9]|/.*/'
         from plain cross join lateral unnest(names(plain.words)) n
     )
-    select a.lexeme, a.token, a.loose, a.family, word_query(a.lexeme), a.stopped, a.exact, k.share
-    from asked a left join common_words k on k.lexeme = a.lexeme
+    select a.lexeme, a.token, a.prefix_match, a.family, word_query(a.lexeme), a.stopped, a.exact_match, k.share
+    from looked_for a left join common_words k on k.lexeme = a.lexeme
 $$;

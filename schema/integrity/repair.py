@@ -1,4 +1,4 @@
-"""Mending what verify.py finds, in the caller's transaction. No vector is thrown away whose text is known."""
+"""Repairs what verify.py finds, in the caller's transaction. No vector is thrown away whose text is known."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from pgfolio.schema.integrity.verify import Finding
 
 
-def mend_ledger(connection: Connection, document_ids: Sequence[int]) -> None:
+def repair_ledger(connection: Connection, document_ids: Sequence[int]) -> None:
     """Give these documents ledger rows that say what is stored, and that the next sync makes them anew."""
-    connection.execute(statement("mend_ledger"), {"ids": list(document_ids)})
+    connection.execute(statement("repair_ledger"), {"ids": list(document_ids)})
 
 
-def mend_ledger_path(connection: Connection, finding: Finding) -> None:
+def repair_ledger_path(connection: Connection, finding: Finding) -> None:
     values = {
         "source_id": finding.source_id,
         "path": finding.path,
         "document_id": finding.document_id,
     }
-    connection.execute(statement("mend_ledger_path"), values)
+    connection.execute(statement("repair_ledger_path"), values)
 
 
 def forget_missing(connection: Connection, findings: Sequence[Finding]) -> None:
@@ -39,10 +39,10 @@ def forget_missing(connection: Connection, findings: Sequence[Finding]) -> None:
     connection.execute(statement("forget_missing"), values)
 
 
-def mend_chunk_contents(connection: Connection, contents: Mapping[int, str]) -> None:
+def repair_chunk_contents(connection: Connection, contents: Mapping[int, str]) -> None:
     """Chunk texts by chunk id; PostgreSQL makes their lexemes anew."""
     values = {"ids": list(contents), "contents": list(contents.values())}
-    connection.execute(statement("mend_chunk_contents"), values)
+    connection.execute(statement("repair_chunk_contents"), values)
 
 
 def delete_vectors(connection: Connection, generation: Generation, chunk_ids: Sequence[int]) -> None:
@@ -54,7 +54,7 @@ def delete_chunks(
 ) -> None:
     """Delete chunks with their vectors; the vectors of those to `keep` can be used again by their hash."""
     if keep and generation is not None:
-        reuse.keep_of_chunks(connection, generation, keep)
+        reuse.retain_of_chunks(connection, generation, keep)
     connection.execute(statement("delete_chunks"), {"ids": list(chunk_ids)})
 
 
@@ -63,8 +63,8 @@ def chunks_without_document(connection: Connection, chunk_ids: Sequence[int]) ->
     return fetch_records(connection, ChunkRow, query, values, binary=True)
 
 
-def forget_kept_vectors(connection: Connection) -> None:
-    connection.execute(statement("forget_kept_vectors"))
+def forget_retained_vectors(connection: Connection) -> None:
+    connection.execute(statement("forget_retained_vectors"))
 
 
 def make_table(connection: Connection, generation: Generation) -> None:
@@ -72,9 +72,9 @@ def make_table(connection: Connection, generation: Generation) -> None:
     generations.create_table(connection, generation)
 
 
-def mend_dimensions(connection: Connection, generation: Generation) -> None:
+def repair_dimensions(connection: Connection, generation: Generation) -> None:
     """Hold the column to its space's dimensions again."""
-    connection.execute(vector_statement("mend_dimensions", generation))
+    connection.execute(vector_statement("repair_dimensions", generation))
 
 
 def drop_table(connection: Connection, name: str) -> bool:

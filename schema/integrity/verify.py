@@ -1,7 +1,7 @@
 """Verifying what is stored: what ledger, documents, chunks, vectors and indexes say of each other. Changes nothing.
 
-What only Python can tell, whether a chunk has its text's hash, is in flows/integrity/verify.py; what mends is in
-repair.py.
+What only Python can tell, whether a chunk has its text's hash, is in flows/integrity/verify.py; what repairs it is
+in repair.py.
 """
 
 from __future__ import annotations
@@ -240,8 +240,8 @@ def _look_up(connection: Connection, generation: Generation, count: int) -> tupl
         vector_statement("sample_vectors", generation), {"count": count}, binary=True
     ).fetchall()
     connection.execute(statement("force_index"), {"ef_search": str(EF_SEARCH_MAXIMUM)})
-    looked_at = scan(generation.space, NEAREST, EF_SEARCH_MAXIMUM)
-    look_up = with_literals(connection, "rank_vectors", generation, limit=NEAREST, scan=looked_at)
+    scan_limit = scan(generation.space, NEAREST, EF_SEARCH_MAXIMUM)
+    look_up = with_literals(connection, "rank_vectors", generation, limit=NEAREST, scan=scan_limit)
     lost = 0
     for chunk_id, embedding in sample:
         found = connection.execute(look_up, {"vector": embedding, "permitted": None}, binary=True).fetchall()

@@ -92,7 +92,7 @@ async def remove(connection: AsyncConnection, push_id: int, permitted: Permitted
         return False
     generation = await active_generation(connection)
     if generation is not None:
-        kept = vector_statement("keep_vectors_of_push", generation)
+        kept = vector_statement("retain_vectors_of_push", generation)
         await connection.execute(kept, {**values, "generation": generation.id})
     await connection.execute(statement("delete_pushed_document"), values)
     await connection.execute(statement("forget_push"), {**values, "source_id": row[0], "path": row[1]})

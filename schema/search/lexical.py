@@ -16,7 +16,7 @@ from psycopg import sql
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search.access import EVERYTHING
 from pgfolio.schema.search.conditions import OF_CHUNK, matches
-from pgfolio.schema.search.vector import looks, parameter, ranked
+from pgfolio.schema.search.vector import effective_ef_search, parameter, ranked
 from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, vector_statement
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.access import Permitted, Scope
 
-MOST = 30_000
+MAX_COMMON_WORD_CHUNKS = 30_000
 """Chunks that a common word is looked for in where vectors find some too."""
 
 
@@ -41,15 +41,16 @@ class Question:
 
 
 class Scored(Struct, frozen=True):
-    """A candidate with both scores. `exact`: how much it has of what was asked for exactly. `whole`: what all words
-    of the question together would be worth, the same for all candidates. `near`: it is one of the nearest."""
+    """A candidate with both scores. `exact_match`: how much it has of what is asked for exactly. `max_bm25`: what all
+    words of the question together would be worth, the same for all candidates. `in_vector_arm`: it is one of the
+    nearest."""
 
     chunk_id: int
     similarity: float
-    words: float
-    exact: float
-    whole: float
-    near: bool
+    bm25: float
+    exact_match: float
+    max_bm25: float
+    in_vector_arm: bool
 
 
 async def rank_words(
@@ -60,27 +61,27 @@ async def rank_words(
     limit: int,
     scope: Scope,
     *,
-    near: Sequence[int] | None = (),
+    in_vector_arm: Sequence[int] | None = (),
     ef_search: int = EF_SEARCH_MAXIMUM,
 ) -> list[Scored]:
-    """The best chunks by words, those with what was asked for exactly first, and with them those `near`, which need
-    not have any of the words. None: the nearest, through the index, which is one round trip for both. By words it is
-    never short while more match."""
-    far = looks(limit, ef_search)
-    text, values = _composed(generation, limit, scope, far, nearest=near is None)
+    """The best chunks by words, those with what was asked for exactly first, and with them those `in_vector_arm`,
+    which need not have any of the words. None: the nearest, through the index, which is one round trip for both. By
+    words it is never short while more match."""
+    effective = effective_ef_search(limit, ef_search)
+    text, values = _composed(generation, limit, scope, effective, nearest=in_vector_arm is None)
     values |= {
         "query": question.text,
         "phrases": list(question.phrases),
         "vector": parameter(generation, vector),
-        "near": list(near or ()),
+        "vector_arm": list(in_vector_arm or ()),
         "all_words": False,
     }
     everywhere = scope == EVERYTHING  # where planning anew each time takes 2 of 15 ms, and gives the same
-    rows = await ranked(connection, generation, text, values, far, planned_once=everywhere)
-    left_out = not rows or rows[0][-1]
-    alone = near is not None or not everywhere  # else the nearest of all chunks make up for it
-    if alone and left_out and sum(row[2] > 0 for row in rows) < limit:
-        rows = await ranked(connection, generation, text, {**values, "all_words": True}, far)
+    rows = await ranked(connection, generation, text, values, effective, planned_once=everywhere)
+    some_words_skipped = not rows or rows[0][-1]
+    alone = in_vector_arm is not None or not everywhere  # else the nearest of all chunks make up for it
+    if alone and some_words_skipped and sum(row[2] > 0 for row in rows) < limit:
+        rows = await ranked(connection, generation, text, {**values, "all_words": True}, effective)
     return [Scored(*row[:-1]) for row in rows]
 
 
@@ -89,18 +90,18 @@ async def lexemes(
 ) -> list[frozenset[str]]:
     """What each text is found by, as (chunk id, text): in the chunk's language."""
     values = {"chunk_ids": [chunk for chunk, _ in texts], "texts": [text for _, text in texts]}
-    found = await connection.execute(statement("read_lexemes"), {**values, "permitted": array(permitted)})
-    return [frozenset(row[0]) for row in await found.fetchall()]
+    cursor = await connection.execute(statement("read_lexemes"), {**values, "permitted": array(permitted)})
+    return [frozenset(row[0]) for row in await cursor.fetchall()]
 
 
-async def rarities(
+async def idf_of_words(
     connection: AsyncConnection, question: str, permitted: Permitted
 ) -> dict[frozenset[str], float]:
     """Each word of a question, as its lexemes in the languages that there are, with its idf over all chunks that may
     be seen."""
     values = {"query": question, "permitted": array(permitted)}
-    found = await connection.execute(statement("word_rarities"), values)
-    return {frozenset(row[0]): float(row[1]) for row in await found.fetchall()}
+    cursor = await connection.execute(statement("idf_of_words"), values)
+    return {frozenset(row[0]): float(row[1]) for row in await cursor.fetchall()}
 
 
 def _composed(
@@ -122,12 +123,12 @@ def _text(
     generation: Generation, limit: int, ef_search: int, condition: sql.Composable, *, nearest: bool
 ) -> bytes:
     """The limits as text: with parameters in their place PostgreSQL would plan anew each time."""
-    literal, looked_at = sql.Literal(limit), sql.Literal(scan(generation.space, limit, ef_search))
-    near = vector_statement("nearest_ids" if nearest else "given_ids", generation).as_string().rstrip("; \n")
+    literal, scan_limit = sql.Literal(limit), sql.Literal(scan(generation.space, limit, ef_search))
+    arm = vector_statement("nearest_ids" if nearest else "given_ids", generation).as_string().rstrip("; \n")
     text = sql.SQL(vector_statement("rank_words", generation).as_string())
     return text.format(
         limit=literal,
         matches=condition,
-        near=sql.SQL(near).format(limit=literal, scan=looked_at),
-        most=sql.Literal(MOST) if nearest else sql.SQL("all"),
+        vector_arm=sql.SQL(arm).format(limit=literal, scan=scan_limit),
+        max_common=sql.Literal(MAX_COMMON_WORD_CHUNKS) if nearest else sql.SQL("all"),
     ).as_bytes()

@@ -30,7 +30,7 @@ OPEN_TIMEOUT = 10.0
 ITERATIVE = "relaxed_order"
 """The index is scanned on where deleted or filtered rows leave too few."""
 
-LOOKS: WeakKeyDictionary[AsyncConnection, int] = WeakKeyDictionary()
+SESSION_EF_SEARCH: WeakKeyDictionary[AsyncConnection, int] = WeakKeyDictionary()
 """The ef_search of each connection's session, as far as is known."""
 
 
@@ -92,7 +92,7 @@ async def _configure(connection: AsyncConnection, *, ef_search: int, longest: fl
     await register_vector_async(connection)
     set_json_loads(msgspec.json.decode, connection)  # 5 times faster than json's
     await connection.execute(statement("begin_session"), session(ef_search))
-    LOOKS[connection] = ef_search
+    SESSION_EF_SEARCH[connection] = ef_search
     await connection.execute(statement("limit_session"), {"timeout": f"{round(longest * 1000)}ms"})
     await connection.commit()
     await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search.conditions import OF_DOCUMENT, OF_VECTOR, matches
-from pgfolio.schema.search.pool import ITERATIVE, LOOKS, GenerationChangedError, session
+from pgfolio.schema.search.pool import ITERATIVE, SESSION_EF_SEARCH, GenerationChangedError, session
 from pgfolio.schema.vectors.generations import generation_of
 from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, value, vector_statement
 
@@ -68,7 +68,7 @@ async def find_generation(connection: AsyncConnection, generation_id: int) -> Ge
     return None if row is None else generation_of(row)
 
 
-def looks(limit: int, ef_search: int) -> int:
+def effective_ef_search(limit: int, ef_search: int) -> int:
     """How far HNSW looks for so many: at least as far as that, at most as far as it can."""
     return min(max(ef_search, limit), EF_SEARCH_MAXIMUM)
 
@@ -88,23 +88,23 @@ async def nearest(
     session's own settings can be relied on: they stay as the last question of the connection wanted them. Where they
     are other ones (a pooler between us and the server mixes sessions) it is asked again with SET LOCAL.
     """
-    far = looks(limit, ef_search)
-    statement_ = _limited("search_vectors", generation, limit, far)
+    effective = effective_ef_search(limit, ef_search)
+    statement_ = _limited("search_vectors", generation, limit, effective)
     values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
     await connection.set_autocommit(True)
-    if LOOKS.get(connection) == far:
+    if SESSION_EF_SEARCH.get(connection) == effective:
         found = await connection.execute(statement_, values, binary=True)
     else:
         async with connection.pipeline():
-            await connection.execute(statement("begin_session"), session(far))
+            await connection.execute(statement("begin_session"), session(effective))
             found = await connection.execute(statement_, values, binary=True)
-        LOOKS[connection] = far
+        SESSION_EF_SEARCH[connection] = effective
     rows = await found.fetchall()
     await connection.set_autocommit(False)
-    if not rows or rows[0][-1] != f"{far} {ITERATIVE}":
-        LOOKS.pop(connection, None)
+    if not rows or rows[0][-1] != f"{effective} {ITERATIVE}":
+        SESSION_EF_SEARCH.pop(connection, None)
         async with connection.pipeline():
-            await _begin(connection, far)
+            await _begin(connection, effective)
             found = await connection.execute(statement_, values, binary=True)
         rows = await found.fetchall()
     if rows and not _is_meant(generation, rows[0][-2]):
@@ -121,27 +121,27 @@ async def rank(
     permitted: Permitted,
 ) -> list[Candidate]:
     """Chunks by their similarity, through the index. Finds nothing for who may not see every collection."""
-    far = looks(limit, ef_search)
+    effective = effective_ef_search(limit, ef_search)
     values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
     return await _ranked(
-        connection, generation, _limited("rank_vectors", generation, limit, far), values, far
+        connection, generation, _limited("rank_vectors", generation, limit, effective), values, effective
     )
 
 
-async def rank_near(
+async def rank_postfiltered(
     connection: AsyncConnection,
     generation: Generation,
     vector: np.ndarray,
-    looked_at: int,
+    scan_limit: int,
     scope: Scope,
 ) -> list[Candidate]:
-    """Those within the scope among the nearest `looked_at` of all chunks."""
-    text, values = _within("rank_vectors_near", generation, looked_at, scope, OF_VECTOR)
+    """Those within the scope among the nearest `scan_limit` of all chunks."""
+    text, values = _within("rank_vectors_postfiltered", generation, scan_limit, scope, OF_VECTOR)
     values["vector"] = parameter(generation, vector)
-    return await _ranked(connection, generation, text, values, looked_at)
+    return await _ranked(connection, generation, text, values, scan_limit)
 
 
-async def rank_within(
+async def rank_filtered(
     connection: AsyncConnection,
     generation: Generation,
     vector: np.ndarray,
@@ -150,10 +150,10 @@ async def rank_within(
     scope: Scope,
 ) -> list[Candidate]:
     """The nearest within the scope, through the index. May be short: see rank_exact."""
-    far = looks(limit, ef_search)
-    text, values = _within("rank_vectors_within", generation, limit, scope, OF_VECTOR, far)
+    effective = effective_ef_search(limit, ef_search)
+    text, values = _within("rank_vectors_filtered", generation, limit, scope, OF_VECTOR, effective)
     values["vector"] = parameter(generation, vector)
-    return await _ranked(connection, generation, text, values, far)
+    return await _ranked(connection, generation, text, values, effective)
 
 
 async def rank_exact(
@@ -231,8 +231,8 @@ def _is_meant(generation: Generation, active: int | None) -> bool:
 @lru_cache(1000)
 def _limited(name: str, generation: Generation, limit: int, ef_search: int) -> bytes:
     """The limits as text: with parameters in their place PostgreSQL would plan anew each time (0.3 ms)."""
-    looked_at = scan(generation.space, limit, ef_search)
-    text = sql.SQL(_read(name, generation)).format(limit=sql.Literal(limit), scan=sql.Literal(looked_at))
+    scan_limit = scan(generation.space, limit, ef_search)
+    text = sql.SQL(_read(name, generation)).format(limit=sql.Literal(limit), scan=sql.Literal(scan_limit))
     return text.as_bytes()
 
 
@@ -246,9 +246,9 @@ def _within(
 ) -> tuple[bytes, dict[str, Any]]:
     """The statement with its scope, and the parameters that belong to it."""
     condition, values = matches(scope.condition, place)
-    looked_at = scan(generation.space, limit, ef_search) if generation else limit
+    scan_limit = scan(generation.space, limit, ef_search) if generation else limit
     text = sql.SQL(_read(name, generation)).format(
-        limit=sql.Literal(limit), scan=sql.Literal(looked_at), matches=condition
+        limit=sql.Literal(limit), scan=sql.Literal(scan_limit), matches=condition
     )
     return text.as_bytes(), {**values, "permitted": array(scope.within)}
 

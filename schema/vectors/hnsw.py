@@ -35,7 +35,7 @@ class Built:
     """`beyond_memory`: the graph was too large for maintenance_work_mem; `serial`: workers could not be had."""
 
     rows: int
-    wanted_mb: int
+    needed_mb: int
     beyond_memory: bool
     serial: bool
 

@@ -56,12 +56,12 @@ class Questions:
         """recall@10 (None where no vector has neighbours) and the median milliseconds of a query, through the
         index. Ends the transaction."""
         took, found = [], []
-        looked_at = scan(self._generation.space, NEAREST + 1, ef_search)
+        scan_limit = scan(self._generation.space, NEAREST + 1, ef_search)
         with self._connection.transaction(force_rollback=True):  # the settings end with it
             self._connection.execute(statement("force_index"), {"ef_search": str(ef_search)})
             for row in self.asked:
                 began = time.perf_counter()
-                found.append(self._distances(self._nearest, row, limit=NEAREST, scan=looked_at))
+                found.append(self._distances(self._nearest, row, limit=NEAREST, scan=scan_limit))
                 took.append(time.perf_counter() - began)
         self._connection.commit()
         return recall(found, self._truth), median(took) * 1000 if took else 0.0

@@ -97,21 +97,21 @@ def keep(connection: Connection, generation: Generation, paid: Mapping[bytes, np
         {"generation": generation.id, "hash": key, "embedding": value(generation.space, vector)}
         for key, vector in paid.items()
     ]
-    connection.cursor().executemany(vector_statement("keep_vector", generation), rows)
+    connection.cursor().executemany(vector_statement("retain_vector", generation), rows)
 
 
-def keep_of_chunks(connection: Connection, generation: Generation, chunk_ids: Sequence[int]) -> None:
+def retain_of_chunks(connection: Connection, generation: Generation, chunk_ids: Sequence[int]) -> None:
     """The vectors of chunks that are about to go: their text may come back."""
     parameters = {"generation": generation.id, "ids": list(chunk_ids)}
-    connection.execute(vector_statement("keep_vectors_of_chunks", generation), parameters)
+    connection.execute(vector_statement("retain_vectors_of_chunks", generation), parameters)
 
 
-def keep_of_documents(
+def retain_of_documents(
     connection: Connection, generation: Generation, source_id: int, paths: Sequence[str]
 ) -> None:
     """The same of whole documents."""
     parameters = {"generation": generation.id, "source_id": source_id, "paths": list(paths)}
-    connection.execute(vector_statement("keep_vectors_of_documents", generation), parameters)
+    connection.execute(vector_statement("retain_vectors_of_documents", generation), parameters)
 
 
 def release(connection: Connection, generation: Generation, hashes: Collection[bytes]) -> None:

@@ -108,7 +108,7 @@ def _swap(connection: Connection, joined: Sequence[Generation], made: Generation
     """False: one of them has a vector that the new one lacks, and nothing is changed. Only a reembed's way back,
     which waits for no sync, writes while segments are merged."""
     for member in joined:  # compared while readers go on
-        connection.execute(vector_statement("hold_segment", member))
+        connection.execute(vector_statement("lock_segment_writes", member))
         if connection.execute(_into("lack_of_segment", member, made)).fetchone() != (0,):
             return False
     for member in joined:

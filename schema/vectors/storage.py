@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """`indexed`, `operators` and `nearest` may name `{dimensions}`; `kept` is the column of kept_vectors; `column` is
-    what the catalog says that the index is over."""
+    """`indexed`, `operators` and `nearest` may name `{dimensions}`; `retained` is retained_vectors' column; `column`
+    is what the catalog says that the index is over."""
 
     type: str
     bits: int
@@ -38,8 +38,8 @@ class Storage:
     operators: str
     nearest: str
     column: str
-    kept: str
-    most_dimensions: int
+    retained: str
+    max_dimensions: int
     """That an index of this kind serves."""
 
 
@@ -89,7 +89,7 @@ def parts(space: Space) -> dict[str, sql.Composable]:
         "type": sql.SQL(kind.type),
         "dimensions": dimensions,
         "norm": sql.SQL("vector_norm" if kind.type == "vector" else "l2_norm"),
-        "kept": sql.Identifier(kind.kept),
+        "retained": sql.Identifier(kind.retained),
         "indexed": sql.SQL(f"{kind.indexed} {kind.operators}").format(dimensions=dimensions),
         "nearest": sql.SQL(kind.nearest).format(dimensions=dimensions),
     }

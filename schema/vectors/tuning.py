@@ -91,9 +91,9 @@ def last(connection: Connection, generation: Generation, ef_search: int | None) 
     return fetch_record(connection, Last, statement("last_measurement"), values)
 
 
-def logged_questions(connection: Connection, most: int) -> list[str]:
+def logged_queries(connection: Connection, most: int) -> list[str]:
     """What users asked lately, as far as traces keep texts."""
-    return [row[0] for row in connection.execute(statement("logged_questions"), {"limit": most})]
+    return [row[0] for row in connection.execute(statement("logged_queries"), {"limit": most})]
 
 
 def sample_texts(connection: Connection, generation: Generation, count: int) -> list[tuple[str, str]]:

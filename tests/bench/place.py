@@ -59,7 +59,7 @@ class Place:
     def clear(self) -> None:
         """As a new database is, but for its files, which are flushed so that no run pays for the one before."""
         with connect(self.conninfo) as connection:
-            connection.execute(f"truncate {STORED}, folders, kept_vectors cascade")
+            connection.execute(f"truncate {STORED}, folders, retained_vectors cascade")
             for generation in generations.list_generations(
                 connection, "building", "ready", "active", "retired"
             ):

@@ -106,8 +106,8 @@ def searched(
     bench: Bench, generation: Generation, asked: np.ndarray, nearest: np.ndarray, ef_search: int
 ) -> tuple[float, float]:
     """recall@10 and p50 in milliseconds, by the statement that searches use."""
-    looked_at = scan(generation.space, 10, ef_search)
-    text = with_literals(bench.connection, "rank_vectors", generation, limit=10, scan=looked_at)
+    scan_limit = scan(generation.space, 10, ef_search)
+    text = with_literals(bench.connection, "rank_vectors", generation, limit=10, scan=scan_limit)
     bench.connection.execute(statement("force_index"), {"ef_search": str(ef_search)})
     kind = Vector if generation.space.storage == "vector" else HalfVector
     hits, took = 0, []

@@ -407,11 +407,11 @@ def test_fifty_of_a_small_collection_are_found_where_the_index_gives_up_early(
             assert (answer["total_returned"], answer["complete"]) == (50, True)
 
 
-@pytest.mark.parametrize("name", ["search_vectors", "rank_vectors", "rank_vectors_within"])
+@pytest.mark.parametrize("name", ["search_vectors", "rank_vectors", "rank_vectors_filtered"])
 def test_the_search_by_vectors_goes_through_the_half_precision_index(
     crowd: Settings, conninfo: str, name: str
 ) -> None:
-    values = {"vector": str([1.0] * 256), "permitted": [1, 2] if name == "rank_vectors_within" else None}
+    values = {"vector": str([1.0] * 256), "permitted": [1, 2] if name == "rank_vectors_filtered" else None}
     with connect(conninfo) as connection:
         generation = generations.active_generation(connection)
         assert generation is not None
@@ -424,7 +424,7 @@ def test_the_search_by_vectors_goes_through_the_half_precision_index(
         ).fetchone() == ("halfvec_cosine_ops", "halfvec")
 
 
-@pytest.mark.parametrize(("name", "least"), [("rank_words", 3), ("word_rarities", 1)])
+@pytest.mark.parametrize(("name", "least"), [("rank_words", 3), ("idf_of_words", 1)])
 def test_the_search_by_words_goes_through_the_index_of_lexemes(
     crowd: Settings, conninfo: str, name: str, least: int
 ) -> None:
@@ -435,7 +435,7 @@ def test_the_search_by_words_goes_through_the_index_of_lexemes(
         "permitted": None,
         "all_words": False,
     }
-    values |= {"vector": HalfVector([1.0] * 256), "near": []}
+    values |= {"vector": HalfVector([1.0] * 256), "vector_arm": []}
     with connect(conninfo) as connection:
         generation = generations.active_generation(connection)
         plan = explained(connection, name, generation, values)
@@ -449,9 +449,15 @@ def explained(
     query = statement(name) if generation is None else vector_statement(name, generation)
     text: LiteralString = query.as_string(connection)
     if generation is not None or "{limit}" in text:
-        near = sql.SQL("select unnest(%(near)s::bigint[]) as chunk_id")
+        vector_arm = sql.SQL("select unnest(%(vector_arm)s::bigint[]) as chunk_id")
         ten, every = sql.Literal(10), sql.SQL("all")
-        parts = {"limit": ten, "scan": ten, "matches": sql.SQL("true"), "near": near, "most": every}
+        parts = {
+            "limit": ten,
+            "scan": ten,
+            "matches": sql.SQL("true"),
+            "vector_arm": vector_arm,
+            "max_common": every,
+        }
         text = sql.SQL(text).format(**parts).as_string(connection)
     used = {key: value for key, value in values.items() if f"%({key})s" in text}
     connection.execute("set enable_seqscan = off")

@@ -102,10 +102,10 @@ def test_a_flow_killed_anywhere_leaves_nothing_half_done_and_nothing_lost(
             differences += len(set(stored(conninfo)) ^ set(undisturbed()))
             assert differences == 0
             assert command.sync()["chunks"]["embedded"] == 0
-    assert reader.looks > 100
+    assert reader.reads > 100
     assert Counter(reader.seen) == Counter()
     print(
         f"\n{kills} kills of the flow in {rounds} rounds; requests paid twice: never more than {IN_FLIGHT} a kill "
-        f"({worst:+d} to the bound); half documents seen in {reader.looks} looks: {len(reader.seen)}; "
+        f"({worst:+d} to the bound); half documents seen in {reader.reads} looks: {len(reader.seen)}; "
         f"differences to an undisturbed sync: {differences}"
     )

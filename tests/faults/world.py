@@ -114,7 +114,7 @@ class Reader:
     """Looks all the time, as a search would, and keeps what it should never have seen."""
 
     conninfo: str
-    looks: int = 0
+    reads: int = 0
     seen: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -132,7 +132,7 @@ class Reader:
         with connect(self.conninfo, autocommit=True) as connection:
             while not self._stop.wait(0.01):
                 self.seen += half_done(connection)
-                self.looks += 1
+                self.reads += 1
 
 
 def half_done(connection: Connection) -> list[str]:

@@ -22,7 +22,7 @@ from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.documents import Storable, store
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import api_keys
-from pgfolio.schema.records import Chunk, Document, Embedded, Signature, Space
+from pgfolio.schema.records import Chunk, Document, EmbeddedChunk, Signature, Space
 from pgfolio.schema.vectors import generations, hnsw, reuse
 from tests.fakes.openai_server import KEY
 
@@ -217,7 +217,7 @@ def _document(page: Page) -> Document:
     )
 
 
-def _with_vectors(page: Page, model: Any) -> list[Embedded]:
+def _with_vectors(page: Page, model: Any) -> list[EmbeddedChunk]:
     chunks = []
     for heading in page.sections:
         content = f"## {heading}\n\n{page.sections[heading]}"
@@ -225,4 +225,4 @@ def _with_vectors(page: Page, model: Any) -> list[Embedded]:
         hashed = hashlib.sha256(content.encode()).digest()
         chunks.append(Chunk(content, heading, None, start, start + len(content), len(content) // 4, hashed))
     made = model.embed([f"{page.title or ''}\n{chunk.content}" for chunk in chunks]).vectors
-    return [Embedded(chunk, vector) for chunk, vector in zip(chunks, made, strict=True)]
+    return [EmbeddedChunk(chunk, vector) for chunk, vector in zip(chunks, made, strict=True)]

@@ -18,13 +18,13 @@ from chunks
 where document_id = any(:document_ids)
 order by document_id, ordinal;
 
--- name: mend_chunk_collections!
+-- name: repair_chunk_collections!
 -- Chunks in their document's collection.
 update chunks c set collection_id = d.collection_id
 from documents d
 where c.id = any(:ids) and d.id = c.document_id;
 
--- name: mend_vector_collections!
+-- name: repair_vector_collections!
 -- Vectors in their document's collection.
 update {vectors} v set collection_id = d.collection_id
 from chunks c join documents d on d.id = c.document_id

@@ -11,14 +11,14 @@ delete from documents where source_id = :source_id and path = any(:paths);
 
 -- name: load_ledger
 -- All that is known of a source's files, in the order of LedgerEntry's fields.
-select path, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe, state, document_id, chunk_count,
+select path, device, inode, size, mtime_ns, ctime_ns, content_hash, processing_fingerprint, state, document_id, chunk_count,
        stage, reason, attempts, retry_at
 from ledger
 where source_id = :source_id;
 
 -- name: load_ledger_of_folders
 -- What is known of the files of some folders, and of the files in quarantine wherever they are.
-select path, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe, state, document_id, chunk_count,
+select path, device, inode, size, mtime_ns, ctime_ns, content_hash, processing_fingerprint, state, document_id, chunk_count,
        stage, reason, attempts, retry_at
 from ledger
 where source_id = :source_id and (folder = any(:folders) or state = 'failed');
@@ -41,7 +41,7 @@ where f.source_id = :source_id and f.digest is null
 
 -- name: upsert_ledger!
 -- The rows of one batch, written last in its transaction.
-insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe,
+insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, processing_fingerprint,
                     chunk_count, state)
 select :source_id, * , 'ok'
 from unnest(:paths::text[], :document_ids::bigint[], :devices::bigint[], :inodes::bigint[], :sizes::bigint[],
@@ -49,7 +49,7 @@ from unnest(:paths::text[], :document_ids::bigint[], :devices::bigint[], :inodes
 on conflict (source_id, path) do update
 set document_id = excluded.document_id, device = excluded.device, inode = excluded.inode, size = excluded.size,
     mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash,
-    recipe = excluded.recipe, chunk_count = excluded.chunk_count, state = 'ok', stage = '', reason = '',
+    processing_fingerprint = excluded.processing_fingerprint, chunk_count = excluded.chunk_count, state = 'ok', stage = '', reason = '',
     attempts = 0, retry_at = null, synced_at = now();
 
 -- name: touch_ledger!
@@ -69,14 +69,14 @@ where l.source_id = :source_id and l.path = t.path;
 -- name: fail_ledger!
 -- A file that could not be done: what was stored of it before stays, and stays searchable. What is kept as the
 -- content hash is the failed content's, so that it is tried again when it changes.
-insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, recipe,
+insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, processing_fingerprint,
                     chunk_count, state, stage, reason, attempts, retry_at)
-values (:source_id, :path, null, :device, :inode, :size, :mtime_ns, :ctime_ns, :content_hash, :recipe,
+values (:source_id, :path, null, :device, :inode, :size, :mtime_ns, :ctime_ns, :content_hash, :processing_fingerprint,
         0, 'failed', :stage, :reason, 1,
         case when :transient then now() + make_interval(mins => :retry_minutes) end)
 on conflict (source_id, path) do update
 set device = excluded.device, inode = excluded.inode, size = excluded.size, mtime_ns = excluded.mtime_ns,
-    ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash, recipe = excluded.recipe,
+    ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash, processing_fingerprint = excluded.processing_fingerprint,
     state = 'failed', stage = excluded.stage, reason = excluded.reason, attempts = ledger.attempts + 1,
     retry_at = case when :transient
         then now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, 10))::integer) end;

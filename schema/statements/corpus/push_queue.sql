@@ -3,13 +3,13 @@
 listen pgfolio_pushed;
 
 -- name: pushes_to_do
--- Those that are no document yet, or one of another recipe; of those that failed the ones whose time has come. All,
+-- Those that are no document yet, or one that was made otherwise; of those that failed the ones whose time has come. All,
 -- when all are wanted.
 select octet_length(p.content), (extract(epoch from p.pushed_at) * 1e9)::bigint, p.id, p.path, l.path is not null
 from pushes p
 left join ledger l on l.source_id = p.source_id and l.path = p.path
 where p.source_id = :source_id
-  and (:full or l.path is null or l.recipe <> :recipe or (l.state = 'failed' and l.retry_at <= now()))
+  and (:full or l.path is null or l.processing_fingerprint <> :processing_fingerprint or (l.state = 'failed' and l.retry_at <= now()))
 order by p.id;
 
 -- name: oldest_pushes_due
@@ -26,7 +26,7 @@ select octet_length(content), (extract(epoch from pushed_at) * 1e9)::bigint, id,
 from pushes
 where source_id = :source_id and path = :path;
 
--- name: hold_pushes
+-- name: lock_pushes
 -- Those that nobody deleted; nobody can until the transaction ends.
 select path, id from pushes where source_id = :source_id and path = any(:paths) order by id for key share;
 

@@ -1,10 +1,10 @@
--- name: words_are_stale
+-- name: word_statistics_are_stale
 -- Whether the number of chunks is another than it was when words were counted, by more than a part of it, or their words
 -- are others.
 select coalesce(abs(l.chunks - c.chunks) > :stale * c.chunks or c.measured_at = '-infinity', true)
 from (select coalesce(sum(chunk_count), 0) as chunks from ledger where document_id is not null) l left join corpus c on true;
 
--- name: words_are_counted
+-- name: word_statistics_exist
 -- Whether they were at all, and are the same.
 select exists (select from corpus where measured_at > '-infinity');
 

@@ -117,7 +117,7 @@ order by c.id;
 -- Vectors kept for reuse that cannot be used.
 select 'kept_vector' as kind, s.provider || '/' || s.model as path, s.dimensions::text as expected,
        coalesce(vector_dims(k.embedding), vector_dims(k.full_embedding))::text as found
-from kept_vectors k join spaces s on s.id = k.space_id
+from retained_vectors k join spaces s on s.id = k.space_id
 where coalesce(vector_dims(k.embedding), vector_dims(k.full_embedding)) <> s.dimensions
    or coalesce(l2_norm(k.embedding), vector_norm(k.full_embedding)) = 0;
 

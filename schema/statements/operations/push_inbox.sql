@@ -73,16 +73,16 @@ select s.name, d.path
 from documents d join sources s on s.id = d.source_id
 where d.id = :id and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]));
 
--- name: keep_vectors_of_push!
+-- name: retain_vectors_of_push!
 -- The vectors of a pushed document that is about to go: pushed again, it costs nothing.
-insert into kept_vectors (space_id, hash, {kept})
+insert into retained_vectors (space_id, hash, {retained})
 select distinct on (c.hash) g.space_id, c.hash, v.embedding
 from chunks c
 join {vectors} v on v.chunk_id = c.id
 join generations g on g.id = :generation
 where c.document_id = :id
   and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
-on conflict (space_id, hash) do update set kept_at = now();
+on conflict (space_id, hash) do update set retained_at = now();
 
 -- name: delete_pushed_document!
 -- The document, with its chunks and vectors.

@@ -12,7 +12,7 @@
 -- than the limit, more are taken. Words are counted without the filter, the common ones in all collections: where too
 -- few are left then, and the last column says that there are other words, the caller asks again with all of them.
 -- A word is all of its stems: taken by themselves, the rare one in Polish would leave no place for the one in English.
--- The beginnings of words come after the words, but have 1,000 of their own (over 77,000 German chunks p95 was 38 ms, 67 ms
+-- The prefix_terms of words come after the words, but have 1,000 of their own (over 77,000 German chunks p95 was 38 ms, 67 ms
 -- with 3,000). A chunk that has a word and its beginning has what is worth more; a beginning is no rarer than its word,
 -- though it is looked for in some languages only.
 -- Where the nearest chunks are taken too, no word is looked for in more than so many chunks, in which the best may be
@@ -23,8 +23,8 @@
 -- Asked for exactly are phrases, looked for in up to 5,000 chunks that have all their words, and names, which are worth
 -- twice as much as the name of the chunk's document. The whole question may be a document's name too, with spaces in it
 -- or in their place underscores or hyphens.
-with near as materialized (
-    {{near}}
+with vector_arm as materialized (
+    {{vector_arm}}
 ), corpus as materialized (
     select coalesce((select chunks from corpus), (select count(*) from chunks)) as size,
            coalesce((select tokens from corpus), (select avg(tokens) from (select tokens from chunks limit 1000) s)) as tokens
@@ -39,21 +39,21 @@ with near as materialized (
     from corpus cross join terms t
     left join (select lexeme, count(*) as n from matches group by lexeme) m using (lexeme)
 ), weights as materialized (
-    select lexeme, loose, family, word, exact, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
-           n > 0 and (before < {{limit}} or before + found <= 3000 or loose and own + found <= 1000 or :all_words) as chosen
-    from (select *, sum(n) over (order by loose, found, token) - found as before,
-                 sum(n) over (partition by loose order by found, token) - found as own,
-                 least(case when loose then max(found) over (partition by family) else found end + stopped * size, size) as known
+    select lexeme, prefix_match, family, word, exact_match, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
+           n > 0 and (before < {{limit}} or before + found <= 3000 or prefix_match and own + found <= 1000 or :all_words) as looked_for
+    from (select *, sum(n) over (order by prefix_match, found, token) - found as before,
+                 sum(n) over (partition by prefix_match order by found, token) - found as own,
+                 least(case when prefix_match then max(found) over (partition by family) else found end + stopped * size, size) as known
           from (select *, sum(n) over (partition by token) as found from counted) f) w
 ), named as materialized (
     select d.id as document_id, 2 * w.idf as worth
-    from (select word, idf from weights where exact
+    from (select word, idf from weights where exact_match
           union all
           select word_query(replace(whole, ' ', space)), ln(1 + size)
           from corpus
           cross join (select left(lower(normalize(btrim(:query, E' \t\n"'), NFKC)), 400) as whole) q
           cross join unnest(case when strpos(whole, ' ') > 0 then array[' ', '_', '-'] else array[' '] end) space
-          where length(whole) > 1 and not exists (select from weights where exact and lexeme = whole)) w
+          where length(whole) > 1 and not exists (select from weights where exact_match and lexeme = whole)) w
     cross join lateral (
         select id from documents d
         where d.names @@ w.word and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
@@ -70,19 +70,19 @@ with near as materialized (
     where strpos(phrased(c.body), phrased(t.phrase)) > 0
 ), first as (
     select id
-    from (select id, greatest(sum(worth) filter (where not loose), max(worth) filter (where loose)) as worth
-          from (select c.id, w.family, w.loose, c.bm25 * w.idf as worth
-                from matches c join weights w using (lexeme) where w.chosen and {{matches}}
+    from (select id, greatest(sum(worth) filter (where not prefix_match), max(worth) filter (where prefix_match)) as worth
+          from (select c.id, w.family, w.prefix_match, c.bm25 * w.idf as worth
+                from matches c join weights w using (lexeme) where w.looked_for and {{matches}}
                 union all
-                select c.id, w.family, w.loose, bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, w.word), c.tokens, corpus.tokens) * w.idf
+                select c.id, w.family, w.prefix_match, bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, w.word), c.tokens, corpus.tokens) * w.idf
                 from corpus cross join weights w
                 cross join lateral (
                     select c.id, c.lexemes, c.tokens
                     from chunks c
                     where c.lexemes @@ w.word
                       and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
-                    limit {{most}}) c
-                where w.chosen and w.share is not null) c
+                    limit {{max_common}}) c
+                where w.looked_for and w.share is not null) c
           group by id, family) f
     group by id
     order by sum(worth) desc, id
@@ -95,35 +95,35 @@ with near as materialized (
     union
     select id from phrases
     union
-    select chunk_id from near
+    select chunk_id from vector_arm
 ), scored as (
     select c.id, s.score,
-           s.exact + coalesce((select sum(n.worth) from named n where n.document_id = c.document_id), 0)
-           + (select count(*) from phrases p where p.id = c.id) * 20 as exact
+           s.exact_match + coalesce((select sum(n.worth) from named n where n.document_id = c.document_id), 0)
+           + (select count(*) from phrases p where p.id = c.id) * 20 as exact_match
     from corpus cross join candidates a
     cross join lateral (select * from chunks c where c.id = a.id offset 0) c
     cross join lateral (
-        select coalesce(sum(worth), 0) as score, coalesce(sum(exact), 0) as exact
-        from (select greatest(sum(w.idf * f.worth) filter (where not w.loose), max(w.idf * f.worth) filter (where w.loose)) as worth,
-                     sum(w.idf) filter (where w.exact and f.worth is not null) as exact
+        select coalesce(sum(worth), 0) as score, coalesce(sum(exact_match), 0) as exact_match
+        from (select greatest(sum(w.idf * f.worth) filter (where not w.prefix_match), max(w.idf * f.worth) filter (where w.prefix_match)) as worth,
+                     sum(w.idf) filter (where w.exact_match and f.worth is not null) as exact_match
               from weights w
               cross join lateral (
                   select bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, w.word), c.tokens, corpus.tokens) as worth offset 0) f
               where w.n > 0
               group by w.family) f) s
 ), placed as (
-    select *, row_number() over (order by exact desc, score desc, id) as place
+    select *, row_number() over (order by exact_match desc, score desc, id) as place
     from scored
 )
 select p.id,
        coalesce(nullif(1 - (select v.embedding <=> :vector::{type} from {vectors} v where v.chunk_id = p.id limit 1), 'NaN'), 0)
            as similarity,
-       p.score, p.exact,
+       p.score, p.exact_match,
        (select coalesce(sum(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end), 0)
-        from weights where not loose) as whole,
-       p.id in (select chunk_id from near) as near, exists (select from weights where n > 0 and not chosen) as cut
+        from weights where not prefix_match) as max_bm25,
+       p.id in (select chunk_id from vector_arm) as in_vector_arm, exists (select from weights where n > 0 and not looked_for) as some_words_skipped
 from placed p
-where (p.place <= {{limit}} and (p.score > 0 or p.exact > 0)) or p.id in (select chunk_id from near)
+where (p.place <= {{limit}} and (p.score > 0 or p.exact_match > 0)) or p.id in (select chunk_id from vector_arm)
 order by p.place;
 
 -- name: nearest_ids
@@ -139,9 +139,9 @@ limit {{limit}};
 
 -- name: given_ids
 -- Chunks that the caller found already, within rank_words.
-select unnest(:near::bigint[]) as chunk_id;
+select unnest(:vector_arm::bigint[]) as chunk_id;
 
--- name: word_rarities
+-- name: idf_of_words
 -- Each word of a question, as its lexemes in all languages, with its idf = ln(1 + (N - n + 0.5) / (n + 0.5)). A pair of
 -- letters that stands nowhere is none: it goes from one word to the next.
 select lexemes, ln(1 + (size - n + 0.5) / (n + 0.5))
@@ -155,7 +155,7 @@ from (select array_agg(t.lexeme) as lexemes, min(c.size) as size, sum(f.n) as fo
               (select count(*) from chunks c
                where c.lexemes @@ t.word
                  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])))) as n) f
-      where not t.loose
+      where not t.prefix_match
       group by t.token) w
 where found > 0 or spaced(lexemes[1]) <> ' ';
 

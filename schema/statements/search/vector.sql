@@ -57,7 +57,7 @@ where :permitted::integer[] is null
 order by distance, chunk_id
 limit {{limit}};
 
--- name: rank_vectors_near
+-- name: rank_vectors_postfiltered
 -- Of as many of the nearest chunks as the limit says, those in the collections that match.
 select v.chunk_id, 1 - v.distance
 from (select chunk_id, collection_id, embedding <=> :vector::{type} as distance
@@ -67,7 +67,7 @@ from (select chunk_id, collection_id, embedding <=> :vector::{type} as distance
 where (:permitted::integer[] is null or v.collection_id = any(:permitted::integer[])) and {{matches}}
 order by v.distance, v.chunk_id;
 
--- name: rank_vectors_within
+-- name: rank_vectors_filtered
 -- The nearest of those that match, the index being scanned on until there are enough. May be short, and the farther
 -- the scan has to go, the more it misses.
 select chunk_id, 1 - distance

@@ -19,11 +19,11 @@ with given as (
     on conflict (chunk_id) do nothing
     returning chunk_id
 ), kept as (
-    insert into kept_vectors (space_id, hash, {kept})
+    insert into retained_vectors (space_id, hash, {retained})
     select (select space_id from generations where id = :generation), g.hash, g.embedding
     from given g
     where not exists (select from chosen where chosen.hash = g.hash)
-    on conflict (space_id, hash) do update set kept_at = now()
+    on conflict (space_id, hash) do update set retained_at = now()
 )
 select count(*) from placed;
 
@@ -41,7 +41,7 @@ with page as materialized (
 ), known as (
     select t.hash, coalesce(
         (select v.embedding from chunks o join {vectors} v on v.chunk_id = o.id where o.hash = t.hash limit 1),
-        (select k.{kept} from kept_vectors k
+        (select k.{retained} from retained_vectors k
          where k.hash = t.hash and k.space_id = (select space_id from generations where id = :generation))
     ) as embedding
     from (select distinct hash from lacking) t
@@ -53,7 +53,7 @@ with page as materialized (
     on conflict (chunk_id) do nothing
     returning chunk_id
 ), released as (
-    delete from kept_vectors k using known f
+    delete from retained_vectors k using known f
     where k.hash = f.hash and f.embedding is not null
       and k.space_id = (select space_id from generations where id = :generation)
 )
@@ -87,7 +87,7 @@ where provider = :provider and model = :model and dimensions = :dimensions and s
 -- Texts that no vector is kept for in a space, each once, and their tokens.
 select count(*), coalesce(sum(t.tokens), 0)
 from (select distinct on (hash) hash, tokens from chunks) t
-where not exists (select from kept_vectors k where k.hash = t.hash and k.space_id = :space_id::integer);
+where not exists (select from retained_vectors k where k.hash = t.hash and k.space_id = :space_id::integer);
 
 -- name: forecast_lacking_texts
 -- The same of a generation that has vectors already.
@@ -96,7 +96,7 @@ from (select c.hash, min(c.tokens) as tokens
       from chunks c left join {vectors} v on v.chunk_id = c.id
       group by c.hash
       having count(v.chunk_id) = 0) t
-where not exists (select from kept_vectors k where k.hash = t.hash and k.space_id = :space_id::integer);
+where not exists (select from retained_vectors k where k.hash = t.hash and k.space_id = :space_id::integer);
 
 -- name: reuse_vectors
 -- Vectors of texts by the hash of the text as embedded, in this generation's space only: those of stored chunks, and
@@ -106,46 +106,46 @@ from (select c.hash, v.embedding, 0 as rank
       from chunks c join {vectors} v on v.chunk_id = c.id
       where c.hash = any(:hashes)
       union all
-      select k.hash, k.{kept}, 1
-      from kept_vectors k
+      select k.hash, k.{retained}, 1
+      from retained_vectors k
       where k.hash = any(:hashes) and k.space_id = (select space_id from generations where id = :generation)) found
 order by hash, rank;
 
--- name: keep_vectors_of_chunks!
+-- name: retain_vectors_of_chunks!
 -- Vectors of chunks that are about to go.
-insert into kept_vectors (space_id, hash, {kept})
+insert into retained_vectors (space_id, hash, {retained})
 select distinct on (c.hash) g.space_id, c.hash, v.embedding
 from chunks c
 join {vectors} v on v.chunk_id = c.id
 join generations g on g.id = :generation
 where c.id = any(:ids)
-on conflict (space_id, hash) do update set kept_at = now();
+on conflict (space_id, hash) do update set retained_at = now();
 
--- name: keep_vectors_of_documents!
+-- name: retain_vectors_of_documents!
 -- Vectors of documents that are about to go.
-insert into kept_vectors (space_id, hash, {kept})
+insert into retained_vectors (space_id, hash, {retained})
 select distinct on (c.hash) g.space_id, c.hash, v.embedding
 from documents d
 join chunks c on c.document_id = d.id
 join {vectors} v on v.chunk_id = c.id
 join generations g on g.id = :generation
 where d.source_id = :source_id and d.path = any(:paths)
-on conflict (space_id, hash) do update set kept_at = now();
+on conflict (space_id, hash) do update set retained_at = now();
 
--- name: keep_vector!
+-- name: retain_vector!
 -- A vector that is paid for and whose document is not stored yet.
-insert into kept_vectors (space_id, hash, {kept})
+insert into retained_vectors (space_id, hash, {retained})
 select space_id, :hash, :embedding from generations where id = :generation
-on conflict (space_id, hash) do update set kept_at = now();
+on conflict (space_id, hash) do update set retained_at = now();
 
 -- name: release_vectors!
 -- Kept vectors whose chunks are stored now.
-delete from kept_vectors
+delete from retained_vectors
 where hash = any(:hashes) and space_id = (select space_id from generations where id = :generation);
 
 -- name: expire_vectors!
 -- Vectors that were kept long enough.
-delete from kept_vectors where kept_at < now() - make_interval(days => :days);
+delete from retained_vectors where retained_at < now() - make_interval(days => :days);
 
 -- name: count_missing_vectors
 -- How many chunks this generation lacks, and how many tokens they are.

@@ -61,7 +61,7 @@ insert into {{into}} select * from only {segment};
 -- Vectors that one segment has and another has not.
 select count(*) from only {segment} a where not exists (select from only {{into}} b where b.chunk_id = a.chunk_id);
 
--- name: hold_segment!
+-- name: lock_segment_writes!
 -- Nobody writes it until the end of the transaction; readers go on.
 lock table only {segment} in share row exclusive mode;
 

@@ -26,7 +26,7 @@ where generation_id = :generation and not sampled and ef_search = coalesce(:ef_s
 order by id desc
 limit 1;
 
--- name: logged_questions
+-- name: logged_queries
 -- Questions that were asked, each once, the latest first; of the latest traces only, for there may be millions.
 select q.query
 from (select record ->> 'query' as query, max(asked_at) as asked_at

@@ -83,7 +83,7 @@ def test_full_reads_every_file() -> None:
 
 def test_another_processing_fingerprint_makes_everything_anew() -> None:
     tree = {"a.md": File(b"one")}
-    ledger = {"a.md": known("a.md", tree["a.md"], recipe="older")}
+    ledger = {"a.md": known("a.md", tree["a.md"], processing_fingerprint="older")}
     assert plan_of(tree, ledger).to_read == 1
 
 

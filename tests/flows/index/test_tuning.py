@@ -187,7 +187,7 @@ def test_an_index_is_measured_with_evaluation_queries(grown: Library) -> None:
                 "insert into traces (id, asked_at, kind, record) values (%s, now(), 'search', %s)",
                 [n, record],
             )
-        assert len(tuning.logged_questions(connection, 20)) == 20
+        assert len(tuning.logged_queries(connection, 20)) == 20
     run = RunContext(grown.settings, grown.conninfo, Options())
     with connect(grown.conninfo) as connection:
         generation = active(connection)

@@ -102,13 +102,13 @@ def test_base64_and_float_answers_give_the_same_vectors(hosted: Make, openai_ser
 
 def test_dimensions_are_requested_from_the_server(hosted: Make) -> None:
     settings = hosted(dimensions=256)
-    assert models.wanted_space(settings) == ("openai", "text-embedding-3-small", 256, True)
+    assert models.configured_space(settings) == ("openai", "text-embedding-3-small", 256, True)
     model = models.embedding_model(settings, "openai", "text-embedding-3-small", 256, shorten=True)
     assert model.embed(["one"]).vectors.shape == (1, 256)
 
 
 def test_an_unknown_models_dimensions_are_found_out(hosted: Make) -> None:
-    assert models.wanted_space(hosted(model="tiny-embedding")) == ("openai", "tiny-embedding", 64, False)
+    assert models.configured_space(hosted(model="tiny-embedding")) == ("openai", "tiny-embedding", 64, False)
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,11 @@ def test_what_is_deleted_is_forgotten_after_its_time(metered: Library) -> None:
     metered.sync()
     (metered.root / "animals.md").unlink()
     metered.sync()
-    assert metered.rows("select count(*) > 0 from kept_vectors") == [(True,)]
+    assert metered.rows("select count(*) > 0 from retained_vectors") == [(True,)]
     with connect(metered.conninfo) as connection:
-        connection.execute("update kept_vectors set kept_at = now() - interval '31 days'")
+        connection.execute("update retained_vectors set retained_at = now() - interval '31 days'")
     metered.sync()
-    assert metered.rows("select count(*) from kept_vectors") == [(0,)]
+    assert metered.rows("select count(*) from retained_vectors") == [(0,)]
     metered.write("animals.md", ANIMALS)
     assert metered.sync().chunks.embedded > 0
 
@@ -152,5 +152,5 @@ def test_a_large_document_goes_on_where_a_failed_run_stopped(
     openai_server.fault_scenario = None
     assert counts(metered.sync()) == {"added": 1, "unchanged": 2}
     assert len(paid_twice(openai_server)) <= 4
-    assert metered.rows("select count(*) from kept_vectors") == [(0,)]
+    assert metered.rows("select count(*) from retained_vectors") == [(0,)]
     metered.check()

@@ -36,7 +36,7 @@ SUBJECTS = ("oak", "whale", "volcano", "lantern", "glacier", "violin")
 STATE = {
     "documents": "select path, title, content_hash, text, collection_id from documents order by path",
     "ledger": "select path, (select path from documents d where d.id = l.document_id), size, mtime_ns, content_hash,"
-    " recipe, chunk_count, state from ledger l order by 1",
+    " processing_fingerprint, chunk_count, state from ledger l order by 1",
     "chunks": "select path, ordinal, content, c.title, heading, start_at, end_at, c.collection_id, hash,"
     " lexemes::text from chunks c join documents d on d.id = c.document_id order by 1, 2",
     "vectors": "select path, ordinal, v.collection_id, v.embedding::text"
@@ -198,7 +198,7 @@ DAMAGES: dict[str, tuple[str, dict[str, int], int]] = {
         1,
     ),
     "a vector lost that was kept": (
-        """insert into kept_vectors (space_id, hash, embedding) select g.space_id, c.hash, v.embedding
+        """insert into retained_vectors (space_id, hash, embedding) select g.space_id, c.hash, v.embedding
         from generations g, chunks c join {vectors} v on v.chunk_id = c.id where c.id = {first};
         delete from {vectors} where chunk_id = {first}""",
         {"vector_missing": 1},
@@ -226,7 +226,7 @@ DAMAGES: dict[str, tuple[str, dict[str, int], int]] = {
         1,
     ),
     "a kept vector of other dimensions": (
-        "insert into kept_vectors (space_id, hash, embedding) select space_id, 'x', '[1,2,3]' from generations",
+        "insert into retained_vectors (space_id, hash, embedding) select space_id, 'x', '[1,2,3]' from generations",
         {"kept_vector": 1},
         0,
     ),
@@ -397,7 +397,9 @@ def test_a_ledger_row_comes_back_without_the_file(archive: Archive) -> None:
     archive.execute("delete from ledger where path = '1.md'")
     (archive.root / "1.md").unlink()
     assert run_repair(archive.settings, archive.conninfo).repaired == {"ledger_missing": 1}
-    assert archive.rows("select chunk_count, recipe from ledger where path = '1.md'") == [(PART, "")]
+    assert archive.rows("select chunk_count, processing_fingerprint from ledger where path = '1.md'") == [
+        (PART, "")
+    ]
 
 
 def test_while_a_sync_runs_nothing_is_mended(archive: Archive) -> None:

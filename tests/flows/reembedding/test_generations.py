@@ -234,7 +234,7 @@ def test_a_vector_whose_chunk_is_being_deleted_waits_for_nobody_and_is_kept(corp
         assert reuse.place(connection, generation, given) == 1
         connection.commit()
         sync.commit()
-        hashes = {row[0] for row in connection.execute("select hash from kept_vectors")}
+        hashes = {row[0] for row in connection.execute("select hash from retained_vectors")}
         assert hashes == given.keys() - {rows[1][1]}
         listed = connection.execute(
             sql.SQL("select chunk_id from {}").format(sql.Identifier(generation.table))

@@ -154,9 +154,9 @@ def limited(
         stock(conninfo, settings)
         with connect(conninfo) as connection:
             connection.execute(
-                "insert into ledger (source_id, path, device, inode, size, mtime_ns, ctime_ns, recipe, chunk_count, "
-                "state, stage, reason) select id, name || '/broken.pdf', 1, 1, 1, 1, 1, '', 0, 'failed', 'extract', "
-                "'no text' from sources"
+                "insert into ledger (source_id, path, device, inode, size, mtime_ns, ctime_ns, "
+                "processing_fingerprint, chunk_count, state, stage, reason) "
+                "select id, name || '/broken.pdf', 1, 1, 1, 1, 1, '', 0, 'failed', 'extract', 'no text' from sources"
             )
             connection.execute(
                 "insert into runs (flow, started_by, status, report, error) values ('sync', 'test', 'failed', "
@@ -286,7 +286,7 @@ def test_what_is_known_by_its_id_is_not_read_where_it_is_not_permitted(
                 len(nearest),
                 list(await hits.read_hits(c, generation, question, [chunk], permitted)),
                 await hits.stored_quotes(c, [(document, 0, 2, "##")], permitted),
-                list(await lexical.rarities(c, "sourdough", permitted)),
+                list(await lexical.idf_of_words(c, "sourdough", permitted)),
                 await lexical.lexemes(c, [(chunk, "sourdough")], permitted),
                 len(await vector.rank(c, generation, question, 3, 64, permitted)),
                 list(await vector.collection_ids(c, ["kitchen"], permitted)),

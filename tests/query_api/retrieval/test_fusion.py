@@ -35,7 +35,7 @@ candidates = st.lists(
 def arms(similarities: list[float], words: list[float], max_bm25: float = 10.0) -> list[Scored]:
     """Candidates 1, 2 and so on, all of them near."""
     pairs = zip(similarities, words, strict=True)
-    return [Scored(n, s, w, 0.0, max_bm25, near=True) for n, (s, w) in enumerate(pairs, 1)]
+    return [Scored(n, s, w, 0.0, max_bm25, in_vector_arm=True) for n, (s, w) in enumerate(pairs, 1)]
 
 
 def fuse(scored: list[Scored], fusion: Fusion = "scores", weight: float = 1.0) -> list[Candidate]:

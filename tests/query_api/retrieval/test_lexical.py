@@ -294,7 +294,10 @@ def test_documents_of_a_version_that_knew_no_polish_are_read_anew(
     with connect(conninfo) as connection:
         connection.execute("update documents set language = 'simple'")
         connection.execute("update chunks set language = 'simple'")
-        connection.execute("update ledger set recipe = replace(recipe, %s, 'language-1')", [FINGERPRINT])
+        connection.execute(
+            "update ledger set processing_fingerprint = replace(processing_fingerprint, %s, 'language-1')",
+            [FINGERPRINT],
+        )
     assert search_paths(library, "drukarki") == []
     report = library.sync()
     assert (report.chunks.embedded, report.documents.changed) == (0, 1)

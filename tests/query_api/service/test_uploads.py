@@ -261,7 +261,7 @@ def test_the_same_text_uploaded_twice_is_two_documents_and_embedded_once(
 def test_uploads_are_made_anew_from_their_stored_bytes(
     client: httpx.Client, sync: Callable[..., Report], new_settings: Callable[..., Settings], conninfo: str
 ) -> None:
-    """For a full sync, and for another recipe; their ids stay."""
+    """For a full sync, and for another fingerprint; their ids stay."""
     url = pushed(client)
     sync()
     assert sync(full=True).documents.unchanged == 1

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from pgfolio.config.settings import Settings, load_settings
-from pgfolio.schema.database.bundled import EmbeddedError, bundled_postgres, configuration
+from pgfolio.schema.database.bundled import BundledPostgresError, bundled_postgres, configuration
 from pgfolio.schema.database.connect import DatabaseError, connect, database, prepare
 from pgfolio.schema.database.migrate import migrate, pending
 
@@ -148,7 +148,7 @@ def test_files_that_were_cut_short_are_not_believed(own_home: Path) -> None:
 
 def test_a_home_that_the_bundled_postgres_cannot_start_in_is_a_sentence(tmp_path: Path) -> None:
     with (
-        pytest.raises(EmbeddedError, match="takes no ' ' in a path; set PGFOLIO_HOME"),
+        pytest.raises(BundledPostgresError, match="takes no ' ' in a path; set PGFOLIO_HOME"),
         bundled_postgres(tmp_path / "Application Support", load_settings().postgres),
     ):
         pass
@@ -157,7 +157,7 @@ def test_a_home_that_the_bundled_postgres_cannot_start_in_is_a_sentence(tmp_path
 def test_a_home_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(EmbeddedError, match="PGFOLIO_HOME"),
+        pytest.raises(BundledPostgresError, match="PGFOLIO_HOME"),
         bundled_postgres(tmp_path / "file" / "home", load_settings().postgres),
     ):
         pass

@@ -21,8 +21,8 @@ LITERALS: dict[str, sql.Composable] = {
     "matches": sql.SQL("true"),
     "into": sql.Identifier("vectors_1"),
     "other": sql.Identifier("vectors_1"),
-    "most": sql.SQL("all"),
-    "near": sql.SQL("select unnest(%(near)s::bigint[]) as chunk_id"),
+    "max_common": sql.SQL("all"),
+    "vector_arm": sql.SQL("select unnest(%(vector_arm)s::bigint[]) as chunk_id"),
 }
 """What some statements take as text, for their plan's sake."""
 

@@ -11,10 +11,10 @@ declare
         from pg_depend d
         join pg_ts_config c on c.oid = d.refobjid
         where d.refclassid = 'pg_ts_config'::regclass
-          and d.classid = 'pg_proc'::regclass and d.objid = 'shortened(regconfig, text)'::regprocedure);
+          and d.classid = 'pg_proc'::regclass and d.objid = 'prefix_stems(regconfig, text)'::regprocedure);
 begin
     execute format($function$
-        create or replace function shortened(language regconfig, body text) returns text
+        create or replace function prefix_stems(language regconfig, body text) returns text
         language sql immutable strict parallel safe
         return case when language in (%s)
                     then regexp_replace(body, '([a-zA-Z\u00c0-\u1fff]{5})[a-zA-Z\u00c0-\u1fff]+', '\1', 'g')

@@ -1,4 +1,4 @@
--- The beginnings of the longer words, each with the star that no other lexeme has: in languages whose words run together
+-- The prefix_terms of the longer words, each with the star that no other lexeme has: in languages whose words run together
 -- or have many endings, a word of more than five letters is found by its first five too (migrations/0013_beginnings.sql
 -- has the measurements). Of folded, spaced, parted text. 16383 is the last place that a tsvector can name.
 do $do$
@@ -11,7 +11,7 @@ declare
                           'lithuanian', 'norwegian', 'russian', 'serbian', 'swedish', 'turkish'));
 begin
     execute format($function$
-        create or replace function beginnings(language regconfig, body text) returns tsvector
+        create or replace function prefix_terms(language regconfig, body text) returns tsvector
         language sql immutable strict parallel safe
         return case when language in (%s) then (
             select coalesce(string_agg(m[1] || '*:' || least(place, 16383), ' '), '')::tsvector
