@@ -107,8 +107,8 @@ def test_rank_fusion_takes_places_alone() -> None:
 @pytest.mark.parametrize("fusion", ["scores", "rrf"])
 def test_exact_matches_come_first(fusion: Fusion) -> None:
     scored = arms([0.9, 0.8, 0.1], [9.0, 8.0, 0.5])
-    assert order([*scored[:2], replace(scored[2], exact=7.0)], fusion)[0] == 3
-    assert rank_by_bm25([*scored[:2], replace(scored[2], exact=7.0)])[0].chunk_id == 3
+    assert order([*scored[:2], replace(scored[2], exact_match=7.0)], fusion)[0] == 3
+    assert rank_by_bm25([*scored[:2], replace(scored[2], exact_match=7.0)])[0].chunk_id == 3
 
 
 @given(candidates, st.sampled_from(["scores", "rrf"]))
