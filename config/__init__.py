@@ -1,0 +1,1 @@
+"""What both programs run against: settings, models, prompts, the terminal."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pgfolio.config.settings import ConfigError
+from pgfolio.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pgfolio.config.settings import environment, prefect_api_url
+from pgfolio.config.environment import prefect_api_url, temporary_environment
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.local.prefect_server import QUIET, running_prefect
 from pgfolio.flows.reembedding.run import run_reembed
@@ -97,7 +97,7 @@ def _flow_run(
     url: str, name: Literal["sync", "reembed"], progress: Progress | None, **parameters: Any
 ) -> Report:
     """Prefect reads its address when it is imported."""
-    with environment(PREFECT_API_URL=url, **QUIET):
+    with temporary_environment(PREFECT_API_URL=url, **QUIET):
         from pgfolio.flows import reembed, sync, tasks  # noqa: PLC0415
 
         flow: Any = sync.sync if name == "sync" else reembed.reembed

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pgfolio.config import command
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.flows.launch import find_launcher, launch_sync
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import push_queue, sources

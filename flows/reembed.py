@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prefect import flow
 from prefect.runtime import flow_run
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.flows.reembedding.run import run_reembed, with_model
 from pgfolio.flows.run.options import Options
 from pgfolio.flows.run.progress import current_display

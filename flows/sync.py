@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.run.options import Options

@@ -19,7 +19,7 @@ from tests.environment import without_settings
 
 without_settings()  # also kept from the processes that tests start
 
-from pgfolio.config.settings import Settings, load_settings  # noqa: E402
+from pgfolio.config.loading import load_settings  # noqa: E402
 from pgfolio.schema.database.bundled import bundled_postgres  # noqa: E402
 from pgfolio.schema.database.connect import prepare  # noqa: E402
 from tests.fakes.openai_server import FakeOpenAI  # noqa: E402
@@ -27,6 +27,8 @@ from tests.fakes.openai_server import FakeOpenAI  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from pgfolio.config.settings import Settings
 
 TEMPLATE = "pgfolio_template"
 NUMBERS = itertools.count(1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import aiosql
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.schema.database.bundled import bundled_postgres
 from pgfolio.schema.database.connect import connect, prepare
 

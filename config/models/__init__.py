@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Literal
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import ChatModel, EmbeddingModel, FatalModelError, Reranker
-from pgfolio.config.settings import ConfigError
 
 if TYPE_CHECKING:
     import openai

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import openai
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import (
     BadAnswerError,
     Completion,
@@ -25,7 +26,6 @@ from pgfolio.config.models.protocols import (
     TransientError,
 )
 from pgfolio.config.models.rate_limit_headers import rate_limits, retry_after
-from pgfolio.config.settings import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence

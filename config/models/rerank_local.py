@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.config.settings import ConfigError
+from pgfolio.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pgfolio.config import command
+from pgfolio.config.environment import child_environment
+from pgfolio.config.errors import ConfigError
+from pgfolio.config.loading import load_settings
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.config.settings import ConfigError, child_environment, load_settings
 from pgfolio.flows.cli import render
 from pgfolio.flows.cli.deploy import deploy
 from pgfolio.flows.cli.keys import keys

@@ -12,7 +12,8 @@ from typing import Final
 import click
 import yaml
 
-from pgfolio.config.settings import ConfigError, child_environment, prefect_api_url
+from pgfolio.config.environment import child_environment, prefect_api_url
+from pgfolio.config.errors import ConfigError
 from pgfolio.flows.cli import render
 from pgfolio.flows.local.network import ChildError, answers
 

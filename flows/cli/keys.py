@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.flows.cli import render
 from pgfolio.flows.cli.options import Interval, as_json
 from pgfolio.schema.database.connect import connect, database

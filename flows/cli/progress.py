@@ -14,7 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from pgfolio.config.command import ERR
+from pgfolio.config.terminal import ERR
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from pgfolio.config.command import ERR, Terminal
+from pgfolio.config.terminal import ERR, Terminal
 from pgfolio.flows.integrity.verify import REMEDIES
 
 if TYPE_CHECKING:

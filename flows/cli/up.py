@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.flows.cli import render
 from pgfolio.flows.cli.options import Interval
 from pgfolio.flows.cli.progress import Display

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgfolio.config.settings import ConfigError
+from pgfolio.config.errors import ConfigError
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.push_queue import COLLECTION
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.config.settings import ConfigError
 from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.schema.vectors import tuning
 

@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.config.settings import ConfigError
 from pgfolio.flows.index import build
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import Verification, WrongChunk, examine, hash_known, run_verify

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from pgfolio.config.settings import prefect_api_url
+from pgfolio.config.environment import prefect_api_url
 from pgfolio.flows.local.network import answers, free_port
 
 if TYPE_CHECKING:

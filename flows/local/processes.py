@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from pgfolio.config.settings import child_environment
+from pgfolio.config.environment import child_environment
 from pgfolio.flows.local.network import ChildError, answers
 
 if TYPE_CHECKING:

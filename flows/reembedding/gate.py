@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pgfolio.config.settings import child_environment
+from pgfolio.config.environment import child_environment
 from pgfolio.flows.index.tuning import MAX_EF_SEARCH
 from pgfolio.schema.vectors.recall import SAMPLE, Questions
 

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.config.settings import ConfigError
 from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.flows.index import maintenance, queries
 from pgfolio.flows.ingest import accounting

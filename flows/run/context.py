@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from pgfolio.config import models
-from pgfolio.config.settings import ConfigError
+from pgfolio.config.errors import ConfigError
 from pgfolio.flows.embedding.batching import Bounds
 from pgfolio.flows.embedding.embedder import Embedder
 from pgfolio.flows.embedding.retry import with_retries

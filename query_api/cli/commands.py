@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 import msgspec
 
-from pgfolio.config import command
+from pgfolio.config import command, terminal
+from pgfolio.config.errors import ConfigError
+from pgfolio.config.loading import load_settings
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.prompts import DEFAULT
-from pgfolio.config.settings import ConfigError, load_settings
 from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse_json
 from pgfolio.query_api.retrieval.fusion import Fusion
@@ -109,7 +110,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
             host or api.host,
             api.port if port is None else port,
             workers or api.workers,
-            lambda url: command.ERR.print(f"listening on {url}, its OpenAPI is {url}/schema"),
+            lambda url: terminal.ERR.print(f"listening on {url}, its OpenAPI is {url}/schema"),
         )
     except server.ServeError as error:
         raise DatabaseError(str(error)) from error
@@ -188,7 +189,7 @@ def evaluate(
         variants = evaluation.combine_settings(variants, ef_searches, generations, weights, rerank=rerank)
         qualities = evaluation.evaluate(load_settings(), labelled, variants, limit)
     except evaluation.EvaluationInputError as error:
-        raise click.UsageError(command.shown(str(error))) from error
+        raise click.UsageError(terminal.printable(str(error))) from error
     render.show_quality(qualities, as_json=as_json)
 
 

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pgfolio.config.command import Terminal, shown
+from pgfolio.config.terminal import Terminal, printable
 from pgfolio.query_api.cli.render_explanation import show_explanation, show_why
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.observability.timings import took_ms
@@ -109,20 +109,20 @@ def _show_results(answer: SearchAnswer) -> None:
     for rank, listed in enumerate(answer.results, 1):
         OUT.print(f"[bold]{rank}. {escape(listed.title)}[/]  [dim]{listed.score:.2f}[/]")
         OUT.print(f"   [cyan]{escape(_where(listed))}[/]", soft_wrap=True)
-        OUT.print(Padding(Text(shown(_short(listed.content))), (0, 0, 1, 3)))
+        OUT.print(Padding(Text(printable(_short(listed.content))), (0, 0, 1, 3)))
     _show_notes(answer.notes)
     OUT.print(f"[dim]{answer.total_returned} results in {answer.took_ms:.0f} ms, {escape(answer.space)}[/]")
 
 
 def _show_answer(answered: AskAnswer) -> None:
-    OUT.print(Text(shown(answered.answer)))
+    OUT.print(Text(printable(answered.answer)))
     if answered.citations:
         OUT.print()
     for citation in _per_marker(answered.citations):
         mark = "" if citation.verified else "  [red]not found in the text[/]"
         OUT.print(f"[bold]\\[{citation.marker}][/] [cyan]{escape(citation.path)}[/]{mark}", soft_wrap=True)
         if answered.mode == "generated":
-            OUT.print(Padding(Text(shown(citation.quote), style="dim"), (0, 0, 0, 4)))
+            OUT.print(Padding(Text(printable(citation.quote), style="dim"), (0, 0, 0, 4)))
     _show_notes(answered.notes)
     how = (
         "sentences quoted from the documents, no chat model"

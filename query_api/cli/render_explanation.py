@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from pgfolio.config.command import Terminal
+from pgfolio.config.terminal import Terminal
 
 if TYPE_CHECKING:
     from pgfolio.query_api.explain.records import Explanation, Ranked, TracedCandidate, Why

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from async_lru import alru_cache
 from cachetools import LRUCache
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity, local_model
-from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.observability.timings import count
 from pgfolio.schema.database.connect import DatabaseError
 from pgfolio.schema.search.pool import reading

@@ -11,8 +11,8 @@ import msgspec
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.response import Response
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import FatalModelError, ModelError, RefusedError, TransientError
-from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.auth.guard import ForbiddenError, RateLimitExceededError, UnauthenticatedError
 from pgfolio.query_api.observability.request_log import fault_of

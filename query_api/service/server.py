@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
-from pgfolio.config.settings import environment, load_settings
+from pgfolio.config.environment import temporary_environment
+from pgfolio.config.loading import load_settings
 from pgfolio.query_api.service.app import create_app
 from pgfolio.query_api.service.header_timeout import HeaderTimeoutProtocol
 from pgfolio.query_api.services import open_services
@@ -118,7 +119,7 @@ def _run_workers(workers: int, listener: socket.socket, host: str) -> None:
     """Each knows the address, which decides on who needs a key, and where all count together."""
     with (
         TemporaryDirectory(prefix="pgfolio-metrics-") as counts,
-        environment(PGFOLIO_API__HOST=host, PROMETHEUS_MULTIPROC_DIR=counts),
+        temporary_environment(PGFOLIO_API__HOST=host, PROMETHEUS_MULTIPROC_DIR=counts),
     ):
         uvicorn.run(
             "pgfolio.query_api.service.server:Worker",

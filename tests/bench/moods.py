@@ -9,7 +9,7 @@ import click
 from psycopg import sql
 from rich.console import Console
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.schema.database.connect import connect, database
 from tests.bench.room import new_room
 from tests.environment import without_settings

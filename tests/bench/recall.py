@@ -17,7 +17,7 @@ from pgvector import HalfVector, Vector
 from rich.console import Console
 from rich.table import Table
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.flows.index import queries
 from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync

@@ -27,8 +27,8 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
+from pgfolio.config.loading import load_settings
 from pgfolio.config.models.wordllama import LocalModel
-from pgfolio.config.settings import load_settings
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.vectors import generations
 from tests.bench import corpus

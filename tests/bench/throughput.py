@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from pgfolio.config.settings import Settings, load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.flows.ingest.pipeline import SyncRun
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
@@ -32,6 +32,7 @@ from tests.fakes.openai_server import KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pgfolio.config.settings import Settings
     from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.schema.records import Generation
 

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def load(expression: str, **variables: str) -> str:
     """Load the settings in a process with just these variables; what it printed."""
     code = (
-        "from pgfolio.config.settings import ConfigError, load_settings\n"
+        "from pgfolio.config.errors import ConfigError\n"
+        "from pgfolio.config.loading import load_settings\n"
         f"try:\n    settings = load_settings(); print({expression})\n"
         "except ConfigError as error:\n    print(error)\n"
     )
@@ -91,7 +92,7 @@ def test_the_prefect_api_is_read_from_the_active_profile(tmp_path: Path) -> None
     (tmp_path / "profiles.toml").write_text(
         'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "http://127.0.0.1:4200/api"\n'
     )
-    code = "from pgfolio.config.settings import prefect_api_url; print(prefect_api_url())"
+    code = "from pgfolio.config.environment import prefect_api_url; print(prefect_api_url())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

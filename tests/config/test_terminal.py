@@ -15,7 +15,7 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from pgfolio.config.command import Terminal, shown
+from pgfolio.config.terminal import Terminal, printable
 from pgfolio.flows.cli import progress
 from pgfolio.flows.cli.options import Interval
 from pgfolio.flows.cli.progress import Display
@@ -50,7 +50,7 @@ def table(cell: str | Text) -> Table:
     ],
 )
 def test_control_characters_are_replaced(text: str, expected: str) -> None:
-    assert shown(text) == expected
+    assert printable(text) == expected
 
 
 @given(st.text())
@@ -59,7 +59,7 @@ def test_every_control_character_is_replaced_and_nothing_else(text: str) -> None
         return character in "\n\t" or (unicodedata.category(character) != "Cc" and character not in BIDI)
 
     expected = ["".join(c if kept(c) else "\ufffd" for c in line) for line in text.split("\r\n")]
-    assert shown(text) == "\r\n".join(expected)
+    assert printable(text) == "\r\n".join(expected)
 
 
 @pytest.mark.parametrize(

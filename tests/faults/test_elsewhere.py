@@ -103,7 +103,7 @@ def open_folder() -> Iterator[Path]:
 AS_POSTGRES = """
 import os, sys
 from pathlib import Path
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from tests.flows.library import Library, counts
 from psycopg.conninfo import conninfo_to_dict
 if os.getuid() == 0:

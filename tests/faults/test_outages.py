@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.schema.database.connect import connect, database
 from tests.fakes.openai_server import FakeOpenAI, FaultScenario
 from tests.faults.test_kills import LATENCY, SEED, environment

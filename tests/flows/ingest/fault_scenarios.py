@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.flows.embedding.embedder import PROBE
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.run.options import FailedError, Options

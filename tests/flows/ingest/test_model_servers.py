@@ -12,8 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from pgfolio.config import models
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import FatalModelError, RefusedError, TransientError
-from pgfolio.config.settings import ConfigError, Settings
+from pgfolio.config.settings import Settings
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.options import FailedError, Options

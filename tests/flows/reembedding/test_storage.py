@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from psycopg import sql
 
-from pgfolio.config.settings import ConfigError
+from pgfolio.config.errors import ConfigError
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.reembedding.run import run_reembed

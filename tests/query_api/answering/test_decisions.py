@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.prompts import Prompts, load_prompts
-from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.answering.extractive import coverage
 from pgfolio.query_api.answering.prompt_context import FENCE_TOKENS, claims, pack
 from pgfolio.schema.search.vector import Hit

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.config.settings import child_environment
+from pgfolio.config.environment import child_environment
 from pgfolio.query_api.auth.caller import OPEN
 from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.retrieval.query import Query

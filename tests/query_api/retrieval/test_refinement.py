@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.models import reranker as reranker_of
-from pgfolio.config.settings import ConfigError
 from pgfolio.query_api.retrieval.deduplication import (
     JACCARD_THRESHOLD,
     MAX_SIMILARITY_DIFFERENCE,

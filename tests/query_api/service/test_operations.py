@@ -228,7 +228,7 @@ def test_loaded_objects_are_frozen_for_garbage_collection(conninfo: str) -> None
     """Going through it held up all requests for 40 ms."""
     code = (
         "import gc, os, signal\n"
-        "from pgfolio.config.settings import load_settings\n"
+        "from pgfolio.config.loading import load_settings\n"
         "from pgfolio.query_api.service.server import serve\n"
         "def listening(url):\n"
         "    print(gc.get_freeze_count(), len(gc.get_objects()))\n"

@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from pgfolio.config.settings import Settings, load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.schema.database.bundled import BundledPostgresError, bundled_postgres, configuration
 from pgfolio.schema.database.connect import DatabaseError, connect, database, prepare
 from pgfolio.schema.database.migrate import migrate, pending
@@ -21,11 +21,13 @@ from pgfolio.schema.database.migrate import migrate, pending
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pgfolio.config.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"shared_buffers_mb": 64, "maintenance_work_mem_mb": 64}
 USE = """
 import sys
-from pgfolio.config.settings import load_settings
+from pgfolio.config.loading import load_settings
 from pgfolio.schema.database.connect import connect, database
 with database(load_settings()) as conninfo, connect(conninfo) as connection:
     print(connection.execute("select pg_postmaster_start_time()").fetchone()[0], flush=True)
