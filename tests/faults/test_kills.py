@@ -49,11 +49,7 @@ def environment(conninfo: str | None, home: Path, url: str) -> dict[str, str]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    root = tmp_path / "tree"
-    root.mkdir()
-    made = Tree(root, random.Random(SEED))
-    made.grow(40)
-    return made
+    return Tree.grown(tmp_path / "tree", SEED, 40)
 
 
 def paid_twice(server: FakeOpenAI) -> int:

@@ -44,11 +44,7 @@ def own_home() -> Iterator[Path]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    root = tmp_path / "tree"
-    root.mkdir()
-    made = Tree(root, random.Random(SEED))
-    made.grow(30)
-    return made
+    return Tree.grown(tmp_path / "tree", SEED, 30)
 
 
 def kill_postgres(home: Path) -> bool:

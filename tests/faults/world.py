@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from psycopg import sql
 
@@ -19,7 +20,6 @@ from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -75,6 +75,13 @@ class Tree:
     root: Path
     chosen: random.Random
     made: int = 0
+
+    @classmethod
+    def grown(cls, root: Path, seed: int, count: int) -> Self:
+        root.mkdir()
+        tree = cls(root, random.Random(seed))
+        tree.grow(count)
+        return tree
 
     def grow(self, count: int) -> None:
         for _ in range(count):

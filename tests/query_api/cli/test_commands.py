@@ -187,33 +187,6 @@ def test_several_workers_serve_one_port(library: str) -> None:
     assert (process.returncode, stderr) == (0, "")
 
 
-def test_the_api_does_not_load_what_belongs_to_the_flows() -> None:
-    unwanted = {"prefect", "pgfolio.flows", "kreuzberg", "openai"}
-    code = f"import pgfolio.query_api.service.app, sys; print({unwanted} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout.strip() == "set()"
-
-
-def test_the_terminal_does_not_load_the_server() -> None:
-    code = "import pgfolio.query_api.cli.render, sys; print({'litestar', 'uvicorn', 'prefect'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout.strip() == "set()"
-
-
 def test_a_question_that_the_terminal_garbled_is_wrong_usage(library: str) -> None:
     done = run("search", "a\udcffb", "--explain", "--json", PGFOLIO_DATABASE_URL=library)
     assert (done.returncode, done.stdout) == (2, "")
