@@ -89,10 +89,10 @@ def load_prompts(path: Path = FILE) -> dict[str, Prompt]:
 
 def _signature(path: Path) -> tuple[int, ...] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _prompt(path: Path, name: str, entry: object) -> Prompt:

@@ -20,15 +20,15 @@ LOCAL_MODELS = ("wordllama-256",)
 def configured_space(settings: Settings) -> tuple[Literal["local", "openai"], str, int, bool]:
     """Provider, model, dimensions that the settings ask for, and whether they must be asked of the server
     because they are not the model's own. Raises ConfigError or ModelError."""
-    wanted = settings.embedding
-    provider = wanted.provider
+    embedding = settings.embedding
+    provider = embedding.provider
     if provider == "auto":
-        provider = "local" if not wanted.model or wanted.model in LOCAL_MODELS else "openai"
+        provider = "local" if not embedding.model or embedding.model in LOCAL_MODELS else "openai"
     if provider == "local":
         from pgfolio.config.models.wordllama import DIMENSIONS  # noqa: PLC0415
 
-        dimensions = wanted.dimensions or DIMENSIONS[0]
-        if (wanted.model or LOCAL_MODELS[0]) not in LOCAL_MODELS:
+        dimensions = embedding.dimensions or DIMENSIONS[0]
+        if (embedding.model or LOCAL_MODELS[0]) not in LOCAL_MODELS:
             raise ConfigError(f"PGFOLIO_EMBEDDING__MODEL: the local models are {', '.join(LOCAL_MODELS)}")
         if dimensions not in DIMENSIONS:
             choices = ", ".join(map(str, DIMENSIONS))
@@ -38,10 +38,10 @@ def configured_space(settings: Settings) -> tuple[Literal["local", "openai"], st
         return provider, LOCAL_MODELS[0], dimensions, False
     from pgfolio.config.models.openai import EMBEDDING_MODEL, KNOWN_DIMENSIONS, probe_dimensions  # noqa: PLC0415
 
-    model = wanted.model or EMBEDDING_MODEL
-    if wanted.dimensions:
-        return provider, model, wanted.dimensions, wanted.dimensions != KNOWN_DIMENSIONS.get(model)
-    return provider, model, probe_dimensions(_client(settings, wanted.timeout), model), False
+    model = embedding.model or EMBEDDING_MODEL
+    if embedding.dimensions:
+        return provider, model, embedding.dimensions, embedding.dimensions != KNOWN_DIMENSIONS.get(model)
+    return provider, model, probe_dimensions(_client(settings, embedding.timeout), model), False
 
 
 def embedding_model(
@@ -86,19 +86,19 @@ def chat_model(settings: Settings) -> ChatModel | None:
 
 def reranker(settings: Settings) -> Reranker | None:
     """The reranker, or None where none is set. Raises ConfigError."""
-    wanted = settings.rerank
-    if wanted.api == "local":
+    rerank = settings.rerank
+    if rerank.api == "local":
         from pgfolio.config.models.rerank_local import LocalReranker  # noqa: PLC0415
 
-        if not wanted.model:
+        if not rerank.model:
             raise ConfigError("PGFOLIO_RERANK__MODEL: name a cross-encoder, as a folder or by its name")
-        return LocalReranker(wanted.model)
-    if not wanted.url:
+        return LocalReranker(rerank.model)
+    if not rerank.url:
         return None
     from pgfolio.config.models.rerank_http import HttpReranker  # noqa: PLC0415
 
-    key = wanted.key.get_secret_value() if wanted.key else None
-    return HttpReranker(wanted.url, wanted.model, key, wanted.timeout, wanted.api)
+    key = rerank.key.get_secret_value() if rerank.key else None
+    return HttpReranker(rerank.url, rerank.model, key, rerank.timeout, rerank.api)
 
 
 def _client(settings: Settings, timeout: float) -> openai.OpenAI:

@@ -22,7 +22,7 @@ from pgfolio.config.models.protocols import (
     FatalModelError,
     ModelError,
     RateLimitedError,
-    RefusedError,
+    RejectedInputError,
     TransientError,
 )
 from pgfolio.config.models.rate_limit_headers import rate_limits, retry_after
@@ -39,7 +39,7 @@ KNOWN_DIMENSIONS: Final = {
     "text-embedding-3-large": 3072,
     "text-embedding-ada-002": 1536,
 }
-SPENT: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+QUOTA_CODES: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 """Error codes that no waiting helps against."""
 
 
@@ -57,7 +57,7 @@ class OpenAIEmbeddings:
         self._extra: dict[str, Any] = {"dimensions": dimensions} if shorten else {}
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        with _told(f"the embedding model {self._model!r}"):
+        with _model_errors(f"the embedding model {self._model!r}"):
             # No encoding_format: the SDK asks for base64 and decodes it, and takes plain floats as well.
             raw = self._client.embeddings.with_raw_response.create(
                 model=self._model, input=list(texts), **self._extra
@@ -81,7 +81,7 @@ def probe_dimensions(client: openai.OpenAI, model: str) -> int:
     """The number of dimensions of a model's vectors, known or asked for with one tiny request."""
     if model in KNOWN_DIMENSIONS:
         return KNOWN_DIMENSIONS[model]
-    with _told(f"the embedding model {model!r}"):
+    with _model_errors(f"the embedding model {model!r}"):
         response = client.embeddings.create(model=model, input=["dimensions"])
     if not response.data:
         raise TransientError(f"the embedding model {model!r} answered without a vector")
@@ -118,13 +118,13 @@ class OpenAIChat:
         self._client = client
 
     def complete(self, system: str, user: str) -> Completion:
-        with _told(f"the chat model {self.model!r}"):
+        with _model_errors(f"the chat model {self.model!r}"):
             response = self._client.chat.completions.create(**_request(self, system, user))
         return _completion(response, self.model)
 
     def stream(self, system: str, user: str) -> Iterator[str | Completion]:
         answer = _StreamedAnswer(self.model)
-        with _told(f"the chat model {self.model!r}"):
+        with _model_errors(f"the chat model {self.model!r}"):
             request = _request(self, system, user)
             with self._client.chat.completions.create(**request, **STREAMED) as events:
                 for event in events:
@@ -142,13 +142,13 @@ class AsyncOpenAIChat:
         self._client = client
 
     async def complete(self, system: str, user: str) -> Completion:
-        with _told(f"the chat model {self.model!r}"):
+        with _model_errors(f"the chat model {self.model!r}"):
             response = await self._client.chat.completions.create(**_request(self, system, user))
         return _completion(response, self.model)
 
     async def stream(self, system: str, user: str) -> AsyncGenerator[str | Completion]:
         answer = _StreamedAnswer(self.model)
-        with _told(f"the chat model {self.model!r}"):
+        with _model_errors(f"the chat model {self.model!r}"):
             request = _request(self, system, user)
             async with await self._client.chat.completions.create(**request, **STREAMED) as events:
                 async for event in events:
@@ -230,7 +230,7 @@ class _Text:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _model_errors(what: str) -> Iterator[None]:
     """Every failure of the SDK as one of our few, with a sentence."""
     try:
         yield
@@ -254,11 +254,11 @@ def _told(what: str) -> Iterator[None]:
             raise TransientError(
                 f"{what}: the server failed ({error.status_code})", retry_after(error.response.headers)
             ) from error
-        if error.status_code == 402 or error.code in SPENT:
+        if error.status_code == 402 or error.code in QUOTA_CODES:
             raise FatalModelError(f"{what}: the quota is spent: add credit or change the key") from error
         if error.code == "model_not_found":
             raise FatalModelError(f"{what} is not known to the server: check the model") from error
-        raise RefusedError(f"{what}: refused ({error.status_code}): {_message(error)}") from error
+        raise RejectedInputError(f"{what}: refused ({error.status_code}): {_message(error)}") from error
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
         said = str(error)[:200] or type(error).__name__
         raise BadAnswerError(f"{what}: an answer that cannot be read: {said}") from error
@@ -266,15 +266,15 @@ def _told(what: str) -> Iterator[None]:
 
 def _too_many(what: str, error: openai.RateLimitError) -> ModelError:
     """A 429 is a limit that passes, a quota that does not, or a request larger than ever allowed at once."""
-    if error.code in SPENT or error.type in SPENT:
+    if error.code in QUOTA_CODES or error.type in QUOTA_CODES:
         return FatalModelError(f"{what}: the quota is spent: add credit or change the key")
     if "request too large" in _message(error).lower():
-        return RefusedError(f"{what}: refused (429): {_message(error)}")
-    limits = rate_limits(error.response.headers, refused=True)
-    asked = retry_after(error.response.headers)
-    if asked is None and limits and limits.wait:
-        asked = limits.wait
-    return RateLimitedError(f"{what}: rate limit (429): {_message(error)}", asked, limits)
+        return RejectedInputError(f"{what}: refused (429): {_message(error)}")
+    limits = rate_limits(error.response.headers, rejected=True)
+    wait_seconds = retry_after(error.response.headers)
+    if wait_seconds is None and limits and limits.wait:
+        wait_seconds = limits.wait
+    return RateLimitedError(f"{what}: rate limit (429): {_message(error)}", wait_seconds, limits)
 
 
 def _message(error: openai.APIStatusError) -> str:

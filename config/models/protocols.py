@@ -56,7 +56,7 @@ class BadAnswerError(TransientError):
         self.answer = answer
 
 
-class RefusedError(ModelError):
+class RejectedInputError(ModelError):
     """This input will not be accepted, however often it is sent; others may be."""
 
 

@@ -31,21 +31,21 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def rate_limits(headers: Mapping[str, str], *, refused: bool = False) -> RateLimits | None:
-    """What the x-ratelimit headers say, or None without any. `refused`: they came with a 429, so that one of the
+def rate_limits(headers: Mapping[str, str], *, rejected: bool = False) -> RateLimits | None:
+    """What the x-ratelimit headers say, or None without any. `rejected`: they came with a 429, so that one of the
     limits is used up even if a little of it remains."""
-    limits, resets, left = {}, {}, {}
+    limits, resets, remaining_share = {}, {}, {}
     for kind in KINDS:
         limits[kind] = int(_number(headers.get(f"x-ratelimit-limit-{kind}")) or 0)
         resets[kind] = _duration(headers.get(f"x-ratelimit-reset-{kind}"))
         remaining = _number(headers.get(f"x-ratelimit-remaining-{kind}"))
         if remaining is not None:
-            left[kind] = remaining / max(limits[kind], 1)
-    if not any(limits.values()) and not any(resets.values()) and not left:
+            remaining_share[kind] = remaining / max(limits[kind], 1)
+    if not any(limits.values()) and not any(resets.values()) and not remaining_share:
         return None
-    spent = [kind for kind, part in left.items() if part <= 0]
-    if refused and not spent:
-        spent = [min(left, key=left.__getitem__)] if left else list(KINDS)
+    spent = [kind for kind, part in remaining_share.items() if part <= 0]
+    if rejected and not spent:
+        spent = [min(remaining_share, key=remaining_share.__getitem__)] if remaining_share else list(KINDS)
     minute = {kind: limits[kind] if resets[kind] <= MINUTE else 0 for kind in KINDS}
     return RateLimits(
         minute["requests"], minute["tokens"], max((resets[kind] for kind in spent), default=0.0)

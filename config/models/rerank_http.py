@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import httpx
 
-from pgfolio.config.models.protocols import BadAnswerError, FatalModelError, RefusedError, TransientError
+from pgfolio.config.models.protocols import (
+    BadAnswerError,
+    FatalModelError,
+    RejectedInputError,
+    TransientError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 Api = Literal["jina", "tei"]
-REFUSALS: Final = {401: "the key was refused", 403: "not permitted", 404: "there is no such route or model"}
+FATAL_STATUSES: Final = {
+    401: "the key was refused",
+    403: "not permitted",
+    404: "there is no such route or model",
+}
 
 
 class _RerankRequest:
@@ -37,10 +46,10 @@ class _RerankRequest:
     def scores(self, answer: httpx.Response, count: int) -> list[float]:
         """Raises a ModelError."""
         status = answer.status_code
-        if status in REFUSALS:
-            raise FatalModelError(f"{self._what}: {REFUSALS[status]} ({status})")
+        if status in FATAL_STATUSES:
+            raise FatalModelError(f"{self._what}: {FATAL_STATUSES[status]} ({status})")
         if 400 <= status < 500 and status not in {408, 425, 429}:
-            raise RefusedError(f"{self._what}: refused ({status})")
+            raise RejectedInputError(f"{self._what}: refused ({status})")
         if status != 200:
             raise TransientError(f"{self._what}: the server failed ({status})")
         return _scores(self._what, answer, count)
@@ -98,11 +107,11 @@ def _scores(what: str, answer: httpx.Response, count: int) -> list[float]:
     try:
         body = answer.json()
         rows = body if isinstance(body, list) else body.get("results", body.get("data"))
-        found = {int(row["index"]): float(row.get("relevance_score", row.get("score"))) for row in rows}
+        scores = {int(row["index"]): float(row.get("relevance_score", row.get("score"))) for row in rows}
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadAnswerError(f"{what}: an answer that cannot be read") from error
-    if sorted(found) != list(range(count)) or len(rows) != count:
+    if sorted(scores) != list(range(count)) or len(rows) != count:
         raise BadAnswerError(f"{what} gave {len(rows)} scores to {count} texts")
-    if not all(map(math.isfinite, found.values())):
+    if not all(map(math.isfinite, scores.values())):
         raise BadAnswerError(f"{what} gave a score that is no number")
-    return [found[place] for place in range(count)]
+    return [scores[place] for place in range(count)]

@@ -33,15 +33,15 @@ MARK: Final = re.compile(r"[^\w\s]")
 FERTILITY: Final = 1.2
 """Tokens that an English word has in the mean."""
 
-LEAST_FAMILIAR: Final = 0.2
+MIN_COVERAGE: Final = 0.2
 """Even of a question whose words fall apart into letters, something is known."""
 
-CACHE_TOKENS: Final = 4_000_000
-"""Token ids kept between counting a text and embedding it: two bytes each."""
+MAX_CACHED_TOKENS: Final = 4_000_000
+"""Token ids cached between counting a text and embedding it: two bytes each."""
 
 
 class BundledTokenizer:
-    """Counts tokens, and keeps the ids of what it counted until they are embedded, so that each text is
+    """Counts tokens, and caches the ids of what it counted until they are embedded, so that each text is
     tokenised once. Safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -50,8 +50,8 @@ class BundledTokenizer:
         )
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._kept: dict[str, np.ndarray] = {}
-        self._kept_tokens = 0
+        self._cached_ids: dict[str, np.ndarray] = {}
+        self._cached_tokens = 0
         self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -63,23 +63,23 @@ class BundledTokenizer:
         return [np.array(encoding.ids, dtype=np.uint16) for encoding in encodings]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Number of tokens of each text; their ids are kept for `take`."""
+        """Number of tokens of each text; their ids are cached for `take`."""
         encoded = self.encode(texts)
         with self._lock:
-            if self._kept_tokens > CACHE_TOKENS:
-                self._kept.clear()
-                self._kept_tokens = 0
-            self._kept.update(zip(texts, encoded, strict=True))
-            self._kept_tokens += sum(len(ids) for ids in encoded)
+            if self._cached_tokens > MAX_CACHED_TOKENS:
+                self._cached_ids.clear()
+                self._cached_tokens = 0
+            self._cached_ids.update(zip(texts, encoded, strict=True))
+            self._cached_tokens += sum(len(ids) for ids in encoded)
         return [len(ids) for ids in encoded]
 
     def take(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Token ids of each text: the kept ones, which are then forgotten, or made now."""
+        """Token ids of each text: the cached ones, which are then forgotten, or made now."""
         with self._lock:
-            found = [self._kept.pop(text, None) for text in texts]
-            self._kept_tokens -= sum(len(ids) for ids in found if ids is not None)
-        missing = iter(self.encode([text for text, ids in zip(texts, found, strict=True) if ids is None]))
-        return [next(missing) if ids is None else ids for ids in found]
+            cached = [self._cached_ids.pop(text, None) for text in texts]
+            self._cached_tokens -= sum(len(ids) for ids in cached if ids is not None)
+        missing = iter(self.encode([text for text, ids in zip(texts, cached, strict=True) if ids is None]))
+        return [next(missing) if ids is None else ids for ids in cached]
 
 
 class LocalModel:
@@ -123,14 +123,14 @@ class LocalModel:
         return total
 
 
-def familiarity(text: str, tokens: int) -> float:
+def vocabulary_coverage(text: str, tokens: int) -> float:
     """How well the bundled model knows the words of a text of so many tokens: 1 for everyday English, less the more
     tokens it makes of a word, its fertility (Rust and others, "How Good is Your Tokenizer?", 2021). Marks are tokens
     of their own."""
     words, of_words = len(WORD.findall(text)), tokens - len(MARK.findall(text))
     if not words or of_words <= 0:
         return 1.0
-    return max(min(1.0, FERTILITY * words / of_words) ** 3, LEAST_FAMILIAR)
+    return max(min(1.0, FERTILITY * words / of_words) ** 3, MIN_COVERAGE)
 
 
 def _package() -> Path:

@@ -20,7 +20,7 @@ from pgfolio.schema.operations import api_keys as stored
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.schema.operations.api_keys import Listed, Made, Scope
+    from pgfolio.schema.operations.api_keys import KeyScope, ListedKey, NewKey
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 """Python has no later day, whatever time zone a moment is read in."""
@@ -80,7 +80,12 @@ def keys() -> None:
 @click.option("--expires", type=Moment(), help="A date, or an interval such as 90d.  [default: never]")
 @as_json
 def add(
-    *, name: str | None, scope: Scope, collections: tuple[str, ...], expires: datetime | None, as_json: bool
+    *,
+    name: str | None,
+    scope: KeyScope,
+    collections: tuple[str, ...],
+    expires: datetime | None,
+    as_json: bool,
 ) -> None:
     """Make a key and show it, this once: only its hash is stored."""
     with database(load_settings()) as conninfo, connect(conninfo) as connection:
@@ -120,7 +125,7 @@ def revoke(*, which: str, as_json: bool) -> None:
         render.say(f"key {key_id}, {name!r}, opens nothing any more")
 
 
-def _as_answer(made: Made) -> dict[str, Any]:
+def _as_answer(made: NewKey) -> dict[str, Any]:
     values = _plain(asdict(made))
     return {"key": values.pop("secret"), **values}
 
@@ -132,7 +137,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(keys_listed: Sequence[Listed]) -> Table:
+def _table(keys_listed: Sequence[ListedKey]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "name", "key", "scope", "collections", "created", "last used", "ends"):
         table.add_column(heading)

@@ -24,7 +24,7 @@ def survey_pushes(
     """Pushes that are to be made documents, or made anew."""
     crawled_at_ns = time.time_ns()
     documents, chunks = ledger.totals(connection, source)
-    pushes = push_queue.to_do(connection, source, processing_fingerprint, full=full)
+    pushes = push_queue.outdated(connection, source, processing_fingerprint, full=full)
     known = _known(connection, source, pushes)
     connection.commit()
     entries = [Entry(push.path, push.signature) for push in pushes]
@@ -54,7 +54,9 @@ def with_current_chunks(connection: Connection, source: Source, survey: Survey) 
     return replace(survey, chunks=ledger.totals(connection, source)[1])
 
 
-def _known(connection: Connection, source: Source, pushes: list[push_queue.ToDo]) -> dict[str, LedgerEntry]:
+def _known(
+    connection: Connection, source: Source, pushes: list[push_queue.OutdatedPush]
+) -> dict[str, LedgerEntry]:
     """The ledger's rows of these, and of what failed: seldom more, for most pushes are new."""
     failed = ledger.load(connection, source, ())
     if all(push.path in failed for push in pushes if push.known):

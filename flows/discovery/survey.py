@@ -113,7 +113,7 @@ def _mark_settled(
         if planning.agrees(listed, known[folder], survey.processing_fingerprint)
     ]
     with connection.transaction():
-        ledger.settle(connection, source, agreeing)
+        ledger.mark_settled(connection, source, agreeing)
 
 
 def _second_look(

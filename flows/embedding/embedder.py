@@ -25,7 +25,7 @@ from pgfolio.config.models.protocols import (
     BadAnswerError,
     FatalModelError,
     RateLimitedError,
-    RefusedError,
+    RejectedInputError,
     TransientError,
 )
 from pgfolio.flows.embedding.batching import (
@@ -148,7 +148,7 @@ class Embedder:
         began = time.monotonic()
         try:
             self._with_retries(call, batch)
-        except RefusedError as error:
+        except RejectedInputError as error:
             return self._bisect(call, batch, RejectedInput(str(error)))
         except BadAnswerError as error:
             rejected = RejectedInput(str(error), transient=True)
@@ -313,7 +313,7 @@ class Embedder:
         """What becomes of a plain word: None when it is given a vector. Raises FatalModelError."""
         try:
             answer = self._request([PROBE], PROBE_TOKENS)
-        except (RefusedError, TransientError, BudgetSpentError) as error:
+        except (RejectedInputError, TransientError, BudgetSpentError) as error:
             return error
         if not np.linalg.norm(answer.vectors) > 0:
             return BadAnswerError("a vector of zeros or with NaN")

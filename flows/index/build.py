@@ -43,7 +43,7 @@ def build(run: RunContext, connection: Connection, member: Generation, parameter
     note_advice(run, built)
 
 
-def note_advice(run: RunContext, built: hnsw.Built) -> None:
+def note_advice(run: RunContext, built: hnsw.IndexBuild) -> None:
     """What a build met with and whoever runs the server can change."""
     if built.beyond_memory:
         run.report.note(

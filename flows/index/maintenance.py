@@ -118,7 +118,7 @@ def keep_analyzed(
     if load.not_analyzed <= max(MIN_CHUNKS_TO_ANALYZE, 2 * load.analyzed):
         return
     with run.report.timed("index"):
-        statistics.settle(connection, generation)
+        statistics.analyze(connection, generation)
         connection.commit()
     load.analyzed, load.not_analyzed = load.analyzed + load.not_analyzed, 0
 

@@ -14,8 +14,8 @@ from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning
-from pgfolio.schema.vectors.recall import Questions
-from pgfolio.schema.vectors.tuning import Measured, Parameters
+from pgfolio.schema.vectors.recall import EvaluationQueries
+from pgfolio.schema.vectors.tuning import Measurement, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Tuning:
     """What was measured and what came of it; `measured` in the order in which it was."""
 
     target: float
-    measured: list[Measured] = field(default_factory=list)
+    measured: list[Measurement] = field(default_factory=list)
     parameters: Parameters | None = None
     ef_search: int | None = None
     recall: float = 0.0
@@ -101,17 +101,17 @@ def run_tuning(
     return tuning_result
 
 
-def cheapest(measured: Sequence[Measured], target: float) -> Measured | None:
+def cheapest(measured: Sequence[Measurement], target: float) -> Measurement | None:
     """The fastest that meets the target. Times of neighbouring `ef_search` are noise: of equal parameters the
     smallest `ef_search` counts as the fastest."""
-    smallest: dict[Parameters, Measured] = {}
+    smallest: dict[Parameters, Measurement] = {}
     for measurement in sorted(measured, key=lambda measurement: measurement.ef_search):
         if measurement.recall >= target:
             smallest.setdefault(measurement.parameters, measurement)
     return min(smallest.values(), key=lambda measurement: measurement.p50_ms, default=None)
 
 
-def better(candidates: Sequence[Measured], in_use: Parameters, target: float, *, met: bool) -> Parameters:
+def better(candidates: Sequence[Measurement], in_use: Parameters, target: float, *, met: bool) -> Parameters:
     """Other parameters, if they pay; else those of the index in use. Where that has not `met` the target over all
     vectors, what it reaches on a sample counts for nothing. Pure."""
     others = cheapest([measurement for measurement in candidates if measurement.parameters != in_use], target)
@@ -202,7 +202,7 @@ def _tune(run: RunContext, connection: Connection, result: Tuning, *, tune: bool
     connection.commit()
 
 
-def _use(result: Tuning, measured: Measured) -> None:
+def _use(result: Tuning, measured: Measurement) -> None:
     result.ef_search, result.recall = measured.ef_search, measured.recall
 
 
@@ -223,9 +223,9 @@ def _measure(
     query_vectors: Sequence[np.ndarray] = (),
     enough: float = PERFECT_RECALL,
     at_least: int = 0,
-) -> list[Measured]:
+) -> list[Measurement]:
     """The index in use at each `ef_search`, until one finds enough that is no less than `least`."""
-    evaluation = Questions(connection, generation, count, asked=query_vectors)
+    evaluation = EvaluationQueries(connection, generation, count, queries=query_vectors)
     rows = hnsw.rows(connection, generation)
     measured = _measure_each(
         evaluation,
@@ -246,14 +246,16 @@ def _measure_candidates(
     generation: Generation,
     rows: int,
     query_vectors: Sequence[np.ndarray],
-) -> list[Measured]:
+) -> list[Measurement]:
     """Other parameters, on a sample."""
-    measured: list[Measured] = []
-    evaluation: Questions | None = None
+    measured: list[Measurement] = []
+    evaluation: EvaluationQueries | None = None
     for parameters in tuning.sampled_indexes(connection, generation, min(rows, SAMPLE_VECTORS), CANDIDATES):
         run.progress.stage(f"trying m {parameters.m}, ef_construction {parameters.ef_construction}")
         if evaluation is None:
-            evaluation = Questions(connection, generation, QUERIES, asked=query_vectors, sampled=True)
+            evaluation = EvaluationQueries(
+                connection, generation, QUERIES, queries=query_vectors, sampled=True
+            )
         measured += _measure_each(evaluation, parameters, EF_SEARCH, min(rows, SAMPLE_VECTORS))
     tuning.record(connection, generation, measured)
     connection.commit()
@@ -261,18 +263,18 @@ def _measure_candidates(
 
 
 def _measure_each(
-    evaluation: Questions,
+    evaluation: EvaluationQueries,
     built: Parameters,
     tried: Sequence[int],
     rows: int,
     enough: float = PERFECT_RECALL,
     at_least: int = 0,
-) -> list[Measured]:
-    measured: list[Measured] = []
+) -> list[Measurement]:
+    measured: list[Measurement] = []
     for ef_search in tried:
         recall, p50_ms = evaluation.measure(ef_search)
         measured.append(
-            Measured(
+            Measurement(
                 parameters=built,
                 ef_search=ef_search,
                 recall=recall or 0.0,

@@ -207,7 +207,7 @@ class SyncRun(RunContext):
         written = self.report.chunks.embedded + self.report.chunks.reused
         if written > ANALYZE_FRACTION * self.report.chunks.total or word_statistics.are_stale(connection):
             with self.report.timed("index"):
-                statistics.settle(connection, generation)
+                statistics.analyze(connection, generation)
                 connection.commit()
 
     def _index_is_due(self, connection: Connection) -> bool:

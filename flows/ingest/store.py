@@ -117,7 +117,7 @@ def _set_aside(
 def _drop_deleted(connection: Connection, source: Source, ready: Ready) -> None:
     """Takes out pushes that were deleted on the way; each of the others gets the id that it was promised."""
     batch = ready.batch
-    ids = push_queue.hold(connection, source, [work_item.entry.path for work_item in _work_items(batch)])
+    ids = push_queue.lock(connection, source, [work_item.entry.path for work_item in _work_items(batch)])
     if len(ids) < batch.files:
         ready.release = ()  # what they are of may not be stored
     failed = [item for item in batch.failed if item.work_item.entry.path in ids]

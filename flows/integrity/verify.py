@@ -217,7 +217,7 @@ def _indexes(
         if sound and generations.has_any(reader, generation):
             sampled, lost = stored.look_up_sample(reader, generation)
             result.checked |= {"looked_up": sampled, "not_found": lost}
-            if lost > stored.TOLERATED * sampled:
+            if lost > stored.MAX_LOST_SHARE * sampled:
                 yield Finding(
                     "index_incomplete",
                     path=generation.index,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.environment import child_environment
 from pgfolio.flows.index.tuning import MAX_EF_SEARCH
-from pgfolio.schema.vectors.recall import SAMPLE, Questions
+from pgfolio.schema.vectors.recall import SAMPLE_QUERIES, EvaluationQueries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def _recall(
     connection: Connection, index_settings: Index, generation: Generation, query_vectors: Sequence[np.ndarray]
 ) -> GateMeasurement:
     """With the settings' ef_search, or the least doubling of it within reason that reaches the wanted recall."""
-    evaluation = Questions(connection, generation, SAMPLE, asked=query_vectors)
+    evaluation = EvaluationQueries(connection, generation, SAMPLE_QUERIES, queries=query_vectors)
     recall, _ = evaluation.measure(index_settings.ef_search)
     if recall is None or recall >= index_settings.gate_recall:
         return GateMeasurement(recall, index_settings.ef_search)

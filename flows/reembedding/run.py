@@ -25,7 +25,7 @@ from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.records import Problem
 from pgfolio.schema.vectors import generations, reuse, segments, tuning
-from pgfolio.schema.vectors.recall import SAMPLE
+from pgfolio.schema.vectors.recall import SAMPLE_QUERIES
 from pgfolio.schema.vectors.storage import can_take
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Reembedding(RunContext):
         index_settings, active = self.settings.index, generations.active_generation(connection)
         enough_vectors = segments.reckoned(connection, generation) >= queries.MIN_VECTORS_FOR_QUERIES
         query_vectors = (
-            queries.evaluation_queries(self, connection, generation, SAMPLE) if enough_vectors else []
+            queries.evaluation_queries(self, connection, generation, SAMPLE_QUERIES) if enough_vectors else []
         )
         self.progress.stage("measuring the new vectors")
         measured = gate.measure(

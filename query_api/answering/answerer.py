@@ -23,7 +23,7 @@ from pgfolio.query_api.observability.timings import stage
 from pgfolio.query_api.retrieval.results import display_title
 from pgfolio.schema.search import hits as stored
 from pgfolio.schema.search import lexical
-from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -204,7 +204,7 @@ class Answerer:
         if not text or is_refusal(request.prompt, text, cites=bool(claims)):
             return self._unanswered(request, completion)
         pool = self._retriever.pool
-        in_code = await reading(
+        in_code = await in_snapshot(
             pool, partial(stored.in_code, places=places(context_hits), permitted=request.permitted)
         )
         quotes = await self._in_thread(partial(supporting_quotes, claims, context_hits, in_code))
@@ -222,7 +222,7 @@ class Answerer:
     async def _extract(self, request: AnswerRequest) -> Answer:
         settings = self._retriever.settings.search
         read = partial(_read, request=request)
-        idf, candidates, chunks = await reading(self._retriever.pool, read)
+        idf, candidates, chunks = await in_snapshot(self._retriever.pool, read)
         work = partial(_extracted, request, idf, candidates, chunks, settings.answer_threshold)
         sentences = await self._in_thread(work)
         if not sentences:

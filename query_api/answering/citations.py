@@ -10,7 +10,7 @@ from pgfolio.query_api.answering.records import Citation
 from pgfolio.query_api.answering.sentences import QuotablePassage, excerpt, passages
 from pgfolio.query_api.retrieval.results import display_title
 from pgfolio.schema.search import hits as stored
-from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ async def checked_citations(
         for _, index, passage in quotes
     ]
     check = partial(stored.stored_quotes, quotes=rows, permitted=permitted)
-    verified = await reading(pool, check) if rows else []
+    verified = await in_snapshot(pool, check) if rows else []
     return [
         Citation(
             marker=quote.marker,

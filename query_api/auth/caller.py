@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from pgfolio.schema.operations.api_keys import Scope
+    from pgfolio.schema.operations.api_keys import KeyScope
     from pgfolio.schema.search.access import Permitted
 
 
@@ -15,7 +15,7 @@ class Caller:
     """Who asks; `key` is the key's id, None while the API is open."""
 
     key: int | None
-    scope: Scope
+    scope: KeyScope
     permitted: Permitted
 
 

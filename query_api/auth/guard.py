@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from pgfolio.query_api.auth.caller import OPEN, Caller
-from pgfolio.query_api.auth.rate_limit import RateLimiter
+from pgfolio.query_api.auth.rate_limit import CallerRateLimiter
 from pgfolio.schema.operations.api_keys import SCOPES, is_loopback
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Guard:
         self._hosts = {host.casefold() for host in api.allowed_hosts}
         self._origins = frozenset(api.cors_origins)
         per_minute = api.requests_per_minute
-        self._rate_limiter = RateLimiter(
+        self._rate_limiter = CallerRateLimiter(
             (DEFAULT_REQUESTS_PER_MINUTE if self._exposed else 0) if per_minute is None else per_minute
         )
 

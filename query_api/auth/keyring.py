@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from pgfolio.schema.database.connect import AsyncConnection
-    from pgfolio.schema.operations.api_keys import Known
+    from pgfolio.schema.operations.api_keys import KnownKey
 
 REFRESH_SECONDS: Final = 0.5
 """Seconds between two looks. A look takes a millisecond on a connection of its own: a full pool does not delay it."""
@@ -35,7 +35,7 @@ class KeyRing:
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
-        self._known: dict[bytes, Known] = {}
+        self._known: dict[bytes, KnownKey] = {}
         self._used: set[int] = set()
         self._read_at = 0.0
 
@@ -46,7 +46,7 @@ class KeyRing:
             raise DatabaseError("API keys cannot be checked: the database does not answer; is it running?")
         return bool(self._known)
 
-    def find(self, secret: str) -> Known | None:
+    def find(self, secret: str) -> KnownKey | None:
         """The usable key that this is. Found by its hash: how long that takes tells nothing of a key."""
         known = self._known.get(stored.hashed(secret))
         if known is None or not known.usable:

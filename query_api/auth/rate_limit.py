@@ -15,7 +15,7 @@ MAX_CALLERS: Final = 10_000
 """Callers that are remembered; the one that came least recently is forgotten first."""
 
 
-class RateLimiter:
+class CallerRateLimiter:
     """So many requests a minute, all of which may come at once. 0: no limit."""
 
     def __init__(self, per_minute: int) -> None:

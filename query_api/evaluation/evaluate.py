@@ -29,7 +29,7 @@ from pgfolio.query_api.retrieval.retriever import Retriever
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import database
 from pgfolio.schema.search.catalog import unknown_paths
-from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.pool import in_snapshot
 from pgfolio.schema.search.vector import find_generation
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ async def _measure_variants(
 async def _check_paths(retriever: Retriever, labelled: Sequence[LabelledQuery]) -> None:
     """What is not stored can't be found: said before numbers are made of it. Raises EvaluationError if nothing is."""
     paths = sorted({path for each in labelled for path, grade in each.relevant.items() if grade > 0})
-    unknown = await reading(retriever.pool, partial(unknown_paths, paths=paths, permitted=None))
+    unknown = await in_snapshot(retriever.pool, partial(unknown_paths, paths=paths, permitted=None))
     if not unknown:
         return
     such = f"{len(unknown)} of {len(paths)} relevant documents are not stored, such as {unknown[0]!r}"
@@ -228,7 +228,7 @@ async def _retriever(services: Services, generation_id: int | None) -> AsyncIter
             raise EvaluationInputError("nothing was synced yet: `pgfolio sync FOLDER` first")
         yield retriever
         return
-    generation = await reading(retriever.pool, lambda c: find_generation(c, generation_id))
+    generation = await in_snapshot(retriever.pool, lambda c: find_generation(c, generation_id))
     if generation is None:
         raise EvaluationInputError(
             f"there is no generation {generation_id}: `pgfolio status` lists those that there are"

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from pgfolio.query_api.explain.records import NONE, Explanation, Ranked, StoredCandidate, TracedCandidate
 from pgfolio.schema.search.hits import locate
 from pgfolio.schema.search.lexical import Scored
-from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ def explanation(
 async def locate_candidates(pool: Pool, explained: Explanation, permitted: Permitted) -> Explanation:
     """With where its candidates stand: those that whoever asks may see."""
     ids = [one.chunk_id for one in explained.candidates]
-    places = await reading(pool, partial(locate, ids=ids, permitted=permitted))
+    places = await in_snapshot(pool, partial(locate, ids=ids, permitted=permitted))
     return replace(explained, candidates=_with_places(explained, places))
 
 

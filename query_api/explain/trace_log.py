@@ -91,7 +91,7 @@ class TraceLog:
         finally:
             self._writing = []
 
-    def _row(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> stored.Kept | None:
+    def _row(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> stored.StoredTrace | None:
         """None: a model server sent what is no text, such as half of a surrogate pair, and it stands in the trace."""
         explained = explanation(
             trace, kind, max_candidates=MAX_STORED_CANDIDATES, with_query=self._settings.keep_queries
@@ -100,7 +100,7 @@ class TraceLog:
             record = msgspec.json.encode(explained).decode()
         except UnicodeEncodeError:
             return None
-        return stored.Kept(trace_id, trace.began, kind, caller.key, caller.permitted, record)
+        return stored.StoredTrace(trace_id, trace.began, kind, caller.key, caller.permitted, record)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from pgfolio.query_api.explain.explanation import explanation
 from pgfolio.query_api.explain.records import Why
 from pgfolio.schema.search.catalog import find_document
 from pgfolio.schema.search.conditions import BuiltIn, Equal, Every
-from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +30,13 @@ async def why(
     """`document` is a path, with its source or without, or an id. Raises what retrieving raises."""
     document_ids = [one.hit.document_id for one in retrieved.results]
     find = partial(
-        find_document, wanted=document, permitted=permitted, meant=document_ids, collections=query.collections
+        find_document,
+        reference=document,
+        permitted=permitted,
+        meant=document_ids,
+        collections=query.collections,
     )
-    stored = await reading(retriever.pool, find)
+    stored = await in_snapshot(retriever.pool, find)
     if stored is None:
         return Why(
             document, "no such document is stored: `pgfolio status` lists files that could not be done"

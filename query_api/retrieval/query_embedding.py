@@ -19,10 +19,10 @@ from cachetools import LRUCache
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
-from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, familiarity, local_model
+from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, local_model, vocabulary_coverage
 from pgfolio.query_api.observability.timings import count
 from pgfolio.schema.database.connect import DatabaseError
-from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.pool import in_snapshot
 from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors.generations import coming
 
@@ -112,8 +112,8 @@ class ActiveSpace:
         text = self.generation.space.query_prefix + question
         embeddings = await self._model.embed(text)
         self._answered_at = time.monotonic()
-        vocabulary_coverage = familiarity(text, embeddings.tokens) if self._is_local else 1.0
-        return QueryEmbedding(embeddings.vectors[0], vocabulary_coverage)
+        coverage = vocabulary_coverage(text, embeddings.tokens) if self._is_local else 1.0
+        return QueryEmbedding(embeddings.vectors[0], coverage)
 
 
 class ActiveSpaces:
@@ -139,7 +139,7 @@ class ActiveSpaces:
             self._preloading = asyncio.create_task(self._preload())
         async with self._lock:
             if self._current is seen:
-                generation = await reading(self._pool, active_generation)
+                generation = await in_snapshot(self._pool, active_generation)
                 if generation is None:
                     self._current = None
                 elif seen is None or generation != seen.generation:
@@ -168,7 +168,7 @@ class ActiveSpaces:
         while True:
             await asyncio.sleep(PRELOAD_SECONDS)
             with suppress(ConfigError, ModelError, DatabaseError):
-                for generation in await reading(self._pool, coming):
+                for generation in await in_snapshot(self._pool, coming):
                     await self._model_of(generation)
 
 

@@ -21,7 +21,7 @@ from pgfolio.query_api.retrieval.reranking import UNSET
 from pgfolio.query_api.retrieval.results import Retrieved
 from pgfolio.query_api.retrieval.trace import Trace
 from pgfolio.schema.search.hits import read_passages
-from pgfolio.schema.search.pool import GenerationChangedError, reading
+from pgfolio.schema.search.pool import GenerationChangedError, in_snapshot
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
@@ -77,7 +77,7 @@ class Retriever:
         for _ in range(ATTEMPTS):
             trace = Trace(query, seconds=timings.seconds())
             if active is None:
-                await reading(self.pool, partial(collections, query=query, permitted=permitted))
+                await in_snapshot(self.pool, partial(collections, query=query, permitted=permitted))
                 return Retrieved(trace)
             with timings.stage("embed"):
                 embedding = await self._embed_query(active, query, trace)
@@ -93,7 +93,7 @@ class Retriever:
             )
             try:
                 with timings.stage("retrieve"):
-                    ranking = await reading(self.pool, search.run)
+                    ranking = await in_snapshot(self.pool, search.run)
             except GenerationChangedError:
                 active = await self.spaces.refresh(active)
             else:
@@ -163,7 +163,7 @@ class Retriever:
         query = search.query
         ids = [result.hit.chunk_id for result in results]
         read = partial(read_passages, ids=ids, around=query.neighbors, permitted=search.permitted)
-        expanded = expand([result.hit for result in results], await reading(self.pool, read), query.limit)
+        expanded = expand([result.hit for result in results], await in_snapshot(self.pool, read), query.limit)
         search.trace.dropped |= {
             chunk: f"part of the passage of chunk {best}" for chunk, best in expanded.merged.items()
         }

@@ -27,12 +27,12 @@ from pgfolio.query_api.service.problems import (
 from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services
 from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search import catalog
-from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Api
     from pgfolio.schema.database.connect import AsyncConnection
-    from pgfolio.schema.operations.push_inbox import Waiting
+    from pgfolio.schema.operations.push_inbox import WaitingPush
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.pool import Pool
 
@@ -76,7 +76,7 @@ class DocumentRoutes(Controller):
             path=path,
             condition=None if filter is None else parse_json(filter),
         )
-        stored = await reading(services(request).retriever.pool, read)
+        stored = await in_snapshot(services(request).retriever.pool, read)
         next_cursor = _cursor(stored[limit - 1].id) if len(stored) > limit else None
         return c.DocumentPage(
             [answers.document_item(d) for d in stored[:limit]], next_cursor, trace_id(request.scope)
@@ -154,10 +154,10 @@ async def _document_answer(pool: Pool, document_id: int, allowed: Permitted, tra
         document = await catalog.get_document(connection, number, allowed)
         return document or await push_inbox.waiting(connection, number, allowed)
 
-    document = await reading(pool, read)
+    document = await in_snapshot(pool, read)
     if document is None:
         raise UnknownDocumentError(document_id)
-    if isinstance(document, push_inbox.Waiting):
+    if isinstance(document, push_inbox.WaitingPush):
         return _waiting(document, trace)
     stored, chunks = document
     return c.DocumentAnswer(
@@ -169,7 +169,7 @@ async def _document_answer(pool: Pool, document_id: int, allowed: Permitted, tra
     )
 
 
-def _waiting(push: Waiting, trace: str) -> c.DocumentAnswer:
+def _waiting(push: WaitingPush, trace: str) -> c.DocumentAnswer:
     return c.DocumentAnswer(
         id=push.id,
         source=push.source,

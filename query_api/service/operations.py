@@ -21,7 +21,7 @@ from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import gauges
 from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.search import catalog
-from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
     from pgfolio.schema.database.connect import AsyncConnection
@@ -32,7 +32,9 @@ HINT = "sync a folder first: `pgfolio sync FOLDER`"
 @get("/collections", opt=READ, responses=PROBLEMS, summary="Collections with their counts")
 async def collections(request: AnyRequest) -> c.CollectionList:
     retriever = services(request).retriever
-    stored = await reading(retriever.pool, partial(catalog.list_collections, permitted=permitted(request)))
+    stored = await in_snapshot(
+        retriever.pool, partial(catalog.list_collections, permitted=permitted(request))
+    )
     active = await retriever.spaces.current()
     space = active.generation.space.name if active else None
     return c.CollectionList(
@@ -94,6 +96,6 @@ async def prometheus(request: AnyRequest) -> bytes:
         )
 
     pool = services(request).retriever.pool
-    stored = await reading(pool, read)
+    stored = await in_snapshot(pool, read)
     metrics.sample(pool)
     return metrics.render(stored)

@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.response import Response
 
 from pgfolio.config.errors import ConfigError
-from pgfolio.config.models.protocols import FatalModelError, ModelError, RefusedError, TransientError
+from pgfolio.config.models.protocols import FatalModelError, ModelError, RejectedInputError, TransientError
 from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.auth.guard import ForbiddenError, RateLimitExceededError, UnauthenticatedError
 from pgfolio.query_api.observability.request_log import fault_of
@@ -109,7 +109,7 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     SwitchingError: ("switching", 503, "The active space is changing"),
     DatabaseError: ("database-unavailable", 503, "The database is not available"),
     TransientError: ("model-unavailable", 503, "The model server is not available"),
-    RefusedError: ("model-refused", 502, "The model server refused"),
+    RejectedInputError: ("model-refused", 502, "The model server refused"),
     FatalModelError: ("model-misconfigured", 503, "The model cannot be used"),
     ConfigError: ("misconfigured", 503, "A setting is missing"),
 }

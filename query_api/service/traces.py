@@ -20,7 +20,7 @@ from pgfolio.query_api.service.problems import (
 )
 from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services
 from pgfolio.schema.operations import traces
-from pgfolio.schema.search.pool import reading
+from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
     from litestar.params import FromPath
@@ -42,11 +42,11 @@ async def trace(request: AnyRequest, id: FromPath[str]) -> c.TraceAnswer:  # noq
     log: TraceLog = request.app.state.traces
     await log.wait_until_written()
     read = partial(traces.get, trace_id=id.replace("\x00", ""), permitted=permitted(request))
-    record = await reading(services(request).retriever.pool, read)
+    record = await in_snapshot(services(request).retriever.pool, read)
     for _ in range(RETRIES):
         if record is None:  # another process may just be writing it
             await asyncio.sleep(WRITE_SECONDS)
-            record = await reading(services(request).retriever.pool, read)
+            record = await in_snapshot(services(request).retriever.pool, read)
     if record is None:
         raise UnknownTraceError("there is no trace with this id: it may have been kept long enough")
     explained = await locate_candidates(

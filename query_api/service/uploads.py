@@ -24,7 +24,7 @@ from pgfolio.query_api.service import upload_metadata
 from pgfolio.query_api.service.problems import PushFailedError, UnknownDocumentError, WrongPushError
 from pgfolio.query_api.service.upload_metadata import WrongMetadataError
 from pgfolio.schema.operations import push_inbox
-from pgfolio.schema.search.pool import BusyError, reading
+from pgfolio.schema.search.pool import BusyError, in_snapshot
 
 if TYPE_CHECKING:
     from pgfolio.query_api.service.requests import AnyRequest
@@ -118,7 +118,7 @@ async def is_made(pool: Pool, push_id: int, seen: Permitted, seconds: float) -> 
         await asyncio.sleep(min(pause, remaining))
         pause = min(pause * 1.5, MAX_POLL_SECONDS)
         with suppress(BusyError):  # as good as not yet
-            state = await reading(pool, partial(push_inbox.state, push_id=push_id, permitted=seen))
+            state = await in_snapshot(pool, partial(push_inbox.state, push_id=push_id, permitted=seen))
             if state is None:
                 raise UnknownDocumentError(push_id)
             if state[0] == "failed":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source
 
-BATCH: Final = 200
+MAX_BATCH_DOCUMENTS: Final = 200
 """Documents of one transaction."""
 
 
@@ -23,7 +23,12 @@ def collect(connection: Connection, source: Source) -> int:
     values = {"source_id": source.id, "collection_id": source.collection_id}
     if fetch_one(connection, "is_collected", values)[0]:
         return 0
-    moved = [row[0] for row in connection.execute(statement("collect_documents"), {**values, "most": BATCH})]
+    moved = [
+        row[0]
+        for row in connection.execute(
+            statement("collect_documents"), {**values, "limit": MAX_BATCH_DOCUMENTS}
+        )
+    ]
     chunks = [row[0] for row in connection.execute(statement("chunks_of_documents"), {"document_ids": moved})]
     known = generations.list_generations(connection, "active", "building", "ready", "retired")
     repair_collections(connection, known, chunks)

@@ -108,9 +108,9 @@ def _write_documents(
     connection: Connection, source: Source, batch: Sequence[Storable], languages: dict[str, int]
 ) -> list[int]:
     """Ids of the batch's documents, in its order."""
-    given = [item.reserved if item.document_id is None else item.document_id for item in batch]
-    fresh = iter(_reserve(connection, "documents_id_seq", given.count(None)))
-    ids = [next(fresh) if known is None else known for known in given]
+    known_ids = [item.reserved if item.document_id is None else item.document_id for item in batch]
+    new_ids = iter(_reserve(connection, "documents_id_seq", known_ids.count(None)))
+    ids = [next(new_ids) if known is None else known for known in known_ids]
     changed = [(i, item.document) for i, item in zip(ids, batch, strict=True) if item.document_id is not None]
     if changed:
         connection.cursor().executemany(
@@ -156,27 +156,29 @@ def _place_chunks(
     """Every chunk of the batch with its row's id; stored chunks that are no longer needed are deleted, and
     those that stand elsewhere now are moved."""
     known = [item.document_id for item in batch if item.document_id is not None]
-    kept: dict[tuple[int, bytes, int], deque[tuple[Any, ...]]] = defaultdict(deque)
+    stored_rows: dict[tuple[int, bytes, int], deque[tuple[Any, ...]]] = defaultdict(deque)
     if known:
         for row in connection.execute(statement("chunks_of_documents"), {"document_ids": known}):
-            kept[row[1], row[2], row[3]].append(row)
+            stored_rows[row[1], row[2], row[3]].append(row)
     rows, moved = [], []
     for document_id, item in zip(ids, batch, strict=True):
         oid = languages[item.document.language]
-        for ordinal, embedded in enumerate(item.chunks):
-            same = kept.get((document_id, embedded.chunk.hash, oid))
-            old = same.popleft() if same else None
+        for ordinal, embedded_chunk in enumerate(item.chunks):
+            matching = stored_rows.get((document_id, embedded_chunk.chunk.hash, oid))
+            old = matching.popleft() if matching else None
             rows.append(
-                _Row(old[0] if old else 0, item.document, document_id, ordinal, embedded, old is not None)
+                _Row(
+                    old[0] if old else 0, item.document, document_id, ordinal, embedded_chunk, old is not None
+                )
             )
-            if old and old[4:] != _position(ordinal, embedded.chunk):
-                moved.append((old[0], *_position(ordinal, embedded.chunk)))
-    _delete(connection, generation, [row[0] for left in kept.values() for row in left])
+            if old and old[4:] != _position(ordinal, embedded_chunk.chunk):
+                moved.append((old[0], *_position(ordinal, embedded_chunk.chunk)))
+    _delete(connection, generation, [row[0] for surplus in stored_rows.values() for row in surplus])
     _reposition(connection, moved)
-    fresh = iter(_reserve(connection, "chunks_id_seq", sum(not row.stored for row in rows)))
+    new_ids = iter(_reserve(connection, "chunks_id_seq", sum(not row.stored for row in rows)))
     for placed in rows:
         if not placed.stored:
-            placed.id = next(fresh)
+            placed.id = next(new_ids)
     return rows
 
 
@@ -254,8 +256,8 @@ def _reserve(connection: Connection, sequence: str, count: int) -> list[int]:
 def _oid(connection: Connection, language: str) -> int:
     """Of its text search configuration. An older server may lack one that PostgreSQL has by now: then words are
     compared as they are written."""
-    wanted = {"language": language}
-    row = connection.execute(statement("text_search_configuration"), wanted).fetchone()
+    parameters = {"language": language}
+    row = connection.execute(statement("text_search_configuration"), parameters).fetchone()
     if row is None and configuration(language) is not None:
         return _oid(connection, SIMPLE)
     if row is None:

@@ -40,7 +40,7 @@ CODES: Final = {
     "turkish": "tr tur türkçe",
     "yiddish": "yi yid",
 }
-ENDINGS: Final = {
+PREFIX_STEM_CODES: Final = {
     "albanian": "sq sqi alb shqip",
     "azerbaijani": "az aze azj azb",
     "belarusian": "be bel",
@@ -65,7 +65,7 @@ ENDINGS: Final = {
 
 CONFIGURATIONS: Final = {
     name: configuration
-    for configuration, names in (CODES | ENDINGS).items()
+    for configuration, names in (CODES | PREFIX_STEM_CODES).items()
     for name in (configuration, *names.split())
 }
 

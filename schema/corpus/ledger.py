@@ -34,12 +34,12 @@ def folders(connection: Connection, source: Source) -> dict[str, bytes | None]:
     return {row[0]: row[1] for row in rows}
 
 
-def settle(connection: Connection, source: Source, listed: Sequence[tuple[str, bytes, int]]) -> None:
+def mark_settled(connection: Connection, source: Source, listed: Sequence[tuple[str, bytes, int]]) -> None:
     """Folders, as (name, digest, files), of which the ledger has what a crawl lists."""
     if listed:
         names, digests, files = (list(column) for column in zip(*listed, strict=True))
         parameters = {"source_id": source.id, "folders": names, "digests": digests, "files": files}
-        connection.execute(statement("settle_folders"), parameters)
+        connection.execute(statement("mark_folders_settled"), parameters)
 
 
 def forget_folders(connection: Connection, source: Source) -> None:
@@ -62,7 +62,7 @@ def record(
             "paths": [document.path for _, document, _ in documents],
             "document_ids": [document_id for document_id, _, _ in documents],
             "hashes": [document.content_hash for _, document, _ in documents],
-            "recipes": [processing_fingerprint] * len(documents),
+            "processing_fingerprints": [processing_fingerprint] * len(documents),
             "chunk_counts": [count for _, _, count in documents],
             **signatures,
         },

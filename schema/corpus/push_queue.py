@@ -1,5 +1,5 @@
 """What was pushed, on the flow's side: kept as it came, until the flow makes a document of it and after that, to make
-it anew. How it comes here: inbox.py.
+it anew. How it comes here: operations/push_inbox.py.
 
 A push has its document's id from the beginning. What became of it is what the ledger says and nothing else, so that
 the two cannot drift apart.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psycopg
 
-from pgfolio.schema.database.connect import DatabaseError, connect, described
+from pgfolio.schema.database.connect import DatabaseError, connect, without_password
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Signature
 
@@ -27,8 +27,8 @@ COLLECTION: Final = "pushed"
 """Where a push goes that names no collection."""
 
 
-class ToDo(NamedTuple):
-    """A push that the flow must look at; `known`: the ledger has a row of it."""
+class OutdatedPush(NamedTuple):
+    """A push that is no document yet, or one that was made otherwise; `known`: the ledger has a row of it."""
 
     path: str
     signature: Signature
@@ -36,7 +36,7 @@ class ToDo(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class StoredPush:
     """A push as the flow reads it."""
 
     content: bytes
@@ -46,22 +46,24 @@ class Given:
     metadata: dict[str, Any]
 
 
-def to_do(connection: Connection, source: Source, processing_fingerprint: str, *, full: bool) -> list[ToDo]:
+def outdated(
+    connection: Connection, source: Source, processing_fingerprint: str, *, full: bool
+) -> list[OutdatedPush]:
     """Pushes of a source that are no document yet that was made as now, or all; the oldest first."""
     values = {"source_id": source.id, "processing_fingerprint": processing_fingerprint, "full": full}
-    rows = connection.execute(statement("pushes_to_do"), values)
-    return [ToDo(path, _signature(size, at, number), known) for size, at, number, path, known in rows]
+    rows = connection.execute(statement("outdated_pushes"), values)
+    return [OutdatedPush(path, _signature(size, at, number), known) for size, at, number, path, known in rows]
 
 
-def read(connection: Connection, source: Source, path: str) -> Given | None:
+def read(connection: Connection, source: Source, path: str) -> StoredPush | None:
     """None: it was deleted."""
     row = connection.execute(
         statement("read_push"), {"source_id": source.id, "path": path}, binary=True
     ).fetchone()
-    return None if row is None else Given(row[3], _signature(*row[:3]), *row[4:])
+    return None if row is None else StoredPush(row[3], _signature(*row[:3]), *row[4:])
 
 
-def hold(connection: Connection, source: Source, paths: Sequence[str]) -> dict[str, int]:
+def lock(connection: Connection, source: Source, paths: Sequence[str]) -> dict[str, int]:
     """By path the ids of those that nobody has deleted; nobody does until the transaction ends."""
     values = {"source_id": source.id, "paths": list(paths)}
     return {row[0]: row[1] for row in connection.execute(statement("lock_pushes"), values)}
@@ -85,7 +87,9 @@ def listening(conninfo: str) -> Iterator[Connection]:
             connection.execute(statement("listen_pushed"))
             yield connection
     except psycopg.OperationalError as error:
-        raise DatabaseError(f"the connection to {described(conninfo)} is lost: is it running?") from error
+        raise DatabaseError(
+            f"the connection to {without_password(conninfo)} is lost: is it running?"
+        ) from error
 
 
 def woken(connection: Connection, seconds: float) -> bool:

@@ -90,26 +90,26 @@ def _updated(
     include: Sequence[str] | None,
     exclude: Sequence[str] | None,
 ) -> Source:
-    wanted = replace(
+    updated = replace(
         source,
         collection=collection or source.collection,
         include=source.include if include is None else tuple(include),
         exclude=source.exclude if exclude is None else tuple(exclude),
     )
-    if wanted == source:
+    if updated == source:
         return source
-    wanted = replace(wanted, collection_id=ensure_collection(connection, wanted.collection))
+    updated = replace(updated, collection_id=ensure_collection(connection, updated.collection))
     connection.execute(
         statement("update_source"),
         {
-            "id": wanted.id,
-            "root": wanted.root,
-            "collection_id": wanted.collection_id,
-            "include": list(wanted.include),
-            "exclude": list(wanted.exclude),
+            "id": updated.id,
+            "root": updated.root,
+            "collection_id": updated.collection_id,
+            "include": list(updated.include),
+            "exclude": list(updated.exclude),
         },
     )
-    return wanted
+    return updated
 
 
 def _source(row: tuple[Any, ...]) -> Source:

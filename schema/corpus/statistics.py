@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation
 
 
-def settle(connection: Connection, generation: Generation) -> None:
+def analyze(connection: Connection, generation: Generation) -> None:
     """After a large load: fresh statistics, of words too, and the lexemes that wait beside their index put into it,
     without which every word is looked for in the waiting list too (10 times slower). In the caller's transaction."""
     connection.execute(statement("clean_lexemes"))

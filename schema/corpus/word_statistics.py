@@ -9,13 +9,15 @@ from pgfolio.schema.database.statements import fetch_one, statement
 if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
 
-STALE = 0.05
+MAX_CHANGED_SHARE = 0.05
 """Part of all chunks that may come or go before their words are counted anew."""
 
 
 def are_stale(connection: Connection) -> bool:
     """Whether many chunks came or went since their words were counted."""
-    return bool(fetch_one(connection, "word_statistics_are_stale", {"stale": STALE})[0])
+    return bool(
+        fetch_one(connection, "word_statistics_are_stale", {"max_changed_share": MAX_CHANGED_SHARE})[0]
+    )
 
 
 def are_counted(connection: Connection) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DATABASE = "pgfolio"
 MIB = 1024 * 1024
-ODD = re.compile(r"[^\w@+=:,./~-]")
+UNSAFE_IN_SHELL = re.compile(r"[^\w@+=:,./~-]")
 """pgserver gives the path to a shell as it is."""
 
 
@@ -44,7 +44,7 @@ def bundled_postgres(home: Path, memory: Postgres) -> Iterator[str]:
 
 def _start(home: Path, memory: Postgres) -> Any:
     data, runtime = home / "postgres", home / "run"
-    if os.name == "posix" and (odd := ODD.search(str(home))):
+    if os.name == "posix" and (odd := UNSAFE_IN_SHELL.search(str(home))):
         raise BundledPostgresError(
             f"the bundled Postgres cannot run in {home}: its starter takes no {odd[0]!r} in a path; set PGFOLIO_HOME "
             "to a folder without one"

@@ -105,14 +105,16 @@ async def connect_async(
     except psycopg.errors.QueryCanceled as error:
         raise DatabaseError(TOO_LONG) from error
     except psycopg.OperationalError as error:
-        raise DatabaseError(f"cannot reach the database {described(conninfo)}: is it running?") from error
+        raise DatabaseError(
+            f"cannot reach the database {without_password(conninfo)}: is it running?"
+        ) from error
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{max(1, round(seconds * 1000))}ms"
 
 
-def described(conninfo: str) -> str:
+def without_password(conninfo: str) -> str:
     """The database for a message, without its password."""
     parts = conninfo_to_dict(conninfo)
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
@@ -137,7 +139,7 @@ def _opened(conninfo: str, *, autocommit: bool = False) -> Connection:
         )
     except psycopg.OperationalError as error:
         raise DatabaseError(
-            f"cannot reach the database {described(conninfo)}: {_line(error)}; is it running, and is "
+            f"cannot reach the database {without_password(conninfo)}: {_line(error)}; is it running, and is "
             "PGFOLIO_DATABASE_URL right?"
         ) from error
 
@@ -147,15 +149,15 @@ def _check_pgvector(connection: Connection) -> None:
         "select coalesce((select extversion from pg_extension where extname = 'vector'), default_version)"
         " from pg_available_extensions where name = 'vector'"
     ).fetchone()
-    wanted = ".".join(map(str, PGVECTOR_MINIMUM))
+    minimum = ".".join(map(str, PGVECTOR_MINIMUM))
     if row is None:
         raise DatabaseError(
-            f"this PostgreSQL has no pgvector: install pgvector {wanted} or newer on its server"
+            f"this PostgreSQL has no pgvector: install pgvector {minimum} or newer on its server"
         )
-    found = tuple(int(part) for part in row[0].split("."))
-    if found < PGVECTOR_MINIMUM:
+    version = tuple(int(part) for part in row[0].split("."))
+    if version < PGVECTOR_MINIMUM:
         raise DatabaseError(
-            f"pgvector {row[0]} is too old: {wanted} or newer is needed (older ones corrupt HNSW indexes on "
+            f"pgvector {row[0]} is too old: {minimum} or newer is needed (older ones corrupt HNSW indexes on "
             "vacuum); update it on the server, then run `ALTER EXTENSION vector UPDATE`"
         )
 

@@ -44,12 +44,12 @@ def define(connection: psycopg.Connection[Any]) -> None:
 def outdated(connection: psycopg.Connection[Any]) -> dict[str, str]:
     """The texts that this database lacks, by name and each after those that it calls; none where a later version of
     pgfolio defined any."""
-    wanted = texts()
+    current = texts()
     defined = {name: rest for name, *rest in connection.execute(statement("defined_functions"))}
-    lacking = [name for name, text in wanted.items() if defined.get(name, [b""])[0] != _digest(text)]
+    lacking = [name for name, text in current.items() if defined.get(name, [b""])[0] != _digest(text)]
     if not lacking or any(by > _version() for _, by in defined.values()):
         return {}
-    return {name: wanted[name] for name in ordered(wanted) if name in lacking}
+    return {name: current[name] for name in ordered(current) if name in lacking}
 
 
 def texts() -> dict[str, str]:

@@ -42,12 +42,12 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
 
 def pending(connection: psycopg.Connection[Any]) -> list[str]:
     """Names of the migrations that this database lacks."""
-    wanted = sorted(path.stem for path in FOLDER.glob("*.sql"))
+    names = sorted(path.stem for path in FOLDER.glob("*.sql"))
     known = connection.execute("select to_regclass('_yoyo_migration')").fetchone()
     if known is None or known[0] is None:
-        return wanted
+        return names
     applied = {row[0] for row in connection.execute("select migration_id from _yoyo_migration")}
-    return [name for name in wanted if name not in applied]
+    return [name for name in names if name not in applied]
 
 
 def _apply(conninfo: str) -> None:

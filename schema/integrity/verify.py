@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation
 
 LEXEMES_INDEX = "chunks_lexemes"
-SAMPLES = (100, 1000)
+SAMPLE_SIZES = (100, 1000)
 """So many vectors are looked for through the index; the second time if not all of the first were found."""
-TOLERATED = 0.03
+MAX_LOST_SHARE = 0.03
 """Part of the second sample. A sound graph may have lost some: of 79,000 vectors, each 12 times there, 1.5% were not
 found in a fresh index, of 13,600 others 1 in 4,000 after many inserts. An index that lacks 5% is found out."""
-NEAREST = 10
-SAME = 1e-5
+NEIGHBOURS = 10
+MAX_COPY_DISTANCE = 1e-5
 """A cosine distance up to this is another copy of the same vector; rounding gives a vector up to 1e-7 to itself."""
-TEXT_BATCH = 4 * 1024 * 1024
+MAX_BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of document text held at once; a longer document stands alone."""
 
 
@@ -99,7 +99,7 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class CorpusSize:
     sources: int
     ledger: int
     documents: int
@@ -140,8 +140,8 @@ def snapshot(conninfo: str) -> Iterator[Connection]:
         connection.rollback()
 
 
-def size(connection: Connection) -> Size:
-    return fetch_records(connection, Size, statement("verify_size"))[0]
+def size(connection: Connection) -> CorpusSize:
+    return fetch_records(connection, CorpusSize, statement("verify_size"))[0]
 
 
 def syncing(connection: Connection) -> list[str]:
@@ -177,15 +177,15 @@ def tables(connection: Connection, *states: str) -> tuple[list[Generation], list
     is wrong with the tables."""
     known = generations.list_generations(connection, "active", "building", "ready", "retired")
     there = {row[0] for row in connection.execute(statement("verify_tables"))}
-    wanted = [g for g in known if g.state in (states or ("active", "building"))]
+    selected = [g for g in known if g.state in (states or ("active", "building"))]
     leftover = sorted(there - {g.table for g in known})
     findings = [Finding("table_leftover", path=name) for name in leftover]
     findings += [
-        Finding("table_missing", path=g.table, generation_id=g.id) for g in wanted if g.table not in there
+        Finding("table_missing", path=g.table, generation_id=g.id) for g in selected if g.table not in there
     ]
     if not any(g.state == "active" for g in known) and size(connection).chunks:
         findings.append(Finding("generation_missing"))
-    return [g for g in wanted if g.table in there], findings
+    return [g for g in selected if g.table in there], findings
 
 
 def index_finding(connection: Connection, generation: Generation) -> Finding | None:
@@ -199,13 +199,18 @@ def index_finding(connection: Connection, generation: Generation) -> Finding | N
     if not valid:
         return Finding("index_invalid", **made)
     kind, dimensions = storage_of(generation.space), generation.space.dimensions
-    wanted = (generation.segment_table, "hnsw", kind.column.format(dimensions=dimensions), kind.operators)
-    if (table, method, column, operators) != wanted:
+    needed_index = (
+        generation.segment_table,
+        "hnsw",
+        kind.column.format(dimensions=dimensions),
+        kind.operators,
+    )
+    if (table, method, column, operators) != needed_index:
         return Finding(
             "index_wrong",
             **made,
-            expected=_described(*wanted),
-            found=_described(table, method, column, operators),
+            expected=_index_description(*needed_index),
+            found=_index_description(table, method, column, operators),
         )
     return None
 
@@ -214,25 +219,25 @@ def lexemes_finding(connection: Connection) -> Finding | None:
     """What the catalog says against the index over the chunks' words."""
     row = connection.execute(statement("verify_index"), {"name": LEXEMES_INDEX}).fetchone()
     if row is None:
-        found = "not there: searches by words read every chunk"
+        problem = "not there: searches by words read every chunk"
     elif not row[1]:
-        found = "marked invalid: searches by words read every chunk"
+        problem = "marked invalid: searches by words read every chunk"
     elif row[0] != "chunks" or row[2:4] != ("gin", "lexemes"):
-        found = f"{_described(row[0], *row[2:])}, where a GIN index on lexemes is needed"
+        problem = f"{_index_description(row[0], *row[2:])}, where a GIN index on lexemes is needed"
     else:
         return None
-    return Finding("lexemes_index", path=LEXEMES_INDEX, found=found)
+    return Finding("lexemes_index", path=LEXEMES_INDEX, found=problem)
 
 
 def look_up_sample(connection: Connection, generation: Generation) -> tuple[int, int]:
     """Look for vectors, taken by chance, through the index, as search does: how many, and how many of them find
     neither themselves nor their like. The rest of the transaction keeps the settings that force the index, so this
     comes last. There is no amcheck for HNSW."""
-    looked_up = lost = 0
-    for count in SAMPLES:
-        if count == SAMPLES[0] or lost:
-            looked_up, lost = _look_up(connection, generation, count)
-    return looked_up, lost
+    sampled = lost = 0
+    for count in SAMPLE_SIZES:
+        if count == SAMPLE_SIZES[0] or lost:
+            sampled, lost = _look_up(connection, generation, count)
+    return sampled, lost
 
 
 def _look_up(connection: Connection, generation: Generation, count: int) -> tuple[int, int]:
@@ -240,18 +245,22 @@ def _look_up(connection: Connection, generation: Generation, count: int) -> tupl
         vector_statement("sample_vectors", generation), {"count": count}, binary=True
     ).fetchall()
     connection.execute(statement("force_index"), {"ef_search": str(EF_SEARCH_MAXIMUM)})
-    scan_limit = scan(generation.space, NEAREST, EF_SEARCH_MAXIMUM)
-    look_up = with_literals(connection, "rank_vectors", generation, limit=NEAREST, scan=scan_limit)
+    scan_limit = scan(generation.space, NEIGHBOURS, EF_SEARCH_MAXIMUM)
+    look_up = with_literals(connection, "rank_vectors", generation, limit=NEIGHBOURS, scan=scan_limit)
     lost = 0
     for chunk_id, embedding in sample:
-        found = connection.execute(look_up, {"vector": embedding, "permitted": None}, binary=True).fetchall()
-        lost += not any(row[0] == chunk_id or 1 - row[1] <= SAME for row in found)
+        neighbours = connection.execute(
+            look_up, {"vector": embedding, "permitted": None}, binary=True
+        ).fetchall()
+        lost += not any(row[0] == chunk_id or 1 - row[1] <= MAX_COPY_DISTANCE for row in neighbours)
     return len(sample), lost
 
 
-def texts(connection: Connection, most: int = TEXT_BATCH) -> Iterator[tuple[list[TextRow], list[ChunkRow]]]:
-    """All documents with their chunks, by id; `most` bytes of text are held at once, or one document."""
-    for first, last in _ranges(connection, most):
+def texts(
+    connection: Connection, max_bytes: int = MAX_BATCH_BYTES
+) -> Iterator[tuple[list[TextRow], list[ChunkRow]]]:
+    """All documents with their chunks, by id; `max_bytes` of text are held at once, or one document."""
+    for first, last in _ranges(connection, max_bytes):
         values = {"first": first, "last": last}
         documents = fetch_records(connection, TextRow, statement("verify_texts"), values, binary=True)
         chunks = fetch_records(connection, ChunkRow, statement("verify_chunks"), values, binary=True)
@@ -271,22 +280,22 @@ def _stream(
     yield from connection.cursor(row_factory=class_row(Finding)).stream(query, values)
 
 
-def _ranges(connection: Connection, most: int) -> Iterator[tuple[int, int]]:
+def _ranges(connection: Connection, max_bytes: int) -> Iterator[tuple[int, int]]:
     """First and last id of documents whose texts make up one batch."""
     after = first = last = total = 0
-    while found := connection.execute(
+    while page := connection.execute(
         statement("verify_document_sizes"), {"after": after, "limit": 1000}
     ).fetchall():
-        for document_id, length in found:
-            if total and total + length > most:
+        for document_id, length in page:
+            if total and total + length > max_bytes:
                 yield first, last
                 total = 0
             first = document_id if not total else first
             last, total = document_id, total + max(length, 1)
-        after = found[-1][0]
+        after = page[-1][0]
     if total:
         yield first, last
 
 
-def _described(table: str, method: str, column: str | None, operators: str) -> str:
+def _index_description(table: str, method: str, column: str | None, operators: str) -> str:
     return f"{method} on {table} ({column} {operators})"

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from pgfolio.schema.database.connect import AsyncConnection, Connection
 
-Scope: TypeAlias = Literal["read", "write", "admin"]
-SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
+KeyScope: TypeAlias = Literal["read", "write", "admin"]
+SCOPES: Final[tuple[KeyScope, ...]] = ("read", "write", "admin")
 """Each includes those before it."""
 
 PREFIX: Final = "pgf_"
 """By which a key that was published by mistake is recognised, by people and by secret scanners."""
 
-SHOWN: Final = len(PREFIX) + 6
+LISTED_CHARACTERS: Final = len(PREFIX) + 6
 """Characters of a key that lists show."""
 
 
@@ -46,24 +46,24 @@ class NoKeyError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class NewKey:
     """A new key. `secret` is shown once and kept nowhere."""
 
     id: int
     name: str
     secret: str
-    scope: Scope
+    scope: KeyScope
     collections: tuple[str, ...] | None
     expires_at: datetime | None
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedKey:
     id: int
     name: str
     prefix: str
-    scope: Scope
+    scope: KeyScope
     collections: list[str] | None
     created_at: datetime
     last_used_at: datetime | None
@@ -72,11 +72,11 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownKey:
     """A key as the API knows it; `collections`: the ids of those that it is limited to."""
 
     id: int
-    scope: Scope
+    scope: KeyScope
     collections: tuple[int, ...] | None
     usable: bool
 
@@ -84,16 +84,16 @@ class Known:
 def add(
     connection: Connection,
     name: str | None,
-    scope: Scope,
+    scope: KeyScope,
     collections: Sequence[str] = (),
     expires_at: datetime | None = None,
-) -> Made:
+) -> NewKey:
     """Make a key, limited to collections where any are named. Raises WrongKeyError."""
     secret = PREFIX + secrets.token_urlsafe(32)
-    name = _checked(name or f"key {secret[len(PREFIX) : SHOWN]}")
+    name = _checked(name or f"key {secret[len(PREFIX) : LISTED_CHARACTERS]}")
     values = {
         "name": name,
-        "prefix": secret[:SHOWN],
+        "prefix": secret[:LISTED_CHARACTERS],
         "hash": hashed(secret),
         "scope": scope,
         "collections": _ids(connection, collections),
@@ -105,11 +105,11 @@ def add(
         raise WrongKeyError(
             f"there is a key {name!r} already: revoke it first, or take another name"
         ) from error
-    return Made(row[0], name, secret, scope, tuple(collections) or None, expires_at, row[1])
+    return NewKey(row[0], name, secret, scope, tuple(collections) or None, expires_at, row[1])
 
 
-def listed(connection: Connection) -> list[Listed]:
-    return fetch_records(connection, Listed, statement("list_keys"))
+def listed(connection: Connection) -> list[ListedKey]:
+    return fetch_records(connection, ListedKey, statement("list_keys"))
 
 
 def revoke(connection: Connection, which: str) -> tuple[int, str]:
@@ -153,10 +153,12 @@ async def keys_connection(conninfo: str, longest: float) -> AsyncIterator[AsyncC
         yield connection
 
 
-async def read(connection: AsyncConnection) -> dict[bytes, Known]:
+async def read(connection: AsyncConnection) -> dict[bytes, KnownKey]:
     """Every key by its hash."""
     rows = await (await connection.execute(statement("read_keys"))).fetchall()
-    return {row[0]: Known(row[1], row[2], None if row[3] is None else tuple(row[3]), row[4]) for row in rows}
+    return {
+        row[0]: KnownKey(row[1], row[2], None if row[3] is None else tuple(row[3]), row[4]) for row in rows
+    }
 
 
 async def used(connection: AsyncConnection, ids: Collection[int]) -> None:
@@ -177,6 +179,8 @@ def _ids(connection: Connection, names: Sequence[str]) -> list[int] | None:
     rows = connection.execute(statement("collection_ids"), {"names": list(names), "permitted": None})
     known = {row[0]: row[1] for row in rows}
     if missing := [name for name in names if name not in known]:
-        shown = ", ".join(map(repr, missing))
-        raise WrongKeyError(f"there is no collection {shown}: `pgfolio status` shows those that there are")
+        names_missing = ", ".join(map(repr, missing))
+        raise WrongKeyError(
+            f"there is no collection {names_missing}: `pgfolio status` shows those that there are"
+        )
     return sorted(known.values())

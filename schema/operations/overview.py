@@ -35,8 +35,10 @@ def overview(
     return {
         "sources": [dict(zip(names, row, strict=True)) for row in rows],
         "generations": [
-            shown if permitted is None else {name: shown[name] for name in ("space", "state", "index")}
-            for shown in describe_generations(connection, keep_generations_days, ef_search)
+            generation
+            if permitted is None
+            else {name: generation[name] for name in ("space", "state", "index")}
+            for generation in describe_generations(connection, keep_generations_days, ef_search)
         ],
         "runs": [_run(run) for run in runs.last(connection, permitted)],
         "problems": _problems(connection, {**seen, "limit": problems}),
@@ -52,7 +54,7 @@ def describe_generations(
     notes = {row[0]: row[1:] for row in rows}
     return [
         _generation(
-            connection, generation, *notes[generation.id], keeps=keep_days is not None, ef_search=ef_search
+            connection, generation, *notes[generation.id], expires=keep_days is not None, ef_search=ef_search
         )
         for generation in generations.list_generations(connection, "building", "ready", "active", "retired")
         if generation.id in notes
@@ -64,9 +66,9 @@ def _generation(
     generation: Generation,
     measured: dict[str, Any],
     retired_at: datetime | None,
-    kept_until: datetime | None,
+    expires_at: datetime | None,
     *,
-    keeps: bool,
+    expires: bool,
     ef_search: int | None,
 ) -> dict[str, Any]:
     states = [
@@ -77,7 +79,7 @@ def _generation(
     missing = segments.unindexed(connection, generation)
     there = [state for state in states if state is not None]
     row = connection.execute(vector_statement("count_vectors", generation)).fetchone()
-    shown: dict[str, Any] = {
+    note: dict[str, Any] = {
         "space": generation.space.name,
         "state": generation.state,
         "vectors": row[0] if row else 0,
@@ -85,16 +87,16 @@ def _generation(
         "index_mb": round(sum(state.bytes for state in there) / MEGABYTE, 1),
     }
     if len(states) > 1:
-        shown["segments"] = len(states)
+        note["segments"] = len(states)
     if generation.state == "active" and (drift := _drift(connection, generation, ef_search)):
-        shown["recall"] = drift
+        note["recall"] = drift
     if measured:
-        shown["measured"] = {name: value for name, value in measured.items() if value is not None}
+        note["measured"] = {name: value for name, value in measured.items() if value is not None}
     if retired_at is not None:
-        shown["retired_at"] = retired_at.isoformat(timespec="seconds")
-    if kept_until is not None and keeps:
-        shown["kept_until"] = kept_until.isoformat(timespec="seconds")
-    return shown
+        note["retired_at"] = retired_at.isoformat(timespec="seconds")
+    if expires_at is not None and expires:
+        note["kept_until"] = expires_at.isoformat(timespec="seconds")
+    return note
 
 
 def _drift(connection: Connection, generation: Generation, ef_search: int | None) -> dict[str, Any] | None:

@@ -1,5 +1,5 @@
 """What is pushed, on the API's side: it is kept as it came, told of, and removed. What the flow does with it:
-pushes.py."""
+corpus/push_queue.py."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingPush:
     """A push that is no document yet; `state` is "failed" when it could not be made one, for this reason."""
 
     id: int
@@ -92,8 +92,8 @@ async def remove(connection: AsyncConnection, push_id: int, permitted: Permitted
         return False
     generation = await active_generation(connection)
     if generation is not None:
-        kept = vector_statement("retain_vectors_of_push", generation)
-        await connection.execute(kept, {**values, "generation": generation.id})
+        retain = vector_statement("retain_vectors_of_push", generation)
+        await connection.execute(retain, {**values, "generation": generation.id})
     await connection.execute(statement("delete_pushed_document"), values)
     await connection.execute(statement("forget_push"), {**values, "source_id": row[0], "path": row[1]})
     return True
@@ -107,10 +107,10 @@ async def origin(
     return None if row is None else (row[0], row[1])
 
 
-async def waiting(connection: AsyncConnection, push_id: int, permitted: Permitted) -> Waiting | None:
+async def waiting(connection: AsyncConnection, push_id: int, permitted: Permitted) -> WaitingPush | None:
     """A push, whatever became of it."""
     values = {"id": push_id, "permitted": array(permitted)}
-    return await read_record(connection, Waiting, statement("get_push"), values)
+    return await read_record(connection, WaitingPush, statement("get_push"), values)
 
 
 async def state(connection: AsyncConnection, push_id: int, permitted: Permitted) -> tuple[State, str] | None:
@@ -121,8 +121,8 @@ async def state(connection: AsyncConnection, push_id: int, permitted: Permitted)
 
 async def _collection(connection: AsyncConnection, name: str | None, permitted: Permitted) -> int:
     if name is None and permitted is not None:
-        found = await connection.execute(statement("permitted_collections"), {"permitted": list(permitted)})
-        rows = await found.fetchall()
+        cursor = await connection.execute(statement("permitted_collections"), {"permitted": list(permitted)})
+        rows = await cursor.fetchall()
         if len(rows) != 1:
             raise WhichCollectionError("name the `collection`: your key is not limited to exactly one")
         return int(rows[0][0])

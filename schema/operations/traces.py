@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.search.access import Permitted
 
-EXPIRED = 2000
+MAX_EXPIRED_TRACES = 2000
 """Traces that are forgotten at once: a million that were kept too long take no statement's time limit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredTrace:
     """A trace as it is stored; `permitted`: what whoever asked may see; `record`: JSON."""
 
     id: str
@@ -35,12 +35,12 @@ class Kept:
 
 
 @asynccontextmanager
-async def traces_connection(conninfo: str, patience: float) -> AsyncIterator[AsyncConnection]:
-    """One of its own, since those that answer questions are read-only. It is waited for so many
-    seconds. Raises OSError."""
+async def traces_connection(conninfo: str, connect_seconds: float) -> AsyncIterator[AsyncConnection]:
+    """One of its own, since those that answer questions are read-only. It is waited for
+    `connect_seconds`. Raises OSError."""
     try:
         async with connect_async(
-            conninfo, "pgfolio-traces", autocommit=True, connect_timeout=int(patience)
+            conninfo, "pgfolio-traces", autocommit=True, connect_timeout=int(connect_seconds)
         ) as connection:
             await connection.execute(statement("write_lazily"))
             yield connection
@@ -48,7 +48,7 @@ async def traces_connection(conninfo: str, patience: float) -> AsyncIterator[Asy
         raise OSError(str(error)) from error
 
 
-async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:
+async def add(connection: AsyncConnection, traces: Sequence[StoredTrace]) -> None:
     """What PostgreSQL cannot store, such as a NUL that a model server sent, is left out."""
     rows = [
         {
@@ -69,11 +69,13 @@ async def add(connection: AsyncConnection, traces: Sequence[Kept]) -> None:
                 await connection.execute(statement("add_trace"), row)
 
 
-async def expire(connection: AsyncConnection, days: int, kept: int, most: int = EXPIRED) -> bool:
-    """Forget those that were kept so many days, and all but the latest `kept`. False: there are more."""
-    values = {"days": days, "kept": kept, "most": most}
+async def expire(
+    connection: AsyncConnection, days: int, max_traces: int, limit: int = MAX_EXPIRED_TRACES
+) -> bool:
+    """Forget those that were kept so many days, and all but the latest `max_traces`. False: there are more."""
+    values = {"days": days, "max_traces": max_traces, "limit": limit}
     gone = await connection.execute(statement("expire_traces"), values)
-    return gone.rowcount < most
+    return gone.rowcount < limit
 
 
 async def get(connection: AsyncConnection, trace_id: str, permitted: Permitted) -> dict[str, Any] | None:

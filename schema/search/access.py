@@ -23,7 +23,7 @@ class Scope:
     condition: Condition | None = None
 
     @property
-    def within(self) -> Permitted:
+    def permitted_collections(self) -> Permitted:
         """What is permitted of what is asked for."""
         if self.permitted is None or self.collections is None:
             return self.permitted if self.collections is None else self.collections

@@ -102,7 +102,7 @@ async def get_document(
 
 async def find_document(
     connection: AsyncConnection,
-    wanted: str,
+    reference: str,
     permitted: Permitted,
     *,
     meant: Sequence[int] = (),
@@ -111,7 +111,7 @@ async def find_document(
     """A document by its path, its source and path, or its id. Several may have the path: one of those that are
     `meant`, by their ids, comes before one of the collections, and that before others."""
     values = {
-        "wanted": wanted.replace("\x00", ""),
+        "reference": reference.replace("\x00", ""),
         "permitted": array(permitted),
         "meant": list(meant),
         "collections": None if collections is None else list(collections),
@@ -122,8 +122,8 @@ async def find_document(
 async def unknown_paths(connection: AsyncConnection, paths: Sequence[str], permitted: Permitted) -> list[str]:
     """Those of these paths that no document has which may be seen."""
     values = {"paths": list(paths), "permitted": array(permitted)}
-    found = await connection.execute(statement("unknown_paths"), values)
-    return [row[0] for row in await found.fetchall()]
+    cursor = await connection.execute(statement("unknown_paths"), values)
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def list_collections(connection: AsyncConnection, permitted: Permitted) -> list[StoredCollection]:

@@ -166,10 +166,10 @@ class _Composer:
     def _column_equal(self, name: str, values: tuple[Scalar, ...]) -> sql.Composed:
         column = {**TEXTS, **DATES}[name]
         kind = sql.SQL("timestamptz[]" if name in DATES else "text[]")
-        given = [value for value in values if value is not None]
+        present = [value for value in values if value is not None]
         if name == "language":  # "de" is as good as "german"
-            given += [c for value in given if (c := configuration(str(value))) and c not in given]
-        known = self._put(given)
+            present += [c for value in present if (c := configuration(str(value))) and c not in present]
+        known = self._put(present)
         tests = [sql.SQL("{} = any({}::{})").format(column, known, kind)]
         if None in values:
             tests.append(sql.SQL("{} is null").format(column))
@@ -187,9 +187,9 @@ class _Composer:
         tests = []
         if others:
             same = " || ".join(f"@ == {_literal(value)}" for value in others)
-            tests.append(self._found(f"{_path(path)} ? ({same})"))
+            tests.append(self._path_exists(f"{_path(path)} ? ({same})"))
         if None in others:
-            tests.append(sql.SQL("({}) is not true").format(self._found(_path(path))))
+            tests.append(sql.SQL("({}) is not true").format(self._path_exists(_path(path))))
         if dates:
             among = sql.SQL("any({}::timestamptz[])").format(self._put(dates))
             tests.append(self._dated(path, sql.SQL("="), among))
@@ -202,13 +202,13 @@ class _Composer:
             return self._dated(path, sql.SQL(order), sql.SQL("{}::timestamptz").format(self._put(value)))
         return self._scanned(f"{_path(path)} ? (@ {order} {_literal(value)})")
 
-    def _found(self, path: str) -> sql.Composed:
+    def _path_exists(self, path: str) -> sql.Composed:
         return sql.SQL("d.metadata @? {}::jsonpath").format(self._put(path))
 
     def _scanned(self, path: str) -> sql.Composed:
         """What the index does not know: asked all the same, PostgreSQL would read all of it, and then all documents
         (over 100,000 of them 126 ms instead of 42)."""
-        return sql.SQL("({}) is true").format(self._found(path))
+        return sql.SQL("({}) is true").format(self._path_exists(path))
 
     def _dated(self, path: tuple[str, ...], operator: sql.SQL, operand: sql.Composed) -> sql.Composed:
         text = sql.SQL(

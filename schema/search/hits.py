@@ -47,8 +47,8 @@ async def read_hits(
 ) -> dict[int, Hit]:
     """What an answer shows of these chunks, by id."""
     values = {"vector": parameter(generation, vector), "ids": list(ids), "permitted": array(permitted)}
-    found = await connection.execute(vector_statement("get_hits", generation), values, binary=True)
-    return {row[0]: Hit(*row) for row in await found.fetchall()}
+    cursor = await connection.execute(vector_statement("get_hits", generation), values, binary=True)
+    return {row[0]: Hit(*row) for row in await cursor.fetchall()}
 
 
 async def read_passages(
@@ -56,15 +56,15 @@ async def read_passages(
 ) -> dict[int, Passage]:
     """Chunks, by id, with so many chunks before and after each."""
     values = {"ids": list(ids), "around": around, "permitted": array(permitted)}
-    found = await connection.execute(statement("get_passages"), values)
-    return {row[0]: Passage(*row[1:]) for row in await found.fetchall()}
+    cursor = await connection.execute(statement("get_passages"), values)
+    return {row[0]: Passage(*row[1:]) for row in await cursor.fetchall()}
 
 
 async def locate(connection: AsyncConnection, ids: Sequence[int], permitted: Permitted) -> dict[int, Place]:
     """Where chunks stand, by id: those that are still there, and may be seen."""
     values = {"ids": list(ids), "permitted": array(permitted)}
-    found = await connection.execute(statement("locate_chunks"), values)
-    return {row[0]: Place(*row[1:]) for row in await found.fetchall()}
+    cursor = await connection.execute(statement("locate_chunks"), values)
+    return {row[0]: Place(*row[1:]) for row in await cursor.fetchall()}
 
 
 async def stored_quotes(
@@ -73,8 +73,8 @@ async def stored_quotes(
     """Whether each quote, as (document id, start, end, text), stands in the stored text at these offsets."""
     columns = [list(column) for column in zip(*quotes, strict=True)] or [[], [], [], []]
     values: dict[str, Any] = dict(zip(("document_ids", "starts", "ends", "quotes"), columns, strict=True))
-    found = await connection.execute(statement("check_quotes"), {**values, "permitted": array(permitted)})
-    return [row[0] for row in await found.fetchall()]
+    cursor = await connection.execute(statement("check_quotes"), {**values, "permitted": array(permitted)})
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def in_code(
@@ -83,5 +83,5 @@ async def in_code(
     """Whether each place, as (document id, offset in its text), is inside a fenced code block."""
     documents, offsets = [place[0] for place in places], [place[1] for place in places]
     values = {"document_ids": documents, "offsets": offsets, "permitted": array(permitted)}
-    found = await connection.execute(statement("places_in_code"), values)
-    return [row[0] for row in await found.fetchall()]
+    cursor = await connection.execute(statement("places_in_code"), values)
+    return [row[0] for row in await cursor.fetchall()]

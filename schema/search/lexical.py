@@ -107,7 +107,7 @@ async def idf_of_words(
 def _composed(
     generation: Generation, limit: int, scope: Scope, ef_search: int, *, nearest: bool
 ) -> tuple[bytes, dict[str, Any]]:
-    permitted = {"permitted": array(scope.within)}
+    permitted = {"permitted": array(scope.permitted_collections)}
     if scope.condition is None:
         return _everywhere(generation, limit, ef_search, nearest=nearest), permitted
     condition, values = matches(scope.condition, OF_CHUNK)

@@ -13,7 +13,7 @@ from pgvector.psycopg import register_vector_async
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, DatabaseError, described
+from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, DatabaseError, without_password
 from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ class GenerationChangedError(Exception):
 async def open_pool(
     conninfo: str, size: int, ef_search: int, *, waiting: int = 0, longest: float = 0
 ) -> AsyncIterator[Pool]:
-    """Connections for `reading`; `ef_search` is what most questions will want. At most so many requests are `waiting`
-    for a connection, and no statement runs for longer than `longest` seconds; 0: no limit. Raises DatabaseError when
-    the database cannot be reached."""
+    """Connections for `in_snapshot`; `ef_search` is what most questions will want. At most so many requests are
+    `waiting` for a connection, and no statement runs for longer than `longest` seconds; 0: no limit. Raises
+    DatabaseError when the database cannot be reached."""
     pool: Pool = AsyncConnectionPool(
         conninfo,
         kwargs={
@@ -68,14 +68,16 @@ async def open_pool(
         await pool.open(wait=True, timeout=OPEN_TIMEOUT)
     except PoolTimeout as error:
         await pool.close()
-        raise DatabaseError(f"cannot reach the database {described(conninfo)}: is it running?") from error
+        raise DatabaseError(
+            f"cannot reach the database {without_password(conninfo)}: is it running?"
+        ) from error
     try:
         yield pool
     finally:
         await pool.close()
 
 
-async def reading(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+async def in_snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
     """Do the work in one snapshot. Connections that died with a restarted server are replaced and the work
     is done once more. Raises DatabaseError, and what the work raises."""
     try:

@@ -1,4 +1,4 @@
-"""The read side of search: ranking chunks by vectors, and reading what an answer shows of them; by words: words.py.
+"""The read side of search: ranking chunks by vectors, and reading what an answer shows of them; by words: lexical.py.
 
 All of one request happens in one read-only, repeatable-read transaction: one generation, one state of the
 documents. A generation that was dropped or replaced meanwhile is told by GenerationChangedError, never by
@@ -93,20 +93,20 @@ async def nearest(
     values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
     await connection.set_autocommit(True)
     if SESSION_EF_SEARCH.get(connection) == effective:
-        found = await connection.execute(statement_, values, binary=True)
+        cursor = await connection.execute(statement_, values, binary=True)
     else:
         async with connection.pipeline():
             await connection.execute(statement("begin_session"), session(effective))
-            found = await connection.execute(statement_, values, binary=True)
+            cursor = await connection.execute(statement_, values, binary=True)
         SESSION_EF_SEARCH[connection] = effective
-    rows = await found.fetchall()
+    rows = await cursor.fetchall()
     await connection.set_autocommit(False)
     if not rows or rows[0][-1] != f"{effective} {ITERATIVE}":
         SESSION_EF_SEARCH.pop(connection, None)
         async with connection.pipeline():
             await _begin(connection, effective)
-            found = await connection.execute(statement_, values, binary=True)
-        rows = await found.fetchall()
+            cursor = await connection.execute(statement_, values, binary=True)
+        rows = await cursor.fetchall()
     if rows and not _is_meant(generation, rows[0][-2]):
         raise GenerationChangedError
     return [Hit(*row[:-2]) for row in rows]
@@ -136,7 +136,7 @@ async def rank_postfiltered(
     scope: Scope,
 ) -> list[Candidate]:
     """Those within the scope among the nearest `scan_limit` of all chunks."""
-    text, values = _within("rank_vectors_postfiltered", generation, scan_limit, scope, OF_VECTOR)
+    text, values = _filtered("rank_vectors_postfiltered", generation, scan_limit, scope, OF_VECTOR)
     values["vector"] = parameter(generation, vector)
     return await _ranked(connection, generation, text, values, scan_limit)
 
@@ -151,7 +151,7 @@ async def rank_filtered(
 ) -> list[Candidate]:
     """The nearest within the scope, through the index. May be short: see rank_exact."""
     effective = effective_ef_search(limit, ef_search)
-    text, values = _within("rank_vectors_filtered", generation, limit, scope, OF_VECTOR, effective)
+    text, values = _filtered("rank_vectors_filtered", generation, limit, scope, OF_VECTOR, effective)
     values["vector"] = parameter(generation, vector)
     return await _ranked(connection, generation, text, values, effective)
 
@@ -165,7 +165,7 @@ async def rank_exact(
 ) -> list[Candidate]:
     """The same with every vector within the scope compared: never short while more match."""
     name = "rank_vectors_exact" if scope.condition is None else "rank_vectors_exact_matching"
-    text, values = _within(name, generation, limit, scope, OF_DOCUMENT)
+    text, values = _filtered(name, generation, limit, scope, OF_DOCUMENT)
     return await _ranked(connection, generation, text, {**values, "vector": parameter(generation, vector)})
 
 
@@ -174,8 +174,8 @@ async def collection_ids(
 ) -> dict[str, int]:
     """The ids of those collections that there are, as far as they may be seen."""
     values = {"names": list(names), "permitted": array(permitted)}
-    found = await connection.execute(statement("collection_ids"), values)
-    return {row[0]: row[1] for row in await found.fetchall()}
+    cursor = await connection.execute(statement("collection_ids"), values)
+    return {row[0]: row[1] for row in await cursor.fetchall()}
 
 
 async def _begin(
@@ -212,9 +212,9 @@ async def ranked(
     its parameters. Raises GenerationChangedError."""
     async with connection.pipeline():
         begun = await _begin(connection, ef_search, planned_once=planned_once)
-        found = await connection.execute(text, values, binary=True)
+        cursor = await connection.execute(text, values, binary=True)
     await _check(begun, generation)
-    return await found.fetchall()
+    return await cursor.fetchall()
 
 
 async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation) -> None:
@@ -236,7 +236,7 @@ def _limited(name: str, generation: Generation, limit: int, ef_search: int) -> b
     return text.as_bytes()
 
 
-def _within(
+def _filtered(
     name: str,
     generation: Generation | None,
     limit: int,
@@ -250,7 +250,7 @@ def _within(
     text = sql.SQL(_read(name, generation)).format(
         limit=sql.Literal(limit), scan=sql.Literal(scan_limit), matches=condition
     )
-    return text.as_bytes(), {**values, "permitted": array(scope.within)}
+    return text.as_bytes(), {**values, "permitted": array(scope.permitted_collections)}
 
 
 @lru_cache(100)

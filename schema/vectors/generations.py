@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import AsyncConnection, Connection
 
 DROP_ATTEMPTS = 100
-ROW_BYTES = 64
-PAGE_BYTES = 8000
+ROW_OVERHEAD_BYTES = 64
+MAX_ROW_BYTES = 8000
 """What a row may take to stay within one page of a table."""
 
 
@@ -34,8 +34,8 @@ class GenerationGoneError(Exception):
 
 
 def active_generation(connection: Connection) -> Generation | None:
-    found = list_generations(connection, "active")
-    return found[0] if found else None
+    active = list_generations(connection, "active")
+    return active[0] if active else None
 
 
 def generation_of(row: Sequence[Any]) -> Generation:
@@ -51,8 +51,8 @@ def list_generations(connection: Connection, *states: str) -> list[Generation]:
 
 async def coming(connection: AsyncConnection) -> list[Generation]:
     """Generations that may become the active one before long."""
-    found = await connection.execute(statement("list_generations"), {"states": ["building", "ready"]})
-    return [generation_of(row) for row in await found.fetchall()]
+    cursor = await connection.execute(statement("list_generations"), {"states": ["building", "ready"]})
+    return [generation_of(row) for row in await cursor.fetchall()]
 
 
 def ensure_active(connection: Connection, space: Space) -> Generation:
@@ -74,7 +74,7 @@ def create_generation(connection: Connection, space: Space, state: str) -> Gener
 def create_table(connection: Connection, generation: Generation) -> None:
     """A generation's table, empty."""
     connection.execute(vector_statement("create_vectors", generation))
-    if column_bytes(generation.space) + ROW_BYTES < PAGE_BYTES:
+    if column_bytes(generation.space) + ROW_OVERHEAD_BYTES < MAX_ROW_BYTES:
         connection.execute(vector_statement("store_vectors_plain", generation))
 
 
@@ -113,8 +113,8 @@ def alone(connection: Connection) -> Iterator[None]:
 def generation_in(connection: Connection, space: Space) -> Generation | None:
     """Vectors in this space that are there but not in use: of a killed run, of a gate that failed, of a time when
     the space was active. The most complete are taken up again."""
-    found = [g for g in list_generations(connection, "building", "ready", "retired") if g.space == space]
-    return min(found, key=lambda g: ("building", "ready", "retired").index(g.state), default=None)
+    unused = [g for g in list_generations(connection, "building", "ready", "retired") if g.space == space]
+    return min(unused, key=lambda g: ("building", "ready", "retired").index(g.state), default=None)
 
 
 def previous(connection: Connection) -> Generation | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation
 
 MIB = 1024 * 1024
-LEAST_MEMORY = 64 * 1024 * 1024
+MIN_BUILD_BYTES = 64 * 1024 * 1024
 """PostgreSQL wants 32 MB for each process that builds."""
 
 
@@ -31,7 +31,7 @@ class IndexState:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class IndexBuild:
     """`beyond_memory`: the graph was too large for maintenance_work_mem; `serial`: workers could not be had."""
 
     rows: int
@@ -52,11 +52,11 @@ def rows(connection: Connection, generation: Generation) -> int:
 
 def is_valid(connection: Connection, generation: Generation) -> bool:
     """Whether the segment has an index that searches can use."""
-    found = state(connection, generation)
-    return found is not None and found.valid
+    index = state(connection, generation)
+    return index is not None and index.valid
 
 
-def build(connection: Connection, generation: Generation, m: int, ef_construction: int) -> Built:
+def build(connection: Connection, generation: Generation, m: int, ef_construction: int) -> IndexBuild:
     """Build the index over all vectors, in one transaction. What was left of an earlier attempt goes first.
     Readers scan the table meanwhile."""
     text = sql.SQL(vector_statement("create_index", generation).as_string(connection))
@@ -75,7 +75,7 @@ def build(connection: Connection, generation: Generation, m: int, ef_constructio
             serial = True
             connection.execute(statement("build_index_serially"))
             connection.execute(create)
-    return Built(rows, memory // MIB, any("no longer fits" in notice for notice in notices), serial)
+    return IndexBuild(rows, memory // MIB, any("no longer fits" in notice for notice in notices), serial)
 
 
 def progress(connection: Connection, pid: int) -> float | None:
@@ -101,7 +101,7 @@ def _notices(connection: Connection) -> Iterator[list[str]]:
 
 def build_memory(generation: Generation, rows: int, m: int) -> int:
     """Bytes that a build needs, so that its graph stays in memory, with a quarter to spare."""
-    return max(int(rows * graph_bytes(generation, m) * 1.25), LEAST_MEMORY)
+    return max(int(rows * graph_bytes(generation, m) * 1.25), MIN_BUILD_BYTES)
 
 
 def graph_bytes(generation: Generation, m: int) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
-PAGE = 2000
+PAGE_CHUNKS = 2000
 """Chunks of which those without a vector are looked for at once."""
 
 
@@ -36,7 +36,7 @@ def texts_without_vector(connection: Connection, generation: Generation, batch: 
     """
     after = b""
     while page := connection.execute(
-        statement("page_of_texts"), {"after": after, "limit": PAGE}, binary=True
+        statement("page_of_texts"), {"after": after, "limit": PAGE_CHUNKS}, binary=True
     ).fetchall():
         ids = {row[1]: row[0] for row in page}
         rows = connection.execute(

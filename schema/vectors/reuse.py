@@ -72,13 +72,13 @@ def count_missing(connection: Connection, generation: Generation) -> int:
 
 def forecast(connection: Connection, space: Space, generation: Generation | None) -> tuple[int, int]:
     """Texts and their tokens that would have to be embedded for a space, of which `generation` has some."""
-    found = connection.execute(statement("find_space"), asdict(space)).fetchone()
+    row = connection.execute(statement("find_space"), asdict(space)).fetchone()
     query = (
         statement("forecast_all_texts")
         if generation is None
         else vector_statement("forecast_lacking_texts", generation)
     )
-    texts, tokens = fetch_one(connection, query, {"space_id": found[0] if found else None})
+    texts, tokens = fetch_one(connection, query, {"space_id": row[0] if row else None})
     return int(texts), int(tokens)
 
 

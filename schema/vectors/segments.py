@@ -79,7 +79,7 @@ def create(connection: Connection, generation: Generation) -> Generation:
 
 def merge(
     connection: Connection, joined: Sequence[Generation], m: int, ef_construction: int
-) -> tuple[Generation, hnsw.Built] | None:
+) -> tuple[Generation, hnsw.IndexBuild] | None:
     """One indexed segment in place of several, without their deleted rows; readers go on. Commits.
 
     Returns None, and leaves everything as it was, when the old ones were in use, or written to, all the time.
@@ -164,9 +164,9 @@ def _about(connection: Connection, member: Generation) -> int:
 
 
 def _next(connection: Connection, generation: Generation) -> Generation:
-    left = [int(name.rpartition("_s")[2]) for name in leftovers(connection, generation)]
-    there = [member.segment for member in members(connection, generation)]
-    return replace(generation, segment=1 + max([*there, *left]))
+    leftover_numbers = [int(name.rpartition("_s")[2]) for name in leftovers(connection, generation)]
+    member_numbers = [member.segment for member in members(connection, generation)]
+    return replace(generation, segment=1 + max([*member_numbers, *leftover_numbers]))
 
 
 def _into(name: str, member: Generation, into: Generation) -> sql.Composed:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Storage:
+class VectorLayout:
     """`indexed`, `operators` and `nearest` may name `{dimensions}`; `retained` is retained_vectors' column; `column`
     is what the catalog says that the index is over."""
 
@@ -44,8 +44,8 @@ class Storage:
 
 
 QUANTIZED: Final = "binary_quantize({what})::bit({{dimensions}})"
-KINDS: Final[Mapping[str, Storage]] = {
-    "halfvec": Storage(
+KINDS: Final[Mapping[str, VectorLayout]] = {
+    "halfvec": VectorLayout(
         "halfvec",
         16,
         "embedding",
@@ -55,7 +55,7 @@ KINDS: Final[Mapping[str, Storage]] = {
         "embedding",
         4000,
     ),
-    "vector": Storage(
+    "vector": VectorLayout(
         "vector",
         32,
         "embedding",
@@ -65,7 +65,7 @@ KINDS: Final[Mapping[str, Storage]] = {
         "full_embedding",
         2000,
     ),
-    "bit": Storage(
+    "bit": VectorLayout(
         "halfvec",
         1,
         f"({QUANTIZED.format(what='embedding')})",
@@ -78,7 +78,7 @@ KINDS: Final[Mapping[str, Storage]] = {
 }
 
 
-def storage_of(space: Space) -> Storage:
+def storage_of(space: Space) -> VectorLayout:
     return KINDS[space.storage]
 
 

@@ -28,7 +28,7 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """recall@10 and the median time of a query in milliseconds; `sampled`: on some of the vectors."""
 
     parameters: Parameters
@@ -40,7 +40,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class LastMeasurement:
     """The last measurement of the index in use, at the ef_search in use."""
 
     ef_search: int
@@ -61,14 +61,18 @@ def tuned(connection: Connection, generation: Generation) -> tuple[Parameters | 
     return None if m is None else Parameters(m, ef_construction), ef_search
 
 
-def save(connection: Connection, generation: Generation, wanted: Parameters | None, ef_search: int) -> None:
+def save(
+    connection: Connection, generation: Generation, build_parameters: Parameters | None, ef_search: int
+) -> None:
     """From now on searches use the ef_search, and builds the parameters (None: the settings')."""
-    m, ef_construction = (wanted.m, wanted.ef_construction) if wanted else (None, None)
+    m, ef_construction = (
+        (build_parameters.m, build_parameters.ef_construction) if build_parameters else (None, None)
+    )
     values = {"generation": generation.id, "m": m, "ef_construction": ef_construction}
     connection.execute(statement("save_tuning"), {**values, "ef_search": ef_search})
 
 
-def record(connection: Connection, generation: Generation, measured: Sequence[Measured]) -> None:
+def record(connection: Connection, generation: Generation, measured: Sequence[Measurement]) -> None:
     for one in measured:
         connection.execute(
             statement("record_measurement"),
@@ -85,15 +89,15 @@ def record(connection: Connection, generation: Generation, measured: Sequence[Me
         )
 
 
-def last(connection: Connection, generation: Generation, ef_search: int | None) -> Last | None:
+def last(connection: Connection, generation: Generation, ef_search: int | None) -> LastMeasurement | None:
     """At this ef_search; None: at whichever was measured last."""
     values = {"generation": generation.id, "ef_search": ef_search}
-    return fetch_record(connection, Last, statement("last_measurement"), values)
+    return fetch_record(connection, LastMeasurement, statement("last_measurement"), values)
 
 
-def logged_queries(connection: Connection, most: int) -> list[str]:
+def logged_queries(connection: Connection, limit: int) -> list[str]:
     """What users asked lately, as far as traces keep texts."""
-    return [row[0] for row in connection.execute(statement("logged_queries"), {"limit": most})]
+    return [row[0] for row in connection.execute(statement("logged_queries"), {"limit": limit})]
 
 
 def sample_texts(connection: Connection, generation: Generation, count: int) -> list[tuple[str, str]]:
@@ -109,8 +113,8 @@ def sampled_indexes(
     connection.execute(with_literals(connection, "sample_into", generation, limit=vectors))
     connection.commit()
     try:
-        for wanted in tried:
-            memory = build_memory(generation, vectors, wanted.m)
+        for build_parameters in tried:
+            memory = build_memory(generation, vectors, build_parameters.m)
             connection.execute(statement("prepare_index_build"), {"memory_kb": memory // 1024})
             connection.execute(statement("drop_sample_index"))
             connection.execute(
@@ -118,12 +122,12 @@ def sampled_indexes(
                     connection,
                     "index_sample",
                     generation,
-                    m=wanted.m,
-                    ef_construction=wanted.ef_construction,
+                    m=build_parameters.m,
+                    ef_construction=build_parameters.ef_construction,
                 )
             )
             connection.commit()
-            yield wanted
+            yield build_parameters
     finally:
         connection.rollback()
         connection.execute(statement("drop_sample"))

@@ -14,7 +14,7 @@ from rich.table import Table
 from pgfolio.config.loading import load_settings
 from pgfolio.schema.database.connect import database
 from tests.bench import corpus, measures
-from tests.bench.place import Place
+from tests.bench.place import SyncedFolder
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
@@ -67,9 +67,9 @@ def _measured(room: Path, folder: Path | None, files: int, repeat: int) -> list[
     settings.home.mkdir()
     lines: list[Line] = []
     with database(settings) as conninfo:
-        documents = Place(settings, conninfo, folder.resolve())
-        notes = Place(settings, conninfo, room / "notes")
-        steps: Sequence[tuple[Callable[[Place, int], list[Line]], Place]] = (
+        documents = SyncedFolder(settings, conninfo, folder.resolve())
+        notes = SyncedFolder(settings, conninfo, room / "notes")
+        steps: Sequence[tuple[Callable[[SyncedFolder, int], list[Line]], SyncedFolder]] = (
             (measures.no_op, notes),
             (measures.few_changed, notes),
             (measures.store, documents),

@@ -32,7 +32,7 @@ from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.vectors import generations
 from tests.bench import corpus, floors
-from tests.bench.place import Place
+from tests.bench.place import SyncedFolder
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
@@ -89,12 +89,12 @@ def main(*, files: int, clients: int, requests: int, code: Path) -> None:
     settings = load_settings(home=room / "home")
     settings.home.mkdir()
     with database(settings) as conninfo:
-        place = Place(settings, conninfo, room / "documents")
+        place = SyncedFolder(settings, conninfo, room / "documents")
         place.first_sync()
         print(json.dumps(measured(place, room, clients, requests, code), indent=1))
 
 
-def measured(place: Place, room: Path, clients: int, requests: int, code: Path) -> dict[str, Any]:
+def measured(place: SyncedFolder, room: Path, clients: int, requests: int, code: Path) -> dict[str, Any]:
     numbers = itertools.count()
 
     def question() -> str:
@@ -126,7 +126,7 @@ def measured(place: Place, room: Path, clients: int, requests: int, code: Path) 
 
 
 def one_client(
-    place: Place, url: str, echo_url: str, requests: int, question: Callable[[], str]
+    place: SyncedFolder, url: str, echo_url: str, requests: int, question: Callable[[], str]
 ) -> dict[str, float]:
     """Medians in milliseconds; all take turns, so that each has the machine as the others have it."""
     model = LocalModel()
@@ -169,7 +169,7 @@ def one_client(
 
 
 def many_clients(
-    place: Place, url: str, echo_url: str, clients: int, requests: int, question: Callable[[], str]
+    place: SyncedFolder, url: str, echo_url: str, clients: int, requests: int, question: Callable[[], str]
 ) -> dict[str, float]:
     """As one_client, by so many at once; in turns, for what a machine gives changes within seconds."""
     works: dict[str, Callable[[int], list[float]]] = {
@@ -186,7 +186,7 @@ def many_clients(
     return {f"{name}_ms": round(value, 2) for name, value in p50.items()} | {"ratio": round(ratio, 3)}
 
 
-def bare_many(place: Place, clients: int, requests: int, question: Callable[[], str]) -> list[float]:
+def bare_many(place: SyncedFolder, clients: int, requests: int, question: Callable[[], str]) -> list[float]:
     """Seconds of each request of as many clients, each embedding its question and asking PostgreSQL by itself."""
 
     def one(bare: Callable[[str], object]) -> list[float]:

@@ -33,7 +33,7 @@ from pgfolio.schema.corpus import sources, statistics
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.records import Space
 from pgfolio.schema.search.access import EVERYTHING, Scope
-from pgfolio.schema.search.pool import open_pool, reading
+from pgfolio.schema.search.pool import in_snapshot, open_pool
 from pgfolio.schema.search.vector import nearest, rank_exact
 from pgfolio.schema.vectors import generations, hnsw, reuse
 from tests.bench.room import new_room
@@ -62,7 +62,7 @@ ERR = Console(stderr=True, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FilterLine:
     """One filter over all questions. Times in milliseconds; `plain` is the same questions without a filter."""
 
     name: str
@@ -77,7 +77,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class QueryVector:
     vector: np.ndarray
     clusters: list[int]
     """All of them, the nearest first."""
@@ -132,7 +132,7 @@ def _load(connection: Connection, settings: Settings, chunks: int) -> tuple[np.n
     rows = [(row[0], source.collection_id, vector) for row, vector in zip(found, made, strict=True)]
     reuse.add_vectors(connection, generation, rows)
     hnsw.build(connection, generation, settings.index.m, settings.index.ef_construction)
-    statistics.settle(connection, generation)
+    statistics.analyze(connection, generation)
     return centres, generation
 
 
@@ -171,16 +171,16 @@ def _around(random: np.random.Generator, centres: np.ndarray) -> np.ndarray:
     return made
 
 
-def _questions(centres: np.ndarray) -> list[Question]:
+def _questions(centres: np.ndarray) -> list[QueryVector]:
     random = np.random.default_rng(SEED + 1)
     chosen = centres[random.integers(0, CLUSTERS, QUESTIONS)]
     return [
-        Question(vector, np.argsort(-(centres @ centre)).tolist())
+        QueryVector(vector, np.argsort(-(centres @ centre)).tolist())
         for vector, centre in zip(_around(random, chosen), chosen, strict=True)
     ]
 
 
-def _filters(question: Question) -> dict[str, dict[str, Any]]:
+def _filters(question: QueryVector) -> dict[str, dict[str, Any]]:
     """By name: what part of the chunks matches, and how that lies to the question."""
     clusters = question.clusters
     few = {"part": {"$lt": 0.2}}
@@ -205,7 +205,7 @@ def _filters(question: Question) -> dict[str, dict[str, Any]]:
 
 async def _measured(
     conninfo: str, settings: Settings, generation: Generation, centres: np.ndarray, chunks: int
-) -> list[Line]:
+) -> list[FilterLine]:
     questions = _questions(centres)
     async with open_pool(conninfo, 1, settings.index.ef_search) as pool:
         bench = _Bench(pool, generation, settings.index.ef_search, chunks)
@@ -223,7 +223,7 @@ class _Bench:
     ef_search: int
     chunks: int
 
-    async def plain(self, questions: list[Question]) -> Line:
+    async def plain(self, questions: list[QueryVector]) -> FilterLine:
         """The API's own statement, which reads what an answer shows, too."""
         taken = []
         for question in questions:
@@ -238,7 +238,7 @@ class _Bench:
             taken.append(await self._compared(search, question, EVERYTHING))
         return _summary("none: the plain search", 1.0, taken, None)
 
-    async def filtered(self, name: str, questions: list[Question], plain: float) -> Line:
+    async def filtered(self, name: str, questions: list[QueryVector], plain: float) -> FilterLine:
         taken: list[Taken] = []
         matching: list[float] = []
         for question in questions:
@@ -248,41 +248,43 @@ class _Bench:
                 matching.append(len((await self._exact(question, scope, self.chunks))[0]) / self.chunks)
         return _summary(name, mean(matching), taken, plain)
 
-    async def _within(self, question: Question, scope: Scope, connection: AsyncConnection) -> list[Candidate]:
+    async def _within(
+        self, question: QueryVector, scope: Scope, connection: AsyncConnection
+    ) -> list[Candidate]:
         found, _how = await nearest_matching(
             connection, self.generation, question.vector, LIMIT, LIMIT, self.ef_search, scope
         )
         return found
 
     async def _compared(
-        self, search: Callable[[AsyncConnection], Awaitable[Any]], question: Question, scope: Scope
+        self, search: Callable[[AsyncConnection], Awaitable[Any]], question: QueryVector, scope: Scope
     ) -> Taken:
         found, took = await self._timed(search)
         truth, long = await self._exact(question, scope, LIMIT)
         both = {f.chunk_id for f in found} & {t.chunk_id for t in truth}
         return Taken(took, long, len(both) / len(truth) if truth else 1.0, len(found) < len(truth))
 
-    async def _exact(self, question: Question, scope: Scope, limit: int) -> tuple[Any, float]:
+    async def _exact(self, question: QueryVector, scope: Scope, limit: int) -> tuple[Any, float]:
         return await self._timed(
             partial(rank_exact, generation=self.generation, vector=question.vector, limit=limit, scope=scope)
         )
 
     async def _timed(self, work: Callable[[AsyncConnection], Awaitable[Any]]) -> tuple[Any, float]:
         began = time.perf_counter()
-        found = await reading(self.pool, work)
+        found = await in_snapshot(self.pool, work)
         return found, (time.perf_counter() - began) * 1000
 
 
-def _summary(name: str, matching: float, taken: list[Taken], plain: float | None) -> Line:
+def _summary(name: str, matching: float, taken: list[Taken], plain: float | None) -> FilterLine:
     times, right = [t.milliseconds for t in taken], [t.recall for t in taken]
     p50, p95 = median(times), float(np.percentile(times, 95))
     exact = median(t.exact_milliseconds for t in taken)
-    return Line(
+    return FilterLine(
         name, matching, mean(right), min(right), sum(t.short for t in taken), p50, p95, exact, plain or p50
     )
 
 
-def _table(lines: list[Line]) -> Table:
+def _table(lines: list[FilterLine]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("filter", no_wrap=True)
     for heading in (

@@ -16,7 +16,7 @@ from rich.table import Table
 from pgfolio.config.loading import load_settings
 from pgfolio.query_api.evaluation.evaluate import VARIANTS, evaluate, read_labelled
 from pgfolio.schema.database.connect import database, prepare
-from tests.bench.place import Place
+from tests.bench.place import SyncedFolder
 from tests.bench.room import new_room
 from tests.databases import empty_database
 from tests.environment import without_settings
@@ -51,7 +51,7 @@ def measured(folder: Path, server: str, name: str) -> tuple[int, np.ndarray]:
     with empty_database(server, name) as conninfo:
         prepare(conninfo)
         settings = load_settings(database_url=conninfo)
-        Place(settings, conninfo, folder / "docs").sync()
+        SyncedFolder(settings, conninfo, folder / "docs").sync()
         return len(labelled), np.array(
             [q.ndcg for q in evaluate(settings, labelled, VARIANTS, LIMIT).values()]
         )

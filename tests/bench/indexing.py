@@ -48,7 +48,7 @@ def clustered(count: int, dimensions: int, seed: int) -> np.ndarray:
     return made
 
 
-class Bench:
+class IndexBench:
     """A database with chunks to hang vectors on."""
 
     def __init__(self, connection: Connection, m: int, ef_construction: int) -> None:
@@ -94,7 +94,7 @@ class Bench:
         return time.perf_counter() - began
 
 
-def choices(bench: Bench, rows: int, dimensions: int) -> Table:
+def choices(bench: IndexBench, rows: int, dimensions: int) -> Table:
     """Each way of adding vectors to an index, predicted and measured."""
     table = Table(
         "changed",
@@ -139,7 +139,7 @@ def choices(bench: Bench, rows: int, dimensions: int) -> Table:
     return table
 
 
-def loading(bench: Bench, rows: int, dimensions: int) -> Table:
+def loading(bench: IndexBench, rows: int, dimensions: int) -> Table:
     """Rows a second: our load and index, its floor, and through the live index."""
     made = clustered(rows, dimensions, 1)
     generation = bench.generation(dimensions)
@@ -191,7 +191,7 @@ def main(*, rows: int, dimensions: int, only: str | None) -> None:
     without_settings()
     settings = load_settings(home=new_room())
     with database(settings) as conninfo, connect(conninfo) as connection:
-        bench = Bench(connection, settings.index.m, settings.index.ef_construction)
+        bench = IndexBench(connection, settings.index.m, settings.index.ef_construction)
         if only in (None, "choices"):
             OUT.print(choices(bench, rows, dimensions))
         if only in (None, "loading"):

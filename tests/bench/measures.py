@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfolio.schema.database.connect import Connection
-    from tests.bench.place import Place
+    from tests.bench.place import SyncedFolder
     from tests.bench.ratio import Line
 
 QUESTIONS = 200
@@ -29,7 +29,7 @@ QUESTIONS = 200
 LIMIT = 10
 
 
-def no_op(place: Place, repeat: int) -> list[Line]:
+def no_op(place: SyncedFolder, repeat: int) -> list[Line]:
     """A sync that finds nothing to do; the folder is synced first."""
     place.first_sync()
     files = floors.walk(place.folder)
@@ -37,7 +37,7 @@ def no_op(place: Place, repeat: int) -> list[Line]:
     return compare(f"no-op sync, {files:,} files", place.sync, bare, repeat)
 
 
-def few_changed(place: Place, repeat: int) -> list[Line]:
+def few_changed(place: SyncedFolder, repeat: int) -> list[Line]:
     """Five files changed among those of `no_op`, which are synced already: what it takes over a no-op."""
     files = sorted(place.folder.rglob("*.md"))
     chosen = [files[number * (len(files) - 1) // 4] for number in range(5)]
@@ -53,7 +53,7 @@ def few_changed(place: Place, repeat: int) -> list[Line]:
     return compare(f"5 of {len(files):,} files changed", ours, {"no-op sync": place.sync}, repeat)
 
 
-def store(place: Place, repeat: int) -> list[Line]:
+def store(place: SyncedFolder, repeat: int) -> list[Line]:
     """All that the store stage does, a transaction for each batch."""
     place.clear()
     with connect(place.conninfo) as connection:
@@ -81,7 +81,7 @@ def store(place: Place, repeat: int) -> list[Line]:
         return compare(f"store, {len(place.texts):,} chunks", ours, {"bare binary COPY": bare}, repeat)
 
 
-def first_sync(place: Place, repeat: int) -> list[Line]:
+def first_sync(place: SyncedFolder, repeat: int) -> list[Line]:
     """From an empty database to an indexed folder, in a process that runs already."""
     local, wordllama = floors.local_model(place.texts), floors.wordllama_model(place.texts)
     alone = {
@@ -91,7 +91,7 @@ def first_sync(place: Place, repeat: int) -> list[Line]:
     return compare(f"first sync, {len(place.texts):,} chunks", place.first_sync, alone, repeat)
 
 
-def search(place: Place, repeat: int) -> list[Line]:
+def search(place: SyncedFolder, repeat: int) -> list[Line]:
     """One vector search over HTTP, from a client that keeps its connection: the median of many."""
     place.first_sync()
     with serving(place.conninfo, LIMIT) as ask, connect(place.conninfo, autocommit=True) as connection:
@@ -109,7 +109,7 @@ def search(place: Place, repeat: int) -> list[Line]:
         return compare(name, lambda: one(ask), same, repeat)
 
 
-def hybrid(place: Place, repeat: int) -> list[Line]:
+def hybrid(place: SyncedFolder, repeat: int) -> list[Line]:
     """The same of hybrid search, the default, over what `search` has synced."""
     candidates = place.settings.search.candidates
     with (
@@ -130,7 +130,7 @@ def hybrid(place: Place, repeat: int) -> list[Line]:
         return compare(name, lambda: one(ask), plain, repeat)
 
 
-def _question(place: Place, number: int) -> str:
+def _question(place: SyncedFolder, number: int) -> str:
     """A few words from the middle of some chunk."""
     words = place.texts[number * 37 % len(place.texts)].split()
     middle = len(words) // 2

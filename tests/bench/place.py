@@ -36,7 +36,7 @@ STORED = "documents, chunks, ledger"
 
 
 @dataclass
-class Place:
+class SyncedFolder:
     """One folder in one database."""
 
     settings: Settings

@@ -28,9 +28,9 @@ from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.database.statements import statement
 from pgfolio.schema.records import Storage
 from pgfolio.schema.vectors import generations, hnsw
-from pgfolio.schema.vectors.recall import Questions, with_literals
+from pgfolio.schema.vectors.recall import EvaluationQueries, with_literals
 from pgfolio.schema.vectors.storage import scan
-from tests.bench.indexing import Bench, clustered
+from tests.bench.indexing import IndexBench, clustered
 from tests.bench.room import new_room
 from tests.environment import without_settings
 
@@ -59,7 +59,7 @@ def of_folder(settings: Settings, conninfo: str, folder: Path, table: Table) -> 
         )
         built = f"{wanted.m}, {wanted.ef_construction}"
         for what, vectors_ in (("stored vectors", []), ("questions", asked)):
-            found, p50_ms = Questions(connection, generation, QUERIES, asked=vectors_).measure(
+            found, p50_ms = EvaluationQueries(connection, generation, QUERIES, queries=vectors_).measure(
                 wanted.ef_search
             )
             shown = f"{found:.4f}", f"{p50_ms:.2f}"
@@ -78,7 +78,7 @@ def of_folder(settings: Settings, conninfo: str, folder: Path, table: Table) -> 
     )
 
 
-def of_storage(bench: Bench, rows: int, dimensions: int, storage: Storage, table: Table) -> None:
+def of_storage(bench: IndexBench, rows: int, dimensions: int, storage: Storage, table: Table) -> None:
     made = clustered(rows, dimensions, 1)
     asked = clustered(QUERIES, dimensions, 99)
     nearest = np.argsort(-(asked @ made.T), axis=1)[:, :10] + 1
@@ -103,7 +103,7 @@ def of_storage(bench: Bench, rows: int, dimensions: int, storage: Storage, table
 
 
 def searched(
-    bench: Bench, generation: Generation, asked: np.ndarray, nearest: np.ndarray, ef_search: int
+    bench: IndexBench, generation: Generation, asked: np.ndarray, nearest: np.ndarray, ef_search: int
 ) -> tuple[float, float]:
     """recall@10 and p50 in milliseconds, by the statement that searches use."""
     scan_limit = scan(generation.space, 10, ef_search)
@@ -132,7 +132,7 @@ def main(*, folders: tuple[Path, ...], rows: int, dimensions: int) -> None:
     settings = load_settings(home=new_room())
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
-            bench = Bench(connection, settings.index.m, settings.index.ef_construction)
+            bench = IndexBench(connection, settings.index.m, settings.index.ef_construction)
             made = Table("storage", "ef_search", "recall@10", "p50 ms", "index MB", "build s", box=None)
             for storage in get_args(Storage):
                 of_storage(bench, rows, dimensions, storage, made)

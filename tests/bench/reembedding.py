@@ -51,7 +51,7 @@ TOLERANCE = 0.004
 
 
 @dataclass(frozen=True)
-class Answer:
+class TimedAnswer:
     """One request as its client saw it; `error` is empty when it was answered."""
 
     at: float
@@ -63,7 +63,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Line:
+class PhaseLine:
     """The requests of one phase."""
 
     phase: str
@@ -85,7 +85,7 @@ class Clients:
     url: str
     queries: Sequence[str]
     pause: float
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[TimedAnswer] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
@@ -107,18 +107,18 @@ class Clients:
                 self.answers.append(_asked(client, chosen.choice(self.queries), chosen.choice(MODES)))
 
 
-def _asked(client: httpx.Client, query: str, mode: str) -> Answer:
+def _asked(client: httpx.Client, query: str, mode: str) -> TimedAnswer:
     at = time.monotonic()
     try:
         answer = client.post("/search", json={"query": query, "mode": mode, "limit": LIMIT})
         took = time.monotonic() - at
         if answer.status_code != httpx.codes.OK:
-            return Answer(at, took, query, error=f"{answer.status_code} {answer.text[:200]}")
+            return TimedAnswer(at, took, query, error=f"{answer.status_code} {answer.text[:200]}")
         found = answer.json()
     except httpx.HTTPError as error:
-        return Answer(at, time.monotonic() - at, query, error=repr(error))
+        return TimedAnswer(at, time.monotonic() - at, query, error=repr(error))
     similarities = tuple((hit["chunk_id"], hit["similarity"]) for hit in found["results"])
-    return Answer(at, took, query, "", found["space"] or "", similarities)
+    return TimedAnswer(at, took, query, "", found["space"] or "", similarities)
 
 
 class Truth:
@@ -134,7 +134,7 @@ class Truth:
                 rows = connection.execute(query, binary=True)
                 self._stored[generation.space.name] = {row[0]: row[1].to_numpy() for row in rows}
 
-    def is_mixed(self, answer: Answer) -> bool:
+    def is_mixed(self, answer: TimedAnswer) -> bool:
         """Whether any similarity is not that of the space that the answer names."""
         stored = self._stored.get(answer.space)
         if stored is None:
@@ -158,9 +158,9 @@ class Truth:
         return LocalModel()
 
 
-def line(phase: str, answers: Sequence[Answer], truth: Truth, seconds: float) -> Line:
+def line(phase: str, answers: Sequence[TimedAnswer], truth: Truth, seconds: float) -> PhaseLine:
     took = sorted(answer.seconds * 1000 for answer in answers)
-    return Line(
+    return PhaseLine(
         phase,
         round(seconds, 2),
         len(answers),
@@ -175,7 +175,7 @@ def line(phase: str, answers: Sequence[Answer], truth: Truth, seconds: float) ->
 
 
 @dataclass
-class Bench:
+class ReembedBench:
     """One corpus, its API and its clients, and the phases they went through."""
 
     conninfo: str
@@ -239,7 +239,7 @@ class Bench:
             ).fetchone()
         return row[0].total_seconds() * 1000 if row else 0.0
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[PhaseLine]:
         truth = Truth(self.conninfo)
         return [
             line(name, [a for a in self.clients.answers if start <= a.at < end], truth, end - start)
@@ -247,7 +247,7 @@ class Bench:
         ]
 
 
-def run(bench: Bench, still: float) -> None:
+def run(bench: ReembedBench, still: float) -> None:
     """All phases; `still` seconds of searching before and after a move."""
     with bench.phase("before"):
         time.sleep(still)
@@ -299,7 +299,7 @@ def _process(*arguments: str, environment: dict[str, str]) -> Iterator[str]:
 
 
 @contextmanager
-def opened(room: Path, files: int, clients: int, pause: float) -> Iterator[Bench]:
+def opened(room: Path, files: int, clients: int, pause: float) -> Iterator[ReembedBench]:
     """A corpus, synced with the local model, its API, and clients at work."""
     folder = room / "documents"
     corpus.write_markdown(folder, files)
@@ -331,7 +331,7 @@ def opened(room: Path, files: int, clients: int, pause: float) -> Iterator[Bench
         with _process("query_api", "serve", "--port", "0", environment=environment) as url:
             asking = Clients(url, _queries(folder), pause)
             with asking.searching(clients):
-                yield Bench(conninfo, environment, asking, server)
+                yield ReembedBench(conninfo, environment, asking, server)
 
 
 def _queries(folder: Path) -> list[str]:
@@ -366,8 +366,8 @@ def main(*, chunks: int, clients: int, pause: float, still: float, as_json: bool
         print(f"{name}: {json.dumps(note)}")
 
 
-def _table(lines: Sequence[Line]) -> Table:
-    table = Table(*Line.__annotations__, box=None, pad_edge=False)
+def _table(lines: Sequence[PhaseLine]) -> Table:
+    table = Table(*PhaseLine.__annotations__, box=None, pad_edge=False)
     for each in lines:
         table.add_row(
             *(f"{value:,}" if not isinstance(value, str) else value for value in vars(each).values())

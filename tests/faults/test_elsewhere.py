@@ -361,7 +361,7 @@ def crowd(new_settings: Callable[..., Settings], conninfo: str) -> Settings:
     with connect(conninfo) as connection:
         generation = generations.active_generation(connection)
         assert generation is not None
-        statistics.settle(connection, generation)
+        statistics.analyze(connection, generation)
     return settings
 
 

@@ -1,5 +1,5 @@
 -- name: is_collected
--- Whether no document of the source is in another collection: told by two looks into the index, however many there are.
+-- Whether no document of the source is in another collection: seen by two looks into the index, however many there are.
 select coalesce(min(collection_id) = :collection_id and max(collection_id) = :collection_id, true)
 from documents
 where source_id = :source_id;
@@ -7,7 +7,7 @@ where source_id = :source_id;
 -- name: collect_documents
 -- Some documents of a source that are in another collection than it, moved there.
 update documents d set collection_id = :collection_id
-from (select id from documents where source_id = :source_id and collection_id <> :collection_id order by id limit :most) m
+from (select id from documents where source_id = :source_id and collection_id <> :collection_id order by id limit :limit) m
 where d.id = m.id
 returning d.id;
 

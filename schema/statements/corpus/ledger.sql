@@ -27,7 +27,7 @@ where source_id = :source_id and (folder = any(:folders) or state = 'failed');
 -- Every folder that the ledger names, with the digest of its listing where it is settled.
 select folder, digest from folders where source_id = :source_id;
 
--- name: settle_folders!
+-- name: mark_folders_settled!
 -- The ledger is what a crawl lists in these folders.
 insert into folders (source_id, folder, digest, files)
 select :source_id, * from unnest(:folders::text[], :digests::bytea[], :files::integer[])
@@ -45,7 +45,7 @@ insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns,
                     chunk_count, state)
 select :source_id, * , 'ok'
 from unnest(:paths::text[], :document_ids::bigint[], :devices::bigint[], :inodes::bigint[], :sizes::bigint[],
-            :mtimes::bigint[], :ctimes::bigint[], :hashes::bytea[], :recipes::text[], :chunk_counts::integer[])
+            :mtimes::bigint[], :ctimes::bigint[], :hashes::bytea[], :processing_fingerprints::text[], :chunk_counts::integer[])
 on conflict (source_id, path) do update
 set document_id = excluded.document_id, device = excluded.device, inode = excluded.inode, size = excluded.size,
     mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash,

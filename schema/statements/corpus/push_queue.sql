@@ -2,9 +2,9 @@
 -- To be woken.
 listen pgfolio_pushed;
 
--- name: pushes_to_do
+-- name: outdated_pushes
 -- Those that are no document yet, or one that was made otherwise; of those that failed the ones whose time has come. All,
--- when all are wanted.
+-- when all are to be made anew.
 select octet_length(p.content), (extract(epoch from p.pushed_at) * 1e9)::bigint, p.id, p.path, l.path is not null
 from pushes p
 left join ledger l on l.source_id = p.source_id and l.path = p.path

@@ -1,7 +1,7 @@
 -- name: word_statistics_are_stale
 -- Whether the number of chunks is another than it was when words were counted, by more than a part of it, or their words
 -- are others.
-select coalesce(abs(l.chunks - c.chunks) > :stale * c.chunks or c.measured_at = '-infinity', true)
+select coalesce(abs(l.chunks - c.chunks) > :max_changed_share * c.chunks or c.measured_at = '-infinity', true)
 from (select coalesce(sum(chunk_count), 0) as chunks from ledger where document_id is not null) l left join corpus c on true;
 
 -- name: word_statistics_exist

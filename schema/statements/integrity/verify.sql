@@ -14,9 +14,9 @@ order by s.name;
 -- name: verify_ledger
 -- Ledger and documents, each without the other or saying another thing. Of a file that failed the ledger has the
 -- failed content's hash. The columns of this and of the next ones are those of Finding.
-with told as (
+with compared as (
     select coalesce(l.source_id, d.source_id) as source_id, coalesce(l.path, d.path) as path, d.id,
-           m.path as moved,
+           m.path as document_path,
            case
                when d.id is null and m.path is not null then 'ledger_path'
                when d.id is null and (l.state = 'ok' or l.document_id is not null) then 'document_missing'
@@ -31,12 +31,12 @@ with told as (
         and not exists (select from ledger o where o.source_id = m.source_id and o.path = m.path)
 )
 select t.kind, s.id as source_id, s.name as source, t.path, coalesce(t.id, t.document_id) as document_id,
-       coalesce(t.moved, t.id::text) as expected, t.document_id::text as found
-from told t
+       coalesce(t.document_path, t.id::text) as expected, t.document_id::text as found
+from compared t
 join sources s on s.id = t.source_id
 where t.kind is not null
   and not (t.kind = 'ledger_missing' and exists (
-      select from told o where o.kind = 'ledger_path' and o.source_id = t.source_id and o.moved = t.path))
+      select from compared o where o.kind = 'ledger_path' and o.source_id = t.source_id and o.document_path = t.path))
 order by s.name, t.path;
 
 -- name: verify_counts

@@ -20,7 +20,7 @@ delete from traces
 where id in (select id from traces
              where asked_at < greatest(
                  now() - make_interval(days => :days),
-                 (select asked_at from traces order by asked_at desc offset :kept - 1 limit 1))
+                 (select asked_at from traces order by asked_at desc offset :max_traces - 1 limit 1))
              order by asked_at
-             limit :most
+             limit :limit
              for update skip locked);

@@ -32,7 +32,7 @@ where d.id = :id and (:permitted::integer[] is null or d.collection_id = any(:pe
 
 -- name: find_document
 -- A document by its path, its source and path, or its id; of several one of those that are meant, of the collections that
--- were asked for, the one that was synced last.
+-- are named, the one that was synced last.
 select d.id, s.name as source, d.path, d.title, k.name as collection, d.mime,
        encode(d.content_hash, 'hex') as content_hash,
        (select count(*) from chunks c where c.document_id = d.id) as chunk_count, coalesce(l.state, 'ok') as state,
@@ -41,7 +41,7 @@ from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
 left join ledger l on l.source_id = d.source_id and l.path = d.path
-where (d.path = :wanted or d.id::text = :wanted or s.name || '/' || d.path = :wanted)
+where (d.path = :reference or d.id::text = :reference or s.name || '/' || d.path = :reference)
   and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
 order by d.id = any(:meant::bigint[]) desc, coalesce(k.name = any(:collections::text[]), true) desc, d.synced_at desc
 limit 1;

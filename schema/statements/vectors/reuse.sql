@@ -6,23 +6,23 @@ copy {segment} (chunk_id, collection_id, embedding) from stdin (format binary);
 -- New vectors by the hash of the text as embedded: every chunk that has the text and lacks its vector gets it. A
 -- chunk that a sync deletes just now is passed over, for two that wait for each other's rows could deadlock. What no
 -- chunk could take is kept: it is paid for.
-with given as (
+with embedded as (
     select * from unnest(:hashes::bytea[], :embeddings::{type}[]) as t (hash, embedding)
-), chosen as (
+), taking as (
     select c.id, c.collection_id, c.hash, g.embedding
-    from given g join chunks c on c.hash = g.hash
+    from embedded g join chunks c on c.hash = g.hash
     where not exists (select from {vectors} v where v.chunk_id = c.id)
     for key share of c skip locked
 ), placed as (
     insert into {segment} (chunk_id, collection_id, embedding)
-    select id, collection_id, embedding from chosen
+    select id, collection_id, embedding from taking
     on conflict (chunk_id) do nothing
     returning chunk_id
-), kept as (
+), retained as (
     insert into retained_vectors (space_id, hash, {retained})
     select (select space_id from generations where id = :generation), g.hash, g.embedding
-    from given g
-    where not exists (select from chosen where chosen.hash = g.hash)
+    from embedded g
+    where not exists (select from taking where taking.hash = g.hash)
     on conflict (space_id, hash) do update set retained_at = now()
 )
 select count(*) from placed;
@@ -108,7 +108,7 @@ from (select c.hash, v.embedding, 0 as rank
       union all
       select k.hash, k.{retained}, 1
       from retained_vectors k
-      where k.hash = any(:hashes) and k.space_id = (select space_id from generations where id = :generation)) found
+      where k.hash = any(:hashes) and k.space_id = (select space_id from generations where id = :generation)) supply
 order by hash, rank;
 
 -- name: retain_vectors_of_chunks!

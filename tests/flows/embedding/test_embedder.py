@@ -18,7 +18,7 @@ from pgfolio.config.models.protocols import (
     FatalModelError,
     RateLimitedError,
     RateLimits,
-    RefusedError,
+    RejectedInputError,
     TransientError,
 )
 from pgfolio.flows.embedding.batching import POSTPONED, Bounds, RejectedInput, batch_slices
@@ -102,7 +102,7 @@ def test_a_fatal_failure_is_not_tried_again() -> None:
 def test_a_rejected_batch_is_bisected_until_the_rejected_text_stands_alone() -> None:
     def answer(texts: Sequence[str]) -> np.ndarray:
         if "poison" in texts:
-            raise RefusedError("not this")
+            raise RejectedInputError("not this")
         return lengths(texts)
 
     results = Embedder(Model(answer), BOUNDS).embed(["a", "poison", "b", "c"], [1] * 4)
@@ -157,7 +157,7 @@ def test_a_rejected_batch_does_not_count_against_the_cost() -> None:
 
     def answer(texts: Sequence[str]) -> np.ndarray:
         if "poison" in texts:
-            raise RefusedError("not this")
+            raise RejectedInputError("not this")
         return lengths(texts)
 
     embedder = Embedder(Model(answer), BOUNDS, usd_per_million_tokens=1_000_000, max_cost=4.0)
@@ -221,7 +221,7 @@ def test_a_text_that_breaks_the_server_is_found_when_a_plain_word_still_succeeds
     assert [isinstance(result, np.ndarray) for result in results] == [True, False, True, True]
 
 
-@pytest.mark.parametrize("error", [RefusedError("no"), BadAnswerError("0 vectors to 1 inputs")])
+@pytest.mark.parametrize("error", [RejectedInputError("no"), BadAnswerError("0 vectors to 1 inputs")])
 def test_a_server_that_refuses_everything_ends_the_run_soon(error: Exception) -> None:
     def answer(_: Sequence[str]) -> np.ndarray:
         raise error
@@ -235,7 +235,7 @@ def test_a_server_that_refuses_everything_ends_the_run_soon(error: Exception) ->
 def test_forty_texts_that_are_rejected_for_themselves_fail_alone() -> None:
     def answer(texts: Sequence[str]) -> np.ndarray:
         if any("poison" in text for text in texts):
-            raise RefusedError("not this")
+            raise RejectedInputError("not this")
         return lengths(texts)
 
     texts = ["poison"] * 40 + ["fine"] * 24

@@ -215,6 +215,6 @@ def test_rate_limit_headers(sent_headers: dict[str, str], expected: RateLimits |
 
 def test_a_429_waits_for_the_limit_with_least_remaining() -> None:
     sent_headers = headers("requests", "200", "150", "6m0s") | headers("tokens", "100000", "500", "57s")
-    limits = rate_limits(sent_headers, refused=True)
+    limits = rate_limits(sent_headers, rejected=True)
     assert limits is not None
     assert limits.wait == 57.0

@@ -25,11 +25,11 @@ from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations.gauges import index_gauge
 from pgfolio.schema.operations.overview import overview
-from pgfolio.schema.search.pool import open_pool, reading
+from pgfolio.schema.search.pool import in_snapshot, open_pool
 from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning
-from pgfolio.schema.vectors.recall import Questions
-from pgfolio.schema.vectors.tuning import Measured, Parameters
+from pgfolio.schema.vectors.recall import EvaluationQueries
+from pgfolio.schema.vectors.tuning import Measurement, Parameters
 from tests.flows.index.test_segments import WORDS, active, grow, recall
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 ONE, OTHER = Parameters(16, 64), Parameters(32, 200)
 
 
-def measured(built: Parameters, ef_search: int, recall: float, p50_ms: float) -> Measured:
-    return Measured(built, ef_search, recall, p50_ms, 1000, sampled=False)
+def measured(built: Parameters, ef_search: int, recall: float, p50_ms: float) -> Measurement:
+    return Measurement(built, ef_search, recall, p50_ms, 1000, sampled=False)
 
 
 def test_the_cheapest_is_the_fastest_that_meets_the_target() -> None:
@@ -147,7 +147,7 @@ def test_searches_and_the_status_know_what_was_tuned(grown: Library) -> None:
 
     async def searched_with() -> int | None:
         async with open_pool(grown.conninfo, 1, 64) as pool:
-            generation = await reading(pool, active_generation)
+            generation = await in_snapshot(pool, active_generation)
             return generation.ef_search if generation else None
 
     assert asyncio.run(searched_with()) == result.ef_search
@@ -172,7 +172,7 @@ def test_what_is_shown_of_an_index_that_was_not_tuned_is_of_the_settings(grown: 
 
     async def gauge() -> float | None:
         async with open_pool(grown.conninfo, 1, 64) as pool:
-            result = await reading(pool, partial(index_gauge, permitted=None, ef_search=searched))
+            result = await in_snapshot(pool, partial(index_gauge, permitted=None, ef_search=searched))
             return result.recall if result else None
 
     assert asyncio.run(gauge()) == dict(rows)[searched]
@@ -194,9 +194,9 @@ def test_an_index_is_measured_with_evaluation_queries(grown: Library) -> None:
         query_vectors = queries.evaluation_queries(run, connection, generation, 80)
         assert [vector.shape for vector in query_vectors] == [(256,)] * 80
         assert run.report.tokens > 80
-        evaluation = Questions(connection, generation, 100, asked=query_vectors)
-        assert len(evaluation.asked) == 100
-        assert sum(chunk_id == 0 for chunk_id, _ in evaluation.asked) == 80
+        evaluation = EvaluationQueries(connection, generation, 100, queries=query_vectors)
+        assert len(evaluation.queries) == 100
+        assert sum(chunk_id == 0 for chunk_id, _ in evaluation.queries) == 80
         assert evaluation.measure(400)[0] == pytest.approx(1.0, abs=0.02)
     assert run_tuning(grown.settings, grown.conninfo, 0.9, tune=True).met
 

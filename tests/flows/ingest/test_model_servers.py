@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from pgfolio.config import models
 from pgfolio.config.errors import ConfigError
-from pgfolio.config.models.protocols import FatalModelError, RefusedError, TransientError
+from pgfolio.config.models.protocols import FatalModelError, RejectedInputError, TransientError
 from pgfolio.config.settings import Settings
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.reembedding.run import run_reembed
@@ -122,7 +122,7 @@ def test_an_unknown_models_dimensions_are_found_out(hosted: Make) -> None:
         (NAN, TransientError, "NaN"),
         (FaultScenario(dimensions=63), FatalModelError, "63 dimensions where 64"),
         (NO_QUOTA, FatalModelError, "quota is spent"),
-        (FaultScenario(poison="two"), RefusedError, "refused"),
+        (FaultScenario(poison="two"), RejectedInputError, "refused"),
         (FaultScenario(delay=3.0), TransientError, "no connection"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,

@@ -31,7 +31,7 @@ from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.vectors import generations, hnsw, recall, reuse
-from tests.bench.reembedding import Answer, Clients, Truth
+from tests.bench.reembedding import Clients, TimedAnswer, Truth
 from tests.fakes.openai_server import KEY, SERVER_ERROR, FakeOpenAI, FaultScenario
 from tests.query_api.library import running_api
 
@@ -560,7 +560,7 @@ def test_searches_go_on_through_moves_and_rollbacks_without_a_mixed_answer(corpu
             corpus.move(corpus.model(SMALL))
             time.sleep(0.3)
     truth = Truth(corpus.conninfo)
-    answers: list[Answer] = clients.answers
+    answers: list[TimedAnswer] = clients.answers
     assert [answer.error for answer in answers if answer.error] == []
     assert [answer for answer in answers if not answer.similarities] == []
     assert [answer for answer in answers if truth.is_mixed(answer)] == []
@@ -574,9 +574,9 @@ def test_a_mixed_answer_would_be_seen(corpus: Corpus) -> None:
         answer = client.post("/search", json=request).json()
     similarities = tuple((hit["chunk_id"], hit["similarity"]) for hit in answer["results"])
     truth = Truth(corpus.conninfo)
-    right = Answer(0.0, 0.0, request["query"], "", answer["space"], similarities)
+    right = TimedAnswer(0.0, 0.0, request["query"], "", answer["space"], similarities)
     assert not truth.is_mixed(right)
-    assert truth.is_mixed(Answer(0.0, 0.0, request["query"], "", f"local/{LOCAL}/256", similarities))
+    assert truth.is_mixed(TimedAnswer(0.0, 0.0, request["query"], "", f"local/{LOCAL}/256", similarities))
 
 
 def test_a_generation_of_another_state_is_not_dropped(corpus: Corpus) -> None:

@@ -79,7 +79,7 @@ def scoped(
             connection.execute(
                 "update ledger set chunk_count = chunk_count + %s where source_id = %s", (MANY, source.id)
             )
-            statistics.settle(connection, generation)
+            statistics.analyze(connection, generation)
             connection.commit()
         keys = [make_key(conninfo), make_key(conninfo, collections=["here"])]
         with running_api(settings, conninfo) as client:

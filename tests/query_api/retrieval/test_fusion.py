@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pgfolio.config.models.wordllama import BundledTokenizer, familiarity
+from pgfolio.config.models.wordllama import BundledTokenizer, vocabulary_coverage
 from pgfolio.query_api.retrieval.fusion import fuse_ranks, fuse_scores, rank_by_bm25, vector_share
 from pgfolio.schema.search.lexical import Scored
 
@@ -79,7 +79,7 @@ def test_a_model_knows_the_words_that_are_its_tokens() -> None:
     tokenizer = BundledTokenizer()
 
     def known(text: str) -> float:
-        return familiarity(text, *tokenizer.count([text]))
+        return vocabulary_coverage(text, *tokenizer.count([text]))
 
     assert known("how do I turn off the wireless network in an airplane") == 1.0
     assert known('what is a "flow"?') == known("what is a flow") == 1.0

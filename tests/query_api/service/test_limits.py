@@ -17,9 +17,9 @@ import numpy as np
 import psycopg
 import pytest
 
-from pgfolio.query_api.auth.rate_limit import RateLimiter
+from pgfolio.query_api.auth.rate_limit import CallerRateLimiter
 from pgfolio.schema.database.connect import DatabaseError
-from pgfolio.schema.search.pool import open_pool, reading
+from pgfolio.schema.search.pool import in_snapshot, open_pool
 from pgfolio.schema.search.vector import active_generation, nearest
 from tests.fakes.openai_server import KEY, FakeOpenAI, FaultScenario
 from tests.query_api.library import make_key, running_api, stock, stock_hosted
@@ -60,12 +60,12 @@ def test_an_open_api_limits_each_address(library: str, new_settings: Callable[..
 
 
 def test_an_allowance_comes_back_evenly() -> None:
-    limiter = RateLimiter(600)
+    limiter = CallerRateLimiter(600)
     taken = sum(limiter.retry_after("a") == 0.0 for _ in range(700))
     assert 600 <= taken <= 605
     time.sleep(max(limiter.retry_after("a"), 0.01))
     assert limiter.retry_after("a") == 0.0
-    assert {RateLimiter(0).retry_after("a") for _ in range(10)} == {0.0}
+    assert {CallerRateLimiter(0).retry_after("a") for _ in range(10)} == {0.0}
 
 
 def test_a_burst_gets_answers_or_is_turned_away_at_once(
@@ -132,7 +132,7 @@ def test_a_search_that_is_ended_leaves_its_connection_as_it_was(conninfo: str, s
 
     async def ended() -> bool:
         async with open_pool(conninfo, 1, 64) as pool:
-            generation = await reading(pool, active_generation)
+            generation = await in_snapshot(pool, active_generation)
             assert generation is not None
             vector = np.ones(generation.space.dimensions)
             search = partial(
@@ -141,7 +141,7 @@ def test_a_search_that_is_ended_leaves_its_connection_as_it_was(conninfo: str, s
             with psycopg.connect(conninfo) as other:
                 other.execute("lock table documents in access exclusive mode")
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(reading(pool, search), 0.3)
+                    await asyncio.wait_for(in_snapshot(pool, search), 0.3)
             async with pool.connection() as connection:
                 return connection.autocommit
 
@@ -155,7 +155,7 @@ def test_requests_that_are_ended_at_any_moment_leave_every_connection_in_the_poo
         for _ in range(300):
             with suppress(TimeoutError, DatabaseError):
                 async with asyncio.timeout(chance.expovariate(1 / 0.002)):
-                    await reading(pool, active_generation)
+                    await in_snapshot(pool, active_generation)
 
     async def all_are_usable() -> bool:
         barrier = asyncio.Barrier(4)
@@ -166,7 +166,7 @@ def test_requests_that_are_ended_at_any_moment_leave_every_connection_in_the_poo
         async with open_pool(conninfo, 4, 64) as pool:
             await asyncio.gather(*(ended(pool) for _ in range(16)))
             async with asyncio.timeout(10):
-                return len(await asyncio.gather(*(reading(pool, at_once) for _ in range(4)))) == 4
+                return len(await asyncio.gather(*(in_snapshot(pool, at_once) for _ in range(4)))) == 4
 
     assert asyncio.run(all_are_usable())
 
