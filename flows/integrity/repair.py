@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.integrity.verify import Finding
+    from pgfolio.schema.integrity.findings import Finding
     from pgfolio.schema.records import Generation, Source
 
 FINDINGS_PER_BATCH = 500

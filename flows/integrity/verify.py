@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.integrity import verify as stored
-from pgfolio.schema.integrity.verify import Finding
+from pgfolio.schema.integrity.findings import Finding
 from pgfolio.schema.vectors import generations, segments
 
 if TYPE_CHECKING:

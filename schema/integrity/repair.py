@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.integrity.verify import Finding
+    from pgfolio.schema.integrity.findings import Finding
 
 
 def repair_ledger(connection: Connection, document_ids: Sequence[int]) -> None:

@@ -19,7 +19,8 @@ from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.integrity.verify import REASONS, texts
+from pgfolio.schema.integrity.findings import REASONS
+from pgfolio.schema.integrity.verify import texts
 from pgfolio.schema.vectors import generations, tuning
 from pgfolio.schema.vectors.storage import vector_statement
 from pgfolio.schema.vectors.tuning import Parameters
