@@ -47,7 +47,13 @@ def ensure_source(
     collection_id = ensure_collection(connection, collection or free)
     inserted = fetch_one(connection, "insert_source", {**values, "collection_id": collection_id})
     return Source(
-        inserted[0], free, root, collection_id, collection or free, tuple(include or ()), tuple(exclude or ())
+        id=inserted[0],
+        name=free,
+        root=root,
+        collection_id=collection_id,
+        collection=collection or free,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
     )
 
 
@@ -113,4 +119,14 @@ def _updated(
 
 
 def _source(row: tuple[Any, ...]) -> Source:
-    return Source(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), tuple(row[6]), row[7])
+    source_id, name, root, collection_id, collection, include, exclude, kind = row
+    return Source(
+        id=source_id,
+        name=name,
+        root=root,
+        collection_id=collection_id,
+        collection=collection,
+        include=tuple(include),
+        exclude=tuple(exclude),
+        kind=kind,
+    )
