@@ -75,18 +75,10 @@ def synced(connection: Connection, source: Source) -> None:
 @contextmanager
 def owned(connection: Connection, source: Source) -> Iterator[None]:
     """Inside, no other sync of this source runs anywhere. Raises SourceBusyError."""
-    lock = {"lock_class": locks.SOURCES, "source_id": source.id}
-    row = connection.execute(statement("lock_source"), lock).fetchone()
-    connection.commit()
-    if row is None or not row[0]:
-        raise SourceBusyError(f"another sync of {source.name!r} is running: wait until it is done")
-    try:
+    with locks.session_lock(connection, locks.SOURCES, source.id) as is_locked:
+        if not is_locked:
+            raise SourceBusyError(f"another sync of {source.name!r} is running: wait until it is done")
         yield
-    finally:
-        if not connection.closed:
-            connection.rollback()
-            connection.execute(statement("unlock_source"), lock)
-            connection.commit()
 
 
 def _updated(
