@@ -115,7 +115,14 @@ def _prompt(path: Path, name: str, entry: object) -> Prompt:
         raise ConfigError(
             f"{where}: the refusal {read.refusal!r} is not in its text: the model must be told of it"
         )
-    return Prompt(name, read.version, read.system, read.user, tuple(read.variables), read.refusal)
+    return Prompt(
+        name=name,
+        version=read.version,
+        system=read.system,
+        user=read.user,
+        variables=tuple(read.variables),
+        refusal=read.refusal,
+    )
 
 
 def _used(where: str, field: str, template: str) -> set[str]:

@@ -1,0 +1,1 @@
+"""What is stored, and every statement that reads or writes it: the only folder that talks to PostgreSQL."""

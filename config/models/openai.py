@@ -250,18 +250,22 @@ def _model_errors(what: str) -> Iterator[None]:
             f"{what}: no connection to the server: {cause}; check OPENAI_BASE_URL"
         ) from error
     except openai.APIStatusError as error:
-        if error.status_code in {408, 409, 425} or error.status_code >= 500:
-            raise TransientError(
-                f"{what}: the server failed ({error.status_code})", retry_after(error.response.headers)
-            ) from error
-        if error.status_code == 402 or error.code in QUOTA_CODES:
-            raise FatalModelError(f"{what}: the quota is spent: add credit or change the key") from error
-        if error.code == "model_not_found":
-            raise FatalModelError(f"{what} is not known to the server: check the model") from error
-        raise RejectedInputError(f"{what}: refused ({error.status_code}): {_message(error)}") from error
+        raise _status_error(what, error) from error
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
         said = str(error)[:200] or type(error).__name__
         raise BadAnswerError(f"{what}: an answer that cannot be read: {said}") from error
+
+
+def _status_error(what: str, error: openai.APIStatusError) -> ModelError:
+    if error.status_code in {408, 409, 425} or error.status_code >= 500:
+        return TransientError(
+            f"{what}: the server failed ({error.status_code})", retry_after(error.response.headers)
+        )
+    if error.status_code == 402 or error.code in QUOTA_CODES:
+        return FatalModelError(f"{what}: the quota is spent: add credit or change the key")
+    if error.code == "model_not_found":
+        return FatalModelError(f"{what} is not known to the server: check the model")
+    return RejectedInputError(f"{what}: refused ({error.status_code}): {_message(error)}")
 
 
 def _too_many(what: str, error: openai.RateLimitError) -> ModelError:

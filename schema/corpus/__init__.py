@@ -1,0 +1,1 @@
+"""What a sync writes: sources, ledger, documents with their chunks, pushes, and the statistics of their words."""

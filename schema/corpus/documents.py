@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Chunk, Document, EmbeddedChunk, Generation, Source
 
+DOCUMENT_TYPES = ("int8", "int4", "int4", "text", "text", "text", "oid", "text", "bytea", "text", "jsonb",
+                  "timestamptz", "timestamptz")  # fmt: skip
+"""Of the columns of `copy_documents`."""
+
+CHUNK_TYPES = ("int8", "int8", "int4", "int4", "text", "text", "text", "int4", "int4", "int4", "int4", "bytea",
+               "oid")  # fmt: skip
+"""Of the columns of `copy_chunks`."""
+
 
 class UnstorableError(Exception):
     """What a document of the batch holds cannot be written, now or later: the message says why, not which one."""
@@ -120,9 +128,8 @@ def _write_documents(
                 for i, document in changed
             ],
         )
-    types = ["int8", "int4", "int4", "text", "text", "text", "oid", "text", "bytea", "text", "jsonb"]
     with connection.cursor().copy(statement("copy_documents")) as copy:
-        copy.set_types([*types, "timestamptz", "timestamptz"])
+        copy.set_types(DOCUMENT_TYPES)
         for document_id, item in zip(ids, batch, strict=True):
             if item.document_id is None:
                 values = _columns(item.document)
@@ -155,11 +162,7 @@ def _place_chunks(
 ) -> list[_Row]:
     """Every chunk of the batch with its row's id; stored chunks that are no longer needed are deleted, and
     those that stand elsewhere now are moved."""
-    known = [item.document_id for item in batch if item.document_id is not None]
-    stored_rows: dict[tuple[int, bytes, int], deque[tuple[Any, ...]]] = defaultdict(deque)
-    if known:
-        for row in connection.execute(statement("chunks_of_documents"), {"document_ids": known}):
-            stored_rows[row[1], row[2], row[3]].append(row)
+    stored_rows = _stored_rows(connection, batch)
     rows, moved = [], []
     for document_id, item in zip(ids, batch, strict=True):
         oid = languages[item.document.language]
@@ -168,7 +171,12 @@ def _place_chunks(
             old = matching.popleft() if matching else None
             rows.append(
                 _Row(
-                    old[0] if old else 0, item.document, document_id, ordinal, embedded_chunk, old is not None
+                    id=old[0] if old else 0,
+                    document=item.document,
+                    document_id=document_id,
+                    ordinal=ordinal,
+                    item=embedded_chunk,
+                    stored=old is not None,
                 )
             )
             if old and old[4:] != _position(ordinal, embedded_chunk.chunk):
@@ -179,6 +187,19 @@ def _place_chunks(
     for placed in rows:
         if not placed.stored:
             placed.id = next(new_ids)
+    return rows
+
+
+def _stored_rows(
+    connection: Connection, batch: Sequence[Storable]
+) -> dict[tuple[int, bytes, int], deque[tuple[Any, ...]]]:
+    """Chunks of the batch's earlier versions in their order, by document, hash and language: equal ones may be used
+    for each other."""
+    rows: dict[tuple[int, bytes, int], deque[tuple[Any, ...]]] = defaultdict(deque)
+    known = [item.document_id for item in batch if item.document_id is not None]
+    if known:
+        for row in connection.execute(statement("chunks_of_documents"), {"document_ids": known}):
+            rows[row[1], row[2], row[3]].append(row)
     return rows
 
 
@@ -202,42 +223,30 @@ def _reposition(connection: Connection, moved: list[tuple[Any, ...]]) -> None:
 def _copy_chunks(
     connection: Connection, source: Source, rows: Sequence[_Row], languages: dict[str, int]
 ) -> None:
-    types = [
-        "int8",
-        "int8",
-        "int4",
-        "int4",
-        "text",
-        "text",
-        "text",
-        "int4",
-        "int4",
-        "int4",
-        "int4",
-        "bytea",
-        "oid",
-    ]
     with connection.cursor().copy(statement("copy_chunks")) as copy:
-        copy.set_types(types)
+        copy.set_types(CHUNK_TYPES)
         for row in rows:
-            chunk = row.item.chunk
-            copy.write_row(
-                (
-                    row.id,
-                    row.document_id,
-                    source.collection_id,
-                    row.ordinal,
-                    chunk.content,
-                    None if chunk.heading.startswith(row.document.title or "\0") else row.document.title,
-                    chunk.heading,
-                    chunk.page,
-                    chunk.start,
-                    chunk.end,
-                    chunk.tokens,
-                    chunk.hash,
-                    languages[row.document.language],
-                )
-            )
+            copy.write_row(_chunk_columns(source, row, languages[row.document.language]))
+
+
+def _chunk_columns(source: Source, row: _Row, language: int) -> tuple[Any, ...]:
+    """In the order of `copy_chunks`."""
+    chunk, title = row.item.chunk, row.document.title
+    return (
+        row.id,
+        row.document_id,
+        source.collection_id,
+        row.ordinal,
+        chunk.content,
+        None if chunk.heading.startswith(title or "\0") else title,
+        chunk.heading,
+        chunk.page,
+        chunk.start,
+        chunk.end,
+        chunk.tokens,
+        chunk.hash,
+        language,
+    )
 
 
 def _vector(item: EmbeddedChunk) -> Any:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FIRST_RETRY_MINUTES = 5
 """A file that failed is tried again after this, then after twice as long each time, up to three days."""
 
+MAX_RETRY_DOUBLINGS = 10
+"""2^10 times 5 minutes are 3.5 days."""
+
 
 def load(
     connection: Connection, source: Source, folders: Collection[str] | None = None
@@ -101,6 +104,7 @@ def fail(
             "reason": reason,
             "transient": transient,
             "retry_minutes": FIRST_RETRY_MINUTES,
+            "max_doublings": MAX_RETRY_DOUBLINGS,
         },
     )
 

@@ -47,7 +47,13 @@ def ensure_source(
     collection_id = ensure_collection(connection, collection or free)
     inserted = fetch_one(connection, "insert_source", {**values, "collection_id": collection_id})
     return Source(
-        inserted[0], free, root, collection_id, collection or free, tuple(include or ()), tuple(exclude or ())
+        id=inserted[0],
+        name=free,
+        root=root,
+        collection_id=collection_id,
+        collection=collection or free,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
     )
 
 
@@ -69,18 +75,10 @@ def synced(connection: Connection, source: Source) -> None:
 @contextmanager
 def owned(connection: Connection, source: Source) -> Iterator[None]:
     """Inside, no other sync of this source runs anywhere. Raises SourceBusyError."""
-    lock = {"lock_class": locks.SOURCES, "source_id": source.id}
-    row = connection.execute(statement("lock_source"), lock).fetchone()
-    connection.commit()
-    if row is None or not row[0]:
-        raise SourceBusyError(f"another sync of {source.name!r} is running: wait until it is done")
-    try:
+    with locks.session_lock(connection, locks.SOURCES, source.id) as is_locked:
+        if not is_locked:
+            raise SourceBusyError(f"another sync of {source.name!r} is running: wait until it is done")
         yield
-    finally:
-        if not connection.closed:
-            connection.rollback()
-            connection.execute(statement("unlock_source"), lock)
-            connection.commit()
 
 
 def _updated(
@@ -113,4 +111,14 @@ def _updated(
 
 
 def _source(row: tuple[Any, ...]) -> Source:
-    return Source(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), tuple(row[6]), row[7])
+    source_id, name, root, collection_id, collection, include, exclude, kind = row
+    return Source(
+        id=source_id,
+        name=name,
+        root=root,
+        collection_id=collection_id,
+        collection=collection,
+        include=tuple(include),
+        exclude=tuple(exclude),
+        kind=kind,
+    )

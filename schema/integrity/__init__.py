@@ -1,0 +1,1 @@
+"""What `verify` reads and `repair` writes, across everything that is stored."""

@@ -105,7 +105,15 @@ def add(
         raise WrongKeyError(
             f"there is a key {name!r} already: revoke it first, or take another name"
         ) from error
-    return NewKey(row[0], name, secret, scope, tuple(collections) or None, expires_at, row[1])
+    return NewKey(
+        id=row[0],
+        name=name,
+        secret=secret,
+        scope=scope,
+        collections=tuple(collections) or None,
+        expires_at=expires_at,
+        created_at=row[1],
+    )
 
 
 def listed(connection: Connection) -> list[ListedKey]:

@@ -71,23 +71,13 @@ def _generation(
     expires: bool,
     ef_search: int | None,
 ) -> dict[str, Any]:
-    states = [
-        hnsw.state(connection, member)
-        for member in segments.members(connection, generation)
-        if segments.has_any(connection, member) or not member.segment
-    ]
-    missing = segments.unindexed(connection, generation)
-    there = [state for state in states if state is not None]
     row = connection.execute(vector_statement("count_vectors", generation)).fetchone()
     note: dict[str, Any] = {
         "space": generation.space.name,
         "state": generation.state,
         "vectors": row[0] if row else 0,
-        "index": "none" if not there else "valid" if not missing else "invalid",
-        "index_mb": round(sum(state.bytes for state in there) / MEGABYTE, 1),
+        **_index_note(connection, generation),
     }
-    if len(states) > 1:
-        note["segments"] = len(states)
     if generation.state == "active" and (drift := _drift(connection, generation, ef_search)):
         note["recall"] = drift
     if measured:
@@ -96,6 +86,24 @@ def _generation(
         note["retired_at"] = retired_at.isoformat(timespec="seconds")
     if expires_at is not None and expires:
         note["kept_until"] = expires_at.isoformat(timespec="seconds")
+    return note
+
+
+def _index_note(connection: Connection, generation: Generation) -> dict[str, Any]:
+    """Of all its segments; how many they are where there are several."""
+    states = [
+        hnsw.state(connection, member)
+        for member in segments.members(connection, generation)
+        if segments.has_any(connection, member) or not member.segment
+    ]
+    missing = segments.unindexed(connection, generation)
+    there = [state for state in states if state is not None]
+    note: dict[str, Any] = {
+        "index": "none" if not there else "valid" if not missing else "invalid",
+        "index_mb": round(sum(state.bytes for state in there) / MEGABYTE, 1),
+    }
+    if len(states) > 1:
+        note["segments"] = len(states)
     return note
 
 

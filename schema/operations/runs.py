@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 Status = Literal["complete", "partial", "failed"]
 
+ENOUGH_TOKENS = 10_000
+"""Tokens of a run that tells how fast a model is."""
+
+SAMPLE_DOCUMENTS = 200
+"""Documents of which it is taken how many tokens a byte makes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -53,11 +59,13 @@ def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int =
 
 def tokens_per_second(connection: Connection, space: str) -> float | None:
     """How fast the last run that embedded much in a space went; None where there was none."""
-    row = connection.execute(statement("tokens_per_second"), {"space": space}).fetchone()
+    values = {"space": space, "enough_tokens": ENOUGH_TOKENS}
+    row = connection.execute(statement("tokens_per_second"), values).fetchone()
     return row[0] if row else None
 
 
 def tokens_per_byte(connection: Connection, source_id: int) -> float | None:
     """Tokens for each byte of a source's files; None where nothing is stored of it."""
-    row = connection.execute(statement("tokens_per_byte"), {"source_id": source_id}).fetchone()
+    values = {"source_id": source_id, "sample_documents": SAMPLE_DOCUMENTS}
+    row = connection.execute(statement("tokens_per_byte"), values).fetchone()
     return row[0] if row else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from psycopg import sql
@@ -20,7 +20,7 @@ from pgfolio.schema.search.vector import effective_ef_search, parameter, ranked
 from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, vector_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -28,8 +28,52 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.access import Permitted, Scope
 
-MAX_COMMON_WORD_CHUNKS = 30_000
+MAX_COMMON_WORD_CHUNKS: Final = 30_000
 """Chunks that a common word is looked for in where vectors find some too."""
+
+RANKED_CHUNKS: Final = 3000
+"""Chunks with the rarest words together, among which the words of a question are ranked."""
+
+RANKED_PREFIX_CHUNKS: Final = 1000
+"""The same of the prefix terms, which come after the words."""
+
+CANDIDATES_PER_HIT: Final = 5
+"""Of these so many times the limit are scored with all words."""
+
+PHRASE_CANDIDATES: Final = 5000
+"""Chunks with all words of a phrase, in which it is looked for."""
+
+PHRASE_WORTH: Final = 20
+"""Of an exact match: more than the idf of any word."""
+
+NAME_WEIGHT: Final = 2
+"""What a document's name is worth, in the idf of the name that a question has."""
+
+NAMED_DOCUMENTS: Final = 100
+"""Documents of one name."""
+
+LEADING_CHUNKS: Final = 3
+"""Chunks of a named document that are candidates: its first ones."""
+
+NAME_LETTERS: Final = 400
+"""Of a question that may be a document's name: as many as functions/path_names.sql has of each."""
+
+SAMPLE_CHUNKS: Final = 1000
+"""Chunks whose mean length is taken where no statistics were counted yet."""
+
+RANKING_NUMBERS: Final[Mapping[str, sql.Composable]] = {
+    "ranked_chunks": sql.Literal(RANKED_CHUNKS),
+    "ranked_prefix_chunks": sql.Literal(RANKED_PREFIX_CHUNKS),
+    "candidates_per_hit": sql.Literal(CANDIDATES_PER_HIT),
+    "phrase_candidates": sql.Literal(PHRASE_CANDIDATES),
+    "phrase_worth": sql.Literal(PHRASE_WORTH),
+    "name_weight": sql.Literal(NAME_WEIGHT),
+    "named_documents": sql.Literal(NAMED_DOCUMENTS),
+    "leading_chunks": sql.Literal(LEADING_CHUNKS),
+    "name_letters": sql.Literal(NAME_LETTERS),
+    "sample_chunks": sql.Literal(SAMPLE_CHUNKS),
+}
+"""What stands for the placeholders of `rank_words`: plans are made for these numbers as part of its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +175,5 @@ def _text(
         matches=condition,
         vector_arm=sql.SQL(arm).format(limit=literal, scan=scan_limit),
         max_common=sql.Literal(MAX_COMMON_WORD_CHUNKS) if nearest else sql.SQL("all"),
+        **RANKING_NUMBERS,
     ).as_bytes()

@@ -96,18 +96,10 @@ def set_state(connection: Connection, generation: Generation, state: str) -> boo
 @contextmanager
 def alone(connection: Connection) -> Iterator[None]:
     """Inside, nobody else moves the corpus. Raises ReembedBusyError."""
-    lock = dict(zip(("lock_class", "lock"), locks.REEMBED, strict=True))
-    free = fetch_one(connection, "lock_reembed", lock)[0]
-    connection.commit()
-    if not free:
-        raise ReembedBusyError("another reembed is running: wait until it is done")
-    try:
+    with locks.session_lock(connection, *locks.REEMBED) as is_locked:
+        if not is_locked:
+            raise ReembedBusyError("another reembed is running: wait until it is done")
         yield
-    finally:
-        if not connection.closed:
-            connection.rollback()
-            connection.execute(statement("unlock_reembed"), lock)
-            connection.commit()
 
 
 def generation_in(connection: Connection, space: Space) -> Generation | None:

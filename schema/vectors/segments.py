@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 SWAP_ATTEMPTS = 100
 
+MIN_MEASURED_VECTORS = 100
+"""Vectors below which what they cost says little of one."""
+
+COST_MEASUREMENTS = 5
+"""The latest, of which a vector's cost is the mean."""
+
 
 def members(connection: Connection, generation: Generation) -> list[Generation]:
     """The generation's own table and its segments, each as the place that new vectors go to."""
@@ -152,9 +158,9 @@ def record_cost(connection: Connection, member: Generation, way: str, vectors: i
 
 def measured_cost(connection: Connection, generation: Generation, way: str) -> tuple[float, int] | None:
     """Seconds for a vector, and the size of the index at which they were measured; None before any measurement."""
-    row = connection.execute(
-        statement("read_index_cost"), {"generation": generation.id, "way": way}
-    ).fetchone()
+    values = {"generation": generation.id, "way": way}
+    sizes = {"min_vectors": MIN_MEASURED_VECTORS, "measurements": COST_MEASUREMENTS}
+    row = connection.execute(statement("read_index_cost"), {**values, **sizes}).fetchone()
     return None if row is None or row[0] is None else (row[0], row[1])
 
 

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 from pgvector import HalfVector, Vector
 from psycopg import sql
 
 from pgfolio.schema.database.statements import template
-from pgfolio.schema.records import Space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,34 +44,34 @@ class VectorLayout:
 QUANTIZED: Final = "binary_quantize({what})::bit({{dimensions}})"
 KINDS: Final[Mapping[str, VectorLayout]] = {
     "halfvec": VectorLayout(
-        "halfvec",
-        16,
-        "embedding",
-        "halfvec_cosine_ops",
-        "embedding <=> %(vector)s::halfvec",
-        "embedding",
-        "embedding",
-        4000,
+        type="halfvec",
+        bits=16,
+        indexed="embedding",
+        operators="halfvec_cosine_ops",
+        nearest="embedding <=> %(vector)s::halfvec",
+        column="embedding",
+        retained="embedding",
+        max_dimensions=4000,
     ),
     "vector": VectorLayout(
-        "vector",
-        32,
-        "embedding",
-        "vector_cosine_ops",
-        "embedding <=> %(vector)s::vector",
-        "embedding",
-        "full_embedding",
-        2000,
+        type="vector",
+        bits=32,
+        indexed="embedding",
+        operators="vector_cosine_ops",
+        nearest="embedding <=> %(vector)s::vector",
+        column="embedding",
+        retained="full_embedding",
+        max_dimensions=2000,
     ),
     "bit": VectorLayout(
-        "halfvec",
-        1,
-        f"({QUANTIZED.format(what='embedding')})",
-        "bit_hamming_ops",
-        f"{QUANTIZED.format(what='embedding')} <~> {QUANTIZED.format(what='%(vector)s::halfvec')}",
-        "(binary_quantize(embedding)::bit({dimensions}))",
-        "embedding",
-        4000,
+        type="halfvec",
+        bits=1,
+        indexed=f"({QUANTIZED.format(what='embedding')})",
+        operators="bit_hamming_ops",
+        nearest=f"{QUANTIZED.format(what='embedding')} <~> {QUANTIZED.format(what='%(vector)s::halfvec')}",
+        column="(binary_quantize(embedding)::bit({dimensions}))",
+        retained="embedding",
+        max_dimensions=4000,
     ),
 }
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
+RECENT_TRACES = 10_000
+"""The latest, among which questions are looked for: there may be millions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
@@ -97,7 +100,8 @@ def last(connection: Connection, generation: Generation, ef_search: int | None) 
 
 def logged_queries(connection: Connection, limit: int) -> list[str]:
     """What users asked lately, as far as traces keep texts."""
-    return [row[0] for row in connection.execute(statement("logged_queries"), {"limit": limit})]
+    values = {"limit": limit, "recent_traces": RECENT_TRACES}
+    return [row[0] for row in connection.execute(statement("logged_queries"), values)]
 
 
 def sample_texts(connection: Connection, generation: Generation, count: int) -> list[tuple[str, str]]:

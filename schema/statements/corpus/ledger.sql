@@ -53,7 +53,7 @@ set document_id = excluded.document_id, device = excluded.device, inode = exclud
     attempts = 0, retry_at = null, synced_at = now();
 
 -- name: touch_ledger!
--- New stat signatures of files whose content is as it was.
+-- New stat signatures of files whose content is as it was; 1e9 nanoseconds are a second.
 with dated as (
     update documents d
     set updated_at = to_timestamp(t.mtime_ns / 1e9)
@@ -79,7 +79,7 @@ set device = excluded.device, inode = excluded.inode, size = excluded.size, mtim
     ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash, processing_fingerprint = excluded.processing_fingerprint,
     state = 'failed', stage = excluded.stage, reason = excluded.reason, attempts = ledger.attempts + 1,
     retry_at = case when :transient
-        then now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, 10))::integer) end;
+        then now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, :max_doublings))::integer) end;
 
 -- name: retry_embedding!
 -- What one model refused another may take.

@@ -4,7 +4,7 @@ listen pgfolio_pushed;
 
 -- name: outdated_pushes
 -- Those that are no document yet, or one that was made otherwise; of those that failed the ones whose time has come. All,
--- when all are to be made anew.
+-- when all are to be made anew. Times in nanoseconds, as a file's.
 select octet_length(p.content), (extract(epoch from p.pushed_at) * 1e9)::bigint, p.id, p.path, l.path is not null
 from pushes p
 left join ledger l on l.source_id = p.source_id and l.path = p.path
@@ -21,7 +21,7 @@ where l.path is null or (l.state = 'failed' and l.retry_at <= now())
 group by p.source_id;
 
 -- name: read_push
--- What was pushed, as the flow reads it.
+-- What was pushed, as the flow reads it; its time in nanoseconds, as a file's.
 select octet_length(content), (extract(epoch from pushed_at) * 1e9)::bigint, id, content, title, name, metadata
 from pushes
 where source_id = :source_id and path = :path;

@@ -32,14 +32,6 @@ where id = :id;
 -- All of a source was gone through, and nothing of it is missing.
 update sources set synced_at = now() where id = :id;
 
--- name: lock_source
--- True when this session now owns the source: no other sync of it runs.
-select pg_try_advisory_lock(:lock_class, :source_id);
-
--- name: unlock_source
--- Give the source free again.
-select pg_advisory_unlock(:lock_class, :source_id);
-
 -- name: has_documents
 -- Whether anything is stored at all.
 select exists (select from documents);

@@ -28,10 +28,11 @@ where s.schemaname = current_schema and s.tablename = 'chunks' and s.attname = '
 delete from corpus;
 
 -- name: count_corpus!
--- How many chunks there are, and how long they are in the mean, of a sample of about 10,000.
+-- How many chunks there are, and how long they are in the mean, of a sample of about sample_chunks, or
+-- of the first ones where it has none.
 insert into corpus (chunks, tokens)
-select n.chunks, greatest(1, coalesce((select avg(tokens) from chunks tablesample system (least(100, 1000000.0 / greatest(n.chunks, 1)))),
-                                      (select avg(tokens) from (select tokens from chunks limit 1000) s), 1))
+select n.chunks, greatest(1, coalesce((select avg(tokens) from chunks tablesample system (least(100, 100.0 * :sample_chunks / greatest(n.chunks, 1)))),
+                                      (select avg(tokens) from (select tokens from chunks limit :first_chunks) s), 1))
 from (select count(*) as chunks from chunks) n;
 
 -- name: forget_languages!

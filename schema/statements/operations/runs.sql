@@ -20,7 +20,7 @@ where status = 'running' and flow = :flow and started_at < now() - interval '1 s
 -- How fast the last run that embedded much in a space went.
 select (report->>'tokens')::float / (report->'seconds'->>'total')::float
 from runs
-where report->>'space' = :space and (report->>'tokens')::float >= 10000
+where report->>'space' = :space and (report->>'tokens')::float >= :enough_tokens
   and (report->'seconds'->>'total')::float > 0
 order by id desc
 limit 1;
@@ -28,7 +28,7 @@ limit 1;
 -- name: tokens_per_byte
 -- Tokens of a source's documents for each byte of their files, from some of them.
 select sum(c.tokens)::float / nullif(sum(l.size), 0)::float
-from (select document_id, size from ledger where source_id = :source_id and document_id is not null limit 200) l
+from (select document_id, size from ledger where source_id = :source_id and document_id is not null limit :sample_documents) l
 cross join lateral (select sum(tokens) as tokens from chunks where document_id = l.document_id) c;
 
 -- name: last_runs

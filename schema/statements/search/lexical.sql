@@ -8,26 +8,31 @@
 -- stems in all languages together, and in a language whose stop word it is it counts as being in every document: "the"
 -- is not rare because German documents seldom quote it.
 --
--- Only chunks with the rarest words are ranked, as many words as make up to 3,000 chunks together; while they make less
+-- Only chunks with the rarest words are ranked, as many words as make up to ranked_chunks together; while they make less
 -- than the limit, more are taken. Words are counted without the filter, the common ones in all collections: where too
 -- few are left then, and the last column says that there are other words, the caller asks again with all of them.
 -- A word is all of its stems: taken by themselves, the rare one in Polish would leave no place for the one in English.
--- The prefix_terms of words come after the words, but have 1,000 of their own (over 77,000 German chunks p95 was 38 ms, 67 ms
--- with 3,000). A chunk that has a word and its beginning has what is worth more; a beginning is no rarer than its word,
--- though it is looked for in some languages only.
--- Where the nearest chunks are taken too, no word is looked for in more than so many chunks, in which the best may be
+-- The prefix_terms of words come after the words, but have ranked_prefix_chunks of their own (with 1,000 over 77,000 German
+-- chunks p95 was 38 ms, with 3,000 67 ms). A chunk that has a word and its prefix term has what is worth more; a prefix
+-- term is no rarer than its word, though it is looked for in some languages only.
+-- Where the nearest chunks are taken too, no word is looked for in more than max_common chunks, in which the best may be
 -- missing: a question that has only words that stand nearly everywhere would take half a second over a million chunks.
 --
 -- The vector of each candidate is looked up by itself: joined, PostgreSQL read all of 105,000 vectors, 36 of 40 ms.
 --
--- Asked for exactly are phrases, looked for in up to 5,000 chunks that have all their words, and names, which are worth
--- twice as much as the name of the chunk's document. The whole question may be a document's name too, with spaces in it
--- or in their place underscores or hyphens.
+-- Asked for exactly are phrases, looked for in up to phrase_candidates chunks that have all their words, and names, which
+-- are worth name_weight times as much as the name of the chunk's document. The whole question may be a document's name
+-- too, with spaces in it or in their place underscores or hyphens.
+--
+-- In `weights`, of each lexeme: `n`, the chunks that have it; `token_df`, those that have any lexeme of its word; `df`, what
+-- its idf is of; `chunks_before` and `prefix_chunks_before`, those of rarer words, and of rarer words of its kind.
+--
+-- The numbers are named in schema/search/lexical.py, and part of the text: plans are made for them.
 with vector_arm as materialized (
     {{vector_arm}}
 ), corpus as materialized (
     select coalesce((select chunks from corpus), (select count(*) from chunks)) as size,
-           coalesce((select tokens from corpus), (select avg(tokens) from (select tokens from chunks limit 1000) s)) as tokens
+           coalesce((select tokens from corpus), (select avg(tokens) from (select tokens from chunks limit {{sample_chunks}}) s)) as tokens
 ), terms as materialized (
     select * from question_words(:query)
 ), matches as materialized (
@@ -39,25 +44,26 @@ with vector_arm as materialized (
     from corpus cross join terms t
     left join (select lexeme, count(*) as n from matches group by lexeme) m using (lexeme)
 ), weights as materialized (
-    select lexeme, prefix_match, family, word, exact_match, share, n, ln(1 + (size - known + 0.5) / (known + 0.5)) as idf,
-           n > 0 and (before < {{limit}} or before + found <= 3000 or prefix_match and own + found <= 1000 or :all_words) as looked_for
-    from (select *, sum(n) over (order by prefix_match, found, token) - found as before,
-                 sum(n) over (partition by prefix_match order by found, token) - found as own,
-                 least(case when prefix_match then max(found) over (partition by family) else found end + stopped * size, size) as known
-          from (select *, sum(n) over (partition by token) as found from counted) f) w
+    select lexeme, prefix_match, family, word, exact_match, share, n, ln(1 + (size - df + 0.5) / (df + 0.5)) as idf,
+           n > 0 and (chunks_before < {{limit}} or chunks_before + token_df <= {{ranked_chunks}}
+                     or prefix_match and prefix_chunks_before + token_df <= {{ranked_prefix_chunks}} or :all_words) as looked_for
+    from (select *, sum(n) over (order by prefix_match, token_df, token) - token_df as chunks_before,
+                 sum(n) over (partition by prefix_match order by token_df, token) - token_df as prefix_chunks_before,
+                 least(case when prefix_match then max(token_df) over (partition by family) else token_df end + stopped * size, size) as df
+          from (select *, sum(n) over (partition by token) as token_df from counted) f) w
 ), named as materialized (
-    select d.id as document_id, 2 * w.idf as worth
+    select d.id as document_id, {{name_weight}} * w.idf as worth
     from (select word, idf from weights where exact_match
           union all
-          select word_query(replace(whole, ' ', space)), ln(1 + size)
+          select word_query(replace(question_name, ' ', space)), ln(1 + size)
           from corpus
-          cross join (select left(lower(normalize(btrim(:query, E' \t\n"'), NFKC)), 400) as whole) q
-          cross join unnest(case when strpos(whole, ' ') > 0 then array[' ', '_', '-'] else array[' '] end) space
-          where length(whole) > 1 and not exists (select from weights where exact_match and lexeme = whole)) w
+          cross join (select left(lower(normalize(btrim(:query, E' \t\n"'), NFKC)), {{name_letters}}) as question_name) q
+          cross join unnest(case when strpos(question_name, ' ') > 0 then array[' ', '_', '-'] else array[' '] end) space
+          where length(question_name) > 1 and not exists (select from weights where exact_match and lexeme = question_name)) w
     cross join lateral (
         select id from documents d
         where d.names @@ w.word and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
-        limit 100) d
+        limit {{named_documents}}) d
 ), phrases as materialized (
     select c.id, t.phrase
     from unnest(:phrases::text[]) t (phrase)
@@ -66,7 +72,7 @@ with vector_arm as materialized (
         from chunks c
         where c.lexemes @@ phrase_query(t.phrase)
           and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
-        limit 5000) c
+        limit {{phrase_candidates}}) c
     where strpos(phrased(c.body), phrased(t.phrase)) > 0
 ), first as (
     select id
@@ -86,11 +92,11 @@ with vector_arm as materialized (
           group by id, family) f
     group by id
     order by sum(worth) desc, id
-    limit 5 * {{limit}}
+    limit {{candidates_per_hit}} * {{limit}}
 ), candidates as (
     select id from first
     union
-    select c.id from named n join chunks c on c.document_id = n.document_id and c.ordinal < 3
+    select c.id from named n join chunks c on c.document_id = n.document_id and c.ordinal < {{leading_chunks}}
     where (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
     union
     select id from phrases
@@ -99,7 +105,7 @@ with vector_arm as materialized (
 ), scored as (
     select c.id, s.score,
            s.exact_match + coalesce((select sum(n.worth) from named n where n.document_id = c.document_id), 0)
-           + (select count(*) from phrases p where p.id = c.id) * 20 as exact_match
+           + (select count(*) from phrases p where p.id = c.id) * {{phrase_worth}} as exact_match
     from corpus cross join candidates a
     cross join lateral (select * from chunks c where c.id = a.id offset 0) c
     cross join lateral (
@@ -145,7 +151,7 @@ select unnest(:vector_arm::bigint[]) as chunk_id;
 -- Each word of a question, as its lexemes in all languages, with its idf = ln(1 + (N - n + 0.5) / (n + 0.5)). A pair of
 -- letters that stands nowhere is none: it goes from one word to the next.
 select lexemes, ln(1 + (size - n + 0.5) / (n + 0.5))
-from (select array_agg(t.lexeme) as lexemes, min(c.size) as size, sum(f.n) as found,
+from (select array_agg(t.lexeme) as lexemes, min(c.size) as size, sum(f.n) as df,
              least(sum(f.n) + min(t.stopped) * min(c.size), min(c.size)) as n
       from (select coalesce((select chunks from corpus), (select count(*) from chunks)) as size) c
       cross join question_words(:query) t
@@ -157,7 +163,7 @@ from (select array_agg(t.lexeme) as lexemes, min(c.size) as size, sum(f.n) as fo
                  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])))) as n) f
       where not t.prefix_match
       group by t.token) w
-where found > 0 or spaced(lexemes[1]) <> ' ';
+where df > 0 or spaced(lexemes[1]) <> ' ';
 
 -- name: read_lexemes
 -- What texts are found by, each in the language of its chunk, in the texts' order.

@@ -46,14 +46,6 @@ select id from generations where state = 'retired' and retired_at <= now() - mak
 -- What was measured of a generation before it was to become active.
 update generations set measured = :measured where id = :id;
 
--- name: lock_reembed
--- True when no other session moves the corpus.
-select pg_try_advisory_lock(:lock_class, :lock);
-
--- name: unlock_reembed
--- Another may now.
-select pg_advisory_unlock(:lock_class, :lock);
-
 -- name: create_vectors!
 -- The generation's table: narrow, so that nothing but a vector's own change touches its index.
 create table {vectors} (

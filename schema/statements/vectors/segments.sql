@@ -78,5 +78,5 @@ select space_id, :way, :vectors, :indexed, :seconds from generations where id = 
 -- Seconds for each vector, lately; those of larger tables count as they are.
 select sum(seconds) / sum(vectors), (sum(indexed * vectors) / sum(vectors))::bigint
 from (select seconds, vectors, indexed from index_costs
-      where space_id = (select space_id from generations where id = :generation) and way = :way and vectors >= 100
-      order by id desc limit 5) lately;
+      where space_id = (select space_id from generations where id = :generation) and way = :way and vectors >= :min_vectors
+      order by id desc limit :measurements) lately;

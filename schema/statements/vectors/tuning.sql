@@ -1,5 +1,5 @@
 -- name: index_parameters
--- With what a segment's index was built.
+-- With what a segment's index was built; 16 and 64 are pgvector's own, which it does not note.
 select coalesce((select split_part(o, '=', 2)::integer from unnest(c.reloptions) o where o like 'm=%%'), 16) as m,
        coalesce((select split_part(o, '=', 2)::integer from unnest(c.reloptions) o where o like 'ef_construction=%%'), 64) as ef_construction
 from pg_class c
@@ -30,7 +30,7 @@ limit 1;
 -- Questions that were asked, each once, the latest first; of the latest traces only, for there may be millions.
 select q.query
 from (select record ->> 'query' as query, max(asked_at) as asked_at
-      from (select record, asked_at from traces order by asked_at desc limit 10000) t
+      from (select record, asked_at from traces order by asked_at desc limit :recent_traces) t
       where record ->> 'query' <> ''
       group by 1) q
 order by q.asked_at desc

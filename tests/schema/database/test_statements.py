@@ -11,6 +11,7 @@ from psycopg import sql
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import names
 from pgfolio.schema.records import Generation, Space
+from pgfolio.schema.search.lexical import RANKING_NUMBERS
 from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import vector_statement
 
@@ -22,6 +23,7 @@ LITERALS: dict[str, sql.Composable] = {
     "into": sql.Identifier("vectors_1"),
     "other": sql.Identifier("vectors_1"),
     "max_common": sql.SQL("all"),
+    **RANKING_NUMBERS,
     "vector_arm": sql.SQL("select unnest(%(vector_arm)s::bigint[]) as chunk_id"),
 }
 """What some statements take as text, for their plan's sake."""
