@@ -45,8 +45,8 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = set(_variables())
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known and name != "PGFOLIO_CONFIG":
-            near = difflib.get_close_matches(name, known, n=1)
-            yield f"{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else "")
+            suggestions = difflib.get_close_matches(name, known, n=1)
+            yield f"{name}: unknown setting" + (f"; did you mean {suggestions[0]}?" if suggestions else "")
 
 
 def _variables() -> Iterator[str]:
@@ -63,8 +63,8 @@ def _problem(error: Any) -> str:
     variable = next((v for v, n in OUTSIDE.items() if where == [n]), PREFIX + "__".join(where).upper())
     if error["type"] == "extra_forbidden":
         return f"{variable}: unknown setting {'.'.join(where)!r}"
-    shown = "" if "key" in variable.lower() or "url" in variable.lower() else f", is {error['input']!r}"
-    return f"{variable}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
+    value = "" if "key" in variable.lower() or "url" in variable.lower() else f", is {error['input']!r}"
+    return f"{variable}: {error['msg'][0].lower()}{error['msg'][1:]}{value}"
 
 
 def _listed(problems: list[str]) -> str:
