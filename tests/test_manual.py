@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -48,9 +49,6 @@ NOT_RUN = {
     r"\.venv/bin/python -m pytest ": "runs tests",
 }
 """What is shown and not run here, with the reason."""
-
-OTHERS_OPTIONS = {"--prompt", "--pool", "--prefect-file"}
-"""Options in running text that may be no command's of ours."""
 
 OUTSIDE = {"PGFOLIO_CONFIG", "PGFOLIO_DOCUMENTS"}
 """Variables that are no setting: the file of settings, and what the compose file asks for."""
@@ -114,9 +112,8 @@ def test_every_path_is_there(readme: str) -> None:
         for span in spans(readme)
         if re.fullmatch(rf"(?:{'|'.join(FOLDERS)}|\.src|\.ci)/[\w./-]*|[\w-]+\.(?:toml|md)", span)
     }
-    gone = {
-        path for path in named if not (ROOT / path).exists() and not (ROOT / readme).with_name(path).exists()
-    }
+    places = (ROOT, (ROOT / readme).parent)
+    gone = {path for path in named if not any((place / path).exists() for place in places)}
     assert gone == set()
 
 
@@ -167,6 +164,17 @@ def test_every_variable_is_a_setting() -> None:
     assert named - known - {"PGFOLIO_SECTION__KEY"} == set()
 
 
+def test_every_dependency_has_a_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = [
+        *project["dependencies"],
+        *(name for more in project["optional-dependencies"].values() for name in more),
+    ]
+    names = {re.split(r"[^\w-]", requirement)[0].lower() for requirement in required}
+    named = set(re.findall(r"[\w-]+", text("config/README.md").lower()))
+    assert {name for name in names if not name.startswith("types-")} - named == set()
+
+
 # Commands
 
 
@@ -196,6 +204,7 @@ def options(command: click.Command) -> set[str]:
 def found_commands(words: list[str]) -> list[click.Command]:
     """The commands that these words name, as in `keys add|list`."""
     known: dict[str, click.Command] = {**writing_commands.commands, **reading_commands.commands}
+    assert words[0] in known
     chosen = known[words[0]]
     if isinstance(chosen, click.Group) and len(words) > 1:
         return [chosen.commands[name] for name in words[1].split("|")]
@@ -218,7 +227,7 @@ def test_every_option_in_the_text_is_one() -> None:
     named = {
         re.split(r"[ =]", span)[0] for readme in READMES for span in spans(readme) if span.startswith("--")
     }
-    assert named - known - OTHERS_OPTIONS == set()
+    assert named - known == set()
 
 
 def test_what_the_query_side_does_is_passed_on() -> None:
