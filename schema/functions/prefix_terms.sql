@@ -1,4 +1,4 @@
--- The prefix_terms of the longer words, each with the star that no other lexeme has: in languages whose words run together
+-- The first letters of the longer words, each with the star that no other lexeme has: in languages whose words run together
 -- or have many endings, a word of more than five letters is found by its first five too (migrations/0013_beginnings.sql
 -- has the measurements). Of folded, spaced, parted text. 16383 is the last place that a tsvector can name.
 do $do$
