@@ -138,7 +138,11 @@ def test_a_move_to_signs_alone_costs_nothing_and_finds_what_comparing_all_finds(
 def test_signs_alone_are_rejected_where_they_lose_too_much(grown: Library) -> None:
     grown.sync()
     with pytest.raises(FailedError, match=r"recall@10 is 0\.\d+ at ef_search 10, wanted 1\.000"):
-        run_reembed(stored_as(grown, "bit", gate_recall=1.0, ef_search=10), grown.conninfo, Options())
+        run_reembed(
+            stored_as(grown, "bit", gate_recall=1.0, ef_search=10, m=2, ef_construction=4),
+            grown.conninfo,
+            Options(),
+        )
     assert index_definition(grown) == KINDS["halfvec"]
 
 
