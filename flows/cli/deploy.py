@@ -16,9 +16,9 @@ from pgfolio.config.environment import child_environment, prefect_api_url
 from pgfolio.config.errors import ConfigError
 from pgfolio.flows.cli import render
 from pgfolio.flows.local.network import ChildError, answers
+from pgfolio.flows.local.prefect_server import QUIET
 
 SHIPPED: Final = files("pgfolio") / "prefect.yaml"
-QUIET: Final = {"DO_NOT_TRACK": "1", "PREFECT_LOGGING_LEVEL": "WARNING"}
 
 
 @click.command()
