@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     import numpy as np
+
+    from pgfolio.schema.markdown import Span
 
 Storage: TypeAlias = Literal["halfvec", "vector", "bit"]
 """How a space's vectors stand in the column and in the index: schema/vectors/storage.py."""
@@ -92,6 +95,7 @@ class Document:
     updated_at: datetime
     metadata: dict[str, Any] = field(default_factory=dict)
     owner: str | None = None
+    code_blocks: Sequence[Span] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ create table documents (
     updated_at timestamptz not null,
     synced_at timestamptz not null default now(),
     names tsvector generated always as (path_names(path)) stored,  -- what it can be called by in a search
+    code_blocks int4multirange,
     unique (source_id, path)
 );
 create index documents_collection on documents (collection_id);

@@ -74,7 +74,7 @@ def _blocks(outline: Outline, low: int, high: int) -> Iterator[tuple[int, int]]:
 
     None comes directly after a heading, which is thus never parted from what it announces.
     """
-    text, starts, fences = outline.document.text, outline.starts, outline.fences
+    text, starts = outline.document.text, outline.starts
     places = {match.end(): match.start() for match in _BLANK.finditer(text, low, high) if match.end() < high}
     first, last = bisect_right(starts, low), bisect_left(starts, high)
     levels = dict(zip(starts[first:last], outline.levels[first:last], strict=True))
@@ -84,7 +84,7 @@ def _blocks(outline: Outline, low: int, high: int) -> Iterator[tuple[int, int]]:
             continue
         if offset in levels:
             rank = levels[offset]
-        elif bisect_right(fences, offset - 1) % 2:
+        elif outline.in_code(offset - 1):
             rank = IN_CODE
         else:
             end = places[offset]

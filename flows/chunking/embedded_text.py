@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pgfolio.flows.chunking.outline import HEADING_BYTES, TITLE_BYTES, plain
+from pgfolio.flows.chunking.outline import HEADING_BYTES, TITLE_BYTES
+from pgfolio.schema.markdown import plain
 
 
 def embedded_text(title: str | None, heading: str, content: str) -> str:

@@ -28,8 +28,9 @@ from pgfolio.flows.extraction.metadata import (
     when,
 )
 from pgfolio.flows.extraction.pages import aligned, joined, marked
+from pgfolio.schema.markdown import Span, code_spans
 
-FINGERPRINT = f"extract-2/kreuzberg-{version('kreuzberg')}"
+FINGERPRINT = f"extract-3/kreuzberg-{version('kreuzberg')}"
 
 METADATA_KEYS = frozenset(  # of what the library knows of a document
     """
@@ -38,7 +39,7 @@ METADATA_KEYS = frozenset(  # of what the library knows of a document
     """.split()  # noqa: SIM905 - a hundred lines else
 )
 PAGE_MARK = "pgfoliopagebreak"
-_CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+_UNDERLINE = re.compile(r"\\</?u\\?>")
 _ESCAPE = re.compile(r"\\([!.\-<>()~_&+=])")
 _DATA_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
 _HEAD = re.compile(
@@ -178,10 +179,14 @@ def _html_text(data: bytes) -> str:
     return decode(data, known=True) or ""
 
 
-def tidy(markdown: str) -> str:
+def tidy(text: str) -> str:
     """The library's Markdown without images that are data, and without escapes that only hide words from search."""
-    parts = _CODE.split(_DATA_IMAGE.sub("", markdown))
-    parts[::2] = [_ESCAPE.sub(r"\1", re.sub(r"\\</?u\\?>", "", part)) for part in parts[::2]]
+    text = _DATA_IMAGE.sub("", text)
+    parts, end = [], 0
+    for code in [*code_spans(text), Span(len(text), len(text))]:
+        prose = _UNDERLINE.sub("", text[end : code.start])
+        parts += [_ESCAPE.sub(r"\1", prose), text[code.start : code.end]]
+        end = code.end
     text = re.sub(r"\n{3,}", "\n\n", "".join(parts)).strip() + "\n"
     headings = re.findall(r"^###### ", text, re.MULTILINE)
     # Word's outline level 9 means body text; the library makes a heading of each such paragraph.

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.schema.corpus.languages import SIMPLE, configuration
+from pgfolio.schema.markdown import without_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +27,8 @@ MIN_LETTERS = 24
 
 MIN_CONFIDENCE = 0.8
 
-_NO_PROSE = re.compile(
-    r"```.*?(?:```|\Z)|`[^`\n]*`|<[^<>]*>|[!-~]+://[!-~]+|[!-~]*[\\/_=@{}\[\]|][!-~]*|[\d#*>|]+", re.DOTALL
-)
-"""Code, tags, addresses and names: in ASCII, so that Chinese around a name stays."""
+_NO_PROSE = re.compile(r"<[^<>]*>|[!-~]+://[!-~]+|[!-~]*[\\/_=@{}\[\]|][!-~]*|[\d#*>|]+", re.DOTALL)
+"""Tags, addresses and names: in ASCII, so that Chinese around a name stays."""
 
 _CODE = re.compile(r"\w{2,3}(?:[-_]\w+)?|\w+")
 
@@ -48,7 +47,8 @@ def language_of(metadata: Mapping[str, Any], text: str, otherwise: str) -> str:
 
 def _detected(text: str) -> str | None:
     """An ISO 639-3 code, or None for too little text and for text that is in no language for certain."""
-    prose = " ".join(_NO_PROSE.sub(" ", text[: SAMPLE_CHARACTERS * 6]).split())[:SAMPLE_CHARACTERS]
+    sample = without_code(text[: SAMPLE_CHARACTERS * 6])
+    prose = " ".join(_NO_PROSE.sub(" ", sample).split())[:SAMPLE_CHARACTERS]
     if sum(map(str.isalpha, prose)) < MIN_LETTERS:
         return None
     import kreuzberg  # noqa: PLC0415 -- 0.1 s that a no-op sync must not pay

@@ -9,15 +9,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pgfolio.flows.extraction.decode import clean
+from pgfolio.schema import markdown
 
 JUNK_TITLE = re.compile(
     r"(?i)(untitled.*|document\d*|enscript output|powerpoint presentation|microsoft \w+ - .*)?"
 )
 MAX_INTEGER_BITS = 1000
 """Of an integer in metadata: 301 digits."""
-
-_H1 = re.compile(r"^# +(.+?)[ #]*$|^(?=\S)([^\n]+)\n=+[ \t]*$", re.MULTILINE)
-_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def front_matter(text: str) -> tuple[dict[str, Any], str]:
@@ -72,8 +70,8 @@ def title_of(value: Any) -> str | None:
 
 def first_heading(text: str) -> str | None:
     """Of Markdown."""
-    match = _H1.search(_FENCED.sub("", text))
-    return title_of((match[1] or match[2]).strip("*` ")) if match else None
+    headings = markdown.headings(text, markdown.code_blocks(text))
+    return next((title_of(heading.text) for heading in headings if heading.level == 1), None)
 
 
 def owner(metadata: dict[str, Any]) -> str | None:

@@ -21,6 +21,7 @@ from pgfolio.flows.extraction import language as languages
 from pgfolio.flows.extraction.extracted import Extracted, Unextractable, with_upload_metadata
 from pgfolio.flows.extraction.worker import extraction_workers
 from pgfolio.flows.run.concurrency import ahead, workers
+from pgfolio.schema import markdown
 from pgfolio.schema.records import Document
 
 if TYPE_CHECKING:
@@ -203,7 +204,13 @@ def _outcome(
     document = _document_of(work_item.entry.path, content_hash, signature, extracted, processing)
     return _Extracted(
         document,
-        Chunkable(extracted.text, extracted.title, extracted.pages, markdown=extracted.markdown),
+        Chunkable(
+            extracted.text,
+            extracted.title,
+            extracted.pages,
+            markdown=extracted.markdown,
+            code_blocks=document.code_blocks,
+        ),
     )
 
 
@@ -234,6 +241,7 @@ def _document_of(
         updated_at=_moment(signature.mtime_ns),
         metadata=extracted.metadata,
         owner=extracted.owner,
+        code_blocks=markdown.code_blocks(extracted.text),
     )
 
 

@@ -15,7 +15,7 @@ from pgfolio.config.models import wordllama
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import extractive, prompt_context
-from pgfolio.query_api.answering.citations import Quote, checked_citations, places, supporting_quotes
+from pgfolio.query_api.answering.citations import Quote, checked_citations, supporting_quotes
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
 from pgfolio.query_api.answering.refusal import is_refusal, may_become_refusal
 from pgfolio.query_api.answering.sentences import QuotablePassage, lines, passages
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.results import Retrieved
     from pgfolio.query_api.retrieval.retriever import Retriever
     from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.markdown import Span
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.vector import Hit
 
@@ -204,10 +205,9 @@ class Answerer:
         if not text or is_refusal(request.prompt, text, cites=bool(claims)):
             return self._unanswered(request, completion)
         pool = self._retriever.pool
-        in_code = await in_snapshot(
-            pool, partial(stored.in_code, places=places(context_hits), permitted=request.permitted)
-        )
-        quotes = await self._in_thread(partial(supporting_quotes, claims, context_hits, in_code))
+        read = partial(stored.read_code_blocks, hits=context_hits, permitted=request.permitted)
+        code = await in_snapshot(pool, read)
+        quotes = await self._in_thread(partial(supporting_quotes, claims, context_hits, code))
         citations = await checked_citations(pool, context_hits, quotes, request.permitted)
         usage = Usage(completion.input_tokens, completion.output_tokens)
         return Answer(text, answered=True, mode="generated", citations=citations, sources=request.sources,
@@ -242,8 +242,8 @@ async def _read(
 ) -> tuple[extractive.Idf, list[extractive.PassageCandidate], list[tuple[str, extractive.Words]]]:
     """The question's words, the passages and the chunks with theirs, in one snapshot."""
     idf = await lexical.idf_of_words(connection, request.question, request.permitted)
-    in_code = await stored.in_code(connection, places(request.hits), request.permitted)
-    quotable = await asyncio.to_thread(_passages, request.hits, in_code)
+    code = await stored.read_code_blocks(connection, request.hits, request.permitted)
+    quotable = await asyncio.to_thread(_passages, request.hits, code)
     chunks = [f"{display_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in request.hits]
     ids = [hit.chunk_id for hit in request.hits]
     texts = [(ids[i], p.text) for i, p in quotable] + list(zip(ids, chunks, strict=True))
@@ -252,11 +252,13 @@ async def _read(
     return idf, candidates, list(zip(chunks, lexemes[len(quotable) :], strict=True))
 
 
-def _passages(hits: Sequence[Hit], in_code: Sequence[bool]) -> list[tuple[int, QuotablePassage]]:
+def _passages(
+    hits: Sequence[Hit], code: Sequence[Sequence[Span] | None]
+) -> list[tuple[int, QuotablePassage]]:
     return [
         (place, passage)
-        for place, hit in enumerate(hits)
-        for passage in passages(hit.content, in_code=in_code[place])
+        for place, (hit, blocks) in enumerate(zip(hits, code, strict=True))
+        for passage in passages(hit.content, blocks)
     ]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.query_api.answering.prompt_context import Claim
+    from pgfolio.schema.markdown import Span
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.pool import Pool
     from pgfolio.schema.search.vector import Hit
@@ -30,14 +31,14 @@ class Quote(NamedTuple):
 
 
 def supporting_quotes(
-    claims: Sequence[Claim], context_hits: Sequence[Hit], in_code: Sequence[bool]
+    claims: Sequence[Claim], context_hits: Sequence[Hit], code: Sequence[Sequence[Span] | None]
 ) -> list[Quote]:
     """For each claim the passage of its chunk that it rests on; the same passage once for a marker."""
     quotes: dict[tuple[int, int], Quote] = {}
     for claim in claims:
         index = claim.marker - 1
         content = context_hits[index].content
-        passage = support(claim.text, passages(content, in_code=in_code[index])) or excerpt(content)
+        passage = support(claim.text, passages(content, code[index])) or excerpt(content)
         quotes.setdefault((claim.marker, passage.start), Quote(claim.marker, index, passage))
     return list(quotes.values())
 
@@ -71,8 +72,3 @@ async def checked_citations(
         )
         for quote, (document_id, start, end, text), ok in zip(quotes, rows, verified, strict=True)
     ]
-
-
-def places(hits: Sequence[Hit]) -> list[tuple[int, int]]:
-    """Where chunks begin: document ids and offsets."""
-    return [(hit.document_id, hit.start) for hit in hits]

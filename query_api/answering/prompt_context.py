@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfolio.query_api.retrieval.results import display_title
+from pgfolio.schema.markdown import code_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,6 @@ _MARKERS = re.compile(
 )
 """`[1]`, `[1][2]`, `[1, 2]`, `[1-3]`, `[Document 1]`, also in the brackets of Chinese and Japanese."""
 _NUMBERS = re.compile(r"(\d+)(?:\s*[\u2013-]\s*(\d+))?")
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _STOP = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 
 
@@ -58,7 +58,7 @@ def pack(hits: Sequence[Hit], tokens: Sequence[int], budget: int) -> tuple[str, 
 def claims(answer: str, documents: int) -> Iterator[Claim]:
     """What the answer cites, in its order: each marker belongs to the sentence that ends before it or that it
     stands in. A number that no document has is no citation, and neither is an index in code."""
-    code = [match.span() for match in _CODE.finditer(answer)]
+    code = code_spans(answer)
     for match in _MARKERS.finditer(answer):
         if any(start < match.start() < end for start, end in code):
             continue

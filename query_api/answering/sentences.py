@@ -8,11 +8,16 @@ line of a million characters.
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfolio.schema.markdown import code_blocks
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from pgfolio.schema.markdown import Span
 
 MAX_SENTENCE_CHARACTERS = 600
 """Characters of a sentence that can be quoted as one."""
@@ -20,7 +25,6 @@ MAX_SENTENCE_CHARACTERS = 600
 MIN_WORDS = 4
 BROKEN_OFF = ".,;:!?)]}\u2026"
 
-_FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?")
 _QUOTED = re.compile(r"[ \t]*>[ \t]?")
 _NOT_PROSE = re.compile(
@@ -53,13 +57,12 @@ class QuotablePassage:
         return self.start + len(self.text)
 
 
-def passages(content: str, *, in_code: bool = False) -> list[QuotablePassage]:
-    """In reading order. `in_code`: the chunk begins inside a fenced code block."""
+def passages(content: str, code: Sequence[Span] | None = None) -> list[QuotablePassage]:
+    """In reading order. `code`: the content's code blocks; None: as it shows them itself, from its own beginning."""
+    code = code_blocks(content) if code is None else code
     lower = not any(c.isupper() for c in content)
     return [
-        p
-        for start, end in _paragraphs(content, in_code=in_code)
-        for p in _sentences(content, start, end, lower=lower)
+        p for start, end in _paragraphs(content, code) for p in _sentences(content, start, end, lower=lower)
     ]
 
 
@@ -82,18 +85,19 @@ def excerpt(content: str) -> QuotablePassage:
     return QuotablePassage(start, (text[:line_end] if line_end > 0 else text).rstrip(), is_complete=False)
 
 
-def _paragraphs(content: str, *, in_code: bool) -> Iterator[tuple[int, int]]:
+def _paragraphs(content: str, code: Sequence[Span]) -> Iterator[tuple[int, int]]:
     """Where prose begins and ends: lines of one paragraph or one list item together."""
     begin = end = -1
     offset = 0
+    blocks = deque(code)
     for line in content.splitlines(keepends=True):
         at, offset = offset, offset + len(line)
         body = line.rstrip()
-        fence = _FENCE.match(body)
-        if fence:
-            in_code = not in_code
+        while blocks and blocks[0].end <= at:
+            blocks.popleft()
+        in_code = bool(blocks) and blocks[0].start < offset
         heading_before = end >= 0 and _RULE.match(body) is not None
-        if fence or in_code or not body.strip() or _no_prose(body):
+        if in_code or not body.strip() or _no_prose(body):
             if begin >= 0 and not heading_before:
                 yield begin, end
             begin = end = -1

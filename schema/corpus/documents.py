@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.types.json import Jsonb
+from psycopg.types.multirange import Int4Multirange
+from psycopg.types.range import Int4Range
 
 from pgfolio.schema.corpus import ledger
 from pgfolio.schema.corpus.languages import SIMPLE, configuration
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Chunk, Document, EmbeddedChunk, Generation, Source
 
 DOCUMENT_TYPES = ("int8", "int4", "int4", "text", "text", "text", "oid", "text", "bytea", "text", "jsonb",
-                  "timestamptz", "timestamptz")  # fmt: skip
+                  "timestamptz", "timestamptz", "int4multirange")  # fmt: skip
 """Of the columns of `copy_documents`."""
 
 CHUNK_TYPES = ("int8", "int8", "int4", "int4", "text", "text", "text", "int4", "int4", "int4", "int4", "bytea",
@@ -150,6 +152,7 @@ def _columns(document: Document) -> dict[str, Any]:
         "metadata": Jsonb(document.metadata),
         "created_at": document.created_at,
         "updated_at": document.updated_at,
+        "code_blocks": Int4Multirange([Int4Range(start, end) for start, end in document.code_blocks]),
     }
 
 

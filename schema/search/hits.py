@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.schema.database.statements import array, statement
+from pgfolio.schema.markdown import Span
 from pgfolio.schema.search.vector import Hit, parameter
 from pgfolio.schema.vectors.storage import vector_statement
 
@@ -77,11 +78,20 @@ async def stored_quotes(
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def in_code(
-    connection: AsyncConnection, places: Sequence[tuple[int, int]], permitted: Permitted
-) -> list[bool]:
-    """Whether each place, as (document id, offset in its text), is inside a fenced code block."""
-    documents, offsets = [place[0] for place in places], [place[1] for place in places]
-    values = {"document_ids": documents, "offsets": offsets, "permitted": array(permitted)}
-    cursor = await connection.execute(statement("places_in_code"), values)
-    return [row[0] for row in await cursor.fetchall()]
+async def read_code_blocks(
+    connection: AsyncConnection, hits: Sequence[Hit], permitted: Permitted
+) -> list[list[Span] | None]:
+    """What of each hit's content is in the document's code blocks; None where they were not stored, as before
+    migration 0018."""
+    values = {
+        "document_ids": [hit.document_id for hit in hits],
+        "starts": [hit.start for hit in hits],
+        "ends": [hit.start + len(hit.content) for hit in hits],
+        "permitted": array(permitted),
+    }
+    cursor = await connection.execute(statement("get_code_blocks"), values)
+    rows = await cursor.fetchall()
+    return [
+        None if row[0] is None else [Span(part.lower - hit.start, part.upper - hit.start) for part in row[0]]
+        for hit, row in zip(hits, rows, strict=True)
+    ]

@@ -21,6 +21,7 @@ from pgfolio.query_api.service.server import OPTIONS
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.documents import Storable, store
 from pgfolio.schema.database.connect import connect
+from pgfolio.schema.markdown import code_blocks
 from pgfolio.schema.operations import api_keys
 from pgfolio.schema.records import Chunk, Document, EmbeddedChunk, Signature, Space
 from pgfolio.schema.vectors import generations, hnsw, reuse
@@ -214,6 +215,7 @@ def _document(page: Page) -> Document:
         created_at=None,
         updated_at=datetime(2026, 1, 1, tzinfo=UTC),
         metadata=page.metadata,
+        code_blocks=code_blocks(page.text),
     )
 
 

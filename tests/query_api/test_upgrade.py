@@ -33,10 +33,12 @@ def of_before(postgres: str, new_settings: Callable[..., Settings]) -> Iterator[
             with connect(conninfo) as connection:  # which today's code, that writes here, asks for
                 connection.execute("alter table sources add column kind text not null default 'folder'")
                 connection.execute("alter table ledger rename column recipe to processing_fingerprint")
+                connection.execute("alter table documents add column code_blocks int4multirange")
             stock(conninfo, new_settings())
             with connect(conninfo) as connection:
                 connection.execute("alter table sources drop column kind")
                 connection.execute("alter table ledger rename column processing_fingerprint to recipe")
+                connection.execute("alter table documents drop column code_blocks")
             with connect(conninfo) as connection:
                 active = generations.active_generation(connection)
                 assert active is not None

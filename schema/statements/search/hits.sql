@@ -20,12 +20,14 @@ left join documents d
       and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
 order by q.place;
 
--- name: places_in_code
--- Whether a Markdown code fence stands open before each place of a document's text, in the places' order.
-select coalesce(mod((select count(*) from regexp_matches(left(d.text, p.start_at), '^[ \t]*(```|~~~)', 'gn')), 2) = 1, false)
-from unnest(:document_ids::bigint[], :offsets::integer[]) with ordinality as p (document_id, start_at, place)
-left join documents d on d.id = p.document_id
-  and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+-- name: get_code_blocks
+-- What of each slice of a document's text is in its code blocks, in the slices' order.
+select d.code_blocks * int4multirange(int4range(p.start_at, p.end_at))
+from unnest(:document_ids::bigint[], :starts::integer[], :ends::integer[]) with ordinality
+     as p (document_id, start_at, end_at, place)
+left join documents d
+       on d.id = p.document_id
+      and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
 order by p.place;
 
 -- name: locate_chunks

@@ -252,7 +252,9 @@ def test_front_matter_without_sense_is_text(text: str) -> None:
     ("text", "title"),
     [
         ("# First\n\n# Second\n", "First"),
-        ("```\n# code\n```\n\n# A `real` one #\n", "A `real` one"),
+        ("```\n# code\n```\n\n# A `real` one #\n", "A real one"),
+        ("~~~\n# code\n~~~\n\n# Of C#\n", "Of C#"),
+        ("# A name {#an-id}\n", "A name"),
         ("Title\n=====\n", "Title"),
         ("## Only a second level\n", None),
         ("---\ntitle: ''\n---\n# Heading\n", "Heading"),

@@ -115,6 +115,21 @@ def test_neither_headings_nor_code_are_quoted(api: httpx.Client) -> None:
             assert not citation["quote"].startswith(("#", "`" * 3, "@", "def "))
 
 
+PROCEDURE = "The writing team reads part {} of this handbook once a month, and keeps notes about it."
+
+
+def test_a_fence_inside_of_another_does_not_turn_the_text_behind_it_into_code(
+    settings: Settings, conninfo: str
+) -> None:
+    """It quoted 300 characters of several sentences: the rest of the document was code."""
+    sections = {"Writing": "A code block begins so:\n\n~~~\n```\n~~~"}
+    sections |= {f"Part {n}": f"{PROCEDURE.format(n)} More of it stands in part {n + 1}." for n in range(9)}
+    stock(conninfo, settings, pages=(Page("handbook.md", "Handbook", sections),))
+    with running_api(settings, conninfo) as client:
+        answer = ask(client, "who reads part 7 of the handbook once a month")
+    assert answer["citations"][0]["quote"] == PROCEDURE.format(7)
+
+
 @pytest.mark.parametrize(
     "question",
     [

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgfolio.query_api.answering.sentences import excerpt, passages
+from pgfolio.schema.markdown import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-def complete_sentences(content: str, *, in_code: bool = False) -> list[str]:
-    return [p.text for p in passages(content, in_code=in_code) if p.is_complete]
+def complete_sentences(content: str, code: Sequence[Span] | None = None) -> list[str]:
+    return [p.text for p in passages(content, code) if p.is_complete]
 
 
 @pytest.mark.parametrize(
@@ -53,9 +58,8 @@ def test_complete_sentences_are_extracted(content: str, expected: list[str]) -> 
 
 
 def test_a_chunk_that_begins_in_code_is_code_until_the_fence() -> None:
-    assert complete_sentences("It is no prose at all.\n```\nAfter it stands this.", in_code=True) == [
-        "After it stands this."
-    ]
+    content = "It is no prose at all.\n```\nAfter it stands this."
+    assert complete_sentences(content, [Span(0, content.index("\nAfter"))]) == ["After it stands this."]
 
 
 def test_without_a_sentence_the_first_lines_are_quoted() -> None:
@@ -66,9 +70,9 @@ def test_without_a_sentence_the_first_lines_are_quoted() -> None:
     assert not quoted.is_complete
 
 
-@given(st.text(alphabet=st.sampled_from("ab A.?!\n#-`|[]() *>1。"), max_size=200), st.booleans())
-def test_a_passage_is_always_the_contents_own_text(content: str, in_code: bool) -> None:
-    passages_ = passages(content, in_code=in_code)
+@given(st.text(alphabet=st.sampled_from("ab A.?!\n#-`|[]() *>1。"), max_size=200), st.integers(0, 200))
+def test_a_passage_is_always_the_contents_own_text(content: str, code_end: int) -> None:
+    passages_ = passages(content, [Span(0, min(code_end, len(content)))])
     assert [content[p.start : p.end] for p in passages_] == [p.text for p in passages_]
     assert [p.start for p in passages_] == sorted({p.start for p in passages_})
 
