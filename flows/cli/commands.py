@@ -34,8 +34,8 @@ from pgfolio.flows.local import network
 from pgfolio.flows.reembedding.run import with_model
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus.sources import SourceBusyError
-from pgfolio.schema.database.bundled import BundledPostgresError
 from pgfolio.schema.database.connect import DatabaseError, connect, database
+from pgfolio.schema.database.programs import BundledPostgresError
 from pgfolio.schema.operations.api_keys import NoKeyError, WrongKeyError
 from pgfolio.schema.operations.overview import describe_generations, overview
 

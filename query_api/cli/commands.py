@@ -24,8 +24,8 @@ from pgfolio.query_api.retrieval.query import (
     UnknownCollectionError,
 )
 from pgfolio.query_api.retrieval.retriever import SwitchingError
-from pgfolio.schema.database.bundled import BundledPostgresError
 from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.database.programs import BundledPostgresError
 from pgfolio.schema.operations.api_keys import NoKeyError
 
 if TYPE_CHECKING:

