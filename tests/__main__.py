@@ -1,4 +1,6 @@
-"""`python -m tests` checks everything: format, lint, types, then all tests, whose summary comes last."""
+"""`python -m tests` checks everything: format, lint, types, then all tests, whose summary comes last. Arguments are
+pytest's: `--long` runs those too that take long, and kills and examples in full number.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def main() -> int:
     codes = []
     for check in CHECKS:
         print(f"== {' '.join(check)}", flush=True)
-        codes.append(subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode)
+        arguments = [*check, *(sys.argv[1:] if check[0] == "pytest" else ())]
+        codes.append(subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=False).returncode)
     return next((code for code in codes if code), 0)
 
 

@@ -30,8 +30,28 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
 
+LONG = "--long"
 TEMPLATE = "pgfolio_template"
 NUMBERS = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(LONG, action="store_true", help="all tests, and kills and examples in full number")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without the option what is marked long is left out."""
+    if config.getoption(LONG):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether kills and examples are wanted in full number, of which each run has a part."""
+    return bool(request.config.getoption(LONG))
 
 
 @pytest.fixture(scope="session")

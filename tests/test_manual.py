@@ -46,12 +46,15 @@ NOT_RUN = {
     r"prefect ": "needs a Prefect server: tests/flows/test_prefect.py has one",
     r"pg_dump |pg_restore ": "PostgreSQL's own programs, which the bundled one comes without",
     r"pgfolio index --tune$": "needs 500 vectors and more: tests/flows/index/test_tuning.py makes them",
-    r"\.venv/bin/python -m pytest ": "runs tests",
+    r"\.venv/bin/python -m (pytest|tests) ": "runs tests",
 }
 """What is shown and not run here, with the reason."""
 
 OUTSIDE = {"PGFOLIO_CONFIG", "PGFOLIO_DOCUMENTS"}
 """Variables that are no setting: the file of settings, and what the compose file asks for."""
+
+LONG = "--long"
+"""An option of pytest's here: tests/conftest.py."""
 
 PROGRAMS = ("pgfolio", ".venv/bin/pgfolio")
 
@@ -227,7 +230,7 @@ def test_every_option_in_the_text_is_one() -> None:
     named = {
         re.split(r"[ =]", span)[0] for readme in READMES for span in spans(readme) if span.startswith("--")
     }
-    assert named - known == set()
+    assert named - known == {LONG}
 
 
 def test_what_the_query_side_does_is_passed_on() -> None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.bench.corpus import write_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +23,7 @@ def printed(module: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_every_measurement_has_a_ratio_to_each_of_its_floors(tmp_path: Path) -> None:
     write_markdown(tmp_path, files=20)
     options = ["--folder", os.fspath(tmp_path), "--files", "50", "--repeat", "1", "--json"]
@@ -37,6 +40,7 @@ def test_every_measurement_has_a_ratio_to_each_of_its_floors(tmp_path: Path) -> 
     assert min(line["ratio"] for line in lines) > 0
 
 
+@pytest.mark.long
 def test_fusion_is_measured_on_labelled_sets(tmp_path: Path) -> None:
     for name, word in (("zebras", "stripes"), ("oaks", "leaves")):
         (tmp_path / name / "docs").mkdir(parents=True)
@@ -49,6 +53,7 @@ def test_fusion_is_measured_on_labelled_sets(tmp_path: Path) -> None:
     assert [row[-1] for row in rows] == ["+0.000"] * 3
 
 
+@pytest.mark.long
 def test_the_api_is_measured_under_many_clients() -> None:
     options = ["--files", "20", "--clients", "4", "--requests", "40"]
     found = json.loads(printed("tests.bench.concurrency", *options))
@@ -58,12 +63,14 @@ def test_the_api_is_measured_under_many_clients() -> None:
     assert min(found["ratio"], found["floors, 4 clients"]["ratio"]) > 0
 
 
+@pytest.mark.long
 def test_recall_is_measured_with_stored_vectors_and_with_questions(tmp_path: Path) -> None:
     write_markdown(tmp_path, files=150)
     shown = printed("tests.bench.recall", "--rows", "1000", "--dimensions", "8", os.fspath(tmp_path))
     assert {"halfvec", "vector", "bit", "stored", "questions", "questions,"} <= set(shown.split())
 
 
+@pytest.mark.long
 def test_what_an_index_costs_is_measured_at_any_size() -> None:
     for module, options in (
         ("filters", ["--chunks", "1000"]),
