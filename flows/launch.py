@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pgfolio.config.environment import prefect_api_url, temporary_environment
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.local.prefect_server import QUIET, running_prefect
+from pgfolio.flows.local.prefect_server import running_prefect
 from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.progress import NullProgress
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
+    from pgfolio.flows.local.prefect_server import PrefectApi
     from pgfolio.flows.run.options import Options
     from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Report
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Launcher(NamedTuple):
-    """Where flows are run: by the Prefect API at this URL, or, without one, in this process."""
+    """Where flows are run: by this Prefect API, or, without one, in this process."""
 
-    prefect_url: str | None
+    prefect: PrefectApi | None
     note: str = ""
     """What the user should know of that."""
 
@@ -33,10 +34,10 @@ def find_launcher(settings: Settings, options: Options) -> Launcher:
     """A plan is no run, and needs no Prefect."""
     if options.plan_only:
         return Launcher(None)
-    url = running_prefect(settings.home)
-    if url is None and (configured := prefect_api_url()):
+    prefect = running_prefect(settings.home)
+    if prefect is None and (configured := prefect_api_url()):
         return Launcher(None, f"the Prefect API {configured} does not answer: running without it")
-    return Launcher(url)
+    return Launcher(prefect)
 
 
 def launch_sync(
@@ -48,11 +49,11 @@ def launch_sync(
     progress: Progress | None = None,
 ) -> Report:
     """Raises FailedError, or what the flow raises."""
-    if launcher.prefect_url is None:
+    if launcher.prefect is None:
         return run_sync(settings, conninfo, selected, options, progress=progress)
 
     return _flow_run(
-        launcher.prefect_url,
+        launcher.prefect,
         "sync",
         progress,
         sources=[source.name for source in selected],
@@ -76,13 +77,13 @@ def launch_reembed(
 ) -> Report:
     """`space`: what of the settings' space the command line asks for, passed on to a flow run. Raises FailedError,
     or what the flow raises."""
-    if launcher.prefect_url is None:
+    if launcher.prefect is None:
         return run_reembed(
             settings, conninfo, options, rollback=rollback, force=force, labelled=labelled, progress=progress
         )
 
     return _flow_run(
-        launcher.prefect_url,
+        launcher.prefect,
         "reembed",
         progress,
         **space,
@@ -94,10 +95,10 @@ def launch_reembed(
 
 
 def _flow_run(
-    url: str, name: Literal["sync", "reembed"], progress: Progress | None, **parameters: Any
+    prefect: PrefectApi, name: Literal["sync", "reembed"], progress: Progress | None, **parameters: Any
 ) -> Report:
     """Prefect reads its address when it is imported."""
-    with temporary_environment(PREFECT_API_URL=url, **QUIET):
+    with temporary_environment(**prefect.environment):
         from pgfolio.flows import reembed, sync, tasks  # noqa: PLC0415
 
         flow: Any = sync.sync if name == "sync" else reembed.reembed

@@ -1,7 +1,6 @@
 """The Prefect flow `reembed`: started by hand, moves the corpus to another embedding space."""
 
-from __future__ import annotations
-
+# Annotations are values here: Prefect makes the schema of the parameters of them, and checks what it is given.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +9,7 @@ from prefect.runtime import flow_run
 
 from pgfolio.config.loading import load_settings
 from pgfolio.flows.reembedding.run import run_reembed, with_model
-from pgfolio.flows.run.options import Options
+from pgfolio.flows.run.options import Dimensions, MaxCost, Options
 from pgfolio.flows.run.progress import current_display
 from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish, published_failure
 from pgfolio.schema.database.connect import database
@@ -32,13 +31,13 @@ def run_name() -> str:
 def reembed(
     provider: Literal["local", "openai"] | None = None,
     model: str | None = None,
-    dimensions: int | None = None,
+    dimensions: Dimensions | None = None,
     *,
     rollback: bool = False,
     force: bool = False,
     eval_file: str | None = None,
-    max_cost: float | None = None,
-) -> State[Any]:
+    max_cost: MaxCost | None = None,
+) -> "State[Any]":
     """Embed every stored chunk with another model, measure the new vectors, then switch.
 
     Args:

@@ -4,8 +4,7 @@ Deployed by prefect.yaml as `pgfolio.flows.sync:sync`. A run that did its work w
 as Completed under the name Degraded, so that it can be seen, filtered and alerted on.
 """
 
-from __future__ import annotations
-
+# Annotations are values here: Prefect makes the schema of the parameters of them, and checks what it is given.
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
@@ -14,7 +13,7 @@ from prefect.runtime import flow_run
 from pgfolio.config.loading import load_settings
 from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.options import Options
+from pgfolio.flows.run.options import ApprovedDeletes, MaxCost, Options
 from pgfolio.flows.run.progress import current_display
 from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish, published_failure
 from pgfolio.schema.database.connect import connect, database
@@ -34,13 +33,13 @@ def sync(
     sources: list[str] | None = None,
     *,
     full: bool = False,
-    approve_deletes: int = 0,
-    max_cost: float | None = None,
-) -> State[Any]:
+    approve_deletes: ApprovedDeletes = 0,
+    max_cost: MaxCost | None = None,
+) -> "State[Any]":
     """Bring what is stored in line with the folders.
 
     Args:
-        sources: names of sources, or folders; none means all that are known.
+        sources: names of known sources; none means all of them. A folder becomes known by `pgfolio sync FOLDER`.
         full: read every file, whatever its stat says.
         approve_deletes: let up to so many removals pass.
         max_cost: stop before spending more, in US dollars.
@@ -51,7 +50,7 @@ def sync(
     )
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
-            selected = selected_sources(connection, settings, sources or [])
+            selected = selected_sources(connection, settings, sources or [], add=False)
         with published_failure("sync"):
             report = run_sync(
                 settings,

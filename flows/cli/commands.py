@@ -32,7 +32,13 @@ from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.launch import find_launcher, launch_reembed, launch_sync
 from pgfolio.flows.local import network
 from pgfolio.flows.reembedding.run import with_model
-from pgfolio.flows.run.options import FailedError, Options
+from pgfolio.flows.run.options import (
+    MAX_APPROVED_DELETES,
+    MAX_COST_USD,
+    MAX_DIMENSIONS,
+    FailedError,
+    Options,
+)
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import DatabaseError, connect, database
 from pgfolio.schema.database.programs import BundledPostgresError
@@ -64,9 +70,15 @@ def cli(*, verbose: bool) -> None:
 @click.option("--plan", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--full", is_flag=True, help="Read every file, whatever its stat says.")
 @click.option(
-    "--approve-deletes", type=click.IntRange(0), default=0, metavar="N", help="Let up to N removals pass."
+    "--approve-deletes",
+    type=click.IntRange(0, MAX_APPROVED_DELETES),
+    default=0,
+    metavar="N",
+    help="Let up to N removals pass.",
 )
-@click.option("--max-cost", type=command.Number(0), metavar="USD", help="Stop before spending more.")
+@click.option(
+    "--max-cost", type=command.Number(0, MAX_COST_USD), metavar="USD", help="Stop before spending more."
+)
 @as_json
 def sync(
     sources: tuple[str, ...],
@@ -101,7 +113,9 @@ def sync(
 @click.option("--provider", type=click.Choice(["local", "openai"]), help="Default: as the settings say.")
 @click.option("--model", help="The provider's name of the model.")
 @click.option(
-    "--dimensions", type=click.IntRange(1, 4000), help="Fewer than the model's own, where it offers that."
+    "--dimensions",
+    type=click.IntRange(1, MAX_DIMENSIONS),
+    help="Fewer than the model's own, where it offers that.",
 )
 @click.option(
     "--plan", is_flag=True, help="Show what would be embedded and what it would cost; change nothing."
@@ -114,7 +128,9 @@ def sync(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Labelled queries, as `pgfolio eval` takes them: nDCG@10 must not fall.",
 )
-@click.option("--max-cost", type=command.Number(0), metavar="USD", help="Stop before spending more.")
+@click.option(
+    "--max-cost", type=command.Number(0, MAX_COST_USD), metavar="USD", help="Stop before spending more."
+)
 @as_json
 def reembed(
     provider: str | None,

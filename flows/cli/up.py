@@ -82,13 +82,17 @@ def _first_sync(settings: Settings, conninfo: str, selected: Sequence[Source]) -
 def _schedule(started: processes.Children, settings: Settings, every: int) -> None:
     """Search is worth more than a schedule: without one `up` goes on."""
     try:
-        url = prefect_server.start_schedule(started, settings.home, every)
+        prefect = prefect_server.start_schedule(started, settings.home, every)
     except network.ChildError as error:
         if lost := started.ended().get("api"):
             raise network.ChildError(lost) from error
         render.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
     else:
-        render.say(f"Syncing again every {every} s; Prefect shows the runs at {url.removesuffix('/api')}")
+        render.say(
+            f"Syncing again every {every} s; Prefect shows the runs at {prefect.url.removesuffix('/api')}"
+        )
+        if prefect.password:
+            render.say(f'Its page asks for a password: "auth" in {prefect_server.state_file(settings.home)}')
 
 
 def _report_ended(started: processes.Children) -> None:

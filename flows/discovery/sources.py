@@ -22,8 +22,11 @@ class NoSuchSourceError(ConfigError):
     """Neither a known source nor a folder."""
 
 
-def selected_sources(connection: Connection, settings: Settings, names: Sequence[str]) -> list[Source]:
-    """The named sources, or all of them; a folder becomes a source, named after it, and stays known.
+def selected_sources(
+    connection: Connection, settings: Settings, names: Sequence[str], *, add: bool = True
+) -> list[Source]:
+    """The named sources, or all of them. With `add` a folder becomes a source, named after it, and stays known: only
+    for whoever has the command line. Without, it must be one already.
 
     Raises NoSuchSourceError.
     """
@@ -39,26 +42,31 @@ def selected_sources(connection: Connection, settings: Settings, names: Sequence
     known = sources.list_sources(connection)
     if not names:
         return known
-    selected = {source.id: source for name in names for source in _named(connection, known, name)}
+    selected = {source.id: source for name in names for source in _named(connection, known, name, add=add)}
     return list(selected.values())
 
 
-def _named(connection: Connection, known: Sequence[Source], name: str) -> list[Source]:
+def _named(connection: Connection, known: Sequence[Source], name: str, *, add: bool) -> list[Source]:
     """`pushed` means every source of pushed documents: each collection has its own."""
     pushed = [source for source in known if source.kind == "pushed"] if name == COLLECTION else []
     if pushed:
         return pushed + [source for source in known if source.name == name and source not in pushed]
-    return [_resolved(connection, known, name)]
+    return [_resolved(connection, known, name, add=add)]
 
 
-def _resolved(connection: Connection, known: Sequence[Source], name: str) -> Source:
+def _resolved(connection: Connection, known: Sequence[Source], name: str, *, add: bool) -> Source:
     if not name.strip():
         raise NoSuchSourceError("the name of a source or folder is empty: is a variable unset?")
     root = os.path.realpath(Path(name).expanduser())
     for source in known:
         if name == source.name or root == source.root:
             return source
+    names = ", ".join(source.name for source in known) or "none yet"
+    if not add:
+        raise NoSuchSourceError(
+            f"no known source: {name[:200]!r} (known: {names}); a run takes sources that `pgfolio sync FOLDER` or "
+            "the settings have added"
+        )
     if not Path(root).is_dir():
-        names = ", ".join(source.name for source in known) or "none yet"
         raise NoSuchSourceError(f"no such folder or source: {name} (known sources: {names})")
     return sources.ensure_source(connection, root, name=Path(root).name or "root")

@@ -95,7 +95,7 @@ def _end_with_parent() -> None:
 @contextmanager
 def children(home: Path) -> Iterator[Children]:
     logs = home / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     started = Children(logs)
     try:
         yield started

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeAlias, TypeVar
+
+from pydantic import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,6 +14,15 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+
+MAX_APPROVED_DELETES: Final = 100_000
+MAX_COST_USD: Final = 10_000.0
+MAX_DIMENSIONS: Final = 4000
+
+ApprovedDeletes: TypeAlias = Annotated[int, Field(ge=0, le=MAX_APPROVED_DELETES)]
+MaxCost: TypeAlias = Annotated[float, Field(ge=0, le=MAX_COST_USD)]
+Dimensions: TypeAlias = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)]
+"""What a run may be asked for, by the command line or by whoever starts a flow run."""
 
 
 class Step(Protocol):

@@ -7,10 +7,12 @@ import json
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
 import unicodedata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,7 +23,6 @@ from tests.fakes.openai_server import FakeOpenAI, FaultScenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -315,6 +316,47 @@ def test_up_takes_new_files_on_its_schedule_as_prefect_runs(
         started_by = {row["started_by"] for row in last_json(run("status", "--json"))["runs"]}
         assert started_by >= {"up", "prefect sync all sources"}
         assert started_by <= {"up", "prefect sync all sources", "prefect sync pushed"}
+        check_its_prefect_server(Path(environment["PGFOLIO_HOME"]), address, folder.parent / "secret")
+
+
+def check_its_prefect_server(home: Path, address: str, secret: Path) -> None:
+    """Nobody without the password starts a run; and nobody at all one of a folder that was not added. Another user of
+    the machine, or a page in somebody's browser, had a folder indexed that only root may read."""
+    secret.mkdir(mode=0o700)
+    (secret / "codes.md").write_text("# Codes\n\nThe launch code is heliotrope.\n")
+    state = home / "prefect.json"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
+    known = json.loads(state.read_text())
+    name, _, password = known["auth"].partition(":")
+    assert len(password) >= 32
+    attack = {"parameters": {"sources": [str(secret)], "approve_deletes": 1000}}
+    page = {"Origin": "https://evil.example", "Host": "evil.example"}
+    base = known["url"].removesuffix("/api")
+    with httpx.Client(base_url=base, timeout=20) as prefect:
+        for headers in ({}, page, {"Authorization": "Basic cGdmb2xpbzpwZ2ZvbGlv"}):
+            assert prefect.post("/api/deployments/filter", json={}, headers=headers).status_code == 401
+            assert prefect.get("/api/admin/version", headers=headers).status_code == 401
+        asked = {**page, "Access-Control-Request-Method": "POST"}
+        preflight = prefect.options("/api/deployments/filter", headers=asked)
+        assert "evil" not in preflight.headers.get("access-control-allow-origin", "")
+        assert preflight.headers.get("access-control-allow-origin") != "*"
+        assert prefect.get("/ui-settings").json()["api_url"] == known["url"]
+        prefect.auth = (name, password)
+        [deployment] = prefect.post("/api/deployments/filter", json={}).json()
+        start = f"/api/deployments/{deployment['id']}/create_flow_run"
+        too_many = {"parameters": {"approve_deletes": 1_000_000}}
+        assert prefect.post(start, json=too_many).status_code in {409, 422}
+        run = prefect.post(start, json=attack).json()
+        ended = {"COMPLETED", "FAILED", "CRASHED"}
+
+        def state_of() -> dict[str, Any]:
+            found: dict[str, Any] = prefect.get(f"/api/flow_runs/{run['id']}").json()["state"]
+            return found
+
+        wait_until(lambda: state_of()["type"] in ended, 60)
+        assert state_of()["type"] == "FAILED"
+        assert "no known source" in state_of()["message"]
+    assert "codes.md" not in search_paths(address, "launch code heliotrope")
 
 
 def test_up_goes_on_answering_without_a_schedule(environment: dict[str, str], folder: Path) -> None:
