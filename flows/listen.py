@@ -18,7 +18,8 @@ from pgfolio.flows.launch import find_launcher, launch_sync
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import push_queue, sources
 from pgfolio.schema.corpus.sources import SourceBusyError
-from pgfolio.schema.database.connect import DatabaseError, database
+from pgfolio.schema.database.connect import database
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.programs import BundledPostgresError
 
 if TYPE_CHECKING:

@@ -40,7 +40,8 @@ from pgfolio.flows.run.options import (
     Options,
 )
 from pgfolio.schema.corpus.sources import SourceBusyError
-from pgfolio.schema.database.connect import DatabaseError, connect, database
+from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.programs import BundledPostgresError
 from pgfolio.schema.operations.api_keys import NoKeyError, WrongKeyError
 from pgfolio.schema.operations.overview import describe_generations, overview

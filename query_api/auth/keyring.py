@@ -11,7 +11,7 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.operations import api_keys as stored
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from pgfolio.query_api.retrieval.query import (
     UnknownCollectionError,
 )
 from pgfolio.query_api.retrieval.retriever import SwitchingError
-from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.programs import BundledPostgresError
 from pgfolio.schema.operations.api_keys import NoKeyError
 

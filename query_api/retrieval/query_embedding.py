@@ -21,7 +21,7 @@ from pgfolio.config.models import embedding_model
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, local_model, vocabulary_coverage
 from pgfolio.query_api.observability.timings import count
-from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.search.pool import in_snapshot
 from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors.generations import coming

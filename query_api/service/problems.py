@@ -22,7 +22,7 @@ from pgfolio.query_api.retrieval.query import UnknownCollectionError
 from pgfolio.query_api.retrieval.retriever import SwitchingError
 from pgfolio.query_api.service.contracts import ProblemDetails
 from pgfolio.query_api.service.strict_body import WrongTypeError
-from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
 from pgfolio.schema.search.pool import BusyError
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psycopg
 
-from pgfolio.schema.database.connect import DatabaseError, connect, without_password
+from pgfolio.schema.database.connect import connect, without_password
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Signature
 

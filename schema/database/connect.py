@@ -14,6 +14,7 @@ from pgvector.psycopg import register_vector
 from psycopg.conninfo import conninfo_to_dict
 
 from pgfolio.schema.database.bundled import bundled_postgres
+from pgfolio.schema.database.errors import DatabaseError, sentence
 from pgfolio.schema.database.migrate import migrate
 from pgfolio.schema.database.statements import statement
 
@@ -37,10 +38,6 @@ NO_URL = (
 )
 
 
-class DatabaseError(Exception):
-    """The database cannot be used; the message says why and what to do."""
-
-
 @contextmanager
 def database(settings: Settings) -> Iterator[str]:
     """The connection string of the database in use, migrated: PGFOLIO_DATABASE_URL, or the bundled Postgres,
@@ -59,7 +56,12 @@ def prepare(conninfo: str) -> None:
     """Check the server and apply what migrations are missing. Raises DatabaseError."""
     with _opened(conninfo) as connection:
         _check_pgvector(connection)
-        migrate(connection, conninfo)
+        try:
+            migrate(connection, conninfo)
+        except psycopg.Error as error:
+            if said := sentence(error):
+                raise DatabaseError(said) from error
+            raise
 
 
 @contextmanager
@@ -77,6 +79,10 @@ def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> I
             if not timeout:
                 raise
             raise DatabaseError(TOO_LONG) from error
+        except psycopg.Error as error:
+            if said := sentence(error):
+                raise DatabaseError(said) from error
+            raise
 
 
 @asynccontextmanager

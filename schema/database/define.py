@@ -52,6 +52,16 @@ def outdated(connection: psycopg.Connection[Any]) -> dict[str, str]:
     return {name: current[name] for name in ordered(current) if name in lacking}
 
 
+def newest_version(connection: psycopg.Connection[Any]) -> str | None:
+    """Of the pgfolios that defined functions here."""
+    table = connection.execute("select to_regclass('functions')").fetchone()
+    if table is None or table[0] is None:
+        return None
+    versions: list[list[int]] = [by for _, _, by in connection.execute(statement("defined_functions"))]
+    newest = max(versions, default=_version())
+    return ".".join(map(str, newest)) if newest > _version() else None
+
+
 def texts() -> dict[str, str]:
     """What each file says, by the name of its function."""
     return {path.stem: path.read_text(encoding="utf-8") for path in sorted(FUNCTIONS.glob("*.sql"))}

@@ -6,6 +6,7 @@ A migration runs once and stays as it is. What a function does today is told, an
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -13,19 +14,25 @@ from urllib.parse import urlencode
 from psycopg.conninfo import conninfo_to_dict
 
 from pgfolio.schema.database import locks
-from pgfolio.schema.database.define import define, outdated
+from pgfolio.schema.database.define import define, newest_version, outdated
+from pgfolio.schema.database.errors import DatabaseError
+from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
     import psycopg
 
 FOLDER = Path(__file__).parents[1] / "migrations"
+OUR_TABLES = ["collections", "sources", "documents", "chunks", "ledger", "generations", "runs"]
+"""Of the first migration."""
 
 
 def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     """Apply what is missing and return the migrations' names.
 
-    The lock is PostgreSQL's own: yoyo keeps its lock in a table, where a killed process would leave it.
+    The lock is PostgreSQL's own: yoyo keeps its lock in a table, where a killed process would leave it. Raises
+    DatabaseError where a later version has migrated it, or another application's tables are in the way.
     """
+    _check_whose(connection)
     if not pending(connection) and not outdated(connection):
         return []
     connection.execute("select pg_advisory_xact_lock(%s)", [locks.MIGRATIONS])
@@ -42,12 +49,38 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
 
 def pending(connection: psycopg.Connection[Any]) -> list[str]:
     """Names of the migrations that this database lacks."""
-    names = sorted(path.stem for path in FOLDER.glob("*.sql"))
-    known = connection.execute("select to_regclass('_yoyo_migration')").fetchone()
-    if known is None or known[0] is None:
-        return names
-    applied = {row[0] for row in connection.execute("select migration_id from _yoyo_migration")}
-    return [name for name in names if name not in applied]
+    applied = _applied(connection)
+    return [name for name in _known() if name not in applied]
+
+
+def _known() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.sql"))
+
+
+def _applied(connection: psycopg.Connection[Any]) -> set[str]:
+    table = connection.execute("select to_regclass('_yoyo_migration')").fetchone()
+    if table is None or table[0] is None:
+        return set()
+    return {row[0] for row in connection.execute("select migration_id from _yoyo_migration")}
+
+
+def _check_whose(connection: psycopg.Connection[Any]) -> None:
+    """Raises DatabaseError where what is there was not made by this version or an earlier one."""
+    known, applied = _known(), _applied(connection)
+    if later := sorted(applied.difference(known)):
+        by = newest_version(connection)
+        raise DatabaseError(
+            f"the database was migrated by a later pgfolio{f' ({by})' if by else ''}: it has migration {later[-1]}; "
+            f"this is pgfolio {version('pgfolio')}, which knows them up to {known[-1]}: install the later one"
+        )
+    if applied:
+        return
+    tables = [row[0] for row in connection.execute(statement("tables_in_the_way"), {"names": OUR_TABLES})]
+    if tables:
+        raise DatabaseError(
+            f"the database has tables of another application under our names ({', '.join(tables)}): name a database of "
+            "pgfolio's own in PGFOLIO_DATABASE_URL"
+        )
 
 
 def _apply(conninfo: str) -> None:

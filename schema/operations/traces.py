@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from pgfolio.schema.database.connect import DatabaseError, connect_async
+from pgfolio.schema.database.connect import connect_async
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.statements import array, statement
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from pgvector.psycopg import register_vector_async
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, DatabaseError, without_password
+from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, without_password
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:

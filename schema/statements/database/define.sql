@@ -11,3 +11,7 @@ insert into functions (name, digest, version)
 values (:name, :digest, :version)
 on conflict (name) do update
 set digest = excluded.digest, version = excluded.version, defined_at = now();
+
+-- name: tables_in_the_way
+-- Those of these tables that are there already.
+select n from unnest(:names::text[]) with ordinality as t (n, place) where to_regclass(quote_ident(n)) is not null order by place;

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from pgfolio.query_api.auth.rate_limit import CallerRateLimiter
-from pgfolio.schema.database.connect import DatabaseError
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.search.pool import in_snapshot, open_pool
 from pgfolio.schema.search.vector import active_generation, nearest
 from tests.fakes.openai_server import KEY, FakeOpenAI, FaultScenario
