@@ -49,7 +49,7 @@ def bundled_postgres(home: Path, memory: Postgres) -> Iterator[str]:
     try:
         fcntl.flock(users, fcntl.LOCK_SH)
         _start(home, data, memory)
-        with _kept_running(home, data, memory):
+        with _watched(home, data, memory):
             yield postmaster.conninfo(data, DATABASE)
     finally:
         with fasteners.InterProcessLock(home / "start.lock"):
@@ -78,7 +78,7 @@ def _unwritable(home: Path, error: OSError) -> BundledPostgresError:
 
 
 @contextmanager
-def _kept_running(home: Path, data: Path, memory: Postgres) -> Iterator[None]:
+def _watched(home: Path, data: Path, memory: Postgres) -> Iterator[None]:
     """Inside, a server that ended is started again: something may have killed it, and whoever serves goes on."""
     left = threading.Event()
 

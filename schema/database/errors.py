@@ -13,7 +13,7 @@ NO_RIGHT: Final = (
     "the role of PGFOLIO_DATABASE_URL has not the right ({said}): use the role that owns pgfolio's tables, or let "
     "that one grant it"
 )
-DISK_FULL: Final = "the database's disk is full ({said}): free some space and run it again; what was done until then is stored"
+DISK_FULL: Final = "the database's disk is full ({said}): free some and run it again; what was done is stored"
 SENTENCES: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.ReadOnlySqlTransaction: READ_ONLY,
     psycopg.errors.InsufficientPrivilege: NO_RIGHT,

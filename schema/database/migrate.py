@@ -78,8 +78,8 @@ def _check_whose(connection: psycopg.Connection[Any]) -> None:
     tables = [row[0] for row in connection.execute(statement("tables_in_the_way"), {"names": OUR_TABLES})]
     if tables:
         raise DatabaseError(
-            f"the database has tables of another application under our names ({', '.join(tables)}): name a database of "
-            "pgfolio's own in PGFOLIO_DATABASE_URL"
+            f"the database has tables of another application under our names ({', '.join(tables)}): name a database "
+            "of pgfolio's own in PGFOLIO_DATABASE_URL"
         )
 
 
