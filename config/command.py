@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -12,13 +13,15 @@ import click
 from rich.markup import escape
 
 from pgfolio.config.errors import ConfigError
+from pgfolio.config.startup import INTERRUPTED
 from pgfolio.config.terminal import ERR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-FAILED, WRONG_USAGE, PARTIAL, INTERRUPTED = 1, 2, 3, 130
+FAILED, WRONG_USAGE, PARTIAL = 1, 2, 3
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
 class Number(click.FloatRange):
@@ -61,7 +64,8 @@ def _guarded(
     verbose: bool,
 ) -> int:
     try:
-        return int(cli.main(list(arguments), prog_name="pgfolio", standalone_mode=False) or 0)
+        code = int(cli.main(list(arguments), prog_name="pgfolio", standalone_mode=False) or 0)
+        sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt, EOFError) as error:
         failure: BaseException = error
         code, message = INTERRUPTED, "interrupted; what was done until then is stored"
@@ -69,17 +73,30 @@ def _guarded(
         error.show()
         return WRONG_USAGE
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _to_nowhere()
         return 0
     except (*expected, *wrong) as error:
         code = WRONG_USAGE if isinstance(error, wrong) or isinstance(error.__cause__, wrong) else FAILED
         failure, message = error, str(error)
     except Exception as error:  # noqa: BLE001 -- the last line of defence
-        failure = error
-        code, message = FAILED, f"{type(error).__name__}: {error} (--verbose shows where)"
+        failure, code, message = error, FAILED, _unforeseen(error)
+    else:
+        return code
     if verbose:
         from rich.traceback import Traceback  # noqa: PLC0415 -- slow to load, and hardly ever wanted
 
         ERR.print(Traceback.from_exception(type(failure), failure, failure.__traceback__))
     show_error(message)
     return code
+
+
+def _unforeseen(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in UNWRITABLE and not error.filename:
+        _to_nowhere()
+        return f"cannot write the output: {error.strerror}"
+    return f"{type(error).__name__}: {error} (--verbose shows where)"
+
+
+def _to_nowhere() -> None:
+    """What is left in the buffer of an output that takes nothing any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

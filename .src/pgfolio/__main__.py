@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgfolio.flows.cli.commands import main
+from pgfolio.flows.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -113,11 +113,18 @@ def test_another_applications_tables_are_a_sentence(beside: Callable[[str], str]
         assert connection.execute("select to_regclass('chunks')").fetchone() == (None,)
 
 
-def test_what_may_not_be_written_is_a_sentence(conninfo: str) -> None:
-    for before, said in (
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
         ("set transaction read only", "is read-only, as a replica is"),
         ("set local role pg_monitor", "has not the right .permission denied for table collections"),
-    ):
-        insert = ";".join((before, "insert into collections (name) values ('x')"))
-        with pytest.raises(DatabaseError, match=said), connect(conninfo) as connection:
-            connection.execute(insert.encode())
+    ],
+)
+def test_what_may_not_be_written_is_a_sentence(conninfo: str, before: str, said: str) -> None:
+    def write() -> None:
+        with connect(conninfo) as connection:
+            connection.execute(before.encode())
+            connection.execute("insert into collections (name) values ('x')")
+
+    with pytest.raises(DatabaseError, match=said):
+        write()
