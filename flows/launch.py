@@ -98,7 +98,9 @@ def _flow_run(
     prefect: PrefectApi, name: Literal["sync", "reembed"], progress: Progress | None, **parameters: Any
 ) -> Report:
     """Prefect reads its address when it is imported."""
-    with temporary_environment(**prefect.environment):
+    # What goes wrong is said by whoever asked; Prefect's own log of it, with its traceback, is on the server.
+    console = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+    with temporary_environment(**prefect.environment, **console):
         from pgfolio.flows import reembed, sync, tasks  # noqa: PLC0415
 
         flow: Any = sync.sync if name == "sync" else reembed.reembed

@@ -1,7 +1,8 @@
 """The Prefect flow `sync`: the pipeline's parts as tasks, the report as a Markdown artifact.
 
 Deployed by prefect.yaml as `pgfolio.flows.sync:sync`. A run that did its work with something missing ends
-as Completed under the name Degraded, so that it can be seen, filtered and alerted on.
+as Completed under the name Degraded, so that it can be seen, filtered and alerted on; one of the schedule that finds
+another at work as Completed under the name Skipped.
 """
 
 # Annotations are values here: Prefect makes the schema of the parameters of them, and checks what it is given.
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from pgfolio.config.loading import load_settings
 from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.run.options import ApprovedDeletes, MaxCost, Options
+from pgfolio.flows.run.options import ApprovedDeletes, FailedError, MaxCost, Options
 from pgfolio.flows.run.progress import current_display
-from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish, published_failure
+from pgfolio.flows.tasks import PrefectProgress, as_task, ended, is_scheduled, publish, published_failure
+from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect, database
 
 if TYPE_CHECKING:
@@ -51,14 +54,19 @@ def sync(
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
             selected = selected_sources(connection, settings, sources or [], add=False)
-        with published_failure("sync"):
-            report = run_sync(
-                settings,
-                conninfo,
-                selected,
-                options,
-                progress=PrefectProgress("sync", current_display()),
-                step=as_task,
-            )
+        try:
+            with published_failure("sync"):
+                report = run_sync(
+                    settings,
+                    conninfo,
+                    selected,
+                    options,
+                    progress=PrefectProgress("sync", current_display()),
+                    step=as_task,
+                )
+        except FailedError as error:
+            if is_scheduled() and isinstance(error.__cause__, SourceBusyError):
+                return Completed(name="Skipped", message=str(error))  # what runs does what it would have done
+            raise
     publish("sync", report)
     return ended(report)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
 from prefect.states import Completed
 
 from pgfolio.flows.run.options import FailedError
@@ -84,6 +85,12 @@ def published_failure(name: str) -> Iterator[None]:
     except FailedError as error:
         publish(name, error.report)
         raise
+
+
+def is_scheduled() -> bool:
+    """Whether a schedule made the flow run that this is."""
+    context = FlowRunContext.get()
+    return bool(context and context.flow_run and context.flow_run.auto_scheduled)
 
 
 def publish(name: str, report: Report) -> None:

@@ -24,6 +24,9 @@ MIGRATIONS: Final = 0x7067666F  # "pgfo"
 SOURCES: Final = 0x7067666F
 """Who syncs a source, as (SOURCES, id of the source); of a session."""
 
+RUNS: Final = 0x72756E  # "run"
+"""Whose process a run is, as (RUNS, id of the run); of a session."""
+
 FIRST_GENERATION: Final = 0x67656E  # "gen"
 """Who makes a database's first generation; until the transaction ends."""
 

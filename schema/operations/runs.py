@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from psycopg.types.json import Jsonb
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pgfolio.schema.database.connect import Connection
+
+DEAD: Final = "the process ended without a word"
 
 Status = Literal["complete", "partial", "failed"]
 
@@ -38,9 +40,11 @@ class Run:
 
 
 def start(connection: Connection, flow: str, started_by: str) -> int:
-    """Open a run's row; rows of runs whose process died are closed first."""
-    connection.execute(statement("bury_runs"), {"flow": flow, "lock_class": locks.SOURCES})
-    row = fetch_one(connection, "start_run", {"flow": flow, "started_by": started_by})
+    """Open a run's row, which this connection stands for while it is open; rows of runs whose process died are closed
+    first."""
+    connection.execute(statement("bury_runs"), {"dead": DEAD, "lock_class": locks.RUNS})
+    values = {"flow": flow, "started_by": started_by, "lock_class": locks.RUNS}
+    row = fetch_one(connection, "start_run", values)
     return int(row[0])
 
 
@@ -53,7 +57,7 @@ def finish(
 
 def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int = 10) -> list[Run]:
     """The newest runs first; without what they did for who may not see every collection."""
-    values = {"limit": limit, "permitted": array(permitted)}
+    values = {"limit": limit, "permitted": array(permitted), "dead": DEAD, "lock_class": locks.RUNS}
     return fetch_records(connection, Run, statement("last_runs"), values)
 
 

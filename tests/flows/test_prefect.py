@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
@@ -90,7 +91,11 @@ def worker(user: dict[str, str]) -> Iterator[None]:
 def test_the_deployments_run_to_completed_and_their_reports_are_visible(
     user: dict[str, str], worker: None, folder: Path, conninfo: str
 ) -> None:
-    first = run_deployment(user, "sync/scheduled", sources=[str(folder)])
+    refused = run_deployment(user, "sync/scheduled", sources=[str(folder)])
+    assert (refused["state"]["type"], "no known source" in refused["state"]["message"]) == ("FAILED", True)
+    with connect(conninfo) as connection:
+        sources.ensure_source(connection, os.path.realpath(folder), name="notes")
+    first = run_deployment(user, "sync/scheduled", sources=["notes"])
     assert (first["state"]["type"], first["state"]["name"]) == ("COMPLETED", "Degraded")
     report = artifact(user, "sync-report")
     assert "broken.bin" in report
@@ -152,6 +157,26 @@ def test_the_build_of_an_index_is_a_progress_artifact(user: dict[str, str], fold
         "building the index",
     )
     assert artifact["flow_run_id"]
+
+
+def test_a_second_sync_beside_a_flow_run_is_one_line(
+    user: dict[str, str], folder: Path, conninfo: str
+) -> None:
+    """It printed the traceback of Prefect's engine."""
+    with connect(conninfo) as connection:
+        source = sources.ensure_source(connection, os.path.realpath(folder), name="notes")
+        connection.commit()
+        with sources.owned(connection, source):
+            done = subprocess.run(
+                [sys.executable, "-m", "pgfolio.flows", "sync", str(folder)],
+                env=user,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: another sync of 'notes' is running")
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_prefect_api_that_does_not_answer_does_not_stop_a_sync(user: dict[str, str], folder: Path) -> None:

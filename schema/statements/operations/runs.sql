@@ -1,6 +1,9 @@
 -- name: start_run
--- A run's row, made when it begins.
-insert into runs (flow, started_by, status) values (:flow, :started_by, 'running') returning id;
+-- A run's row, made when it begins, and a lock that ends with its session: where nobody holds it the run is dead.
+with started as (
+    insert into runs (flow, started_by, status) values (:flow, :started_by, 'running') returning id
+)
+select id, pg_advisory_lock(:lock_class::integer, id::integer) from started;
 
 -- name: finish_run!
 -- What came of it.
@@ -9,12 +12,13 @@ set status = :status, report = :report, error = :error, finished_at = clock_time
 where id = :id;
 
 -- name: bury_runs!
--- Runs whose process died: nobody holds a source any more, yet they say that they run. A run's row is there a moment
--- before it holds its source.
-update runs
-set status = 'failed', error = 'the process ended without a word', finished_at = clock_timestamp()
-where status = 'running' and flow = :flow and started_at < now() - interval '1 second' and not exists (
-    select from pg_locks where locktype = 'advisory' and classid = :lock_class::bigint);
+-- Runs whose process died: they say that they run, and nobody holds their lock.
+update runs r
+set status = 'failed', error = :dead, finished_at = clock_timestamp()
+where r.status = 'running' and not exists (
+    select from pg_locks l
+    where l.locktype = 'advisory' and l.classid = :lock_class::bigint and l.objid = r.id
+      and l.database = (select oid from pg_database where datname = current_database()));
 
 -- name: tokens_per_second
 -- How fast the last run that embedded much in a space went.
@@ -32,8 +36,16 @@ from (select document_id, size from ledger where source_id = :source_id and docu
 cross join lateral (select sum(tokens) as tokens from chunks where document_id = l.document_id) c;
 
 -- name: last_runs
--- The newest runs. A run goes over sources of any collection: who may not see all of them is not told what it did.
-select id, flow, started_by, status, started_at, finished_at,
+-- The newest runs. A run goes over sources of any collection: who may not see all of them is not told what it did. One
+-- whose process died, of which nobody holds the lock, has failed, although its row cannot say so; a replica sees no locks.
+with newest as (select * from runs order by id desc limit :limit)
+select id, flow, started_by, case when dead then 'failed' else status end as status, started_at, finished_at,
        case when :permitted::integer[] is null then report else jsonb_build_object() end as report,
-       case when :permitted::integer[] is null then error else '' end as error
-from runs order by id desc limit :limit;
+       case when :permitted::integer[] is not null then '' when dead then :dead else error end as error
+from newest
+cross join lateral (
+    select status = 'running' and not pg_is_in_recovery() and not exists (
+        select from pg_locks l
+        where l.locktype = 'advisory' and l.classid = :lock_class::bigint and l.objid = newest.id
+          and l.database = (select oid from pg_database where datname = current_database())) as dead) d
+order by id desc;
