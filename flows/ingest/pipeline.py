@@ -19,11 +19,13 @@ from pgfolio.flows.discovery.reader import reader
 from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.discovery.survey import Survey, mark_settled, survey_folder
 from pgfolio.flows.discovery.walk import SourceUnreachable
+from pgfolio.flows.extraction.worker import LARGE_BYTES
 from pgfolio.flows.index import maintenance, tuning
 from pgfolio.flows.ingest import accounting, store
+from pgfolio.flows.ingest.document import Processing
 from pgfolio.flows.ingest.forecast import Forecaster, by_size
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
-from pgfolio.flows.ingest.prepare import Processing, WorkItem, prepared
+from pgfolio.flows.ingest.prepare import Batch, WorkItem, prepared
 from pgfolio.flows.ingest.vectors import VectorSupply
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.flows.run.context import RunContext
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.embedding.embedder import Embedder
-    from pgfolio.flows.ingest.prepare import Batch
     from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Estimate, Report
     from pgfolio.schema.database.connect import Connection
@@ -239,7 +240,10 @@ class SyncRun(RunContext):
             self._stopping(embedder),
         ):
             vectors = VectorSupply(embedder, generation, reader, self.report)
-            for ready in ahead(embedding, vectors.supply, batches, embedder.in_flight + 1):
+            window = embedder.in_flight + 1
+            for ready in ahead(
+                embedding, vectors.supply, batches, window, weight=Batch.characters, most=LARGE_BYTES
+            ):
                 with self.report.timed("store"):
                     load.add(
                         store.store_batch(connection, source, load.place, ready, self.processing.fingerprint)
@@ -249,6 +253,7 @@ class SyncRun(RunContext):
                 maintenance.keep_analyzed(self, connection, generation, load, ready.embedded + ready.reused)
                 postponed += len(ready.postponed)
                 self.progress.advance(ready.batch.files, ready.embedded + ready.reused)
+                del ready  # a large one is not kept while the next is made
         maintenance.loaded(self, connection, load)
         accounting.count_postponed(self.report, source, postponed, self.options.max_cost)
 
