@@ -26,8 +26,8 @@ LARGE_BYTES: Final = 32 * MEGABYTE
 MEMORY_BYTES: Final = 448 * MEGABYTE
 """Of one process for one file, beside the 80 MB that it begins with: two of them and the sync are below 1.5 GB."""
 
-MEMORY_BYTES_LARGE: Final = 1024 * MEGABYTE
-"""For a large file: text takes ten times its bytes while it is cut into chunks."""
+MEMORY_BYTES_LARGE: Final = 768 * MEGABYTE
+"""For a large file, beside its bytes: text takes eight times as many while it is cut into chunks."""
 
 Result = TypeVar("Result")
 
