@@ -84,7 +84,7 @@ class Workers:
             return self._pool
 
     def stop(self) -> None:
-        """At once: whoever waits for a result gets CancelledError."""
+        """At once: whoever waits for a result gets an error that is no Unextractable."""
         with self._lock:
             if self._pool is not None:
                 self._pool.stop()  # type: ignore[no-untyped-call]

@@ -91,9 +91,9 @@ class Forecaster:
         sample = work_items[::step]
         forecast.sampled = step > 1
         with (
-            reader(self._conninfo, source) as read,
+            reader(self._conninfo, source) as source_reader,
             prepared(
-                read,
+                source_reader,
                 sample,
                 self._processing,
                 count=self._count,

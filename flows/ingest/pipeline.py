@@ -37,7 +37,7 @@ from pgfolio.schema.records import Problem
 from pgfolio.schema.vectors import generations, reuse, segments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.embedding.embedder import Embedder
@@ -149,7 +149,8 @@ class SyncRun(RunContext):
                 store.move(connection, source, survey.plan.moved, survey.crawled_at_ns)
         if work_items := work_items_of(survey.plan):
             self.progress.begin(len(work_items))
-            self._pass_through(connection, source, work_items)
+            for together in _apart(work_items, survey.suspects):
+                self._pass_through(connection, source, together)
         self._remove(connection, source, survey)
         with self.report.timed("store"):
             if source.kind == "pushed":
@@ -260,9 +261,9 @@ class SyncRun(RunContext):
     @contextmanager
     def _prepared(self, source: Source, work_items: Sequence[WorkItem]) -> Iterator[Iterator[Batch]]:
         with (
-            reader(self.conninfo, source) as read,
+            reader(self.conninfo, source) as source_reader,
             prepared(
-                read,
+                source_reader,
                 work_items,
                 self.processing,
                 count=self.tokenizer.count,
@@ -308,3 +309,9 @@ def work_items_of(plan: planning.Plan) -> list[WorkItem]:
     """The files to read, in the order of their paths."""
     known = [WorkItem(file.entry, file.known) for file in plan.changed]
     return sorted([*known, *map(WorkItem, plan.added)], key=lambda work_item: work_item.entry.path)
+
+
+def _apart(work_items: list[WorkItem], suspects: Collection[str]) -> list[list[WorkItem]]:
+    """Each suspect by itself, when all others are stored."""
+    plain = [item for item in work_items if item.entry.path not in suspects]
+    return [*([plain] if plain else []), *([item] for item in work_items if item.entry.path in suspects)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgfolio.flows.discovery.reader import ChangedError, Content
+from pgfolio.flows.discovery.reader import ChangedError, Content, PoisonousError
 from pgfolio.flows.extraction.extracted import Unextractable
 from pgfolio.flows.extraction.harmless import is_harmless
 from pgfolio.flows.extraction.worker import LARGE_BYTES, Fatality, Workers
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pgfolio.flows.chunking.outline import Chunkable
-    from pgfolio.flows.discovery.reader import Read
+    from pgfolio.flows.discovery.reader import Read, Reader
     from pgfolio.flows.discovery.walk import Entry
     from pgfolio.flows.ingest.document import Beside, Processing
     from pgfolio.flows.run.report import Report
@@ -115,7 +115,7 @@ def batches(work_items: Sequence[WorkItem]) -> Iterator[list[WorkItem]]:
 
 @contextmanager
 def prepared(
-    read: Read,
+    reader: Reader,
     work_items: Sequence[WorkItem],
     processing: Processing,
     *,
@@ -126,12 +126,26 @@ def prepared(
     """Batches of all the files in their order, made by a few threads that keep a little ahead; what reads a file
     gets `timeout` seconds for it."""
     beside = Workers(timeout)
-    work = partial(prepare, read, processing=processing, count=count, report=report, beside=beside.run)
+    work = partial(_read_batch, reader, processing=processing, count=count, report=report, beside=beside.run)
     with workers(PREPARERS, "prepare") as pool:
         try:
             yield ahead(pool, work, batches(work_items), PREPARERS + 1, weight=_bytes, most=LARGE_BYTES)
         finally:
             beside.stop()  # before the threads are waited for, which wait for it
+
+
+def _read_batch(
+    reader: Reader,
+    work_items: Sequence[WorkItem],
+    processing: Processing,
+    count: Callable[[Sequence[str]], list[int]],
+    report: Report,
+    beside: Beside,
+) -> Batch:
+    try:
+        return prepare(reader.read, work_items, processing, count, report, beside)
+    finally:
+        reader.done([work_item.entry.path for work_item in work_items])
 
 
 def prepare(
@@ -235,6 +249,9 @@ def _content(read: Read, work_item: WorkItem) -> Content | Failed | Deferred:
         return Deferred(work_item, "it vanished after it was listed")
     except ChangedError:
         return Deferred(work_item, "it changed while it was read; the next sync takes it")
+    except PoisonousError as error:
+        reason = " ".join((error.__doc__ or "").split())
+        return Failed(work_item, work_item.entry.signature, None, "extract", reason)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
         return Failed(work_item, work_item.entry.signature, None, "crawl", reason, transient=True)

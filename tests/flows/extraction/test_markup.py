@@ -19,16 +19,16 @@ TITLE = re.compile(r"<title\b[^>]*>(.*?)</title\s*>", re.IGNORECASE | re.DOTALL)
 DATA_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
 """What the functions do, said so that it takes the square of the time."""
 
+ENDS = ("</head>", "</HEAD >", "</script>", "</style>", "</title>")
 TAGS = st.lists(
     st.sampled_from(
-        ["<head", "</head>", "</HEAD >", "<script", "</script>", "<style>", "</style>", "<title", "</title>"]
-        + ["<meta", "<header>", ">", " ", "\n", "a", "<p>"]
+        (*ENDS, "<head", "<script", "<style>", "<title", "<meta", "<header>", ">", " ", "\n", "a")
     ),
     max_size=14,
 ).map("".join)
-MARKS = st.lists(
-    st.sampled_from(["![", "[", "]", "](data:", "(", ")", "a", "\n", "!"]), max_size=14
-).map("".join)
+MARKS = st.lists(st.sampled_from(["![", "[", "]", "](data:", "(", ")", "a", "\n", "!"]), max_size=14).map(
+    "".join
+)
 
 
 @given(TAGS)
@@ -44,7 +44,8 @@ def test_an_image_that_is_data_is_what_the_expression_says(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["<script>", "<head ", "<title>", "<title", "<meta ", "<style></script>", "![", "![](data:", "](data:"]
+    "unit",
+    ["<script>", "<head ", "<title>", "<title", "<meta ", "<style></script>", "![", "![](data:", "](data:"],
 )
 def test_what_is_opened_a_hundred_thousand_times_and_never_closed_takes_no_time(unit: str) -> None:
     text = unit * 100_000
