@@ -276,6 +276,12 @@ create table functions (
     defined_at timestamptz not null default now()
 );
 
+-- Pushes that are being read, or that ended the program that read them; no row: the reading came to an end.
+create table push_attempts (
+    push_id bigint primary key references pushes(id) on delete cascade,
+    attempts integer not null default 1
+);
+
 -- Functions, whose text is functions/*.sql:
 --   bm25(rank real, tokens integer, mean double precision) returns double precision
 --   folded(body text) returns text

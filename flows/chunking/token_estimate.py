@@ -21,6 +21,9 @@ LOWER, UPPER, DIGIT, NEWLINE, SIGN, SPACE, OTHER, CYRILLIC = 18, 34, 145, 120, 1
 REPEATED: Final = {SIGN: 17, SPACE: 5}
 """A sign after a sign, a space after a space: they share a token."""
 
+BLOCK: Final = 1024 * 1024
+"""Characters that are looked at together: a text of 100 MB has no room for a number of eight bytes for each."""
+
 
 def _costs() -> np.ndarray:
     """The cost of each character up to the end of Cyrillic; the last stands for all behind it."""
@@ -38,6 +41,17 @@ COSTS: Final = _costs()
 
 def running_total(text: str) -> Sequence[int]:
     """The estimate for text[:n] at each n from 0 to len(text), so that the difference of two is a slice's."""
+    costs = np.empty(len(text), dtype=np.uint8)
+    for start in range(0, len(text), BLOCK):
+        before = max(start - 1, 0)
+        costs[start : start + BLOCK] = _costs_of(text[before : start + BLOCK])[start - before :]
+    most = int(costs.sum(dtype=np.uint64))
+    totals = np.zeros(len(costs) + 1, dtype=np.uint32 if most <= np.iinfo(np.uint32).max else np.uint64)
+    np.cumsum(costs, dtype=totals.dtype, out=totals[1:])
+    return memoryview(totals.data)  # its items are Python's own integers, without numpy's cost for each
+
+
+def _costs_of(text: str) -> np.ndarray:
     if text.isascii():
         costs = COSTS[np.frombuffer(text.encode("ascii"), dtype=np.uint8)]
     else:
@@ -46,6 +60,4 @@ def running_total(text: str) -> Sequence[int]:
     repeated = costs[1:] == costs[:-1]
     for first, again in REPEATED.items():
         costs[1:][repeated & (costs[1:] == first)] = again
-    totals = np.zeros(len(costs) + 1, dtype=np.uint64)
-    np.cumsum(costs, out=totals[1:])
-    return memoryview(totals.data)  # its items are Python's own integers, without numpy's cost for each
+    return costs

@@ -14,6 +14,7 @@ from pgfolio.flows.cli.progress import Display
 from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.local import network, prefect_server, processes
+from pgfolio.flows.local.restarts import Restarts
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus.sources import has_documents
 from pgfolio.schema.database.connect import connect, database
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.schema.records import Source
+
+LISTENER = ("pushes", "pgfolio.flows.listen")
+"""What makes documents of pushes: its name, and its module."""
 
 
 @click.command()
@@ -50,13 +54,16 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
         _first_sync(settings, conninfo, selected)
         render.say(f"\nThe API answers at {address}; its description is at {address}/schema")
         render.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
-        started.start("pushes", "pgfolio.flows.listen")
+        started.start(*LISTENER)
+        restarts = Restarts()
         try:
             if every:
                 _schedule(started, settings, every)
             render.say("Ctrl-C stops everything.")
             while True:
-                _report_ended(started)
+                _report_ended(started, restarts)
+                if restarts.due():
+                    started.start(*LISTENER)
                 time.sleep(0.5)
         except KeyboardInterrupt:  # how it is meant to end
             render.say("stopping")
@@ -95,10 +102,12 @@ def _schedule(started: processes.Children, settings: Settings, every: int) -> No
             render.say(f'Its page asks for a password: "auth" in {prefect_server.state_file(settings.home)}')
 
 
-def _report_ended(started: processes.Children) -> None:
-    """Raises ChildError when the API has ended; says so when another child has."""
+def _report_ended(started: processes.Children, restarts: Restarts) -> None:
+    """Raises ChildError when the API has ended; says so when another child has, and when it comes back."""
     for name, sentence in started.ended().items():
         if name == "api":
             raise network.ChildError(sentence)
-        lost = "pushed documents wait for the next sync" if name == "pushes" else "the schedule is over"
-        render.show_note(f"{sentence}; {lost}: run `pgfolio sync` yourself, or start again")
+        if name == LISTENER[0]:
+            render.show_note(f"{sentence}; it is started again in {restarts.ended():.0f} s")
+        else:
+            render.show_note(f"{sentence}; the schedule is over: run `pgfolio sync` yourself, or start again")

@@ -12,17 +12,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pgfolio.flows.discovery.signature import distrusted, racy, signature_of
 from pgfolio.schema.corpus import push_queue
-from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Signature, Source
 
 
+MAX_ATTEMPTS = 3
+"""A push that ended the program that read it so many times is not read again."""
+
+
 class ChangedError(Exception):
     """The file's stat was another after reading than before."""
+
+
+class PoisonousError(Exception):
+    """The program that makes documents of pushes ended each time that it read this one: it is not tried again; delete
+    it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +46,26 @@ class Content:
 
 
 Read: TypeAlias = "Callable[[str], Content]"
-"""Takes a document's path. Raises FileNotFoundError, ChangedError, OSError. Called by several threads."""
+"""Takes a document's path. Raises FileNotFoundError, ChangedError, PoisonousError, OSError. Called by several
+threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the documents of a source are read. `done` is told which came to an end, whatever it was: one of whose
+    reading nobody knows the end may have ended who read it."""
+
+    read: Read
+    done: Callable[[Sequence[str]], None] = lambda _: None
 
 
 @contextmanager
-def reader(conninfo: str, source: Source) -> Iterator[Read]:
-    """How the documents of a source are read."""
+def reader(conninfo: str, source: Source) -> Iterator[Reader]:
     if source.kind == "folder":
-        yield partial(read_file, source.root)
+        yield Reader(partial(read_file, source.root))
         return
-    with connect(conninfo, autocommit=True) as connection:
-        yield partial(read_push, connection, source)
+    with push_queue.reading(conninfo) as connection:
+        yield Reader(partial(read_push, connection, source), partial(push_queue.end, connection, source))
 
 
 def read_file(root: str, path: str) -> Content:
@@ -68,6 +85,8 @@ def read_file(root: str, path: str) -> Content:
 
 def read_push(connection: Connection, source: Source, path: str) -> Content:
     """The path is a key in the database: no file has it."""
+    if push_queue.begin(connection, source, path) > MAX_ATTEMPTS:
+        raise PoisonousError
     push = push_queue.read(connection, source, path)
     if push is None:
         raise FileNotFoundError(path)

@@ -40,6 +40,8 @@ class Survey:
     """Missing files that are there, and that a rule keeps out now."""
     chunks: int
     crawled_at_ns: int
+    suspects: Collection[str] = ()
+    """Paths of pushes that may have ended who read them: each is read last, and by itself."""
 
 
 def survey_folder(

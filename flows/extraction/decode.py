@@ -13,7 +13,7 @@ def decode(data: bytes, *, known: bool) -> str | None:
     """Text with Unix line ends and without NUL, or None. `known`: the name says that it is text."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return clean(data.decode("utf-16", "replace"))
-    if (b"\0" in data and not known) or _binary(data[:8192]):
+    if (b"\0" in data and not known) or is_binary(data):
         return None
     try:
         return clean(data.decode("utf-8-sig"))
@@ -21,8 +21,9 @@ def decode(data: bytes, *, known: bool) -> str | None:
         return clean(_guess(data)) if known and b"\0" not in data[:8192] else None
 
 
-def _binary(head: bytes) -> bool:
+def is_binary(data: bytes) -> bool:
     """A tenth of control characters, whatever the file's name says. NUL is not counted: UTF-16 is full of it."""
+    head = data[:8192]
     return (len(head) - len(head.translate(None, CONTROLS))) * 10 > len(head)
 
 

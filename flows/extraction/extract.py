@@ -15,7 +15,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from pgfolio.flows.extraction import formats, ocr
+from pgfolio.flows.extraction import formats, markup, ocr
 from pgfolio.flows.extraction.decode import clean, decode
 from pgfolio.flows.extraction.extracted import Extracted, Unextractable, one_line
 from pgfolio.flows.extraction.metadata import (
@@ -41,12 +41,6 @@ METADATA_KEYS = frozenset(  # of what the library knows of a document
 PAGE_MARK = "pgfoliopagebreak"
 _UNDERLINE = re.compile(r"\\</?u\\?>")
 _ESCAPE = re.compile(r"\\([!.\-<>()~_&+=])")
-_DATA_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
-_HEAD = re.compile(
-    r"<head\b.*?</head\s*>|<(script|style)\b.*?</\1\s*>|<title\b.*?</title\s*>|<meta\b[^>]*>",
-    re.IGNORECASE | re.DOTALL,
-)
-_TITLE = re.compile(r"<title\b[^>]*>(.*?)</title\s*>", re.IGNORECASE | re.DOTALL)
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
 
 
@@ -112,10 +106,9 @@ def _document(mime: str, data: bytes) -> Extracted:
 def _html(data: bytes) -> tuple[str, str]:
     """The body as Markdown, and the title. The library reads bytes as UTF-8, whatever they say they are."""
     text = _html_text(data)
-    title = _TITLE.search(text)
-    body = _HEAD.sub("", text)
+    body = markup.without_head(text)
     content = _parse(formats.HTML, body.encode()).content if body.strip() else ""
-    return content, html.unescape(title[1]) if title else ""
+    return content, html.unescape(markup.title(text))
 
 
 def _from_properties(properties: dict[str, Any], mime: str, text: str, heading: str) -> Extracted:
@@ -181,7 +174,7 @@ def _html_text(data: bytes) -> str:
 
 def tidy(text: str) -> str:
     """The library's Markdown without images that are data, and without escapes that only hide words from search."""
-    text = _DATA_IMAGE.sub("", text)
+    text = markup.without_data_images(text)
     parts, end = [], 0
     for code in [*code_spans(text), Span(len(text), len(text))]:
         prose = _UNDERLINE.sub("", text[end : code.start])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mimetypes
 from pathlib import PurePosixPath
 
-from pgfolio.flows.extraction.decode import decode
 from pgfolio.flows.extraction.extracted import Unextractable
 
 PDF, HTML, PPT = "application/pdf", "text/html", "application/vnd.ms-powerpoint"
@@ -62,12 +61,6 @@ def declared(path: str, data: bytes) -> tuple[str, str]:
     """Suffix, and the type that it or the first bytes name; empty for what may be text."""
     suffix = PurePosixPath(path).suffix.lower().lstrip(".")
     return suffix, DOCUMENTS.get(suffix) or IMAGES.get(suffix) or (PDF if data.startswith(b"%PDF-") else "")
-
-
-def is_text(path: str, data: bytes) -> bool:
-    """Whether `extract` needs no parser for it."""
-    suffix, mime = declared(path, data)
-    return not mime and decode(data, known=suffix in TEXT or not suffix) is not None
 
 
 def text_mime(suffix: str) -> str:

@@ -1,92 +1,105 @@
-"""Extracts in processes of their own what a parser must read: one that crashes or never ends costs its file, not
-the run. Plain text is read here."""
+"""Runs what reads bytes that others wrote in processes of their own: one that crashes, never ends or takes too much
+memory costs its file, not the run."""
 
 from __future__ import annotations
 
-import signal
-from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from pgfolio.flows.extraction import formats
-from pgfolio.flows.extraction.extract import extract
-from pgfolio.flows.extraction.extracted import Extracted, Unextractable
+from pgfolio.flows.extraction import limits
+from pgfolio.flows.extraction.extracted import Unextractable
+from pgfolio.flows.extraction.limits import MEGABYTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pebble import ProcessPool
 
-PROCESSES = 2
-MAX_FILES_PER_PROCESS = 500
+PROCESSES: Final = 2
+MAX_FILES_PER_PROCESS: Final = 500
 """After so many a fresh one is started: parsers leak."""
 
-Outcome = Extracted | tuple[str, bool]
+LARGE_BYTES: Final = 32 * MEGABYTE
+"""A file of so many bytes is read with no other beside it, and may take more memory."""
+
+MEMORY_BYTES: Final = 448 * MEGABYTE
+"""Of one process for one file, beside the 80 MB that it begins with: two of them and the sync are below 1.5 GB."""
+
+MEMORY_BYTES_LARGE: Final = 768 * MEGABYTE
+"""For a large file, beside its bytes: text takes eight times as many while it is cut into chunks."""
+
+Result = TypeVar("Result")
 
 
-class ExtractionWorkers:
+class Fatality(Unextractable):
+    """The process that read the file died of it, or had to be killed. As it may have been the machine's fault it is
+    tried again, a few times."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, transient=True)
+
+
+class Workers:
     """Safe to use from several threads; the processes start with the first file that needs one."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._pool: ProcessPool | None = None
+        self._lock = Lock()
 
-    def extract(self, path: str, data: bytes) -> Extracted:
-        """As `extract.extract`. Raises Unextractable also when the parser dies or takes too long."""
-        if formats.is_text(path, data):
-            return extract(path, data)
-        from pebble import ProcessExpired  # noqa: PLC0415 -- only where there is more than text
+    def run(self, function: Callable[..., Result], *args: object, size: int) -> Result:
+        """What a module's function makes of a file of `size` bytes. Raises Unextractable, Fatality when the process
+        dies, takes too long or too much memory."""
+        from pebble import ProcessExpired  # noqa: PLC0415 -- only where it is needed
 
-        future = self._started().schedule(_attempt, args=(path, data), timeout=self._timeout)
+        memory = MEMORY_BYTES if size < LARGE_BYTES else MEMORY_BYTES_LARGE
+        future = self._started().schedule(_attempt, args=(function, args, memory), timeout=self._timeout)
         try:
-            outcome: Outcome = future.result()
+            outcome: tuple[Any, str, bool] = future.result()
         except TimeoutError as error:
             reason = f"its parser did not end within {self._timeout:g} s (crawl.extract_timeout)"
-            raise Unextractable(reason, transient=True) from error
+            raise Fatality(reason) from error
         except ProcessExpired as error:
-            reason = f"its parser crashed (exit code {error.exitcode})"
-            raise Unextractable(reason, transient=True) from error
-        if isinstance(outcome, tuple):
-            raise Unextractable(outcome[0], transient=outcome[1])
-        return outcome
+            raise Fatality(limits.cause_of_death(error.exitcode, memory)) from error
+        result, reason, transient = outcome
+        if reason == limits.OUT_OF_MEMORY:
+            raise Fatality(limits.too_much(memory))
+        if reason:
+            raise Unextractable(reason, transient=transient)
+        return cast("Result", result)
 
     def _started(self) -> ProcessPool:
-        if self._pool is None:
-            from pebble import ProcessPool  # noqa: PLC0415 -- see extract
+        with self._lock:
+            if self._pool is None:
+                from pebble import ProcessPool  # noqa: PLC0415 -- see run
 
-            # Not forked: threads of ours may hold locks at that moment.
-            self._pool = ProcessPool(
-                PROCESSES,
-                max_tasks=MAX_FILES_PER_PROCESS,
-                initializer=_ignore_interrupts,
-                context=get_context("spawn"),
-            )
-        return self._pool
+                # Not forked: threads of ours may hold locks at that moment.
+                self._pool = ProcessPool(
+                    PROCESSES,
+                    max_tasks=MAX_FILES_PER_PROCESS,
+                    initializer=limits.prepare_process,
+                    context=get_context("spawn"),
+                )
+            return self._pool
 
-    def close(self) -> None:
-        if self._pool is not None:
-            self._pool.stop()  # type: ignore[no-untyped-call]
-            self._pool.join()
+    def stop(self) -> None:
+        """At once: whoever waits for a result gets an error that is no Unextractable."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.stop()  # type: ignore[no-untyped-call]
+                self._pool.join()
 
 
-@contextmanager
-def extraction_workers(timeout: float) -> Iterator[Callable[[str, bytes], Extracted]]:
-    """The extraction of one run."""
-    workers = ExtractionWorkers(timeout)
+def _attempt(
+    function: Callable[..., Result], args: tuple[object, ...], memory: int
+) -> tuple[Result | None, str, bool]:
+    """In the process: the result, or why there is none. An exception's attributes would not survive the way back."""
     try:
-        yield workers.extract
-    finally:
-        workers.close()
-
-
-def _attempt(path: str, data: bytes) -> Outcome:
-    """In the process: an exception's attributes would not survive the way back."""
-    try:
-        return extract(path, data)
+        with limits.bounded_memory(memory):
+            return function(*args), "", False
+    except MemoryError:
+        return None, limits.OUT_OF_MEMORY, True
     except Unextractable as error:
-        return str(error), error.transient
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the run to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        memory_error = isinstance(error.__cause__, MemoryError)
+        return None, limits.OUT_OF_MEMORY if memory_error else str(error), error.transient

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.discovery.plan import Plan
-    from pgfolio.flows.ingest.prepare import Batch, Deferred, Failed, Processing, WorkItem
+    from pgfolio.flows.ingest.document import Processing
+    from pgfolio.flows.ingest.prepare import Batch, Deferred, Failed, WorkItem
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source, Space
@@ -90,9 +91,9 @@ class Forecaster:
         sample = work_items[::step]
         forecast.sampled = step > 1
         with (
-            reader(self._conninfo, source) as read,
+            reader(self._conninfo, source) as source_reader,
             prepared(
-                read,
+                source_reader,
                 sample,
                 self._processing,
                 count=self._count,

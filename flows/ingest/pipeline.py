@@ -19,11 +19,13 @@ from pgfolio.flows.discovery.reader import reader
 from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.discovery.survey import Survey, mark_settled, survey_folder
 from pgfolio.flows.discovery.walk import SourceUnreachable
+from pgfolio.flows.extraction.worker import LARGE_BYTES
 from pgfolio.flows.index import maintenance, tuning
 from pgfolio.flows.ingest import accounting, store
+from pgfolio.flows.ingest.document import Processing
 from pgfolio.flows.ingest.forecast import Forecaster, by_size
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
-from pgfolio.flows.ingest.prepare import Processing, WorkItem, prepared
+from pgfolio.flows.ingest.prepare import Batch, WorkItem, prepared
 from pgfolio.flows.ingest.vectors import VectorSupply
 from pgfolio.flows.run.concurrency import ahead, workers
 from pgfolio.flows.run.context import RunContext
@@ -35,11 +37,10 @@ from pgfolio.schema.records import Problem
 from pgfolio.schema.vectors import generations, reuse, segments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pgfolio.config.settings import Settings
     from pgfolio.flows.embedding.embedder import Embedder
-    from pgfolio.flows.ingest.prepare import Batch
     from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Estimate, Report
     from pgfolio.schema.database.connect import Connection
@@ -148,7 +149,8 @@ class SyncRun(RunContext):
                 store.move(connection, source, survey.plan.moved, survey.crawled_at_ns)
         if work_items := work_items_of(survey.plan):
             self.progress.begin(len(work_items))
-            self._pass_through(connection, source, work_items)
+            for together in _apart(work_items, survey.suspects):
+                self._pass_through(connection, source, together)
         self._remove(connection, source, survey)
         with self.report.timed("store"):
             if source.kind == "pushed":
@@ -239,7 +241,10 @@ class SyncRun(RunContext):
             self._stopping(embedder),
         ):
             vectors = VectorSupply(embedder, generation, reader, self.report)
-            for ready in ahead(embedding, vectors.supply, batches, embedder.in_flight + 1):
+            window = embedder.in_flight + 1
+            for ready in ahead(
+                embedding, vectors.supply, batches, window, weight=Batch.characters, most=LARGE_BYTES
+            ):
                 with self.report.timed("store"):
                     load.add(
                         store.store_batch(connection, source, load.place, ready, self.processing.fingerprint)
@@ -249,15 +254,16 @@ class SyncRun(RunContext):
                 maintenance.keep_analyzed(self, connection, generation, load, ready.embedded + ready.reused)
                 postponed += len(ready.postponed)
                 self.progress.advance(ready.batch.files, ready.embedded + ready.reused)
+                del ready  # a large one is not kept while the next is made
         maintenance.loaded(self, connection, load)
         accounting.count_postponed(self.report, source, postponed, self.options.max_cost)
 
     @contextmanager
     def _prepared(self, source: Source, work_items: Sequence[WorkItem]) -> Iterator[Iterator[Batch]]:
         with (
-            reader(self.conninfo, source) as read,
+            reader(self.conninfo, source) as source_reader,
             prepared(
-                read,
+                source_reader,
                 work_items,
                 self.processing,
                 count=self.tokenizer.count,
@@ -303,3 +309,9 @@ def work_items_of(plan: planning.Plan) -> list[WorkItem]:
     """The files to read, in the order of their paths."""
     known = [WorkItem(file.entry, file.known) for file in plan.changed]
     return sorted([*known, *map(WorkItem, plan.added)], key=lambda work_item: work_item.entry.path)
+
+
+def _apart(work_items: list[WorkItem], suspects: Collection[str]) -> list[list[WorkItem]]:
+    """Each suspect by itself, when all others are stored."""
+    plain = [item for item in work_items if item.entry.path not in suspects]
+    return [*([plain] if plain else []), *([item] for item in work_items if item.entry.path in suspects)]

@@ -9,32 +9,31 @@ from __future__ import annotations
 import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from pgfolio.flows.chunking import chunk as chunking
-from pgfolio.flows.chunking.outline import Chunkable
-from pgfolio.flows.discovery.reader import ChangedError, Content
-from pgfolio.flows.extraction import extract as extraction
-from pgfolio.flows.extraction import language as languages
-from pgfolio.flows.extraction.extracted import Extracted, Unextractable, with_upload_metadata
-from pgfolio.flows.extraction.worker import extraction_workers
+from pgfolio.flows.discovery.reader import ChangedError, Content, PoisonousError
+from pgfolio.flows.extraction.extracted import Unextractable
+from pgfolio.flows.extraction.harmless import is_harmless
+from pgfolio.flows.extraction.worker import LARGE_BYTES, Fatality, Workers
+from pgfolio.flows.ingest.document import chunks_of, chunks_of_one, document_of, extracted, in_this_process
 from pgfolio.flows.run.concurrency import ahead, workers
-from pgfolio.schema import markdown
-from pgfolio.schema.records import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pgfolio.flows.discovery.reader import Read
+    from pgfolio.flows.chunking.outline import Chunkable
+    from pgfolio.flows.discovery.reader import Read, Reader
     from pgfolio.flows.discovery.walk import Entry
+    from pgfolio.flows.ingest.document import Beside, Processing
     from pgfolio.flows.run.report import Report
-    from pgfolio.schema.records import Chunk, LedgerEntry, Signature
+    from pgfolio.schema.records import Chunk, Document, LedgerEntry, Signature
 
 PREPARERS = 2
 BATCH_BYTES = 256 * 1024
 BATCH_FILES = 64
+MAX_FATALITIES = 3
+"""A file whose reader died so many times is left alone until it changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,8 @@ class Failed:
     reason: str
     transient: bool = False
     """It may pass without the file being changed."""
+    tries: int | None = None
+    """After so many it is not tried again until it changes; None: as often as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +95,8 @@ class Batch:
     def files(self) -> int:
         return len(self.prepared) + len(self.unchanged_content) + len(self.failed) + len(self.deferred)
 
-
-@dataclass(frozen=True, slots=True)
-class Processing:
-    """How text is made of a file; its fingerprint stands in the ledger, so that another one makes all anew."""
-
-    tokens: int
-    overlap: int
-    language: str
-    """Of documents that do not declare theirs."""
-
-    @property
-    def fingerprint(self) -> str:
-        versions = f"{extraction.FINGERPRINT} {chunking.FINGERPRINT} {self.tokens}/{self.overlap}"
-        return f"{versions} {languages.FINGERPRINT}/{self.language}"
+    def characters(self) -> int:
+        return sum(len(item.document.text) for item in self.prepared)
 
 
 def batches(work_items: Sequence[WorkItem]) -> Iterator[list[WorkItem]]:
@@ -126,7 +115,7 @@ def batches(work_items: Sequence[WorkItem]) -> Iterator[list[WorkItem]]:
 
 @contextmanager
 def prepared(
-    read: Read,
+    reader: Reader,
     work_items: Sequence[WorkItem],
     processing: Processing,
     *,
@@ -134,11 +123,29 @@ def prepared(
     report: Report,
     timeout: float,
 ) -> Iterator[Iterator[Batch]]:
-    """Batches of all the files in their order, made by a few threads that keep a little ahead; a parser gets
-    `timeout` seconds for a file."""
-    with extraction_workers(timeout) as extract, workers(PREPARERS, "prepare") as pool:
-        work = partial(prepare, read, processing=processing, count=count, report=report, extract=extract)
-        yield ahead(pool, work, batches(work_items), PREPARERS + 1)
+    """Batches of all the files in their order, made by a few threads that keep a little ahead; what reads a file
+    gets `timeout` seconds for it."""
+    beside = Workers(timeout)
+    work = partial(_read_batch, reader, processing=processing, count=count, report=report, beside=beside.run)
+    with workers(PREPARERS, "prepare") as pool:
+        try:
+            yield ahead(pool, work, batches(work_items), PREPARERS + 1, weight=_bytes, most=LARGE_BYTES)
+        finally:
+            beside.stop()  # before the threads are waited for, which wait for it
+
+
+def _read_batch(
+    reader: Reader,
+    work_items: Sequence[WorkItem],
+    processing: Processing,
+    count: Callable[[Sequence[str]], list[int]],
+    report: Report,
+    beside: Beside,
+) -> Batch:
+    try:
+        return prepare(reader.read, work_items, processing, count, report, beside)
+    finally:
+        reader.done([work_item.entry.path for work_item in work_items])
 
 
 def prepare(
@@ -147,22 +154,17 @@ def prepare(
     processing: Processing,
     count: Callable[[Sequence[str]], list[int]],
     report: Report,
-    extract: Callable[[str, bytes], Extracted] = extraction.extract,
+    beside: Beside = in_this_process,
 ) -> Batch:
     """Read, extract and chunk. Raises nothing for what one file holds."""
     with report.timed("extract"):
-        outcomes = [_outcome(read, work_item, processing, extract) for work_item in work_items]
+        outcomes = [_outcome(read, work_item, processing, beside) for work_item in work_items]
     with report.timed("chunk"):
-        chunkables = [o.chunkable for o in outcomes if isinstance(o, _Extracted)]
-        chunked = iter(
-            chunking.chunk_many(chunkables, count=count, tokens=processing.tokens, overlap=processing.overlap)
-        )
+        extracted = [outcome for outcome in outcomes if isinstance(outcome, _Extracted)]
+        chunked = iter(_chunked(extracted, processing, count, beside))
+    outcomes = [next(chunked) if isinstance(outcome, _Extracted) else outcome for outcome in outcomes]
     return Batch(
-        prepared=[
-            Prepared(work_item, outcome.document, next(chunked))
-            for work_item, outcome in zip(work_items, outcomes, strict=True)
-            if isinstance(outcome, _Extracted)
-        ],
+        prepared=[outcome for outcome in outcomes if isinstance(outcome, Prepared)],
         unchanged_content=[outcome for outcome in outcomes if isinstance(outcome, UnchangedContent)],
         failed=[outcome for outcome in outcomes if isinstance(outcome, Failed)],
         deferred=[outcome for outcome in outcomes if isinstance(outcome, Deferred)],
@@ -171,20 +173,23 @@ def prepare(
 
 @dataclass(frozen=True, slots=True)
 class _Extracted:
+    """Still to be chunked, together with the others of its batch."""
+
+    work_item: WorkItem
     document: Document
     chunkable: Chunkable
 
 
+_Outcome: TypeAlias = "Prepared | UnchangedContent | Failed | Deferred"
+
+
 def _outcome(
-    read: Read,
-    work_item: WorkItem,
-    processing: Processing,
-    extract: Callable[[str, bytes], Extracted],
-) -> _Extracted | UnchangedContent | Failed | Deferred:
+    read: Read, work_item: WorkItem, processing: Processing, beside: Beside
+) -> _Outcome | _Extracted:
     content = _content(read, work_item)
     if not isinstance(content, Content):
         return content
-    signature, content_hash = content.signature, hashlib.sha256(content.data).digest()
+    content_hash = hashlib.sha256(content.data).digest()
     known = work_item.known
     if (
         known
@@ -192,26 +197,49 @@ def _outcome(
         and known.content_hash == content_hash
         and known.processing_fingerprint == processing.fingerprint
     ):
-        return UnchangedContent(work_item, signature)
+        return UnchangedContent(work_item, content.signature)
+    path, size = work_item.entry.path, len(content.data)
     try:
-        extracted = with_upload_metadata(
-            extract(work_item.entry.path, content.data), content.title, content.name, content.metadata
-        )
+        if is_harmless(path, content.data):
+            return _Extracted(work_item, *extracted(path, content, content_hash, processing))
+        document, chunks = beside(document_of, path, content, content_hash, processing, size=size)
     except Unextractable as error:
-        return Failed(
-            work_item, signature, content_hash, stage="extract", reason=str(error), transient=error.transient
-        )
-    document = _document_of(work_item.entry.path, content_hash, signature, extracted, processing)
-    return _Extracted(
-        document,
-        Chunkable(
-            extracted.text,
-            extracted.title,
-            extracted.pages,
-            markdown=extracted.markdown,
-            code_blocks=document.code_blocks,
-        ),
-    )
+        return _failed(work_item, content.signature, content_hash, "extract", error)
+    return Prepared(work_item, document, chunks)
+
+
+def _chunked(
+    items: Sequence[_Extracted],
+    processing: Processing,
+    count: Callable[[Sequence[str]], list[int]],
+    beside: Beside,
+) -> Iterator[Prepared | Failed]:
+    """With their chunks, of all together: where that fails, of each by itself, beside."""
+    try:
+        chunked = chunks_of([item.chunkable for item in items], processing, count)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 -- a panic of the Rust library is not an Exception
+        yield from (_chunked_alone(item, processing, beside) for item in items)
+    else:
+        for item, chunks in zip(items, chunked, strict=True):
+            yield Prepared(item.work_item, item.document, chunks)
+
+
+def _chunked_alone(item: _Extracted, processing: Processing, beside: Beside) -> Prepared | Failed:
+    document = item.document
+    try:
+        chunks = beside(chunks_of_one, item.chunkable, processing, size=document.signature.size)
+    except Unextractable as error:
+        return _failed(item.work_item, document.signature, document.content_hash, "chunk", error)
+    return Prepared(item.work_item, document, chunks)
+
+
+def _failed(
+    work_item: WorkItem, signature: Signature, content_hash: bytes, stage: str, error: Unextractable
+) -> Failed:
+    tries = MAX_FATALITIES if isinstance(error, Fatality) else None
+    return Failed(work_item, signature, content_hash, stage, str(error), error.transient, tries)
 
 
 def _content(read: Read, work_item: WorkItem) -> Content | Failed | Deferred:
@@ -221,33 +249,13 @@ def _content(read: Read, work_item: WorkItem) -> Content | Failed | Deferred:
         return Deferred(work_item, "it vanished after it was listed")
     except ChangedError:
         return Deferred(work_item, "it changed while it was read; the next sync takes it")
+    except PoisonousError as error:
+        reason = " ".join((error.__doc__ or "").split())
+        return Failed(work_item, work_item.entry.signature, None, "extract", reason)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
         return Failed(work_item, work_item.entry.signature, None, "crawl", reason, transient=True)
 
 
-def _document_of(
-    path: str, content_hash: bytes, signature: Signature, extracted: Extracted, processing: Processing
-) -> Document:
-    return Document(
-        path=path,
-        title=extracted.title,
-        mime=extracted.mime,
-        text=extracted.text,
-        content_hash=content_hash,
-        signature=signature,
-        language=languages.language_of(extracted.metadata, extracted.text, processing.language),
-        created_at=extracted.created_at,
-        updated_at=_moment(signature.mtime_ns),
-        metadata=extracted.metadata,
-        owner=extracted.owner,
-        code_blocks=markdown.code_blocks(extracted.text),
-    )
-
-
-def _moment(time_ns: int) -> datetime:
-    """The beginning of time as computers count it for a time that no calendar has."""
-    try:
-        return datetime.fromtimestamp(time_ns / 1e9, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(0, UTC)
+def _bytes(work_items: Sequence[WorkItem]) -> int:
+    return sum(work_item.entry.signature.size for work_item in work_items)

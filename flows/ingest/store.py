@@ -85,6 +85,7 @@ def _store(
                 stage=item.stage,
                 reason=item.reason,
                 transient=item.transient,
+                tries=item.tries,
             )
         if ready.spare:
             reuse.keep(connection, generation, ready.spare)

@@ -15,19 +15,30 @@ Result = TypeVar("Result")
 
 
 def ahead(
-    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], window: int
+    pool: ThreadPoolExecutor,
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    window: int,
+    *,
+    weight: Callable[[Item], int] = lambda _: 0,
+    most: int = 1,
 ) -> Iterator[Result]:
-    """Results in the order of the items, with at most `window` items worked on ahead of the one taken.
+    """Results in the order of the items, with at most `window` items worked on ahead of the one taken, that together
+    weigh no more than `most`; one that weighs as much by itself has no other beside it.
 
     An error is raised where its result would have come.
     """
-    pending: deque[Future[Result]] = deque()
+    pending: deque[tuple[Future[Result], int]] = deque()
     for item in items:
-        pending.append(pool.submit(work, item))
-        if len(pending) >= window:
-            yield pending.popleft().result()
+        own = weight(item)
+        while pending and sum(other for _, other in pending) + own > most:
+            yield pending.popleft()[0].result()
+        pending.append((pool.submit(work, item), own))
+        del item  # a large one is not kept while the next is made
+        while pending and (len(pending) >= window or sum(other for _, other in pending) >= most):
+            yield pending.popleft()[0].result()
     while pending:
-        yield pending.popleft().result()
+        yield pending.popleft()[0].result()
 
 
 @contextmanager

@@ -89,9 +89,11 @@ def fail(
     reason: str,
     *,
     transient: bool,
+    tries: int | None = None,
 ) -> None:
     """A file that could not be done. Its last good version stays stored and searchable. It is tried again when it
-    changes; when the reason is transient also after a time that grows with each attempt."""
+    changes; when the reason is transient also after a time that grows with each attempt, after `tries` of them no
+    more."""
     connection.execute(
         statement("fail_ledger"),
         {
@@ -103,6 +105,7 @@ def fail(
             "stage": stage,
             "reason": reason,
             "transient": transient,
+            "tries": tries,
             "retry_minutes": FIRST_RETRY_MINUTES,
             "max_doublings": MAX_RETRY_DOUBLINGS,
         },

@@ -29,11 +29,13 @@ COLLECTION: Final = "pushed"
 
 
 class OutdatedPush(NamedTuple):
-    """A push that is no document yet, or one that was made otherwise; `known`: the ledger has a row of it."""
+    """A push that is no document yet, or one that was made otherwise; `known`: the ledger has a row of it; `suspect`:
+    whoever began to read it did not come to an end."""
 
     path: str
     signature: Signature
     known: bool
+    suspect: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def outdated(
     """Pushes of a source that are no document yet that was made as now, or all; the oldest first."""
     values = {"source_id": source.id, "processing_fingerprint": processing_fingerprint, "full": full}
     rows = connection.execute(statement("outdated_pushes"), values)
-    return [OutdatedPush(path, _signature(size, at, number), known) for size, at, number, path, known in rows]
+    return [OutdatedPush(row[3], _signature(*row[:3]), *row[4:]) for row in rows]
 
 
 def read(connection: Connection, source: Source, path: str) -> StoredPush | None:
@@ -62,6 +64,17 @@ def read(connection: Connection, source: Source, path: str) -> StoredPush | None
         statement("read_push"), {"source_id": source.id, "path": path}, binary=True
     ).fetchone()
     return None if row is None else StoredPush(row[3], _signature(*row[:3]), *row[4:])
+
+
+def begin(connection: Connection, source: Source, path: str) -> int:
+    """How many times it was begun to read this push without an end, with now. 0: it was deleted."""
+    row = connection.execute(statement("begin_push"), {"source_id": source.id, "path": path}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def end(connection: Connection, source: Source, paths: Sequence[str]) -> None:
+    """They were read, or it is known why not."""
+    connection.execute(statement("end_pushes"), {"source_id": source.id, "paths": list(paths)})
 
 
 def lock(connection: Connection, source: Source, paths: Sequence[str]) -> dict[str, int]:
@@ -78,6 +91,15 @@ def is_there(connection: Connection, source: Source, path: str) -> bool:
 def due(connection: Connection) -> dict[int, int]:
     """By source the oldest push that was never looked at, or is to be tried again."""
     return {row[0]: row[1] for row in connection.execute(statement("oldest_pushes_due"))}
+
+
+@contextmanager
+def reading(conninfo: str) -> Iterator[Connection]:
+    """A connection, in autocommit, to read pushes. What `begin` notes outlives this process, and need not outlive the
+    machine: no commit waits for the disk."""
+    with connect(conninfo, autocommit=True) as connection:
+        connection.execute(statement("commit_at_ease"))
+        yield connection
 
 
 @contextmanager

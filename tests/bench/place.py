@@ -12,8 +12,9 @@ from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.discovery.crawl import crawl
 from pgfolio.flows.discovery.reader import read_file
 from pgfolio.flows.discovery.rules import Rules
+from pgfolio.flows.ingest.document import Processing
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.ingest.prepare import Batch, Processing, WorkItem, batches, prepare
+from pgfolio.flows.ingest.prepare import Batch, WorkItem, batches, prepare
 from pgfolio.flows.ingest.store import Ready, storable
 from pgfolio.flows.run.options import Options
 from pgfolio.flows.run.report import Report

@@ -68,7 +68,7 @@ where l.source_id = :source_id and l.path = t.path;
 
 -- name: fail_ledger!
 -- A file that could not be done: what was stored of it before stays, and stays searchable. What is kept as the
--- content hash is the failed content's, so that it is tried again when it changes.
+-- content hash is the failed content's, so that it is tried again when it changes; its attempts are counted anew then.
 insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, processing_fingerprint,
                     chunk_count, state, stage, reason, attempts, retry_at)
 values (:source_id, :path, null, :device, :inode, :size, :mtime_ns, :ctime_ns, :content_hash, :processing_fingerprint,
@@ -77,9 +77,14 @@ values (:source_id, :path, null, :device, :inode, :size, :mtime_ns, :ctime_ns, :
 on conflict (source_id, path) do update
 set device = excluded.device, inode = excluded.inode, size = excluded.size, mtime_ns = excluded.mtime_ns,
     ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash, processing_fingerprint = excluded.processing_fingerprint,
-    state = 'failed', stage = excluded.stage, reason = excluded.reason, attempts = ledger.attempts + 1,
-    retry_at = case when :transient
-        then now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, :max_doublings))::integer) end;
+    state = 'failed', stage = excluded.stage, reason = excluded.reason,
+    attempts = case when ledger.content_hash <> excluded.content_hash then 1 else ledger.attempts + 1 end,
+    retry_at = case
+        when not :transient then null
+        when ledger.content_hash <> excluded.content_hash then now() + make_interval(mins => :retry_minutes)
+        when ledger.attempts + 1 >= :tries then null
+        else now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, :max_doublings))::integer)
+    end;
 
 -- name: retry_embedding!
 -- What one model refused another may take.

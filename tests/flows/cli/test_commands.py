@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -275,6 +276,20 @@ def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
     openai_server.fault_scenario = None
     report = last_json(run("sync", "--json", **hosted))
     assert (report["status"], report["documents"]["added"]) == ("complete", 302 - stored)
+
+
+def test_up_starts_the_listener_again(environment: dict[str, str], folder: Path) -> None:
+    port = free_port()
+    with started(environment, "up", str(folder), "--port", str(port), "--every", "0") as process:
+        assert process.stderr is not None
+        assert any(b"Ctrl-C stops everything" in line for line in process.stderr)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        listener = [p for p in children if b"flows.listen" in Path(f"/proc/{p}/cmdline").read_bytes()]
+        os.kill(int(*listener), signal.SIGSEGV)
+        assert any(b"it is started again in 1 s" in line for line in process.stderr)
+        text = {"title": "Tides", "content": "The moon makes the tides of the sea."}
+        pushed = httpx.post(f"http://127.0.0.1:{port}/documents?wait=25", json=text, timeout=30)
+        assert pushed.status_code == 201
 
 
 def test_up_syncs_serves_takes_what_is_pushed_and_stops_at_ctrl_c(

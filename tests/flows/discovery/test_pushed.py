@@ -191,6 +191,31 @@ def test_who_listens_goes_on_when_the_model_server_does(
         wait_until(lambda: state(client, url) == "ok", 20)
 
 
+def test_a_push_that_ends_who_reads_it_is_read_last_and_given_up_after_three_times(
+    client: httpx.Client, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The program that is to read its image ends the whole sync."""
+    deadly = {**environment, "PATH": f"{tmp_path}{os.pathsep}{environment['PATH']}"}
+    program = tmp_path / "tesseract"
+    program.write_text("#!/bin/sh\nkill -9 $(ps -o ppid= -p $PPID)\n")
+    program.chmod(0o755)
+    file = {"file": ("poison.png", b"\x89PNG\r\n\x1a\n", "image/png")}
+    poison = str(client.post("/documents", files=file).json()["url"])
+    others = [pushed(client, title=f"Tides {n}") for n in range(3)]
+    codes = []
+    for _ in range(3):
+        with started(deadly, "flows", "sync", "pushed") as process:
+            codes.append(process.wait(60))
+        others.append(pushed(client, title="Another"))
+    assert codes == [-signal.SIGKILL] * 3
+    assert [state(client, url) for url in others[:-1]] == ["ok"] * 5
+    assert report_of(deadly, "pushed")["documents"]["failed"] == 1
+    assert [state(client, url) for url in (others[-1], poison)] == ["ok", "failed"]
+    reason = client.get(poison).json()["reason"]
+    assert "ended each time that it read this one" in reason
+    assert report_of(deadly, "pushed")["documents"]["added"] == 0
+
+
 def test_a_repair_makes_pushes_anew(
     client: httpx.Client, environment: dict[str, str], conninfo: str, settings: Settings
 ) -> None:

@@ -12,7 +12,8 @@ from pgfolio.config.models.wordllama import BundledTokenizer, LocalModel
 from pgfolio.flows.discovery.crawl import crawl
 from pgfolio.flows.discovery.reader import read_file
 from pgfolio.flows.discovery.rules import Rules
-from pgfolio.flows.ingest.prepare import Processing, WorkItem, prepare
+from pgfolio.flows.ingest.document import Processing
+from pgfolio.flows.ingest.prepare import WorkItem, prepare
 from pgfolio.flows.ingest.store import Ready, storable, store_batch
 from pgfolio.flows.run.report import Report
 from pgfolio.schema.corpus import ledger, sources

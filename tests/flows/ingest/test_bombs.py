@@ -1,0 +1,38 @@
+"""Files that are made to break their readers cost themselves alone: whatever they do, the sync ends, they are read or
+listed with a reason, and what lies beside them is stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.bombs import bombs
+from tests.flows.library import counts
+
+if TYPE_CHECKING:
+    from tests.flows.library import Library
+
+
+@pytest.mark.timeout(120)
+def test_every_bomb_is_read_or_listed_and_every_file_beside_it_is_stored(library: Library) -> None:
+    limited = library.settings.crawl.model_copy(update={"extract_timeout": 3.0})
+    library.settings = library.settings.model_copy(update={"crawl": limited})
+    files = dict(bombs(100))
+    assert len(files) > 40
+    for name, data in files.items():
+        library.write(name, data)
+        library.write(f"good-{name}.md", f"# Good\n\nThis stands beside {name}.\n")
+    report = library.sync()
+    failed = {problem.path: problem.reason for problem in report.problems}
+    assert failed.keys() <= files.keys()
+    assert all(failed.values())
+    assert "front-brackets.md" in failed
+    stored = {path for (path,) in library.rows("select path from documents")}
+    assert stored == {*files, *(f"good-{name}.md" for name in files), "animals.md", "garden/plants.md"} - {
+        *failed
+    }
+    library.check()
+    again = library.sync()
+    assert (counts(again)["failed"], again.chunks.embedded) == (len(failed), 0)
+    assert again.seconds["total"] < 2
