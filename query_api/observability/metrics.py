@@ -6,7 +6,6 @@ adds them up. No question, path, key or trace id is ever a label.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -105,12 +104,6 @@ def sample(pool: Pool) -> None:
     POOL.labels("idle").set(idle)
     POOL.labels("used").set(max(size - idle, 0))
     WAITING.set(stats.get("requests_waiting", 0))
-
-
-async def keep_sampling(pool: Pool) -> None:
-    while True:
-        sample(pool)
-        await asyncio.sleep(SAMPLE_SECONDS)
 
 
 def mark_process_dead() -> None:

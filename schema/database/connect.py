@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 PGVECTOR_MINIMUM = (0, 8, 4)
 CONNECT_TIMEOUT = 10
+READ_ONLY = (
+    "the database takes no writes: it is a replica, or default_transaction_read_only is on: take its primary"
+)
+GRANTS = (
+    "grant the role of PGFOLIO_DATABASE_URL SELECT on all tables of the schema, also on those to come, and INSERT, "
+    "UPDATE and DELETE for writes"
+)
 TOO_LONG = "the database took longer than PGFOLIO_API__STATEMENT_TIMEOUT allows: ask for less, or allow more"
 
 URL = re.compile(
@@ -39,6 +46,21 @@ NO_URL = (
 
 class DatabaseError(Exception):
     """The database cannot be used; the message says why and what to do."""
+
+
+class NotPermittedError(DatabaseError):
+    """The database refuses what it was asked for, and will refuse it again."""
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Raises NotPermittedError where the database takes no writes, or not of this role."""
+    try:
+        yield
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise NotPermittedError(READ_ONLY) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotPermittedError(f"{error.diag.message_primary}: {GRANTS}") from error
 
 
 @contextmanager
@@ -57,7 +79,7 @@ def database(settings: Settings) -> Iterator[str]:
 
 def prepare(conninfo: str) -> None:
     """Check the server and apply what migrations are missing. Raises DatabaseError."""
-    with _opened(conninfo) as connection:
+    with _opened(conninfo) as connection, refusals():
         _check_pgvector(connection)
         migrate(connection, conninfo)
 
@@ -72,7 +94,8 @@ def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> I
             connection.execute(statement("limit_session"), {"timeout": _milliseconds(timeout)})
         connection.commit()
         try:
-            yield connection
+            with refusals():
+                yield connection
         except psycopg.errors.QueryCanceled as error:
             if not timeout:
                 raise
@@ -101,7 +124,8 @@ async def connect_async(
                 await connection.execute(
                     statement("limit_session"), {"timeout": _milliseconds(statement_seconds)}
                 )
-            yield connection
+            with refusals():
+                yield connection
     except psycopg.errors.QueryCanceled as error:
         raise DatabaseError(TOO_LONG) from error
     except psycopg.OperationalError as error:
