@@ -92,7 +92,7 @@ async def ready(request: AnyRequest) -> c.HealthAnswer:
 
 @get("/metrics", opt=READ, responses=PROBLEMS, media_type=metrics.CONTENT_TYPE, summary="For Prometheus")
 async def prometheus(request: AnyRequest) -> bytes:
-    """Of collections and sources those that the key may see."""
+    """Of collections and sources those that the key may see; what the API did only for who may see all."""
     allowed, index = permitted(request), services(request).retriever.settings.index
 
     async def read(connection: AsyncConnection) -> metrics.StoredGauges:
@@ -105,4 +105,4 @@ async def prometheus(request: AnyRequest) -> bytes:
     pool = services(request).retriever.pool
     stored = await in_snapshot(pool, read)
     metrics.sample(pool)
-    return metrics.render(stored)
+    return metrics.render(stored, with_requests=allowed is None)
