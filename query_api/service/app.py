@@ -91,9 +91,8 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
             security=[{name: []} for name in SCHEMES],
         ),
     )
-    app.asgi_handler = RequestObserver(
-        app.asgi_handler, log, settings.api.timeout
-    )  # around the router, which answers 404
+    # around the router, which answers 404
+    app.asgi_handler = RequestObserver(app.asgi_handler, log, settings.api)
     return app
 
 
