@@ -193,7 +193,10 @@ class Api(Section):
     statement_timeout: Seconds = Field(description="seconds for one SQL statement")
     max_body_kb: Count = Field(description="of a request")
     max_push_mb: Annotated[float, Field(gt=0, le=200)] = Field(
-        description="of a pushed document; several at once are held in memory"
+        description="of a pushed document; the larger ones are stored one after the other"
+    )
+    max_uploads_mb: Count = Field(
+        description="of all pushes together that are being sent to a process; they are in TMPDIR; beyond it 503"
     )
     max_wait: Annotated[float, Field(ge=0)] = Field(
         description="seconds that a push may wait for (`?wait=`); less than timeout"

@@ -11,7 +11,8 @@ from pgfolio.config.models import reranker
 from pgfolio.config.models.rerank_http import AsyncHttpReranker
 from pgfolio.config.prompts import FILE, Prompts
 from pgfolio.query_api.answering.answerer import Answerer
-from pgfolio.query_api.retrieval.query_embedding import ActiveSpaces
+from pgfolio.query_api.background import Supervisor
+from pgfolio.query_api.retrieval.query_embedding import ActiveSpaces, preloading
 from pgfolio.query_api.retrieval.reranking import Reranking, ThreadedReranker
 from pgfolio.query_api.retrieval.retriever import Retriever
 from pgfolio.schema.search.pool import open_pool
@@ -34,7 +35,9 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, conninfo: str, supervisor: Supervisor | None = None
+) -> AsyncIterator[Services]:
     """Everything that answers questions, ready. Raises ConfigError, DatabaseError, a ModelError."""
     prompts = Prompts(settings.chat.prompts or FILE)
     chat = _chat_model(settings)
@@ -52,7 +55,8 @@ async def open_services(settings: Settings, conninfo: str) -> AsyncIterator[Serv
         answerer = Answerer(retriever, chat, prompts)
         try:
             await spaces.current()
-            yield Services(conninfo, retriever, answerer)
+            async with preloading(spaces, supervisor or Supervisor()):
+                yield Services(conninfo, retriever, answerer)
         finally:
             await answerer.close()
             await reranking.close()

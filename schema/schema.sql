@@ -48,7 +48,7 @@ create table documents (
     code_blocks int4multirange,
     unique (source_id, path)
 );
-create index documents_collection on documents (collection_id);
+create index documents_collection_language on documents (collection_id, language);
 create index documents_language on documents (language);
 create index documents_metadata on documents using gin (metadata jsonb_path_ops);
 create index documents_names on documents using gin (names);
@@ -72,6 +72,7 @@ create table chunks (
     lexemes tsvector storage main generated always as (lexemes_of(language, ((coalesce(title || E'\n', '') || heading) || E'\n') || content)) stored
 ) with (fillfactor = 90);
 alter table chunks alter column lexemes set statistics 300;
+create index chunks_collection on chunks (collection_id);
 create index chunks_document on chunks (document_id);
 create index chunks_hash on chunks (hash);
 create index chunks_lexemes on chunks using gin (lexemes);
@@ -282,6 +283,32 @@ create table push_attempts (
     attempts integer not null default 1
 );
 
+-- How many chunks a large collection has and how long they are in the mean, when its words were last counted; only
+-- while a key is limited to collections.
+create table collection_statistics (
+    collection_id integer primary key references collections(id) on delete cascade,
+    chunks bigint not null,
+    tokens double precision not null
+);
+
+-- In how many of its chunks the common words of such a collection stand; one that is not here is rare enough to be
+-- counted.
+create table collection_words (
+    collection_id integer not null references collection_statistics(collection_id) on delete cascade,
+    lexeme text not null,
+    chunks double precision not null,
+    primary key (lexeme, collection_id)
+);
+create index collection_words_collection on collection_words (collection_id);
+
+-- How many documents of such a collection are in each language.
+create table collection_languages (
+    collection_id integer not null references collection_statistics(collection_id) on delete cascade,
+    language regconfig not null,
+    documents bigint not null,
+    primary key (collection_id, language)
+);
+
 -- Functions, whose text is functions/*.sql:
 --   bm25(rank real, tokens integer, mean double precision) returns double precision
 --   folded(body text) returns text
@@ -291,11 +318,14 @@ create table push_attempts (
 --   pairs(body text) returns tsvector
 --   parted(body text) returns text
 --   path_names(path text) returns tsvector
---   phrase_query(phrase text) returns tsquery
+--   permitted_corpus(permitted integer[]) returns table(size double precision, tokens double precision)
+--   permitted_languages(permitted integer[]) returns table(language regconfig, share double precision)
+--   phrase_query(phrase text, visible integer[]) returns tsquery
 --   phrased(body text) returns text
 --   prefix_stems(language regconfig, body text) returns text
 --   prefix_terms(language regconfig, body text) returns tsvector
---   question_words(question text) returns table(lexeme text, token text, prefix_match boolean, family text, word tsquery, stopped double precision, exact_match boolean, share double precision)
+--   question_words(question text, visible integer[]) returns table(lexeme text, token text, prefix_match boolean, family text, word tsquery, stopped double precision, exact_match boolean, share double precision)
+--   shown(metadata jsonb) returns jsonb
 --   spaced(body text) returns text
 --   spoken() returns setof regconfig
 --   unsettle_folders() returns trigger

@@ -17,7 +17,7 @@ from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.flows.run.progress import NullProgress, Progress
 from pgfolio.flows.run.report import Report
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.database.errors import sentence as refused
+from pgfolio.schema.database.errors import refusal
 from pgfolio.schema.operations import runs
 from pgfolio.schema.records import Space
 from pgfolio.schema.vectors import generations
@@ -64,7 +64,7 @@ class RunContext:
                 self.report.seconds["total"] = time.perf_counter() - began
                 self._finish(connection)
         except BaseException as error:
-            self.report.status, self.report.error = "failed", refused(error) or sentence(error)
+            self.report.status, self.report.error = "failed", sentence(refusal(error) or error)
             self.report.seconds["total"] = time.perf_counter() - began
             self._finish_failed()
             if isinstance(error, Exception):

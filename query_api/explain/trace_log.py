@@ -1,7 +1,7 @@
 """Keeps traces: gathered in memory, written a few times a second beside the requests, forgotten after a set time.
 
 A request never waits for it. Where the database cannot be reached, or more comes than can be written, the oldest are
-lost: an answer is worth more than its trace.
+lost, and all where it takes no writes: an answer is worth more than its trace.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pgfolio.query_api.explain.explanation import MAX_STORED_CANDIDATES, explanation
+from pgfolio.schema.database.errors import DatabaseError, NotPermittedError
 from pgfolio.schema.operations import traces as stored
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Traces
     from pgfolio.query_api.auth.caller import Caller
+    from pgfolio.query_api.background import Supervisor
     from pgfolio.query_api.retrieval.trace import Trace
     from pgfolio.schema.database.connect import AsyncConnection
 
@@ -46,7 +48,7 @@ class TraceLog:
         self._waiting: deque[tuple[str, str, Caller, Trace]] = deque(maxlen=MAX_WAITING_TRACES)
         self._writing: list[tuple[str, str, Caller, Trace]] = []
         self._written = asyncio.Condition()
-        self._expired_at = 0.0
+        self._expired_at = float("-inf")
 
     def add(self, trace_id: str, kind: str, caller: Caller, trace: Trace) -> None:
         if self._settings.keep_days:
@@ -58,24 +60,25 @@ class TraceLog:
             async with asyncio.timeout(1.0), self._written:
                 await self._written.wait_for(lambda: not (self._waiting or self._writing))
 
-    async def watch(self) -> None:
-        """Goes on writing, over a connection that is opened anew when it is lost."""
-        while True:
-            with suppress(OSError, TimeoutError):
-                async with stored.traces_connection(self._conninfo, TIMEOUT_SECONDS) as connection:
-                    while True:
-                        await self.write(connection)
-                        await asyncio.sleep(WRITE_SECONDS)
-            await asyncio.sleep(WRITE_SECONDS)
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """One to write with. Raises DatabaseError."""
+        self._expired_at = float("-inf")  # expiring shows whether anything can be written at all
+        try:
+            async with stored.traces_connection(self._conninfo, TIMEOUT_SECONDS) as connection:
+                yield connection
+        except NotPermittedError:
+            self._waiting.clear()
+            raise
 
     async def write(self, connection: AsyncConnection) -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while self._waiting:
                 await self._write_some(connection)
-            if time.monotonic() - self._expired_at > EXPIRY_SECONDS:
+            is_due = time.monotonic() - self._expired_at > EXPIRY_SECONDS
+            limits = self._settings.keep_days, self._settings.keep_most
+            if is_due and await stored.expire(connection, *limits):
                 self._expired_at = time.monotonic()
-                if not await stored.expire(connection, self._settings.keep_days, self._settings.keep_most):
-                    self._expired_at = 0.0
         async with self._written:
             self._written.notify_all()
 
@@ -104,16 +107,14 @@ class TraceLog:
 
 
 @asynccontextmanager
-async def open_traces(conninfo: str, settings: Traces) -> AsyncIterator[TraceLog]:
+async def open_traces(conninfo: str, settings: Traces, supervisor: Supervisor) -> AsyncIterator[TraceLog]:
     """Traces that are written until the end; what waits then is written last."""
     log = TraceLog(conninfo, settings)
-    watching = asyncio.create_task(log.watch())
+    effect = "how answers are found is not written, and cannot be asked for later"
     try:
-        yield log
+        async with supervisor.running("traces", effect, log.connection, log.write, WRITE_SECONDS):
+            yield log
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-        with suppress(OSError, TimeoutError):
-            async with stored.traces_connection(conninfo, TIMEOUT_SECONDS) as connection:
+        with suppress(DatabaseError, TimeoutError):
+            async with log.connection() as connection:
                 await log.write(connection)

@@ -6,17 +6,17 @@ adds them up. No question, path, key or trace id is ever a label.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.values import ValueClass
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pgfolio.query_api.observability.timings import RequestRecord
     from pgfolio.schema.operations.gauges import IndexGauge, SourceGauge
@@ -107,25 +107,23 @@ def sample(pool: Pool) -> None:
     WAITING.set(stats.get("requests_waiting", 0))
 
 
-async def keep_sampling(pool: Pool) -> None:
-    while True:
-        sample(pool)
-        await asyncio.sleep(SAMPLE_SECONDS)
-
-
 def mark_process_dead() -> None:
     """This process ends: what it had of the pool is no more."""
     if _is_multiprocess():
         multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
 
-def render(stored: StoredGauges) -> bytes:
-    """In Prometheus's text format."""
+def render(stored: StoredGauges, *, with_requests: bool) -> bytes:
+    """In Prometheus's text format. `with_requests`: also what this API did, whoever asked."""
+    gauges = CollectorRegistry()
+    gauges.register(_DatabaseGauges(stored))
+    if not with_requests:
+        return generate_latest(gauges)
     registry = REGISTRY
     if _is_multiprocess():
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry) + generate_latest(_database_registry(stored))
+    return generate_latest(registry) + generate_latest(gauges)
 
 
 @lru_cache(1000)
@@ -134,30 +132,38 @@ def _with_labels(metric: Metric, *labels: str) -> Metric:
     return metric.labels(*labels)
 
 
-def _database_registry(stored: StoredGauges) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    documents = Gauge("pgfolio_documents", "Documents stored.", ("collection",), registry=registry)
-    chunks = Gauge("pgfolio_chunks", "Chunks stored.", ("collection",), registry=registry)
-    for each in stored.collections:
-        documents.labels(each.name).set(each.documents)
-        chunks.labels(each.name).set(each.chunks)
-    age = Gauge(
-        "pgfolio_source_age_seconds",
-        "Since a sync last went through all of the source without a problem.",
-        ("source",),
-        registry=registry,
-    )
-    failed = Gauge(
-        "pgfolio_source_failed_files", "Files that could not be read.", ("source",), registry=registry
-    )
-    for source in stored.sources:
-        failed.labels(source.name).set(source.failed)
-        if source.age is not None:
-            age.labels(source.name).set(source.age)
-    if stored.index is not None:
-        recall = Gauge("pgfolio_index_recall", "Recall@10 as last measured.", ("space",), registry=registry)
-        recall.labels(stored.index.space).set(stored.index.recall)
-    return registry
+class _DatabaseGauges:
+    """Told by the database, and made for one answer. A Gauge would be kept in the files of several workers: each
+    scrape would show the values of all others, and what other keys may see."""
+
+    def __init__(self, stored: StoredGauges) -> None:
+        self._stored = stored
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        documents = GaugeMetricFamily("pgfolio_documents", "Documents stored.", labels=["collection"])
+        chunks = GaugeMetricFamily("pgfolio_chunks", "Chunks stored.", labels=["collection"])
+        for each in self._stored.collections:
+            documents.add_metric([each.name], each.documents)
+            chunks.add_metric([each.name], each.chunks)
+        age = GaugeMetricFamily(
+            "pgfolio_source_age_seconds",
+            "Since a sync last went through all of the source without a problem.",
+            labels=["source"],
+        )
+        failed = GaugeMetricFamily(
+            "pgfolio_source_failed_files", "Files that could not be read.", labels=["source"]
+        )
+        for source in self._stored.sources:
+            failed.add_metric([source.name], source.failed)
+            if source.age is not None:
+                age.add_metric([source.name], source.age)
+        yield from (documents, chunks, age, failed)
+        if (index := self._stored.index) is not None:
+            recall = GaugeMetricFamily(
+                "pgfolio_index_recall", "Recall@10 as last measured.", labels=["space"]
+            )
+            recall.add_metric([index.space], index.recall)
+            yield recall
 
 
 def _is_multiprocess() -> bool:

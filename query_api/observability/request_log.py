@@ -72,7 +72,7 @@ class RequestLog:
             try:
                 self._stream.write("".join(self._formatted(line) + "\n" for line in lines))
                 self._stream.flush()
-            except (OSError, ValueError):  # nobody reads it any more
+            except Exception:  # noqa: BLE001 -- nobody reads it any more, or it cannot be written: the thread goes on
                 self._waiting.clear()
 
     def _formatted(self, line: dict[str, Any]) -> str:

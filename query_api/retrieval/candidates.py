@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgfolio.query_api.retrieval.fusion import fuse_ranks, fuse_scores, rank_by_bm25, vector_share
 from pgfolio.query_api.retrieval.phrases import parse_question
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.lexical import Scored
 
 
+NOT_AT_ALL: Final = "not at all: the model knows no part of the question"
+PERMITTED: Final = "among those that the key may see"
+"""How vectors are searched for a limited key is told no closer: it goes by how many of the nearest it may see."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """The best chunks first, maybe more than the limit. `complete`: nothing else can match; `more`: there are
@@ -57,10 +62,12 @@ class CandidateSearch:
     async def run(self, connection: AsyncConnection) -> Ranking:
         """Raises UnknownCollectionError, GenerationChangedError, DatabaseError."""
         ranking = await _SearchRun(self, connection).ranking()
-        if not self._may_miss(ranking):
-            return ranking
-        exact_search = replace(self, query=replace(self.query, exact=True))
-        return await _SearchRun(exact_search, connection).ranking()
+        if self._may_miss(ranking):
+            exact_search = replace(self, query=replace(self.query, exact=True))
+            ranking = await _SearchRun(exact_search, connection).ranking()
+        if self.permitted is not None and self.trace.searched not in {EXACT, NOT_AT_ALL}:
+            self.trace.searched = PERMITTED
+        return ranking
 
     def _may_miss(self, ranking: Ranking) -> bool:
         """An index finds nearly all of the nearest: where a least similarity leaves fewer than the limit, one of
@@ -211,7 +218,7 @@ class _SearchRun:
     async def _vector_arm(self, scope: Scope, k: int) -> list[Candidate]:
         search = self.search
         if not search.vector.any():  # a question without any known token is near to nothing
-            search.trace.searched = "not at all: the model knows no part of the question"
+            search.trace.searched = NOT_AT_ALL
             return []
         target = self.connection, search.generation, search.vector
         if search.query.exact:

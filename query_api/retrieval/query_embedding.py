@@ -9,28 +9,28 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from async_lru import alru_cache
 from cachetools import LRUCache
 
-from pgfolio.config.errors import ConfigError
 from pgfolio.config.models import embedding_model
-from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, local_model, vocabulary_coverage
 from pgfolio.query_api.observability.timings import count
-from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.search.pool import in_snapshot
 from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors.generations import coming
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import numpy as np
 
     from pgfolio.config.models.protocols import EmbeddingModel, Embeddings
     from pgfolio.config.settings import Settings
+    from pgfolio.query_api.background import Supervisor
     from pgfolio.schema.records import Generation, Space
     from pgfolio.schema.search.pool import Pool
 
@@ -127,7 +127,6 @@ class ActiveSpaces:
         self._current: ActiveSpace | None = None
         self._loaded: LRUCache[int, QueryEmbedder] = LRUCache(MAX_LOADED_MODELS)
         """By generation. One that falls out may still answer a question: it is left to the garbage collector."""
-        self._preloading: asyncio.Task[None] | None = None
 
     async def current(self) -> ActiveSpace | None:
         """The active space, or None while nothing was ever synced. Raises ConfigError or a ModelError."""
@@ -135,8 +134,6 @@ class ActiveSpaces:
 
     async def refresh(self, seen: ActiveSpace | None) -> ActiveSpace | None:
         """Look again, because `seen` is no longer the active one."""
-        if self._preloading is None:
-            self._preloading = asyncio.create_task(self._preload())
         async with self._lock:
             if self._current is seen:
                 generation = await in_snapshot(self._pool, active_generation)
@@ -148,8 +145,6 @@ class ActiveSpaces:
 
     def close(self) -> None:
         """Ends without waiting for requests that are still under way."""
-        if self._preloading is not None:
-            self._preloading.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, generation: Generation) -> ActiveSpace:
@@ -163,13 +158,19 @@ class ActiveSpaces:
             self._loaded[generation.id] = model
         return model
 
-    async def _preload(self) -> None:
-        """What fails here is reported where it matters: when the space is switched to."""
-        while True:
-            await asyncio.sleep(PRELOAD_SECONDS)
-            with suppress(ConfigError, ModelError, DatabaseError):
-                for generation in await in_snapshot(self._pool, coming):
-                    await self._model_of(generation)
+    async def preload(self) -> None:
+        """Load the models of the spaces that may be next, once."""
+        for generation in await in_snapshot(self._pool, coming):
+            await self._model_of(generation)
+
+
+@asynccontextmanager
+async def preloading(spaces: ActiveSpaces, supervisor: Supervisor) -> AsyncIterator[None]:
+    """Inside, models are loaded before their space becomes the active one."""
+    effect = "the model of a space that may become the active one is not loaded before"
+    work = supervisor.running("spaces", effect, nullcontext, lambda _: spaces.preload(), PRELOAD_SECONDS)
+    async with work:
+        yield
 
 
 def load_model(settings: Settings, space: Space, threads: ThreadPoolExecutor) -> QueryEmbedder:

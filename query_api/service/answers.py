@@ -8,6 +8,7 @@ from pgfolio.query_api.explain.explanation import explanation, locate_candidates
 from pgfolio.query_api.explain.why import why as why_not
 from pgfolio.query_api.retrieval.results import display_title
 from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service.answer_size import bounded_results, size_notes
 
 if TYPE_CHECKING:
     from pgfolio.query_api.answering.answerer import Answer, AnswerRequest
@@ -36,15 +37,17 @@ def search_answer(
     trace_id: str,
     explained: Explained = NOT_EXPLAINED,
 ) -> c.SearchAnswer:
-    results = [result(ranked) for ranked in retrieved.results]
+    found = [result(ranked) for ranked in retrieved.results]
+    results = bounded_results(found)
+    without_metadata = sum(ranked.hit.metadata is None for ranked in retrieved.results[: len(results)])
     return c.SearchAnswer(
         results=results,
         total_returned=len(results),
-        complete=retrieved.complete,
+        complete=retrieved.complete and len(results) == len(found),
         space=retrieved.space,
         took_ms=took_ms,
         trace_id=trace_id,
-        notes=retrieved.trace.notes,
+        notes=[*retrieved.trace.notes, *size_notes(found, results, without_metadata)],
         explain=explained.explanation,
         why=explained.why,
     )
@@ -106,7 +109,7 @@ def result(ranked: SearchResult) -> c.Result:
         page=hit.page,
         start=hit.start,
         end=hit.end,
-        metadata=hit.metadata,
+        metadata=hit.metadata or {},
         similarity=round(hit.similarity, 6),
         score=round(ranked.score, 6),
         repeats=ranked.near_duplicate_of,
@@ -119,7 +122,8 @@ def document_item(document: StoredDocument) -> c.DocumentItem:
 
 def document_fields(document: StoredDocument) -> dict[str, Any]:
     values = {name: getattr(document, name) for name in c.DocumentItem.__struct_fields__}
-    return {**values, "title": display_title(document.title, document.path)}
+    title = display_title(document.title, document.path)
+    return {**values, "title": title, "metadata": document.metadata or {}}
 
 
 def chunk_item(chunk: StoredChunk) -> c.ChunkItem:

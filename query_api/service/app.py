@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from litestar.routes import HTTPRoute
 
 from pgfolio.query_api.auth.guard import READ, Guard
 from pgfolio.query_api.auth.keyring import open_keys
+from pgfolio.query_api.background import Supervisor
 from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
@@ -32,10 +32,12 @@ from pgfolio.query_api.services import open_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from litestar.types import Message, Scope
 
     from pgfolio.config.settings import Api, Settings
+    from pgfolio.schema.search.pool import Pool
 
 ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
@@ -53,20 +55,21 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with (
-            open_services(settings, conninfo) as services,
-            open_keys(conninfo) as keys,
-            open_traces(conninfo, settings.traces) as traces,
+            open_services(settings, conninfo, supervisor) as services,
+            open_keys(conninfo, supervisor) as keys,
+            open_traces(conninfo, settings.traces, supervisor) as traces,
+            _sampling(services.retriever.pool, supervisor),
         ):
             app.state.services, app.state.key_ring, app.state.traces = services, keys, traces
-            sampling = asyncio.create_task(metrics.keep_sampling(services.retriever.pool))
+            app.state.supervisor = supervisor
             try:
                 yield
             finally:
-                sampling.cancel()
                 metrics.mark_process_dead()
                 log.close()
 
     log = RequestLog(settings.api.log)
+    supervisor = Supervisor(lambda name, fault: log.add(background=name, fault=fault))
     app = Litestar(
         [*ROUTES, document_routes(settings.api)],
         lifespan=[lifespan],
@@ -88,10 +91,17 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
             security=[{name: []} for name in SCHEMES],
         ),
     )
-    app.asgi_handler = RequestObserver(
-        app.asgi_handler, log, settings.api.timeout
-    )  # around the router, which answers 404
+    # around the router, which answers 404
+    app.asgi_handler = RequestObserver(app.asgi_handler, log, settings.api)
     return app
+
+
+def _sampling(pool: Pool, supervisor: Supervisor) -> AbstractAsyncContextManager[None]:
+    async def sample(_: None) -> None:
+        metrics.sample(pool)
+
+    effect = "how many connections the pool has is not counted"
+    return supervisor.running("metrics", effect, nullcontext, sample, metrics.SAMPLE_SECONDS)
 
 
 async def _allow(message: Message, scope: Scope) -> None:

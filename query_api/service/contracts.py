@@ -201,9 +201,12 @@ class Status(Struct, frozen=True):
 
 
 class HealthAnswer(Struct, frozen=True):
+    """`degraded`: what goes on failing beside the requests, and what does not happen meanwhile."""
+
     status: Literal["ok"]
     space: str | None
     trace_id: str
+    degraded: list[str] = field(default_factory=list)
 
 
 class TraceAnswer(Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -30,6 +30,8 @@ from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from pgfolio.config.settings import Api
     from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.operations.push_inbox import WaitingPush
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 
 MAX_WRITERS: Final = 4
 """Connections of one process that write at once; others wait for their turn."""
+
+LARGE_PUSH_BYTES: Final = 4 * 1024 * 1024
+"""A push is in memory some five times while it is stored: larger ones are stored one after the other."""
 
 MAX_BIGINT: Final = 2**63 - 1
 CHANGING = {**PROBLEMS, 404: PROBLEM}
@@ -52,8 +57,12 @@ class DocumentRoutes(Controller):
 
     path = "/documents"
     writers: asyncio.Semaphore
+    large_writers: asyncio.Semaphore
     statement_timeout: float
     longest_wait: float
+
+    def _alone_if_large(self, size: int) -> AbstractAsyncContextManager[None]:
+        return self.large_writers if size > LARGE_PUSH_BYTES else nullcontext()
 
     @get(opt=READ, responses=PROBLEMS, summary="List documents")
     async def documents(
@@ -68,7 +77,7 @@ class DocumentRoutes(Controller):
     ) -> c.DocumentPage:
         read = partial(
             catalog.list_documents,
-            limit=limit + 1,
+            limit=limit,
             permitted=permitted(request),
             after=0 if cursor is None else _after(cursor),
             collection=collection,
@@ -76,10 +85,11 @@ class DocumentRoutes(Controller):
             path=path,
             condition=None if filter is None else parse_json(filter),
         )
-        stored = await in_snapshot(services(request).retriever.pool, read)
-        next_cursor = _cursor(stored[limit - 1].id) if len(stored) > limit else None
+        stored, more = await in_snapshot(services(request).retriever.pool, read)
         return c.DocumentPage(
-            [answers.document_item(d) for d in stored[:limit]], next_cursor, trace_id(request.scope)
+            items=[answers.document_item(document) for document in stored],
+            next=_cursor(stored[-1].id) if more else None,
+            trace_id=trace_id(request.scope),
         )
 
     @get("/{document_id:int}", opt=READ, responses=CHANGING, summary="One document with its chunks")
@@ -100,9 +110,11 @@ class DocumentRoutes(Controller):
     ) -> Response[Any]:
         """Answers when it is kept; with `wait` when it is searchable, at most so many seconds later."""
         allowed, conninfo, trace = permitted(request), services(request).conninfo, trace_id(request.scope)
-        body, collection = await uploads.read(request)
-        async with self.writers, push_inbox.writing(conninfo, self.statement_timeout) as connection:
-            push_id = await push_inbox.add(connection, body, collection, allowed)
+        async with uploads.spooled(request) as (received, size), self.writers, self._alone_if_large(size):
+            body, collection = await uploads.read(received)
+            async with push_inbox.writing(conninfo, self.statement_timeout) as connection:
+                push_id = await push_inbox.add(connection, body, collection, allowed)
+            del body
         url, pool = f"/documents/{push_id}", services(request).retriever.pool
         if await uploads.is_made(pool, push_id, allowed, min(wait, self.longest_wait)):
             made = await _document_answer(pool, push_id, allowed, trace)
@@ -140,6 +152,7 @@ def document_routes(api: Api) -> type[Controller]:
     bounds = {
         "request_max_body_size": int(api.max_push_mb * 1024 * 1024),
         "writers": asyncio.Semaphore(MAX_WRITERS),
+        "large_writers": asyncio.Semaphore(1),
         "statement_timeout": api.statement_timeout,
         "longest_wait": min(api.max_wait, api.timeout * 0.9),
     }

@@ -1,23 +1,29 @@
-"""Around every request, also those that no route answers: its end within a set time, its line in the log, its numbers
-in the metrics."""
+"""Around every request, also those that no route answers: its end within a set time, room for its body, its line in
+the log, its numbers in the metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import time
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar.enums import ScopeType
 
 from pgfolio.query_api.observability import metrics, timings
+from pgfolio.query_api.service.body_budget import MAX_BODIES_MB, BodyBudget
 from pgfolio.query_api.service.problems import MEDIA_TYPE, TookTooLongError, problem, trace_id
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, ReceiveMessage, Scope, Send
 
+    from pgfolio.config.settings import Api
     from pgfolio.query_api.observability.request_log import RequestLog
+
+UPLOAD_PATH: Final = "/documents"
+"""Where pushes are sent to, which are kept on disk while they come."""
 
 UNLOGGED_ROUTES: Final = {"/health/live", "/health/ready", "/metrics"}
 """Requested every few seconds: logged only when they fail."""
@@ -29,20 +35,27 @@ TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a
 class RequestObserver:
     """An ASGI application around another one."""
 
-    def __init__(self, app: ASGIApp, log: RequestLog, timeout: float) -> None:
+    def __init__(self, app: ASGIApp, log: RequestLog, api: Api) -> None:
         self._app = app
         self._log = log
-        self._timeout = timeout
+        self._timeout = api.timeout
+        self._uploads = BodyBudget(max(api.max_uploads_mb, ceil(api.max_push_mb)))
+        self._others = BodyBudget(MAX_BODIES_MB)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         began, record, answer = time.perf_counter(), timings.begin(), _ResponseSender(send)
+        budget, taken = self._uploads if scope["path"] == UPLOAD_PATH else self._others, 0
 
         async def receive_message() -> ReceiveMessage:
+            nonlocal taken
             message = await receive()
             answer.client_left |= message["type"] == "http.disconnect"
+            if message["type"] == "http.request" and (size := len(message["body"])):
+                budget.take(size)
+                taken += size
             return message
 
         try:
@@ -51,6 +64,7 @@ class RequestObserver:
         except TimeoutError:
             await answer.end(TookTooLongError(self._timeout), scope)
         finally:
+            budget.give_back(taken)
             self._report(scope, answer.status, time.perf_counter() - began, record)
 
     def _report(self, scope: HTTPScope, status: int, seconds: float, record: timings.RequestRecord) -> None:

@@ -24,6 +24,8 @@ from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
+    from pgfolio.query_api.auth.keyring import KeyRing
+    from pgfolio.query_api.background import Supervisor
     from pgfolio.schema.database.connect import AsyncConnection
 
 HINT = "sync a folder first: `pgfolio sync FOLDER`"
@@ -72,7 +74,7 @@ async def live(request: AnyRequest) -> c.HealthAnswer:
     opt=PUBLIC,
     security=[{}],
     responses={500: PROBLEM, 502: PROBLEM, 503: PROBLEM},
-    summary="Database, space and model are usable",
+    summary="Database, keys, space and model are usable",
 )
 async def ready(request: AnyRequest) -> c.HealthAnswer:
     spaces = services(request).retriever.spaces
@@ -80,12 +82,17 @@ async def ready(request: AnyRequest) -> c.HealthAnswer:
     if active is None:
         raise NotReadyError(f"nothing was synced yet: {HINT}")
     await active.check_ready()
-    return c.HealthAnswer("ok", active.generation.space.name, trace_id(request.scope))
+    keys: KeyRing = request.app.state.key_ring
+    keys.check_current()
+    supervisor: Supervisor = request.app.state.supervisor
+    return c.HealthAnswer(
+        "ok", active.generation.space.name, trace_id(request.scope), degraded=supervisor.degraded
+    )
 
 
 @get("/metrics", opt=READ, responses=PROBLEMS, media_type=metrics.CONTENT_TYPE, summary="For Prometheus")
 async def prometheus(request: AnyRequest) -> bytes:
-    """Of collections and sources those that the key may see."""
+    """Of collections and sources those that the key may see; what the API did only for who may see all."""
     allowed, index = permitted(request), services(request).retriever.settings.index
 
     async def read(connection: AsyncConnection) -> metrics.StoredGauges:
@@ -98,4 +105,4 @@ async def prometheus(request: AnyRequest) -> bytes:
     pool = services(request).retriever.pool
     stored = await in_snapshot(pool, read)
     metrics.sample(pool)
-    return metrics.render(stored)
+    return metrics.render(stored, with_requests=allowed is None)

@@ -20,6 +20,7 @@ from pgfolio.query_api.observability.timings import record_fault
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError
 from pgfolio.query_api.retrieval.query import UnknownCollectionError
 from pgfolio.query_api.retrieval.retriever import SwitchingError
+from pgfolio.query_api.service.body_budget import TooMuchUnderWayError
 from pgfolio.query_api.service.contracts import ProblemDetails
 from pgfolio.query_api.service.strict_body import WrongTypeError
 from pgfolio.schema.database.errors import DatabaseError
@@ -105,6 +106,7 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     ForbiddenError: ("forbidden", 403, "Not allowed"),
     RateLimitExceededError: ("too-many-requests", 429, "Too many requests"),
     BusyError: ("busy", 503, "Too busy"),
+    TooMuchUnderWayError: ("busy", 503, "Too busy"),
     TookTooLongError: ("took-too-long", 503, "Took too long"),
     SwitchingError: ("switching", 503, "The active space is changing"),
     DatabaseError: ("database-unavailable", 503, "The database is not available"),

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from litestar import Request
 from litestar.datastructures import UploadFile
 from litestar.exceptions import ClientException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
@@ -27,10 +29,19 @@ from pgfolio.schema.operations import push_inbox
 from pgfolio.schema.search.pool import BusyError, in_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from litestar.types import HTTPReceiveMessage
+
     from pgfolio.query_api.service.requests import AnyRequest
     from pgfolio.schema.operations.push_inbox import Push
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.pool import Pool
+
+MAX_MEMORY_BYTES: Final = 64 * 1024
+"""Of a body that is being sent, what is held in memory."""
+
+PART_BYTES: Final = 256 * 1024
 
 FIRST_POLL_SECONDS: Final = 0.05
 MAX_POLL_SECONDS: Final = 0.5
@@ -57,6 +68,23 @@ class PushOperation(Operation):
             },
         }
         return operation
+
+
+@asynccontextmanager
+async def spooled(request: AnyRequest) -> AsyncIterator[tuple[AnyRequest, int]]:
+    """The request once all of it has come, and its size. Until then what is large is on disk, in a file without a
+    name: memory is taken by none that is still being sent."""
+    with SpooledTemporaryFile(MAX_MEMORY_BYTES) as file:  # in TMPDIR
+        async for part in request.stream():
+            file.write(part)
+        size = file.tell()
+        file.seek(0)
+
+        async def receive() -> HTTPReceiveMessage:
+            part = file.read(PART_BYTES)
+            return {"type": "http.request", "body": part, "more_body": len(part) == PART_BYTES}
+
+        yield Request(request.scope, receive=receive), size
 
 
 async def read(request: AnyRequest) -> tuple[Push, str | None]:

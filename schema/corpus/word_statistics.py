@@ -19,11 +19,22 @@ FIRST_CHUNKS = 1000
 """Chunks that are measured instead where the sample has none."""
 
 
+COUNTED_CHUNKS = 1000
+"""Chunks from which on a collection is counted by itself; in smaller ones a question's words are."""
+
+COUNTED_SAMPLE = 20_000
+"""Chunks of a collection whose words are counted, about."""
+
+COMMON_CHUNKS = 500
+COMMON_SHARE = 0.0025
+"""Chunks, and part of a collection's, that a word which is counted stands in at least; others are counted when a
+question has them."""
+
+
 def are_stale(connection: Connection) -> bool:
     """Whether many chunks came or went since their words were counted."""
-    return bool(
-        fetch_one(connection, "word_statistics_are_stale", {"max_changed_share": MAX_CHANGED_SHARE})[0]
-    )
+    stale = fetch_one(connection, "word_statistics_are_stale", {"max_changed_share": MAX_CHANGED_SHARE})[0]
+    return bool(stale) or bool(_stale_collections(connection))
 
 
 def are_counted(connection: Connection) -> bool:
@@ -39,7 +50,29 @@ def counted(connection: Connection) -> int:
 
 def count(connection: Connection) -> None:
     """Count, from the sample that `analyze` took, how common the common words are. In the caller's transaction."""
+    count_collections(connection)
     sizes = {"sample_chunks": SAMPLE_CHUNKS, "first_chunks": FIRST_CHUNKS}
     for name in ("forget_common_words", "count_common_words", "forget_corpus", "count_corpus",
                  "forget_languages", "count_languages"):  # fmt: skip
         connection.execute(statement(name), sizes)
+
+
+def count_collections(connection: Connection) -> None:
+    """Count those collections that are large and were not, for keys that may see some only. In the caller's
+    transaction."""
+    for collection in _stale_collections(connection):
+        values = {
+            "id": collection,
+            "counted_chunks": COUNTED_CHUNKS,
+            "counted_sample": COUNTED_SAMPLE,
+            "common_chunks": COMMON_CHUNKS,
+            "common_share": COMMON_SHARE,
+        }
+        for name in ("forget_collection", "count_collection", "count_collection_words",
+                     "count_collection_languages"):  # fmt: skip
+            connection.execute(statement(name), values)
+
+
+def _stale_collections(connection: Connection) -> list[int]:
+    values = {"counted_chunks": COUNTED_CHUNKS, "max_changed_share": MAX_CHANGED_SHARE}
+    return [row[0] for row in connection.execute(statement("stale_collections"), values)]

@@ -14,7 +14,7 @@ from pgvector.psycopg import register_vector
 from psycopg.conninfo import conninfo_to_dict
 
 from pgfolio.schema.database.bundled import bundled_postgres
-from pgfolio.schema.database.errors import DatabaseError, sentence
+from pgfolio.schema.database.errors import DatabaseError, refusals
 from pgfolio.schema.database.migrate import migrate
 from pgfolio.schema.database.statements import statement
 
@@ -54,14 +54,9 @@ def database(settings: Settings) -> Iterator[str]:
 
 def prepare(conninfo: str) -> None:
     """Check the server and apply what migrations are missing. Raises DatabaseError."""
-    with _opened(conninfo) as connection:
+    with _opened(conninfo) as connection, refusals():
         _check_pgvector(connection)
-        try:
-            migrate(connection, conninfo)
-        except psycopg.Error as error:
-            if said := sentence(error):
-                raise DatabaseError(said) from error
-            raise
+        migrate(connection, conninfo)
 
 
 @contextmanager
@@ -74,15 +69,12 @@ def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> I
             connection.execute(statement("limit_session"), {"timeout": _milliseconds(timeout)})
         connection.commit()
         try:
-            yield connection
+            with refusals():
+                yield connection
         except psycopg.errors.QueryCanceled as error:
             if not timeout:
                 raise
             raise DatabaseError(TOO_LONG) from error
-        except psycopg.Error as error:
-            if said := sentence(error):
-                raise DatabaseError(said) from error
-            raise
 
 
 @asynccontextmanager
@@ -107,7 +99,8 @@ async def connect_async(
                 await connection.execute(
                     statement("limit_session"), {"timeout": _milliseconds(statement_seconds)}
                 )
-            yield connection
+            with refusals():
+                yield connection
     except psycopg.errors.QueryCanceled as error:
         raise DatabaseError(TOO_LONG) from error
     except psycopg.OperationalError as error:

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 READ_ONLY: Final = (
-    "the database is read-only, as a replica is: name the one that can be written in PGFOLIO_DATABASE_URL"
+    "the database takes no writes: it is a replica, or default_transaction_read_only is on: name its primary in "
+    "PGFOLIO_DATABASE_URL"
 )
-NO_RIGHT: Final = (
-    "the role of PGFOLIO_DATABASE_URL has not the right ({said}): use the role that owns pgfolio's tables, or let "
-    "that one grant it"
+GRANTS: Final = (
+    "grant the role of PGFOLIO_DATABASE_URL SELECT on all tables of the schema, also on those to come, and INSERT, "
+    "UPDATE and DELETE for writes"
 )
-DISK_FULL: Final = "the database's disk is full ({said}): free some and run it again; what was done is stored"
-SENTENCES: Final[dict[type[psycopg.Error], str]] = {
-    psycopg.errors.ReadOnlySqlTransaction: READ_ONLY,
-    psycopg.errors.InsufficientPrivilege: NO_RIGHT,
-    psycopg.errors.DiskFull: DISK_FULL,
-}
+DISK_FULL: Final = "the database's disk is full; free some and run it again; what was done is stored"
 
 
 class DatabaseError(Exception):
     """The database cannot be used; the message says why and what to do."""
 
 
-def sentence(error: BaseException) -> str | None:
-    """For an error whose cause is the database as a whole, not the statement."""
-    said = " ".join(str(error).split()[:30])
-    return next((text.format(said=said) for kind, text in SENTENCES.items() if isinstance(error, kind)), None)
+class NotPermittedError(DatabaseError):
+    """The database refuses what it was asked for, and will refuse it again."""
+
+
+def refusal(error: BaseException) -> DatabaseError | None:
+    """The sentence for an error whose cause is the database as a whole, not the statement."""
+    match error:
+        case psycopg.errors.ReadOnlySqlTransaction():
+            return NotPermittedError(READ_ONLY)
+        case psycopg.errors.InsufficientPrivilege():
+            return NotPermittedError(f"{error.diag.message_primary}: {GRANTS}")
+        case psycopg.errors.DiskFull():
+            return DatabaseError(f"{DISK_FULL} ({error.diag.message_primary})")
+    return None
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Raises DatabaseError where the database is full, takes no writes (NotPermittedError), or none of this role."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if refused := refusal(error):
+            raise refused from error
+        raise

@@ -4,23 +4,29 @@
 -- `token`: the word that it comes from. `family`: what has several of one has what is worth more, its words together or
 -- one of their prefix_terms. `stopped`: the part of all documents in whose language the word is a stop word. `share`: how
 -- common it is, null where it is rare.
+-- Languages and rarity are those of the collections `visible` alone; null: of all.
 -- tokid 12 is a blank, as pg_catalog.ts_token_type('default') says. `rows 20`: what the planner takes for a question's
 -- lexemes.
-create or replace function question_words(question text)
+create or replace function question_words(question text, visible integer[])
 returns table (lexeme text, token text, prefix_match boolean, family text, word tsquery, stopped double precision, exact_match boolean,
                share double precision)
 language sql stable parallel safe rows 20
 as $$
     with plain as materialized (
         select spaced(folded(question)) as words, folded(question) as whole
+    ), languages_seen as materialized (
+        select s.language, coalesce(k.share, 0) as share
+        from spoken() s (language) left join languages k on k.language = s.language
+        where visible is null
+        union all
+        select p.language, p.share from permitted_languages(visible) p
     ), stems as materialized (
         select t.token, s.language, l.lexeme,
-               sum(case when l.lexeme is null then coalesce(k.share, 0) else 0 end) over (partition by t.token) as stopped
+               sum(case when l.lexeme is null then s.share else 0 end) over (partition by t.token) as stopped
         from plain
         cross join lateral (select distinct token from ts_parse('default', parted(plain.words)) where tokid <> 12) t
-        cross join spoken() s (language)
+        cross join languages_seen s
         left join lateral unnest(to_tsvector(s.language, prefix_stems(s.language, t.token))) l on true
-        left join languages k on k.language = s.language
     ), begun as materialized (
         select s.lexeme, b.lexeme as prefix_term, s.stopped
         from stems s cross join lateral unnest(prefix_terms(s.language, s.token)) b
@@ -41,6 +47,9 @@ as $$
         select distinct n, n, false, null, 0::double precision, n ~ '[a-z]' and n ~ '[_.:@#0-9]|/.*/'
         from plain cross join lateral unnest(names(plain.words)) n
     )
-    select a.lexeme, a.token, a.prefix_match, a.family, word_query(a.lexeme), a.stopped, a.exact_match, k.share
-    from looked_for a left join common_words k on k.lexeme = a.lexeme
+    select a.lexeme, a.token, a.prefix_match, a.family, word_query(a.lexeme), a.stopped, a.exact_match,
+           case when visible is null then (select k.share from common_words k where k.lexeme = a.lexeme)
+                else (select sum(w.chunks) / (select size from permitted_corpus(visible))
+                      from collection_words w where w.lexeme = a.lexeme and w.collection_id = any(visible)) end
+    from looked_for a
 $$;

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import psycopg
 
+from pgfolio.schema.corpus import word_statistics
 from pgfolio.schema.database.connect import connect_async
 from pgfolio.schema.database.rows import fetch_records
 from pgfolio.schema.database.statements import fetch_one, statement
@@ -88,7 +89,8 @@ def add(
     collections: Sequence[str] = (),
     expires_at: datetime | None = None,
 ) -> NewKey:
-    """Make a key, limited to collections where any are named. Raises WrongKeyError."""
+    """Make a key, limited to collections where any are named; their words are counted by themselves from then on.
+    Raises WrongKeyError."""
     secret = PREFIX + secrets.token_urlsafe(32)
     name = _checked(name or f"key {secret[len(PREFIX) : LISTED_CHARACTERS]}")
     values = {
@@ -105,6 +107,8 @@ def add(
         raise WrongKeyError(
             f"there is a key {name!r} already: revoke it first, or take another name"
         ) from error
+    if collections:
+        word_statistics.count_collections(connection)
     return NewKey(
         id=row[0],
         name=name,

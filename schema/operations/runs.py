@@ -56,7 +56,7 @@ def finish(
 
 
 def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int = 10) -> list[Run]:
-    """The newest runs first; without what they did for who may not see every collection."""
+    """The newest runs first; none for who may not see every collection."""
     values = {"limit": limit, "permitted": array(permitted), "dead": DEAD, "lock_class": locks.RUNS}
     return fetch_records(connection, Run, statement("last_runs"), values)
 

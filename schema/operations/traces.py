@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from pgfolio.schema.database.connect import connect_async
-from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.statements import array, statement
 
 if TYPE_CHECKING:
@@ -38,15 +37,12 @@ class StoredTrace:
 @asynccontextmanager
 async def traces_connection(conninfo: str, connect_seconds: float) -> AsyncIterator[AsyncConnection]:
     """One of its own, since those that answer questions are read-only. It is waited for
-    `connect_seconds`. Raises OSError."""
-    try:
-        async with connect_async(
-            conninfo, "pgfolio-traces", autocommit=True, connect_timeout=int(connect_seconds)
-        ) as connection:
-            await connection.execute(statement("write_lazily"))
-            yield connection
-    except (DatabaseError, psycopg.Error) as error:
-        raise OSError(str(error)) from error
+    `connect_seconds`. Raises DatabaseError."""
+    async with connect_async(
+        conninfo, "pgfolio-traces", autocommit=True, connect_timeout=int(connect_seconds)
+    ) as connection:
+        await connection.execute(statement("write_lazily"))
+        yield connection
 
 
 async def add(connection: AsyncConnection, traces: Sequence[StoredTrace]) -> None:

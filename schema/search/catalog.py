@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.conditions import Condition
 
 
+MAX_PAGE_METADATA_BYTES: Final = 8 * 1024 * 1024
+"""Of the documents of one page, but for the last one's."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document as lists show it; `state` is "failed" when its newest version could not be read."""
+    """A document as lists show it; `state` is "failed" when its newest version could not be read. `metadata` is None
+    where it is too long to be shown beside others."""
 
     id: int
     source: str
@@ -33,7 +38,7 @@ class StoredDocument:
     content_hash: str
     chunk_count: int
     state: str
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] | None
     owner: str | None
     language: str
     created_at: datetime | None
@@ -80,13 +85,17 @@ async def list_documents(
     source: str | None = None,
     path: str | None = None,
     condition: Condition | None = None,
-) -> list[StoredDocument]:
-    """Documents with ids above `after`, in the order of their ids."""
-    values = {"after": after, "limit": limit, "collection": collection, "source": source, "path": path,
-              "permitted": array(permitted)}  # fmt: skip
+) -> tuple[list[StoredDocument], bool]:
+    """Documents with ids above `after`, in the order of their ids, and whether there are more: at most `limit`, and
+    as many as their metadata leave room for."""
+    values = {"after": after, "limit": limit + 1, "collection": collection, "source": source, "path": path,
+              "permitted": array(permitted), "max_metadata_bytes": MAX_PAGE_METADATA_BYTES}  # fmt: skip
     matching, parameters = matches(condition, OF_DOCUMENT)
     text = sql.SQL(statement("list_documents").as_string()).format(matches=matching)
-    return await read_records(connection, StoredDocument, text, {**values, **parameters})
+    cursor = await connection.execute(text, {**values, **parameters})
+    rows = await cursor.fetchall()
+    fitting = [StoredDocument(*row[:-1]) for row in rows[:limit] if not row[-1]]
+    return fitting, len(fitting) < len(rows)
 
 
 async def get_document(

@@ -114,6 +114,7 @@ async def rank_words(
     effective = effective_ef_search(limit, ef_search)
     text, values = _composed(generation, limit, scope, effective, nearest=in_vector_arm is None)
     values |= {
+        "visible": array(scope.permitted),
         "query": question.text,
         "phrases": list(question.phrases),
         "vector": parameter(generation, vector),
@@ -152,19 +153,26 @@ def _composed(
     generation: Generation, limit: int, scope: Scope, ef_search: int, *, nearest: bool
 ) -> tuple[bytes, dict[str, Any]]:
     permitted = {"permitted": array(scope.permitted_collections)}
+    corpus = "corpus_of_all" if scope.permitted is None else "corpus_of_visible"
     if scope.condition is None:
-        return _everywhere(generation, limit, ef_search, nearest=nearest), permitted
+        return _everywhere(generation, limit, ef_search, corpus, nearest=nearest), permitted
     condition, values = matches(scope.condition, OF_CHUNK)
-    return _text(generation, limit, ef_search, condition, nearest=nearest), {**values, **permitted}
+    return _text(generation, limit, ef_search, corpus, condition, nearest=nearest), {**values, **permitted}
 
 
 @lru_cache(1000)
-def _everywhere(generation: Generation, limit: int, ef_search: int, *, nearest: bool) -> bytes:
-    return _text(generation, limit, ef_search, matches(None, OF_CHUNK)[0], nearest=nearest)
+def _everywhere(generation: Generation, limit: int, ef_search: int, corpus: str, *, nearest: bool) -> bytes:
+    return _text(generation, limit, ef_search, corpus, matches(None, OF_CHUNK)[0], nearest=nearest)
 
 
 def _text(
-    generation: Generation, limit: int, ef_search: int, condition: sql.Composable, *, nearest: bool
+    generation: Generation,
+    limit: int,
+    ef_search: int,
+    corpus: str,
+    condition: sql.Composable,
+    *,
+    nearest: bool,
 ) -> bytes:
     """The limits as text: with parameters in their place PostgreSQL would plan anew each time."""
     literal, scan_limit = sql.Literal(limit), sql.Literal(scan(generation.space, limit, ef_search))
@@ -173,6 +181,7 @@ def _text(
     return text.format(
         limit=literal,
         matches=condition,
+        corpus=sql.SQL(statement(corpus).as_string()).format(**RANKING_NUMBERS),
         vector_arm=sql.SQL(arm).format(limit=literal, scan=scan_limit),
         max_common=sql.Literal(MAX_COMMON_WORD_CHUNKS) if nearest else sql.SQL("all"),
         **RANKING_NUMBERS,

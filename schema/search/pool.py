@@ -14,7 +14,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, without_password
-from pgfolio.schema.database.errors import DatabaseError
+from pgfolio.schema.database.errors import DatabaseError, refusals
 from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ async def _reset(connection: AsyncConnection) -> None:
 async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
     try:
         async with pool.connection() as connection:
-            return await work(connection)
+            with refusals():
+                return await work(connection)
     except TooManyRequests as error:
         raise BusyError("more questions wait for the database than it can answer soon: ask again") from error
     except PoolTimeout as error:

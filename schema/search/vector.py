@@ -46,7 +46,8 @@ class Hit(Struct, frozen=True):
     page: int | None
     start: int
     end: int
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] | None
+    """None: too long to be shown beside others."""
     similarity: float
 
 

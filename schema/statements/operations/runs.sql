@@ -36,12 +36,11 @@ from (select document_id, size from ledger where source_id = :source_id and docu
 cross join lateral (select sum(tokens) as tokens from chunks where document_id = l.document_id) c;
 
 -- name: last_runs
--- The newest runs. A run goes over sources of any collection: who may not see all of them is not told what it did. One
--- whose process died, of which nobody holds the lock, has failed, although its row cannot say so; a replica sees no locks.
-with newest as (select * from runs order by id desc limit :limit)
-select id, flow, started_by, case when dead then 'failed' else status end as status, started_at, finished_at,
-       case when :permitted::integer[] is null then report else jsonb_build_object() end as report,
-       case when :permitted::integer[] is not null then '' when dead then :dead else error end as error
+-- The newest runs. A run goes over sources of any collection: who may not see all of them is told of none. One whose
+-- process died, of which nobody holds the lock, has failed, although its row cannot say so; a replica sees no locks.
+with newest as (select * from runs where :permitted::integer[] is null order by id desc limit :limit)
+select id, flow, started_by, case when dead then 'failed' else status end as status, started_at, finished_at, report,
+       case when dead then :dead else error end as error
 from newest
 cross join lateral (
     select status = 'running' and not pg_is_in_recovery() and not exists (

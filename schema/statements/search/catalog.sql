@@ -1,21 +1,31 @@
 -- name: list_documents
--- One page of documents after a given id, in the order of their ids.
-select d.id, s.name as source, d.path, d.title, k.name as collection, d.mime,
-       encode(d.content_hash, 'hex') as content_hash,
-       (select count(*) from chunks c where c.document_id = d.id) as chunk_count, coalesce(l.state, 'ok') as state,
-       d.metadata, d.owner, d.language::text as language, d.created_at, d.updated_at, d.synced_at
-from documents d
-join sources s on s.id = d.source_id
-join collections k on k.id = d.collection_id
-left join ledger l on l.source_id = d.source_id and l.path = d.path
-where d.id > :after
-  and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
-  and (:collection::text is null or k.name = :collection)
-  and (:source::text is null or s.name = :source)
-  and (:path::text is null or d.path = :path)
-  and {{matches}}
-order by d.id
-limit :limit;
+-- One page of documents after a given id, in the order of their ids; of each whether those before it have as much metadata as
+-- a page may, and the page ends before it.
+select d.id, d.source, d.path, d.title, d.collection, d.mime, encode(d.content_hash, 'hex'),
+       (select count(*) from chunks c where c.document_id = d.id), d.state,
+       case when d.before <= :max_metadata_bytes then shown(d.metadata) end, d.owner, d.language, d.created_at, d.updated_at,
+       d.synced_at, d.before > :max_metadata_bytes
+from (select d.id, s.name as source, d.path, d.title, k.name as collection, d.mime, d.content_hash,
+             coalesce(l.state, 'ok') as state, d.metadata, d.owner, d.language::text as language, d.created_at,
+             d.updated_at, d.synced_at,
+             coalesce(sum(octet_length(shown(d.metadata)::text))
+                          over (order by d.id rows between unbounded preceding and 1 preceding), 0) as before
+      from (select d.*
+            from documents d
+            join sources s on s.id = d.source_id
+            join collections k on k.id = d.collection_id
+            where d.id > :after
+              and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+              and (:collection::text is null or k.name = :collection)
+              and (:source::text is null or s.name = :source)
+              and (:path::text is null or d.path = :path)
+              and {{matches}}
+            order by d.id
+            limit :limit) d
+      join sources s on s.id = d.source_id
+      join collections k on k.id = d.collection_id
+      left join ledger l on l.source_id = d.source_id and l.path = d.path) d
+order by d.id;
 
 -- name: get_document
 -- One document with its text.

@@ -1,7 +1,7 @@
 -- name: get_hits
 -- What an answer shows of chunks, with their similarity to a vector; a chunk without a vector has none.
 select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
-       d.metadata, coalesce(nullif(1 - (v.embedding <=> :vector::{type}), 'NaN'), 0) as similarity
+       shown(d.metadata), coalesce(nullif(1 - (v.embedding <=> :vector::{type}), 'NaN'), 0) as similarity
 from chunks c
 join documents d on d.id = c.document_id
 join sources s on s.id = d.source_id

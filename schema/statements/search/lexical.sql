@@ -9,8 +9,9 @@
 -- is not rare because German documents seldom quote it.
 --
 -- Only chunks with the rarest words are ranked, as many words as make up to ranked_chunks together; while they make less
--- than the limit, more are taken. Words are counted without the filter, the common ones in all collections: where too
--- few are left then, and the last column says that there are other words, the caller asks again with all of them.
+-- than the limit, more are taken. Words are counted without the filter, the common ones in all collections that may be
+-- seen: where too few are left then, and the last column says that there are other words, the caller asks again with all
+-- of them. Of what may not be seen nothing is counted, for a score would tell it.
 -- A word is all of its stems: taken by themselves, the rare one in Polish would leave no place for the one in English.
 -- The prefix_terms of words come after the words, but have ranked_prefix_chunks of their own (with 1,000 over 77,000 German
 -- chunks p95 was 38 ms, with 3,000 67 ms). A chunk that has a word and its prefix term has what is worth more; a prefix
@@ -31,10 +32,9 @@
 with vector_arm as materialized (
     {{vector_arm}}
 ), corpus as materialized (
-    select coalesce((select chunks from corpus), (select count(*) from chunks)) as size,
-           coalesce((select tokens from corpus), (select avg(tokens) from (select tokens from chunks limit {{sample_chunks}}) s)) as tokens
+    {{corpus}}
 ), terms as materialized (
-    select * from question_words(:query)
+    select * from question_words(:query, :visible::integer[])
 ), matches as materialized (
     select t.lexeme, c.id, c.document_id, bm25(ts_rank(array[1, 1, 1, 1]::real[], c.lexemes, t.word), c.tokens, corpus.tokens)
     from corpus cross join terms t join chunks c on c.lexemes @@ t.word
@@ -70,7 +70,7 @@ with vector_arm as materialized (
     cross join lateral (
         select c.id, concat_ws(' ', c.title, c.heading, c.content) as body
         from chunks c
-        where c.lexemes @@ phrase_query(t.phrase)
+        where c.lexemes @@ phrase_query(t.phrase, :visible::integer[])
           and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])) and {{matches}}
         limit {{phrase_candidates}}) c
     where strpos(phrased(c.body), phrased(t.phrase)) > 0
@@ -147,17 +147,29 @@ limit {{limit}};
 -- Chunks that the caller found already, within rank_words.
 select unnest(:vector_arm::bigint[]) as chunk_id;
 
+-- name: corpus_of_all
+-- How many chunks there are, and how long they are in the mean, within rank_words. For who may see every collection.
+select coalesce((select chunks from corpus), (select count(*) from chunks)) as size,
+       coalesce((select tokens from corpus), (select avg(tokens) from (select tokens from chunks limit {{sample_chunks}}) s)) as tokens
+where :visible::integer[] is null
+
+-- name: corpus_of_visible
+-- The same of those collections that a limited key may see.
+select size, tokens from permitted_corpus(:visible::integer[])
+
 -- name: idf_of_words
 -- Each word of a question, as its lexemes in all languages, with its idf = ln(1 + (N - n + 0.5) / (n + 0.5)). A pair of
 -- letters that stands nowhere is none: it goes from one word to the next.
 select lexemes, ln(1 + (size - n + 0.5) / (n + 0.5))
 from (select array_agg(t.lexeme) as lexemes, min(c.size) as size, sum(f.n) as df,
              least(sum(f.n) + min(t.stopped) * min(c.size), min(c.size)) as n
-      from (select coalesce((select chunks from corpus), (select count(*) from chunks)) as size) c
-      cross join question_words(:query) t
+      from (select case when :permitted::integer[] is null
+                        then coalesce((select chunks from corpus), (select count(*) from chunks))
+                        else (select size from permitted_corpus(:permitted::integer[])) end as size) c
+      cross join question_words(:query, :permitted::integer[]) t
       cross join lateral (
           select coalesce(
-              case when :permitted::integer[] is null then t.share * c.size end,
+              t.share * c.size,
               (select count(*) from chunks c
                where c.lexemes @@ t.word
                  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[])))) as n) f

@@ -15,6 +15,7 @@ import pytest
 
 from pgfolio.config.environment import child_environment
 from pgfolio.query_api.auth.caller import OPEN
+from pgfolio.query_api.background import Supervisor
 from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.retrieval.trace import Trace
@@ -188,7 +189,7 @@ async def write_while_locked(own: str, settings: Settings, *more: str) -> list[s
     """Ids that are stored when the log has ended, or, without `more`, when its one trace is settled, which both begin
     while that one is being written."""
     async with AsyncExitStack() as log_open:
-        log = await log_open.enter_async_context(open_traces(own, settings.traces))
+        log = await log_open.enter_async_context(open_traces(own, settings.traces, Supervisor()))
         log.add("first", "search", OPEN, Trace(Query("a question")))
         await asyncio.sleep(0.6)
         for each in more:
@@ -215,7 +216,7 @@ def test_a_trace_that_cannot_be_stored_takes_no_other_with_it(
     """A model server sends half of a surrogate pair, or a NUL."""
 
     async def ids() -> list[str]:
-        async with open_traces(own, new_settings(database_url=own).traces) as log:
+        async with open_traces(own, new_settings(database_url=own).traces, Supervisor()) as log:
             log.add("first", "search", OPEN, Trace(Query("a question")))
             log.add("odd", "search", OPEN, Trace(Query("another"), notes=[sent]))
             log.add("last", "search", OPEN, Trace(Query("one more")))

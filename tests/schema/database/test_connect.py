@@ -116,8 +116,8 @@ def test_another_applications_tables_are_a_sentence(beside: Callable[[str], str]
 @pytest.mark.parametrize(
     ("before", "said"),
     [
-        ("set transaction read only", "is read-only, as a replica is"),
-        ("set local role pg_monitor", "has not the right .permission denied for table collections"),
+        ("set transaction read only", "takes no writes: it is a replica"),
+        ("set local role pg_monitor", "permission denied for table collections: grant the role"),
     ],
 )
 def test_what_may_not_be_written_is_a_sentence(conninfo: str, before: str, said: str) -> None:

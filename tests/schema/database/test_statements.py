@@ -23,6 +23,7 @@ LITERALS: dict[str, sql.Composable] = {
     "into": sql.Identifier("vectors_1"),
     "other": sql.Identifier("vectors_1"),
     "max_common": sql.SQL("all"),
+    "corpus": sql.SQL("select 1::bigint as size, 1::float8 as tokens"),
     **RANKING_NUMBERS,
     "vector_arm": sql.SQL("select unnest(%(vector_arm)s::bigint[]) as chunk_id"),
 }
