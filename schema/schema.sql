@@ -219,7 +219,8 @@ create table common_words (
 create table corpus (
     chunks bigint not null,
     tokens double precision not null,
-    measured_at timestamptz not null default now()  -- -infinity: words changed since
+    measured_at timestamptz not null default now(),  -- -infinity: words changed since
+    newest_chunk bigint
 );
 
 -- The part of all documents that each language has.

@@ -207,7 +207,11 @@ class SyncRun(RunContext):
         maintenance.finish(self, connection, generation)
         tuning.check(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
-        if written > ANALYZE_FRACTION * self.report.chunks.total or word_statistics.are_stale(connection):
+        if (
+            written > ANALYZE_FRACTION * self.report.chunks.total
+            or word_statistics.are_behind(connection)
+            or word_statistics.are_stale(connection)
+        ):
             with self.report.timed("index"):
                 statistics.analyze(connection, generation)
                 connection.commit()
@@ -220,7 +224,11 @@ class SyncRun(RunContext):
         generation = generations.active_generation(connection)
         if generation is None:
             return False
-        return bool(segments.unindexed(connection, generation)) or not word_statistics.are_counted(connection)
+        return (
+            bool(segments.unindexed(connection, generation))
+            or not word_statistics.are_counted(connection)
+            or word_statistics.are_behind(connection)
+        )
 
     def _pass_through(self, connection: Connection, source: Source, work_items: Sequence[WorkItem]) -> None:
         """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few batches."""

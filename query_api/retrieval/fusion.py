@@ -49,8 +49,8 @@ def vector_share(candidates: Sequence[Scored], weight: float = 1.0) -> float:
 
 
 def fuse_scores(candidates: Sequence[Scored], share: float) -> list[Candidate]:
-    """All candidates, the best first; scores from 0 to 1, equal ones by chunk id. Exact matches of names
-    and phrases come first."""
+    """All candidates, the best first; scores from 0 to 1, equal ones in the order given, that of paths. Exact
+    matches of names and phrases come first."""
     if not candidates:
         return []
     similarities = [c.similarity for c in candidates]
@@ -71,7 +71,7 @@ def fuse_ranks(candidates: Sequence[Scored]) -> list[Candidate]:
     ]
     scores = dict.fromkeys((c.chunk_id for c in candidates), 0.0)
     for score, arm in arms:
-        for rank, candidate in enumerate(sorted(arm, key=lambda c: (-score(c), c.chunk_id)), 1):
+        for rank, candidate in enumerate(sorted(arm, key=lambda c: -score(c)), 1):
             scores[candidate.chunk_id] += (RRF_K + 1) / (RRF_K + rank) / len(arms)
     return _exact_matches_first(candidates, [scores[c.chunk_id] for c in candidates])
 
@@ -90,7 +90,7 @@ def _exact_matches_first(candidates: Sequence[Scored], scores: Sequence[float]) 
             (score + c.exact_match / max_exact_match) / 2 for c, score in zip(candidates, scores, strict=True)
         ]
     ranked = [Candidate(c.chunk_id, score) for c, score in zip(candidates, scores, strict=True)]
-    return sorted(ranked, key=lambda candidate: (-candidate.score, candidate.chunk_id))
+    return sorted(ranked, key=lambda candidate: -candidate.score)
 
 
 def _bm25_coverage(candidates: Sequence[Scored]) -> float:

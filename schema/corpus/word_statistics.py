@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 MAX_CHANGED_SHARE = 0.05
 """Part of all chunks that may come or go before their words are counted anew."""
 
+EXACT_CHUNKS = 5000
+"""Chunks up to which words are counted anew after every change, which takes 0.1 s."""
+
 SAMPLE_CHUNKS = 10_000
 """Chunks whose mean length is measured, about."""
 
@@ -35,6 +38,15 @@ def are_stale(connection: Connection) -> bool:
     """Whether many chunks came or went since their words were counted."""
     stale = fetch_one(connection, "word_statistics_are_stale", {"max_changed_share": MAX_CHANGED_SHARE})[0]
     return bool(stale) or bool(_stale_collections(connection))
+
+
+def are_behind(connection: Connection) -> bool:
+    """Whether a small corpus has other chunks than when its words were counted, and so scores that depend on its
+    history."""
+    row = connection.execute(
+        statement("word_statistics_are_behind"), {"exact_chunks": EXACT_CHUNKS}
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def are_counted(connection: Connection) -> bool:

@@ -4,6 +4,13 @@
 select coalesce(abs(l.chunks - c.chunks) > :max_changed_share * c.chunks or c.measured_at = '-infinity', true)
 from (select coalesce(sum(chunk_count), 0) as chunks from ledger where document_id is not null) l left join corpus c on true;
 
+-- name: word_statistics_are_behind
+-- Whether the chunks of a small corpus are others than those whose words were counted.
+select case when c.chunks > :exact_chunks then false
+            when c.newest_chunk is distinct from (select max(id) from chunks) then true
+            else c.chunks <> (select count(*) from chunks) end
+from corpus c;
+
 -- name: word_statistics_exist
 -- Whether they were at all, and are the same.
 select exists (select from corpus where measured_at > '-infinity');
@@ -30,10 +37,10 @@ delete from corpus;
 -- name: count_corpus!
 -- How many chunks there are, and how long they are in the mean, of a sample of about sample_chunks, or
 -- of the first ones where it has none.
-insert into corpus (chunks, tokens)
-select n.chunks, greatest(1, coalesce((select avg(tokens) from chunks tablesample system (least(100, 100.0 * :sample_chunks / greatest(n.chunks, 1)))),
+insert into corpus (chunks, newest_chunk, tokens)
+select n.chunks, n.newest_chunk, greatest(1, coalesce((select avg(tokens) from chunks tablesample system (least(100, 100.0 * :sample_chunks / greatest(n.chunks, 1)))),
                                       (select avg(tokens) from (select tokens from chunks limit :first_chunks) s), 1))
-from (select count(*) as chunks from chunks) n;
+from (select count(*) as chunks, max(id) as newest_chunk from chunks) n;
 
 -- name: forget_languages!
 -- Before they are counted anew.

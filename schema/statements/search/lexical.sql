@@ -1,6 +1,6 @@
 -- name: rank_words
 -- Chunks by the words of a question and by their nearness to its vector: candidates of both kinds, each with both scores.
--- Answers of each chunk: its similarity; its words' score; how much of what was asked for exactly it has; and, the same
+-- Answers, in the order of paths, of each chunk: its similarity; its words' score; how much of what was asked for exactly it has; and, the same
 -- in all rows, what the words of the question would be worth together.
 --
 -- Words are alternatives, each worth its BM25 (k1 1.2, b 0.75, as published); how often a word stands in a chunk is told
@@ -40,7 +40,7 @@ with vector_arm as materialized (
     from corpus cross join terms t join chunks c on c.lexemes @@ t.word
     where t.share is null and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
 ), counted as (
-    select t.*, coalesce(t.share * corpus.size, m.n, 0) as n, greatest(corpus.size, max(m.n) over ()) as size
+    select t.*, coalesce(round(t.share * corpus.size), m.n, 0) as n, greatest(corpus.size, max(m.n) over ()) as size
     from corpus cross join terms t
     left join (select lexeme, count(*) as n from matches group by lexeme) m using (lexeme)
 ), weights as materialized (
@@ -103,7 +103,7 @@ with vector_arm as materialized (
     union
     select chunk_id from vector_arm
 ), scored as (
-    select c.id, s.score,
+    select c.id, c.document_id, c.ordinal, s.score,
            s.exact_match + coalesce((select sum(n.worth) from named n where n.document_id = c.document_id), 0)
            + (select count(*) from phrases p where p.id = c.id) * {{phrase_worth}} as exact_match
     from corpus cross join candidates a
@@ -118,8 +118,8 @@ with vector_arm as materialized (
               where w.n > 0
               group by w.family) f) s
 ), placed as (
-    select *, row_number() over (order by exact_match desc, score desc, id) as place
-    from scored
+    select s.*, d.path, d.source_id, row_number() over (order by s.exact_match desc, s.score desc, d.path, d.source_id, s.ordinal) as place
+    from scored s join documents d on d.id = s.document_id
 )
 select p.id,
        coalesce(nullif(1 - (select v.embedding <=> :vector::{type} from {vectors} v where v.chunk_id = p.id limit 1), 'NaN'), 0)
@@ -130,7 +130,7 @@ select p.id,
        p.id in (select chunk_id from vector_arm) as in_vector_arm, exists (select from weights where n > 0 and not looked_for) as some_words_skipped
 from placed p
 where (p.place <= {{limit}} and (p.score > 0 or p.exact_match > 0)) or p.id in (select chunk_id from vector_arm)
-order by p.place;
+order by p.path, p.source_id, p.ordinal;
 
 -- name: nearest_ids
 -- The nearest chunks through the index, within rank_words. Only for those who may see every collection.

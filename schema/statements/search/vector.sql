@@ -44,7 +44,7 @@ join documents d on d.id = c.document_id
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
 where :permitted::integer[] is null
-order by n.distance, c.id;
+order by n.distance, d.path, s.name, c.ordinal;
 
 -- name: rank_vectors
 -- Chunk ids by their similarity, the nearest first. Only for those who may see every collection.
