@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import signal
@@ -12,7 +13,7 @@ import click
 from rich.markup import escape
 
 from pgfolio.config.errors import ConfigError
-from pgfolio.config.terminal import ERR
+from pgfolio.config.terminal import ERR, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,9 @@ def _guarded(
         failure: BaseException = error
         code, message = INTERRUPTED, "interrupted; what was done until then is stored"
     except click.ClickException as error:
-        error.show()
+        usage = io.StringIO()
+        error.show(usage)
+        click.echo(printable(usage.getvalue()), err=True, nl=False)
         return WRONG_USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
