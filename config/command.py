@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
 import signal
@@ -14,7 +15,7 @@ from rich.markup import escape
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.startup import INTERRUPTED
-from pgfolio.config.terminal import ERR
+from pgfolio.config.terminal import ERR, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,9 @@ def _guarded(
         failure: BaseException = error
         code, message = INTERRUPTED, "interrupted; what was done until then is stored"
     except click.ClickException as error:
-        error.show()
+        usage = io.StringIO()
+        error.show(usage)
+        click.echo(printable(usage.getvalue()), err=True, nl=False)
         return WRONG_USAGE
     except BrokenPipeError:
         _to_nowhere()

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pgfolio.config.errors import ConfigError
+from pgfolio.config.names import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,10 @@ def load_prompts(path: Path = FILE) -> dict[str, Prompt]:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(entries, dict) or DEFAULT not in entries:
         raise ConfigError(f"{path}: there must be a prompt named {DEFAULT!r}")
-    return {str(name): _prompt(path, str(name), entry) for name, entry in entries.items()}
+    return {
+        check_name(f"prompt of {path}", str(name)): _prompt(path, str(name), entry)
+        for name, entry in entries.items()
+    }
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:

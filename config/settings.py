@@ -6,10 +6,11 @@ model.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path  # noqa: TC003 -- pydantic reads it
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pgfolio.config.names import check_name
 from pgfolio.config.paths import DEFAULTS, config_file, default_home
 
 PREFIX = "PGFOLIO_"
@@ -221,12 +223,17 @@ class Postgres(Section):
     maintenance_work_mem_mb: Size = Field(description="what building an index may take")
 
 
+def _check_collection(name: str) -> str:
+    """Empty: it is called as its source is."""
+    return check_name("collection", name) if name else name
+
+
 class SourceRules(Section):
     """A source kept in the configuration file, as `[[sources]]`."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[^\x00/]+$")]
+    name: Annotated[str, AfterValidator(partial(check_name, "source", slash=False))]
     root: Annotated[str, Field(min_length=1)]
-    collection: str = ""
+    collection: Annotated[str, AfterValidator(_check_collection)] = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 

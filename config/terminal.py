@@ -25,6 +25,12 @@ def printable(text: str) -> str:
     return CONTROLS.sub("\ufffd", text)
 
 
+def printable_json(text: str) -> str:
+    """JSON that means the same, with such characters as escapes: a terminal obeys some of those that JSON leaves as
+    they are."""
+    return CONTROLS.sub(lambda control: f"\\u{ord(control[0]):04x}", text)
+
+
 class Terminal(Console):
     """Prints nothing that a terminal obeys but what rich itself makes, whatever stands in the texts.
 

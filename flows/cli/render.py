@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from pgfolio.config.terminal import ERR, Terminal
+from pgfolio.config.terminal import ERR, Terminal, printable_json
 from pgfolio.flows.integrity.verify import REMEDIES
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ ACTION_ORDER = ("remove", "hold", "fail", "change", "add", "move")
 
 def show_json(value: Any) -> None:
     """One object on one line, the last thing on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(printable_json(json.dumps(value, ensure_ascii=False, default=str)) + "\n")
     sys.stdout.flush()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgfolio.config.errors import ConfigError
+from pgfolio.config.names import named_after
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.push_queue import COLLECTION
 
@@ -69,4 +70,4 @@ def _resolved(connection: Connection, known: Sequence[Source], name: str, *, add
         )
     if not Path(root).is_dir():
         raise NoSuchSourceError(f"no such folder or source: {name} (known sources: {names})")
-    return sources.ensure_source(connection, root, name=Path(root).name or "root")
+    return sources.ensure_source(connection, root, name=named_after(Path(root).name))

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pgfolio.config.terminal import Terminal, printable
+from pgfolio.config.terminal import Terminal, printable, printable_json
 from pgfolio.query_api.cli.render_explanation import show_explanation, show_why
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.observability.timings import took_ms
@@ -64,7 +64,7 @@ def show_quality(qualities: Mapping[str, Quality], *, as_json: bool) -> None:
     """A row for each way of retrieving; as JSON the one way's object, or an object of them by name."""
     if as_json:
         one = next(iter(qualities.values()))
-        sys.stdout.write(msgspec.json.encode(one if len(qualities) == 1 else dict(qualities)).decode() + "\n")
+        _print_json(one if len(qualities) == 1 else dict(qualities))
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("mode")
@@ -156,6 +156,6 @@ def _short(content: str) -> str:
     )
 
 
-def _print_json(value: SearchAnswer | AskAnswer) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+def _print_json(value: SearchAnswer | AskAnswer | Quality | dict[str, Quality]) -> None:
+    sys.stdout.write(printable_json(msgspec.json.encode(value).decode()) + "\n")
     sys.stdout.flush()

@@ -13,8 +13,14 @@ MAX_RESULTS_BYTES: Final = 8 * 1024 * 1024
 """Of an answer's results as JSON. Encoding them takes 10 ms, in which no other request is answered."""
 
 
+MAX_OTHER_BYTES: Final = 256 * 1024
+"""Of one result beside its content, at most: with that the usual few need not be encoded to know their size."""
+
+
 def bounded_results(results: list[Result], max_bytes: int = MAX_RESULTS_BYTES) -> list[Result]:
     """The first of them that fit; one in any case."""
+    if sum(len(result.content) for result in results) + len(results) * MAX_OTHER_BYTES <= max_bytes // 4:
+        return results  # a letter has up to 4 bytes
     total = 0
     for place, result in enumerate(results):
         total += len(msgspec.json.encode(result))

@@ -14,9 +14,6 @@ from pgfolio.query_api.retrieval.query import Mode, QuestionText  # noqa: TC001 
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Similarity = Annotated[float, Meta(ge=-1, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
-NewName = Annotated[
-    str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$")
-]
 Names = Annotated[list[Name], Meta(min_length=1, max_length=100)]
 Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
 
@@ -156,7 +153,7 @@ class PushRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     title: Title
     content: Annotated[str, Meta(min_length=1)]
     metadata: dict[str, Any] | None = None
-    collection: NewName | None = None
+    collection: Name | None = None
 
 
 class PushForm(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -164,7 +161,7 @@ class PushForm(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     title: Title | None = None
     metadata: str | None = None
-    collection: NewName | None = None
+    collection: Name | None = None
 
 
 class PushAnswer(Struct, frozen=True):

@@ -28,6 +28,9 @@ UPLOAD_PATH: Final = "/documents"
 UNLOGGED_ROUTES: Final = {"/health/live", "/health/ready", "/metrics"}
 """Requested every few seconds: logged only when they fail."""
 
+END_SECONDS: Final = 0.2
+"""What a request that took too long is given to end by itself."""
+
 TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C traceparent. Its trace id is logged; ours stays ours, since a client could choose another's."""
 
@@ -39,6 +42,7 @@ class RequestObserver:
         self._app = app
         self._log = log
         self._timeout = api.timeout
+        self._ending: set[asyncio.Future[None]] = set()
         self._uploads = BodyBudget(max(api.max_uploads_mb, ceil(api.max_push_mb)))
         self._others = BodyBudget(MAX_BODIES_MB)
 
@@ -58,14 +62,33 @@ class RequestObserver:
                 taken += size
             return message
 
+        work = asyncio.ensure_future(self._app(scope, receive_message, answer))
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._app(scope, receive_message, answer)
-        except TimeoutError:
-            await answer.end(TookTooLongError(self._timeout), scope)
+            await asyncio.wait({work}, timeout=self._timeout)
+            if work.done():
+                work.result()
+            else:
+                await self._end(work, answer, scope)
         finally:
+            if not work.done():
+                work.cancel()
             budget.give_back(taken)
             self._report(scope, answer.status, time.perf_counter() - began, record)
+
+    async def _end(self, work: asyncio.Future[None], answer: _ResponseSender, scope: Scope) -> None:
+        """Answers that it took too long. What is cancelled may take its time: psycopg waits 5 s for a database that
+        stands still."""
+        work.cancel()
+        self._ending.add(work)
+        work.add_done_callback(self._ended)
+        await asyncio.wait({work}, timeout=END_SECONDS)
+        await answer.end(TookTooLongError(self._timeout), scope)
+        answer.ended = True
+
+    def _ended(self, work: asyncio.Future[None]) -> None:
+        self._ending.discard(work)
+        if not work.cancelled():
+            work.exception()  # nobody waits for it any more
 
     def _report(self, scope: HTTPScope, status: int, seconds: float, record: timings.RequestRecord) -> None:
         route = scope.get("path_template") or "unmatched"
@@ -96,10 +119,13 @@ class _ResponseSender:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.client_left = False
+        self.ended = False
         self.status = 499
         """As long as nothing is sent: the client was gone before."""
 
     async def __call__(self, message: Message) -> None:
+        if self.ended:
+            return
         if message["type"] == "http.response.start" and not self.client_left:
             self.status = message["status"]
         await self._send(message)

@@ -13,6 +13,7 @@ from litestar.response import Response
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import FatalModelError, ModelError, RejectedInputError, TransientError
+from pgfolio.config.names import WrongNameError
 from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.auth.guard import ForbiddenError, RateLimitExceededError, UnauthenticatedError
 from pgfolio.query_api.observability.request_log import fault_of
@@ -97,6 +98,7 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     FromFolderError: ("from-folder", 409, "It comes from a folder"),
     PushFailedError: ("push-failed", 422, "The document could not be made"),
     WrongPushError: ("invalid-request", 400, "Invalid request"),
+    WrongNameError: ("invalid-request", 400, "Invalid request"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
     WrongTypeError: ("invalid-request", 400, "Invalid request"),
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),

@@ -75,7 +75,8 @@ async def search(
 ) -> c.SearchAnswer:
     began = time.perf_counter()
     query = _query(data.query, data)
-    retrieved = await services(request).retriever.retrieve(query, permitted(request))
+    retrieving = services(request).retriever.retrieve(query, permitted(request))
+    retrieved = await unless_client_leaves(request, retrieving)
     explained = await _trace_and_explain(request, data, query, retrieved, "search")
     return search_answer(
         retrieved, took_ms=took_ms(began), trace_id=trace_id(request.scope), explained=explained
@@ -99,7 +100,8 @@ async def ask(
     began = time.perf_counter()
     answerer = services(request).answerer
     query = _query(data.question, data)
-    answer_request = await answerer.retrieve(query, permitted(request), data.prompt)
+    retrieving = answerer.retrieve(query, permitted(request), data.prompt)
+    answer_request = await unless_client_leaves(request, retrieving)
     if data.stream or STREAM in request.headers.get("accept", ""):
         return ServerSentEvent(_events(request, data, query, answer_request, began))
     answer = await unless_client_leaves(request, answerer.answer(answer_request))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pgfolio.config.names import check_name
 from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Source
@@ -35,7 +36,7 @@ def ensure_source(
 ) -> Source:
     """The source of this root, made where it is new. A taken name gets a number: docs, docs-2, ...
 
-    Rules left out stay as they are stored.
+    Rules left out stay as they are stored. Raises WrongNameError.
     """
     row = connection.execute(statement("find_source_by_root"), {"root": root}).fetchone()
     if row is not None:
@@ -43,6 +44,8 @@ def ensure_source(
     taken = {source.name for source in list_sources(connection)}
     numbered = (f"{name}-{n}" for n in range(2, len(taken) + 3))
     free = name if name not in taken else next(n for n in numbered if n not in taken)
+    check_name("source", free, slash=False)
+    check_name("collection", collection or free)
     values = {"name": free, "root": root, "include": list(include or ()), "exclude": list(exclude or ())}
     collection_id = ensure_collection(connection, collection or free)
     inserted = fetch_one(connection, "insert_source", {**values, "collection_id": collection_id})

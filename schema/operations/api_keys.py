@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import psycopg
 
+from pgfolio.config.names import check_name
 from pgfolio.schema.corpus import word_statistics
 from pgfolio.schema.database.connect import connect_async
 from pgfolio.schema.database.rows import fetch_records
@@ -90,7 +91,7 @@ def add(
     expires_at: datetime | None = None,
 ) -> NewKey:
     """Make a key, limited to collections where any are named; their words are counted by themselves from then on.
-    Raises WrongKeyError."""
+    Raises WrongKeyError, WrongNameError."""
     secret = PREFIX + secrets.token_urlsafe(32)
     name = _checked(name or f"key {secret[len(PREFIX) : LISTED_CHARACTERS]}")
     values = {
@@ -178,11 +179,9 @@ async def used(connection: AsyncConnection, ids: Collection[int]) -> None:
 
 
 def _checked(name: str) -> str:
-    if not 1 <= len(name) <= 100 or not name.isprintable() or name.isdecimal() or name != name.strip():
-        raise WrongKeyError(
-            "a key's name has 1 to 100 printable characters and is no number, which would be an id"
-        )
-    return name
+    if name.isdecimal():
+        raise WrongKeyError(f"a key cannot be called {name!r}: a number would be an id")
+    return check_name("key", name)
 
 
 def _ids(connection: Connection, names: Sequence[str]) -> list[int] | None:

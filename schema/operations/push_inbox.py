@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from pgfolio.config.names import check_name
 from pgfolio.schema.corpus.push_queue import COLLECTION
 from pgfolio.schema.database.connect import connect_async
 from pgfolio.schema.database.rows import read_record
@@ -66,7 +67,7 @@ def writing(conninfo: str, longest: float) -> AbstractAsyncContextManager[AsyncC
 
 async def add(connection: AsyncConnection, push: Push, collection: str | None, permitted: Permitted) -> int:
     """Keep a push and wake who makes documents; returns its id. A collection is made where it is new and whoever
-    asks may see all. Raises NoSuchCollectionError, WhichCollectionError."""
+    asks may see all. Raises NoSuchCollectionError, WhichCollectionError, WrongNameError."""
     collection_id = await _collection(connection, collection, permitted)
     values = {
         "source_id": await _source(connection, collection_id, permitted),
@@ -131,6 +132,7 @@ async def _collection(connection: AsyncConnection, name: str | None, permitted: 
     row = await _one(connection, "collection_ids", values)
     if row is not None:
         return int(row[1])
+    check_name("collection", name)
     row = await _one(connection, "make_collection", {"name": name, "permitted": array(permitted)})
     if row is None:
         raise NoSuchCollectionError(_no(name))

@@ -64,7 +64,9 @@ def test_a_search_does_not_tell_the_history_of_its_corpus(
             for _ in range(chosen.randint(2, 4)):
                 if chosen.random() < 0.3:
                     tree.edit()
-                tree.write(f"part{chosen.randint(0, 4)}/small.md")  # too little for its words to be counted anew
+                tree.write(
+                    f"part{chosen.randint(0, 4)}/small.md"
+                )  # too little for its words to be counted anew
                 if chosen.random() < 0.5:
                     command.kill_after(chosen.uniform(0.6, 1.6))
                 assert synced(settings, conninfo, tree.root) == "complete"
