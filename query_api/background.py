@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pgfolio.query_api.observability.request_log import fault_of
@@ -20,6 +20,8 @@ LOG = logging.getLogger("query_api")
 MAX_PAUSE_SECONDS: Final = 4.0
 """The longest pause of a task that fails, unless its rounds are farther apart: the first is as long as one between
 two rounds, and each is twice as long as the one before."""
+
+STOP_SECONDS: Final = 1.0
 
 REPEAT_SECONDS: Final = 600.0
 """Seconds after which the same fault of the same task is logged once more."""
@@ -55,9 +57,9 @@ class Supervisor:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            while not task.done():  # what it waits for may turn a cancellation into an error of its own
+                task.cancel()
+                await asyncio.wait([task], timeout=STOP_SECONDS)
 
     async def _keep(
         self,
