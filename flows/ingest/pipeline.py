@@ -261,7 +261,9 @@ class SyncRun(RunContext):
     @contextmanager
     def _prepared(self, source: Source, work_items: Sequence[WorkItem]) -> Iterator[Iterator[Batch]]:
         with (
-            reader(self.conninfo, source) as source_reader,
+            reader(
+                self.conninfo, source, follow_symlinks=self.settings.crawl.follow_symlinks
+            ) as source_reader,
             prepared(
                 source_reader,
                 work_items,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgfolio.flows.discovery.reader import ChangedError, Content, PoisonousError
+from pgfolio.flows.discovery.opening import ChangedError
+from pgfolio.flows.discovery.reader import Content, PoisonousError
 from pgfolio.flows.extraction.extracted import Unextractable
 from pgfolio.flows.extraction.harmless import is_harmless
 from pgfolio.flows.extraction.worker import LARGE_BYTES, Fatality, Workers
@@ -244,7 +245,7 @@ def _failed(
 
 def _content(read: Read, work_item: WorkItem) -> Content | Failed | Deferred:
     try:
-        return read(work_item.entry.path)
+        return read(work_item.entry)
     except FileNotFoundError:
         return Deferred(work_item, "it vanished after it was listed")
     except ChangedError:
