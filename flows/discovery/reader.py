@@ -44,8 +44,8 @@ class Content:
 
 
 Read: TypeAlias = "Callable[[Entry], Content]"
-"""Takes a document as it is listed. Raises FileNotFoundError, ChangedError, PoisonousError, OSError. Called by several
-threads."""
+"""Takes a document as it is listed. Raises FileNotFoundError, ChangedError, PoisonousError, OSError. Called by
+several threads."""
 
 
 @dataclass(frozen=True, slots=True)

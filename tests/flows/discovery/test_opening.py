@@ -23,6 +23,7 @@ from tests.flows.library import counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from pgfolio.flows.run.report import Report
     from tests.flows.library import Library
 
