@@ -40,7 +40,7 @@ class Survey:
     """Missing files that are there, and that a rule keeps out now."""
     chunks: int
     crawled_at_ns: int
-    suspects: Collection[str] = ()
+    unfinished: Collection[str] = ()
     """Paths of pushes that may have ended who read them: each is read last, and by itself."""
 
 

@@ -68,7 +68,7 @@ def jsonable(value: Any, budget: list[int]) -> Any:
             return clean(str(value))
 
 
-def within_bounds(metadata: dict[str, Any]) -> dict[str, Any]:
+def bounded(metadata: dict[str, Any]) -> dict[str, Any]:
     """At most MAX_METADATA_BYTES as JSON: of more the largest values are left out; `metadata_left_out` names them."""
     if _bytes(metadata) <= MAX_METADATA_BYTES:
         return metadata
@@ -80,8 +80,8 @@ def within_bounds(metadata: dict[str, Any]) -> dict[str, Any]:
             break
         total -= sizes[key]
         left_out.append(key)
-    kept = {key: value for key, value in metadata.items() if key not in set(left_out)}
-    return {**kept, "metadata_left_out": [key[:NAME_CHARACTERS] for key in left_out[:NAMES]]}
+    fitting = {key: value for key, value in metadata.items() if key not in set(left_out)}
+    return {**fitting, "metadata_left_out": [key[:NAME_CHARACTERS] for key in left_out[:NAMES]]}
 
 
 def _bytes(value: Any) -> int:

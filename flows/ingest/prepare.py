@@ -130,7 +130,7 @@ def prepared(
     work = partial(_read_batch, reader, processing=processing, count=count, report=report, beside=beside.run)
     with workers(PREPARERS, "prepare") as pool:
         try:
-            yield ahead(pool, work, batches(work_items), PREPARERS + 1, weight=_bytes, most=LARGE_BYTES)
+            yield ahead(pool, work, batches(work_items), PREPARERS + 1, weight=_bytes, max_weight=LARGE_BYTES)
         finally:
             beside.stop()  # before the threads are waited for, which wait for it
 
