@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgfolio.config.files import read_regular
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -23,7 +25,7 @@ def prefect_api_url() -> str | None:
         return url
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
     try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text())
+        profiles = tomllib.loads(read_regular(home / "profiles.toml").decode())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
         return None
     active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")

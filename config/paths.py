@@ -12,6 +12,7 @@ import platformdirs
 
 from pgfolio.config.environment import variables
 from pgfolio.config.errors import ConfigError
+from pgfolio.config.files import read_regular
 
 DEFAULTS = Path(__file__).with_name("pgfolio.toml")
 
@@ -38,8 +39,7 @@ def config_file() -> Path | None:
     if not named:
         return None
     try:
-        with Path(named).open("rb") as file:
-            tomllib.load(file)
+        tomllib.loads(read_regular(Path(named)).decode())
     except OSError as error:
         raise ConfigError(f"PGFOLIO_CONFIG: cannot read {named}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pgfolio.config.errors import ConfigError
+from pgfolio.config.files import read_regular
 from pgfolio.config.names import check_name
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Prompts:
 def load_prompts(path: Path = FILE) -> dict[str, Prompt]:
     """All prompts by name. Raises ConfigError that names the file, the prompt and what is wrong with it."""
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.safe_load(read_regular(path).decode())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Storage: TypeAlias = Literal["halfvec", "vector", "bit"]
 """How a space's vectors stand in the column and in the index: schema/vectors/storage.py."""
+
+MAX_METADATA_BYTES: Final = 64 * 1024
+"""Of one document, as JSON: every result of a search carries them."""
 
 
 class Signature(NamedTuple):

@@ -45,8 +45,8 @@ def running_total(text: str) -> Sequence[int]:
     for start in range(0, len(text), BLOCK):
         before = max(start - 1, 0)
         costs[start : start + BLOCK] = _costs_of(text[before : start + BLOCK])[start - before :]
-    most = int(costs.sum(dtype=np.uint64))
-    totals = np.zeros(len(costs) + 1, dtype=np.uint32 if most <= np.iinfo(np.uint32).max else np.uint64)
+    total = int(costs.sum(dtype=np.uint64))
+    totals = np.zeros(len(costs) + 1, dtype=np.uint32 if total <= np.iinfo(np.uint32).max else np.uint64)
     np.cumsum(costs, dtype=totals.dtype, out=totals[1:])
     return memoryview(totals.data)  # its items are Python's own integers, without numpy's cost for each
 

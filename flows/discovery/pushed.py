@@ -46,7 +46,7 @@ def survey_pushes(
         ruled_out=(),
         chunks=chunks,
         crawled_at_ns=crawled_at_ns,
-        suspects=frozenset(push.path for push in pushes if push.suspect),
+        unfinished=frozenset(push.path for push in pushes if push.unfinished),
     )
 
 

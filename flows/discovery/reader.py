@@ -10,22 +10,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pgfolio.flows.discovery.opening import ChangedError, is_same, open_file
 from pgfolio.flows.discovery.signature import distrusted, racy, signature_of
 from pgfolio.schema.corpus import push_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pgfolio.flows.discovery.walk import Entry
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Signature, Source
 
 
 MAX_ATTEMPTS = 3
 """A push that ended the program that read it so many times is not read again."""
-
-
-class ChangedError(Exception):
-    """The file's stat was another after reading than before."""
 
 
 class PoisonousError(Exception):
@@ -45,58 +43,59 @@ class Content:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-Read: TypeAlias = "Callable[[str], Content]"
-"""Takes a document's path. Raises FileNotFoundError, ChangedError, PoisonousError, OSError. Called by several
-threads."""
+Read: TypeAlias = "Callable[[Entry], Content]"
+"""Takes a document as it is listed. Raises FileNotFoundError, ChangedError, PoisonousError, OSError. Called by
+several threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How the documents of a source are read. `done` is told which came to an end, whatever it was: one of whose
-    reading nobody knows the end may have ended who read it."""
+    """How the documents of a source are read. `done` is told of which the reading came to an end, whatever it was:
+    another may have ended who read it."""
 
     read: Read
     done: Callable[[Sequence[str]], None] = lambda _: None
 
 
 @contextmanager
-def reader(conninfo: str, source: Source) -> Iterator[Reader]:
+def reader(conninfo: str, source: Source, *, follow_symlinks: bool) -> Iterator[Reader]:
     if source.kind == "folder":
-        yield Reader(partial(read_file, source.root))
+        yield Reader(partial(read_file, source.root, follow_symlinks=follow_symlinks))
         return
     with push_queue.reading(conninfo) as connection:
         yield Reader(partial(read_push, connection, source), partial(push_queue.end, connection, source))
 
 
-def read_file(root: str, path: str) -> Content:
+def read_file(root: str, entry: Entry, *, follow_symlinks: bool = False) -> Content:
     """A file that changes meanwhile is read once more, and one that may change unseen is read again at the next
-    sync."""
+    sync. One that is another than was listed is not read: whoever may write a folder may not choose what is read."""
     for _ in range(2):
         began = time.time_ns()
-        with open(os.path.join(root, path), "rb") as file:  # noqa: PTH118, PTH123 -- a hot path
-            before = os.fstat(file.fileno())
+        with open_file(root, entry.path, follow_symlinks=follow_symlinks) as file:
+            before = signature_of(os.fstat(file.fileno()))
+            if not (follow_symlinks or is_same(before, entry.signature)):
+                raise ChangedError
             data = file.read()
-            after = os.fstat(file.fileno())
-        signature = signature_of(after)
-        if signature_of(before) == signature and len(data) == after.st_size:
+            signature = signature_of(os.fstat(file.fileno()))
+        if before == signature and len(data) == signature.size:
             return Content(data, distrusted(signature) if racy(signature, began) else signature)
     raise ChangedError
 
 
-def read_push(connection: Connection, source: Source, path: str) -> Content:
+def read_push(connection: Connection, source: Source, entry: Entry) -> Content:
     """The path is a key in the database: no file has it."""
-    if push_queue.begin(connection, source, path) > MAX_ATTEMPTS:
+    if push_queue.begin(connection, source, entry.path) > MAX_ATTEMPTS:
         raise PoisonousError
-    push = push_queue.read(connection, source, path)
+    push = push_queue.read(connection, source, entry.path)
     if push is None:
-        raise FileNotFoundError(path)
+        raise FileNotFoundError(entry.path)
     return Content(push.content, push.signature, push.title or None, push.name, push.metadata)
 
 
-def hash_file(root: str, path: str) -> bytes | None:
+def hash_file(root: str, path: str, *, follow_symlinks: bool) -> bytes | None:
     """SHA-256 of a file's bytes; None if it cannot be read now."""
     try:
-        with open(os.path.join(root, path), "rb") as file:  # noqa: PTH118, PTH123 -- a hot path
+        with open_file(root, path, follow_symlinks=follow_symlinks) as file:
             return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
+    except (OSError, ChangedError):
         return None

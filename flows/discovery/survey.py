@@ -40,7 +40,7 @@ class Survey:
     """Missing files that are there, and that a rule keeps out now."""
     chunks: int
     crawled_at_ns: int
-    suspects: Collection[str] = ()
+    unfinished: Collection[str] = ()
     """Paths of pushes that may have ended who read them: each is read last, and by itself."""
 
 
@@ -70,7 +70,8 @@ def survey_folder(
         documents=documents,
     )
     comparison, ruled_out = _second_look(source, rules, comparison)
-    plan = planning.decide(comparison, _hashes(source, comparison), limits)
+    hashes = _hashes(source, comparison, follow_symlinks=rules.follow_symlinks)
+    plan = planning.decide(comparison, hashes, limits)
     return Survey(
         crawl=crawled,
         plan=plan,
@@ -134,10 +135,10 @@ def _second_look(
     return planning.without(comparison, second_crawl), visible - second_crawl
 
 
-def _hashes(source: Source, comparison: planning.Comparison) -> dict[str, bytes]:
+def _hashes(source: Source, comparison: planning.Comparison, *, follow_symlinks: bool) -> dict[str, bytes]:
     """Of new files that may be missing ones under another name."""
     return {
         entry.path: content_hash
         for entry in planning.possible_moves(comparison)
-        if (content_hash := hash_file(source.root, entry.path))
+        if (content_hash := hash_file(source.root, entry.path, follow_symlinks=follow_symlinks))
     }

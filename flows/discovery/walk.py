@@ -8,11 +8,11 @@ import os
 import re
 import stat
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pathspec import GitIgnoreSpec
 
+from pgfolio.flows.discovery.opening import ChangedError, open_file
 from pgfolio.flows.discovery.rules import IGNORE_FILES, FolderSpecs, Rules, makes_sense, printable
 from pgfolio.flows.discovery.signature import signature_of, storable
 from pgfolio.schema.records import Problem, Signature
@@ -24,6 +24,7 @@ MEGABYTE = 1024 * 1024
 MAX_PATH_BYTES = 2500
 """Bytes. Paths stand in indexes, and an entry of an index holds at most 2,704."""
 MAX_NAME_BYTES = 255
+MAX_IGNORE_BYTES = MEGABYTE
 VALUES_PER_FILE = 1 + len(Signature._fields)
 """Values of one file in a folder's listing."""
 
@@ -174,12 +175,18 @@ class Walk:
         """Rules that cannot be read may hide secrets: the folder is then left out, as unreadable."""
         lines: list[str] = []
         for name in names:
-            path = Path(f"{self.root}/{prefix}{name}")
-            # A pipe would be waited for without end, and a link may lead to what is not mounted.
-            if not path.is_file():
-                raise OSError(f"its {name} is no file, or leads nowhere")
-            lines += path.read_text("utf-8-sig", "surrogateescape").splitlines()
+            lines += self.read_ignore_file(prefix, name).decode("utf-8-sig", "surrogateescape").splitlines()
         return ((len(prefix), self.spec(prefix + names[-1], lines)), *specs)
+
+    def read_ignore_file(self, prefix: str, name: str) -> bytes:
+        try:
+            with open_file(self.root, prefix + name, follow_symlinks=self.rules.follow_symlinks) as file:
+                rules = file.read(MAX_IGNORE_BYTES + 1)
+        except (ChangedError, FileNotFoundError) as error:
+            raise OSError(f"its {name} is no file, or leads nowhere (crawl.follow_symlinks)") from error
+        if len(rules) > MAX_IGNORE_BYTES:
+            raise OSError(f"its {name} has more than {MAX_IGNORE_BYTES // MEGABYTE} MB")
+        return rules
 
     def spec(self, path: str, lines: list[str]) -> GitIgnoreSpec:
         """As git does, a pattern that makes no sense is passed over; unlike git, it is reported."""

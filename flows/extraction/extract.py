@@ -127,7 +127,7 @@ def _from_properties(properties: dict[str, Any], mime: str, text: str, heading: 
         mime=mime,
         metadata=metadata,
         created_at=when(properties.get("created_at")),
-        owner=authors[0] if isinstance(authors, list) and authors and isinstance(authors[0], str) else None,
+        owner=owner({"owner": authors[0]}) if isinstance(authors, list) and authors else None,
     )
 
 

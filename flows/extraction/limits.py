@@ -35,26 +35,26 @@ def prepare_process() -> None:
 
 
 @contextmanager
-def bounded_memory(most: int) -> Iterator[None]:
+def bounded_memory(limit_bytes: int) -> Iterator[None]:
     """Within it the process takes at most so many bytes more than it has, by the kernel's limit of its data
     (setrlimit(2), RLIMIT_DATA: Linux counts every private mapping that is written to), and by a look at what it has
     resident every now and then. Outside it has no limit, so that files reach it and results leave it."""
-    kept, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = _data_bytes() + most if sys.platform == "linux" else kept
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _data_bytes() + limit_bytes if sys.platform == "linux" else soft
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
     done = threading.Event()
-    watch = threading.Thread(target=_watch, args=(resident_bytes() + most, done), daemon=True)
+    watch = threading.Thread(target=_watch, args=(resident_bytes() + limit_bytes, done), daemon=True)
     watch.start()
     try:
         yield
     finally:
         done.set()
-        resource.setrlimit(resource.RLIMIT_DATA, (kept, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _watch(most: int, done: threading.Event) -> None:
+def _watch(limit_bytes: int, done: threading.Event) -> None:
     while not done.wait(WATCH_SECONDS):
-        if resident_bytes() > most:
+        if resident_bytes() > limit_bytes:
             os._exit(EXIT_OUT_OF_MEMORY)
 
 
@@ -65,8 +65,8 @@ def _data_bytes() -> int:
 def resident_bytes() -> int:
     if sys.platform == "linux":
         return _statm(1)
-    told = subprocess.run(["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=False)
-    return int(told.stdout or 0) * 1024
+    output = subprocess.run(["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=False)
+    return int(output.stdout or 0) * 1024
 
 
 def _statm(field: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import UTC, date, datetime
@@ -10,12 +11,17 @@ from typing import Any
 
 from pgfolio.flows.extraction.decode import clean
 from pgfolio.schema import markdown
+from pgfolio.schema.records import MAX_METADATA_BYTES
 
 JUNK_TITLE = re.compile(
     r"(?i)(untitled.*|document\d*|enscript output|powerpoint presentation|microsoft \w+ - .*)?"
 )
 MAX_INTEGER_BITS = 1000
 """Of an integer in metadata: 301 digits."""
+NAMES, NAME_CHARACTERS = 20, 100
+LEFT_OUT_BYTES = NAMES * (NAME_CHARACTERS * 4 + 4) + 50
+"""Bytes that the names of what was left out may take."""
+MAX_OWNER_CHARACTERS = 500
 
 
 def front_matter(text: str) -> tuple[dict[str, Any], str]:
@@ -62,6 +68,27 @@ def jsonable(value: Any, budget: list[int]) -> Any:
             return clean(str(value))
 
 
+def bounded(metadata: dict[str, Any]) -> dict[str, Any]:
+    """At most MAX_METADATA_BYTES as JSON: of more the largest values are left out; `metadata_left_out` names them."""
+    if _bytes(metadata) <= MAX_METADATA_BYTES:
+        return metadata
+    sizes = {key: _bytes({key: value}) for key, value in metadata.items()}
+    left_out: list[str] = []
+    total = 2 + sum(sizes.values())
+    for key in sorted(sizes, key=lambda key: (-sizes[key], key)):
+        if total + LEFT_OUT_BYTES <= MAX_METADATA_BYTES:
+            break
+        total -= sizes[key]
+        left_out.append(key)
+    fitting = {key: value for key, value in metadata.items() if key not in set(left_out)}
+    return {**fitting, "metadata_left_out": [key[:NAME_CHARACTERS] for key in left_out[:NAMES]]}
+
+
+def _bytes(value: Any) -> int:
+    """As PostgreSQL writes it: a name and its value take a comma and a space more."""
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
 def title_of(value: Any) -> str | None:
     """In one line, of at most 500 characters; None where it says nothing, as programs write it."""
     title = " ".join(clean(str(value)).split())[:500] if isinstance(value, str | int | float) else ""
@@ -77,7 +104,7 @@ def first_heading(text: str) -> str | None:
 def owner(metadata: dict[str, Any]) -> str | None:
     """Whose it is, by name."""
     name = metadata.get("owner") or metadata.get("author")
-    return name if isinstance(name, str) else None
+    return name[:MAX_OWNER_CHARACTERS] if isinstance(name, str) else None
 
 
 def created(metadata: dict[str, Any]) -> datetime | None:

@@ -3,6 +3,7 @@ memory costs its file, not the run."""
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError, wait
 from multiprocessing import get_context
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -29,6 +30,9 @@ MEMORY_BYTES: Final = 448 * MEGABYTE
 MEMORY_BYTES_LARGE: Final = 768 * MEGABYTE
 """For a large file, beside its bytes: text takes eight times as many while it is cut into chunks."""
 
+LOOK_SECONDS: Final = 0.5
+"""Between two looks whether there is still somebody to wait for."""
+
 Result = TypeVar("Result")
 
 
@@ -46,6 +50,7 @@ class Workers:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._pool: ProcessPool | None = None
+        self._stopped = False
         self._lock = Lock()
 
     def run(self, function: Callable[..., Result], *args: object, size: int) -> Result:
@@ -55,6 +60,9 @@ class Workers:
 
         memory = MEMORY_BYTES if size < LARGE_BYTES else MEMORY_BYTES_LARGE
         future = self._started().schedule(_attempt, args=(function, args, memory), timeout=self._timeout)
+        while future not in wait([future], LOOK_SECONDS).done:
+            if self._stopped:  # the pool forgets what it stops as it begins
+                raise CancelledError
         try:
             outcome: tuple[Any, str, bool] = future.result()
         except TimeoutError as error:
@@ -85,6 +93,7 @@ class Workers:
 
     def stop(self) -> None:
         """At once: whoever waits for a result gets an error that is no Unextractable."""
+        self._stopped = True
         with self._lock:
             if self._pool is not None:
                 self._pool.stop()  # type: ignore[no-untyped-call]

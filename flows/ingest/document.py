@@ -13,6 +13,7 @@ from pgfolio.flows.chunking.outline import Chunkable
 from pgfolio.flows.extraction import extract as extraction
 from pgfolio.flows.extraction import language as languages
 from pgfolio.flows.extraction.extracted import Unextractable, one_line, with_upload_metadata
+from pgfolio.flows.extraction.metadata import bounded
 from pgfolio.schema import markdown
 from pgfolio.schema.records import Document
 
@@ -79,7 +80,7 @@ def extracted(
         language=languages.language_of(made.metadata, made.text, processing.language),
         created_at=made.created_at,
         updated_at=_moment(content.signature.mtime_ns),
-        metadata=made.metadata,
+        metadata=bounded(made.metadata),
         owner=made.owner,
         code_blocks=markdown.code_blocks(made.text),
     )

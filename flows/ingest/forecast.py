@@ -69,6 +69,7 @@ class Forecaster:
         report: Report,
     ) -> None:
         self._timeout = settings.crawl.extract_timeout
+        self._follow_symlinks = settings.crawl.follow_symlinks
         self._conninfo = conninfo
         self._processing = processing
         self._count = count
@@ -91,7 +92,7 @@ class Forecaster:
         sample = work_items[::step]
         forecast.sampled = step > 1
         with (
-            reader(self._conninfo, source) as source_reader,
+            reader(self._conninfo, source, follow_symlinks=self._follow_symlinks) as source_reader,
             prepared(
                 source_reader,
                 sample,

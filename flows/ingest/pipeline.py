@@ -149,7 +149,7 @@ class SyncRun(RunContext):
                 store.move(connection, source, survey.plan.moved, survey.crawled_at_ns)
         if work_items := work_items_of(survey.plan):
             self.progress.begin(len(work_items))
-            for together in _apart(work_items, survey.suspects):
+            for together in _apart(work_items, survey.unfinished):
                 self._pass_through(connection, source, together)
         self._remove(connection, source, survey)
         with self.report.timed("store"):
@@ -251,7 +251,7 @@ class SyncRun(RunContext):
             vectors = VectorSupply(embedder, generation, reader, self.report)
             window = embedder.in_flight + 1
             for ready in ahead(
-                embedding, vectors.supply, batches, window, weight=Batch.characters, most=LARGE_BYTES
+                embedding, vectors.supply, batches, window, weight=Batch.characters, max_weight=LARGE_BYTES
             ):
                 with self.report.timed("store"):
                     load.add(
@@ -269,7 +269,9 @@ class SyncRun(RunContext):
     @contextmanager
     def _prepared(self, source: Source, work_items: Sequence[WorkItem]) -> Iterator[Iterator[Batch]]:
         with (
-            reader(self.conninfo, source) as source_reader,
+            reader(
+                self.conninfo, source, follow_symlinks=self.settings.crawl.follow_symlinks
+            ) as source_reader,
             prepared(
                 source_reader,
                 work_items,
@@ -319,7 +321,7 @@ def work_items_of(plan: planning.Plan) -> list[WorkItem]:
     return sorted([*known, *map(WorkItem, plan.added)], key=lambda work_item: work_item.entry.path)
 
 
-def _apart(work_items: list[WorkItem], suspects: Collection[str]) -> list[list[WorkItem]]:
-    """Each suspect by itself, when all others are stored."""
-    plain = [item for item in work_items if item.entry.path not in suspects]
-    return [*([plain] if plain else []), *([item] for item in work_items if item.entry.path in suspects)]
+def _apart(work_items: list[WorkItem], unfinished: Collection[str]) -> list[list[WorkItem]]:
+    """Each that was begun before and not finished by itself, when all others are stored."""
+    plain = [item for item in work_items if item.entry.path not in unfinished]
+    return [*([plain] if plain else []), *([item] for item in work_items if item.entry.path in unfinished)]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgfolio.flows.discovery.reader import ChangedError, Content, PoisonousError
+from pgfolio.flows.discovery.opening import ChangedError
+from pgfolio.flows.discovery.reader import Content, PoisonousError
 from pgfolio.flows.extraction.extracted import Unextractable
 from pgfolio.flows.extraction.harmless import is_harmless
 from pgfolio.flows.extraction.worker import LARGE_BYTES, Fatality, Workers
@@ -129,7 +130,7 @@ def prepared(
     work = partial(_read_batch, reader, processing=processing, count=count, report=report, beside=beside.run)
     with workers(PREPARERS, "prepare") as pool:
         try:
-            yield ahead(pool, work, batches(work_items), PREPARERS + 1, weight=_bytes, most=LARGE_BYTES)
+            yield ahead(pool, work, batches(work_items), PREPARERS + 1, weight=_bytes, max_weight=LARGE_BYTES)
         finally:
             beside.stop()  # before the threads are waited for, which wait for it
 
@@ -244,7 +245,7 @@ def _failed(
 
 def _content(read: Read, work_item: WorkItem) -> Content | Failed | Deferred:
     try:
-        return read(work_item.entry.path)
+        return read(work_item.entry)
     except FileNotFoundError:
         return Deferred(work_item, "it vanished after it was listed")
     except ChangedError:

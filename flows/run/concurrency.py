@@ -21,21 +21,21 @@ def ahead(
     window: int,
     *,
     weight: Callable[[Item], int] = lambda _: 0,
-    most: int = 1,
+    max_weight: int = 1,
 ) -> Iterator[Result]:
     """Results in the order of the items, with at most `window` items worked on ahead of the one taken, that together
-    weigh no more than `most`; one that weighs as much by itself has no other beside it.
+    weigh no more than `max_weight`; one that weighs as much by itself has no other beside it.
 
     An error is raised where its result would have come.
     """
     pending: deque[tuple[Future[Result], int]] = deque()
     for item in items:
         own = weight(item)
-        while pending and sum(other for _, other in pending) + own > most:
+        while pending and sum(other for _, other in pending) + own > max_weight:
             yield pending.popleft()[0].result()
         pending.append((pool.submit(work, item), own))
         del item  # a large one is not kept while the next is made
-        while pending and (len(pending) >= window or sum(other for _, other in pending) >= most):
+        while pending and (len(pending) >= window or sum(other for _, other in pending) >= max_weight):
             yield pending.popleft()[0].result()
     while pending:
         yield pending.popleft()[0].result()

@@ -24,6 +24,7 @@ from pgfolio.query_api.retrieval.retriever import SwitchingError
 from pgfolio.query_api.service.body_budget import TooMuchUnderWayError
 from pgfolio.query_api.service.contracts import ProblemDetails
 from pgfolio.query_api.service.strict_body import WrongTypeError
+from pgfolio.query_api.service.upload_metadata import TooMuchMetadataError
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
 from pgfolio.schema.search.pool import BusyError
@@ -99,6 +100,7 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     PushFailedError: ("push-failed", 422, "The document could not be made"),
     WrongPushError: ("invalid-request", 400, "Invalid request"),
     WrongNameError: ("invalid-request", 400, "Invalid request"),
+    TooMuchMetadataError: ("too-large", 413, "Too large"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
     WrongTypeError: ("invalid-request", 400, "Invalid request"),
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),

@@ -9,12 +9,18 @@ from typing import Any, Final
 
 import msgspec
 
+from pgfolio.schema.records import MAX_METADATA_BYTES
+
 MAX_VALUES: Final = 2000
 """Values in a document's metadata, as in front matter."""
 
 MAX_DEPTH: Final = 50
 
 _SUFFIX = re.compile(r"[^.]\.([A-Za-z0-9]{1,10})$")
+
+
+class TooMuchMetadataError(Exception):
+    """More metadata than a document may have; the message says how much that is."""
 
 
 class WrongMetadataError(Exception):
@@ -39,13 +45,19 @@ def suffix(name: str) -> str:
 
 
 def metadata(value: Any) -> str:
-    """A JSON object that PostgreSQL takes. Raises WrongMetadataError."""
+    """A JSON object that PostgreSQL takes. Raises WrongMetadataError, TooMuchMetadataError."""
     if value is None:
         return "{}"
     if not isinstance(value, dict):
         raise WrongMetadataError("metadata must be a JSON object")
     _check(value, MAX_DEPTH, [MAX_VALUES])
-    return msgspec.json.encode(value).decode()
+    encoded = msgspec.json.encode(value)
+    if len(encoded) > MAX_METADATA_BYTES:
+        raise TooMuchMetadataError(
+            f"the metadata has {len(encoded):,} bytes as JSON, and a document may have {MAX_METADATA_BYTES:,}: "
+            "put long texts into the content"
+        )
+    return encoded.decode()
 
 
 def _line(text: str) -> str:

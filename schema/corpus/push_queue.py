@@ -29,13 +29,13 @@ COLLECTION: Final = "pushed"
 
 
 class OutdatedPush(NamedTuple):
-    """A push that is no document yet, or one that was made otherwise; `known`: the ledger has a row of it; `suspect`:
-    whoever began to read it did not come to an end."""
+    """A push that is no document yet, or one that was made otherwise; `known`: the ledger has a row of it;
+    `unfinished`: whoever began to read it did not come to an end."""
 
     path: str
     signature: Signature
     known: bool
-    suspect: bool
+    unfinished: bool
 
 
 @dataclass(frozen=True, slots=True)

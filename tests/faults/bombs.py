@@ -41,7 +41,10 @@ def _texts(n: int) -> Iterator[tuple[str, str]]:
     yield "front-brackets.md", "---\na: " + "[" * max(30 * n, DEEP) + "\n---\n\nA page.\n"
     yield "front-braces.md", "---\na: " + "{a: " * 30 * n + "\n---\n\nA page.\n"
     yield "front-dashes.md", "---\n" + "- " * 30 * n + "\n---\n\nA page.\n"
-    yield "front-indented.md", "---\n" + "".join(" " * i + "a:\n" for i in range(n)) + "---\n\nA page.\n"
+    yield (
+        "front-indented.md",
+        "---\n" + "".join(" " * i + "a:\n" for i in range(min(n, 5000))) + "---\n\nA page.\n",
+    )
     yield "front-aliases.md", f"---\n{_aliases('[{}]', '', levels)}---\n\nA page.\n"
     yield "front-merged.md", f"---\n{_aliases('{{<<: [{}]}}', '<<: ', levels)}---\n\nA page.\n"
     yield "front-many.md", "---\n" + "".join(f"key{i}: {i}\n" for i in range(40 * n)) + "---\n\nA page.\n"

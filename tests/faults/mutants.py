@@ -196,8 +196,7 @@ MUTANTS: Final = (
         "a document that cannot be parsed ends the run",
         "unparsable",
         "flows/ingest/prepare.py",
-        "    except Unextractable as error:\n",
-        "    except Unextractable as error:\n"
+        '        return _failed(work_item, content.signature, content_hash, "extract", error)\n',
         '        raise RuntimeError(f"{work_item.entry.path}: {error}") from error\n',
         (SYNC + "a_file_that_cannot_be_read_is_listed_and_stops_no_other",),
         fails_by="FailedError",
@@ -206,8 +205,8 @@ MUTANTS: Final = (
         "a parser that crashes ends the run",
         "unparsable",
         "flows/extraction/worker.py",
-        "raise Unextractable(reason, transient=True) from error\n        if isinstance(outcome, tuple):",
-        "raise\n        if isinstance(outcome, tuple):",
+        "raise Fatality(limits.cause_of_death(error.exitcode, memory)) from error\n",
+        "raise\n",
         ("tests/flows/extraction/test_worker.py::test_a_parser_that_crashes_fails_its_file_alone",),
         fails_by="FailedError",
     ),
@@ -425,23 +424,23 @@ MUTANTS: Final = (
         "the old chunks make room before the new ones are embedded",
         "too early",
         "flows/ingest/pipeline.py",
-        "            self._pass_through(connection, source, work_items)\n",
+        "            for together in _apart(work_items, survey.unfinished):\n",
         "            changed = [item.known.document_id for item in work_items if item.known]\n"
         '            connection.execute("delete from chunks where document_id = any(%s)", [changed])\n'
         "            connection.commit()\n"
-        "            self._pass_through(connection, source, work_items)\n",
+        "            for together in _apart(work_items, survey.unfinished):\n",
         (ELSEWHERE + "a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_later",),
     ),
     Mutant(
         "the ledger learns of a change before it is embedded",
         "too early",
         "flows/ingest/pipeline.py",
-        "            self._pass_through(connection, source, work_items)\n",
+        "            for together in _apart(work_items, survey.unfinished):\n",
         "            from pgfolio.schema import ledger\n\n"
         "            seen = [(file.entry.path, file.entry.signature) for file in survey.plan.changed]\n"
         "            ledger.touch(connection, source, seen)\n"
         "            connection.commit()\n"
-        "            self._pass_through(connection, source, work_items)\n",
+        "            for together in _apart(work_items, survey.unfinished):\n",
         (ELSEWHERE + "a_change_that_cannot_be_embedded_leaves_the_last_version_and_is_taken_later",),
     ),
     Mutant(

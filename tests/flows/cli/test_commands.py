@@ -278,6 +278,25 @@ def test_ctrl_c_in_the_middle_of_a_sync_leaves_nothing_half_done(
     assert (report["status"], report["documents"]["added"]) == ("complete", 302 - stored)
 
 
+def test_ctrl_c_does_not_wait_for_a_parser_that_never_ends(
+    environment: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    began = tmp_path / "began"
+    program = tmp_path / "tesseract"
+    program.write_text(f"#!/bin/sh\ntouch {began}\nexec sleep 60\n")
+    program.chmod(0o755)
+    for n in range(5):
+        (folder / f"{n}.png").write_bytes(b"\x89PNG\r\n\x1a\n%d" % n)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgfolio.flows", "sync", str(folder)],
+        env={**environment, "PATH": f"{tmp_path}{os.pathsep}{environment['PATH']}"},
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(began.exists, 30)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+
+
 def test_up_starts_the_listener_again(environment: dict[str, str], folder: Path) -> None:
     port = free_port()
     with started(environment, "up", str(folder), "--port", str(port), "--every", "0") as process:

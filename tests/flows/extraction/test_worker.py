@@ -87,7 +87,7 @@ def attempts(library: Library) -> tuple[int, bool]:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    made = Workers(1.0)
+    made = Workers(5.0)
     yield made
     made.stop()
 
@@ -98,7 +98,7 @@ def workers() -> Iterator[Workers]:
         (bytearray, 2 * 1024**3, "needs more than 448 MB"),
         (signal.raise_signal, signal.SIGSEGV, "crashed (exit code -11)"),
         (signal.raise_signal, signal.SIGABRT, "gave up"),
-        (time.sleep, 60, "did not end within 1 s"),
+        (time.sleep, 60, "did not end within 5 s"),
     ],
 )
 def test_whatever_ends_a_worker_is_told_and_the_next_file_is_read(
@@ -122,8 +122,8 @@ def take(size: int) -> int:
 def share(size: int) -> None:
     """Shared memory, which is not in RLIMIT_DATA."""
     memory = mmap.mmap(-1, size)
-    for start in range(0, size, 4096):
-        memory[start] = 1
+    for start in range(0, size, 1024**2):
+        memory[start : start + 1024**2] = bytes(1024**2)
     time.sleep(1)
 
 

@@ -14,6 +14,24 @@ if TYPE_CHECKING:
     from tests.flows.library import Library
 
 
+def test_metadata_is_bounded_and_says_what_it_lacks(library: Library) -> None:
+    library.write(
+        "long.md", f"---\ncategory: sea\nblob: {'x' * 200_000}\nauthor: {'y' * 70_000}\n---\n\nTides.\n"
+    )
+    library.write(
+        "many.md", "---\n" + "".join(f"{'k' * 400}{n}: {n}\n" for n in range(900)) + "---\n\nTides.\n"
+    )
+    assert library.sync().status == "complete"
+    long, many = library.rows(
+        "select metadata, pg_column_size(metadata::text), length(owner) from documents where path ~ '^(long|many)' "
+        "order by path"
+    )
+    assert long == ({"category": "sea", "metadata_left_out": ["blob", "author"]}, long[1], 500)
+    assert len(many[0]["metadata_left_out"]) == 20
+    [(largest,)] = library.rows("select max(octet_length(metadata::text)) from documents")
+    assert 40_000 < largest <= 64 * 1024
+
+
 @pytest.mark.timeout(120)
 def test_every_bomb_is_read_or_listed_and_every_file_beside_it_is_stored(library: Library) -> None:
     limited = library.settings.crawl.model_copy(update={"extract_timeout": 3.0})

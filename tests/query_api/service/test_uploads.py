@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -296,6 +297,19 @@ def test_an_upload_that_is_too_large_is_a_problem(
             detail = check(client.post("/documents", **sent), 413, "too-large")["detail"]
             assert "PGFOLIO_API__MAX_PUSH_MB" in detail
         assert client.post("/documents", json={"title": "x", "content": "word " * 100_000}).status_code == 202
+
+
+def test_a_push_with_more_metadata_than_a_document_may_have_is_refused(client: httpx.Client) -> None:
+    most = {"a": "x" * (64 * 1024 - 8)}
+    pushed(client, json={**TIDES, "metadata": most})
+    more = {"a": "\u00e4" * 40_000}
+    for sent in (
+        {"json": {**TIDES, "metadata": more}},
+        {"data": {"metadata": json.dumps(more)}, "files": {"file": ("a.md", b"x")}},
+    ):
+        detail = check(client.post("/documents", **sent), 413, "too-large")["detail"]
+        assert "80,008 bytes" in detail
+        assert "65,536" in detail
 
 
 def _nested(depth: int) -> dict[str, Any]:
