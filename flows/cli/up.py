@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import click
@@ -55,15 +56,15 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
         render.say(f"\nThe API answers at {address}; its description is at {address}/schema")
         render.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
         started.start(*LISTENER)
-        restarts = Restarts()
+        restarts: defaultdict[str, Restarts] = defaultdict(Restarts)
         try:
             if every:
                 _schedule(started, settings, every)
             render.say("Ctrl-C stops everything.")
             while True:
                 _report_ended(started, restarts)
-                if restarts.due():
-                    started.start(*LISTENER)
+                for name in [name for name, restart in restarts.items() if restart.due()]:
+                    started.start_again(name)
                 time.sleep(0.5)
         except KeyboardInterrupt:  # how it is meant to end
             render.say("stopping")
@@ -102,12 +103,10 @@ def _schedule(started: processes.Children, settings: Settings, every: int) -> No
             render.say(f'Its page asks for a password: "auth" in {prefect_server.state_file(settings.home)}')
 
 
-def _report_ended(started: processes.Children, restarts: Restarts) -> None:
-    """Raises ChildError when the API has ended; says so when another child has, and when it comes back."""
+def _report_ended(started: processes.Children, restarts: defaultdict[str, Restarts]) -> None:
+    """Raises ChildError when the API has ended; says so when another child has, and when it comes back: what makes
+    documents of pushes, Prefect's server, and the schedule, whose runs a killed one leaves behind."""
     for name, sentence in started.ended().items():
         if name == "api":
             raise network.ChildError(sentence)
-        if name == LISTENER[0]:
-            render.show_note(f"{sentence}; it is started again in {restarts.ended():.0f} s")
-        else:
-            render.show_note(f"{sentence}; the schedule is over: run `pgfolio sync` yourself, or start again")
+        render.show_note(f"{sentence}; it is started again in {restarts[name].ended():.0f} s")

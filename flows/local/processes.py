@@ -30,6 +30,7 @@ class Children:
     """Programs that live as long as we do; the last one started is the first one stopped."""
 
     logs: Path
+    _starts: dict[str, tuple[tuple[str, ...], dict[str, str] | None, bool]] = field(default_factory=dict)
     _running: list[tuple[str, subprocess.Popen[bytes]]] = field(default_factory=list)
     _ended: dict[str, str] = field(default_factory=dict)
 
@@ -48,6 +49,12 @@ class Children:
             preexec_fn=_end_with_parent,  # noqa: PLW1509 -- a call of one C function, no threads involved
         )
         self._running.append((name, child))
+        self._starts[name] = arguments, environment, own_output
+
+    def start_again(self, name: str) -> None:
+        """As it was started."""
+        arguments, environment, own_output = self._starts[name]
+        self.start(name, *arguments, environment=environment, own_output=own_output)
 
     def ended(self) -> dict[str, str]:
         """Those that have ended since the last call, by name, each with a sentence."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psutil
 import pytest
 
 from pgfolio.schema.database.connect import connect
@@ -333,12 +334,12 @@ def test_up_syncs_serves_takes_what_is_pushed_and_stops_at_ctrl_c(
         httpx.get(f"{address}/health/live")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_up_takes_new_files_on_its_schedule_as_prefect_runs(
     environment: dict[str, str], run: Run, folder: Path
 ) -> None:
     port = free_port()
-    with started(environment, "up", str(folder), "--port", str(port), "--every", "5s"):
+    with started(environment, "up", str(folder), "--port", str(port), "--every", "5s") as process:
         address = f"http://127.0.0.1:{port}"
         wait_until(lambda: "bread.md" in search_paths(address, "sourdough bread"), 60)
         (folder / "late.md").write_text("# Late\n\nThe hedgehog came later than all the others.\n")
@@ -351,6 +352,12 @@ def test_up_takes_new_files_on_its_schedule_as_prefect_runs(
         assert started_by >= {"up", "prefect sync all sources"}
         assert started_by <= {"up", "prefect sync all sources", "prefect sync pushed"}
         check_its_prefect_server(Path(environment["PGFOLIO_HOME"]), address, folder.parent / "secret")
+        for child in psutil.Process(process.pid).children():
+            if "pgfolio.flows.schedule" in child.cmdline():
+                for part in (child, *child.children(recursive=True)):
+                    part.kill()
+        (folder / "later.md").write_text("# Later\n\nThe badger came after the schedule was killed.\n")
+        wait_until(lambda: search_paths(address, "badger")[:1] == ["later.md"], 100)
 
 
 def check_its_prefect_server(home: Path, address: str, secret: Path) -> None:
@@ -398,7 +405,7 @@ def test_up_goes_on_answering_without_a_schedule(environment: dict[str, str], fo
     unreachable = {**environment, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
     with started(unreachable, "up", str(folder), "--port", str(port)) as process:
         assert process.stderr is not None
-        assert any(b"the schedule is over" in line for line in process.stderr)
+        assert any(b"it is started again in" in line for line in process.stderr)
         assert search_paths(f"http://127.0.0.1:{port}", "oak tree")[:1] == ["trees.md"]
 
 
