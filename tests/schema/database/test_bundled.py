@@ -265,3 +265,26 @@ def test_why_it_does_not_start_is_its_logs_last_word(own_home: Path) -> None:
 @pytest.mark.parametrize(("machine_mb", "buffers"), [(512, "128MB"), (8192, "1024MB"), (262144, "8192MB")])
 def test_memory_is_sized_to_the_machine(machine_mb: int, buffers: str) -> None:
     assert f"shared_buffers = {buffers}\n" in configuration(load_settings().postgres, machine_mb, 2)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that is full."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_full_disk_is_named(small_disk: Path) -> None:
+    with (
+        pytest.raises(BundledPostgresError, match="the disk is full"),
+        database(load_settings(home=small_disk / "home", postgres=SMALL)),
+    ):
+        pass
