@@ -201,6 +201,9 @@ def test_a_file_that_changes_while_it_is_read_is_deferred_to_the_next_sync(libra
                 file.flush()
         os._exit(0)
     try:
+        size = growing.stat().st_size
+        while growing.stat().st_size < size + 5000:  # until it is at work
+            time.sleep(0.01)
         report = library.sync()
     finally:
         stop.touch()
