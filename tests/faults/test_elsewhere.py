@@ -434,6 +434,7 @@ def test_the_search_by_words_goes_through_the_index_of_lexemes(
         "query": "Where is bal?",
         "phrases": [],
         "permitted": None,
+        "visible": None,
         "all_words": False,
     }
     values |= {"vector": HalfVector([1.0] * 256), "vector_arm": []}
@@ -457,6 +458,7 @@ def explained(
             "scan": ten,
             "matches": sql.SQL("true"),
             "vector_arm": vector_arm,
+            "corpus": sql.SQL(statement("corpus_of_all").as_string()).format(**RANKING_NUMBERS),
             "max_common": every,
             **RANKING_NUMBERS,
         }

@@ -304,13 +304,13 @@ def test_why_a_document_is_not_among_the_results(
 def test_why_tells_of_a_chunk_that_is_there_before_a_better_one_that_is_not(
     settings: Settings, conninfo: str, new_settings: Callable[..., Settings]
 ) -> None:
-    """The document's best chunk says again what another document says, and its second is there."""
+    """Its best chunk says again what a document whose path comes first says, and its second is there."""
     again = dict([next(iter(RETRIES.sections.items()))])
     other = {"More": "How a task is tried again after it failed: the scheduler gives it another attempt."}
-    stock(conninfo, settings, (*PAGES, Page("both.md", RETRIES.title, again | other)))
+    stock(conninfo, settings, (*PAGES, Page("later.md", RETRIES.title, again | other)))
     with running_api(new_settings(database_url=conninfo), conninfo) as client:
-        answer = search(client, limit=3, why="both.md", explain=True)
-    (place,) = [at for at, result in enumerate(answer["results"], 1) if result["path"] == "both.md"]
+        answer = search(client, limit=3, why="later.md", explain=True)
+    (place,) = [at for at, result in enumerate(answer["results"], 1) if result["path"] == "later.md"]
     assert any("says again" in (one["dropped"] or "") for one in answer["explain"]["candidates"])
     assert answer["why"]["reason"] == f"it is there, at place {place}"
 
