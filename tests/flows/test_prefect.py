@@ -135,6 +135,7 @@ def test_the_command_makes_a_flow_run_where_a_prefect_api_answers(user: dict[str
     }
 
 
+@pytest.mark.long
 def test_the_build_of_an_index_is_a_progress_artifact(user: dict[str, str], folder: Path) -> None:
     rng = random.Random(1)
     words = [f"{a}{b}" for a in ("amber", "cedar", "delta", "fjord") for b in ("wood", "stone", "light")]

@@ -56,6 +56,7 @@ def filled(conninfo: str) -> Generation:
         return generation
 
 
+@pytest.mark.long
 def test_a_build_is_watched_from_beginning_to_end(
     settings: Settings, conninfo: str, filled: Generation
 ) -> None:

@@ -97,6 +97,7 @@ def test_measuring_alone_changes_nothing(grown: Library) -> None:
     assert grown.rows("select m, ef_construction, ef_search from generations") == [(None, None, None)]
 
 
+@pytest.mark.long
 def test_an_index_that_cannot_meet_the_target_is_built_anew_while_readers_go_on(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
         hnsw.build(connection, active(connection), 2, 4)  # the poorest there is
@@ -294,6 +295,7 @@ def test_where_a_larger_ef_search_does_not_help_the_report_says_what_does(grown:
     assert grown.rows("select ef_search from generations") == [(400,)]  # as far as is reasonable
 
 
+@pytest.mark.long
 def test_a_rebuild_that_cannot_be_had_leaves_what_is_known_of_the_index(grown: Library) -> None:
     """A reader that never ends keeps the old segments in use."""
     with connect(grown.conninfo) as connection:

@@ -120,6 +120,7 @@ def test_what_costs_nothing_goes_on_when_the_allowed_cost_is_spent(metered: Libr
     assert "z-copy.md" in metered.stored()
 
 
+@pytest.mark.long
 def test_of_many_files_a_plan_reads_some(library: Library) -> None:
     for n in range(MAX_FILES_READ + 100):
         library.write(f"{n:04}.md", f"# Page {n}\n\nThis is the page with the number {n}.\n")

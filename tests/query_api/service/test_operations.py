@@ -141,6 +141,7 @@ def test_the_log_has_a_line_a_request_and_never_a_key_or_a_text(
         assert "model_ms" in json.loads(lines[2])
 
 
+@pytest.mark.long
 def test_a_log_that_nobody_reads_does_not_stop_the_server(settings: Settings, conninfo: str) -> None:
     stock(conninfo, settings)
     with served(conninfo) as (_, url), httpx.Client(base_url=url, timeout=5) as client:
