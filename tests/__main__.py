@@ -19,6 +19,7 @@ CHECKS = (
         "2",
         "--dist",
         "loadfile",
+        "--no-loadscope-reorder",  # files with few tests have the longest ones: they must not come last
     ),  # each with a Postgres of its own; most of the time is waiting
 )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEED = 20
-KILLS, SOME_KILLS = 100, 4
+KILLS, SOME_KILLS = 100, 3
 TARGETS = (("flow",), ("backend",), ("backends",), ("postmaster",), ("flow", "postmaster"))
 COMMANDS = (("sync", "--approve-deletes", "99"), ("status",), ("search", "what is there"), ("verify",))
 PATIENCE = 30.0

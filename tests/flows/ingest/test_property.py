@@ -104,7 +104,7 @@ def stored(conninfo: str) -> list[tuple[Any, ...]]:
 
 @given(old=trees, changes=st.lists(edits, min_size=1, max_size=3))
 @hypothesis_settings(
-    max_examples=15,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -200,6 +200,7 @@ def test_a_client_that_leaves_while_it_sends_is_no_fault_of_the_server(
         assert "fault" not in process.stderr.read()
 
 
+@pytest.mark.long
 def test_live_needs_no_database_and_ready_does(settings: Settings, conninfo: str, postgres: str) -> None:
     stock(conninfo, settings)
     with running_api(settings, conninfo) as client:
