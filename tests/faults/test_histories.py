@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,6 +70,7 @@ def test_a_search_does_not_tell_the_history_of_its_corpus(
                 )  # too little for its words to be counted anew
                 if chosen.random() < 0.5:
                     command.kill_after(chosen.uniform(0.6, 1.6))
+                    time.sleep(0.5)  # until PostgreSQL has seen it, and let go of the source
                 assert synced(settings, conninfo, tree.root) == "complete"
             assert synced(fresh_settings, fresh, tree.root) == "complete"
             questions = [" ".join(chosen.choices(WORDS, k=chosen.randint(1, 4))) for _ in range(QUESTIONS)]
