@@ -96,10 +96,11 @@ def code_spans(text: str) -> list[Span]:
     spans: list[Span] = []
     position = 0
     for block in [*code_blocks(text), Span(len(text), len(text))]:
-        while position < block.start:
-            blank = _BLANK_LINE.search(text, position, block.start)
+        while (tick := text.find("`", position, block.start)) >= 0:
+            blank = _BLANK_LINE.search(text, tick, block.start)
             end = blank.end() - 1 if blank else block.start
-            spans.extend(_between_ticks(text, position, end))
+            line = text.rfind("\n", position, tick) + 1  # a backslash before the tick counts
+            spans.extend(_between_ticks(text, max(line, position), end))
             position = end
         if block.start < block.end:
             spans.append(block)

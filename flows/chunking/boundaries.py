@@ -29,11 +29,31 @@ _SPACES = re.compile(r"\s*")
 _NEWLINE = re.compile(r"\n+")
 
 
+MAX_PACKED_CHARACTERS = 1024 * 1024
+"""Of these boundaries are weighed against each other: one takes a hundred bytes, and may stand at every second
+character."""
+
+
 def chunk_boundaries(outline: Outline, low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
     """Parts that cost at most `size`, cut between blocks, and inside a block only if it costs more."""
-    boundaries = [low, high] if outline.cost(low, high) <= size else _pack(outline, low, high, size)
-    for start, end in pairwise(boundaries):
-        yield from _split(outline, start, end, size)
+    for begin, until in pairwise(_stretches(outline.document.text, low, high)):
+        boundaries = (
+            [begin, until] if outline.cost(begin, until) <= size else _pack(outline, begin, until, size)
+        )
+        for start, end in pairwise(boundaries):
+            yield from _split(outline, start, end, size)
+
+
+def _stretches(text: str, low: int, high: int) -> Iterator[int]:
+    """Where a long text is parted before its boundaries are weighed: at the line end in the second half of each
+    stretch that its neighbourhood chooses, which an edit far above does not move."""
+    yield low
+    while high - low > MAX_PACKED_CHARACTERS:
+        half, full = low + MAX_PACKED_CHARACTERS // 2, low + MAX_PACKED_CHARACTERS
+        ends = (match.end() for match in _NEWLINE.finditer(text, half, full))
+        low = min(ends, key=lambda end: _key(text, end, PARAGRAPH), default=full)
+        yield low
+    yield high
 
 
 def _pack(outline: Outline, low: int, high: int, size: int) -> list[int]:

@@ -28,7 +28,7 @@ MEMORY_BYTES: Final = 448 * MEGABYTE
 """Of one process for one file, beside the 80 MB that it begins with: two of them and the sync are below 1.5 GB."""
 
 MEMORY_BYTES_LARGE: Final = 768 * MEGABYTE
-"""For a large file, beside its bytes: text takes eight times as many while it is cut into chunks."""
+"""For a large file, beside its bytes: text takes ten times as many while it is cut into chunks."""
 
 LOOK_SECONDS: Final = 0.5
 """Between two looks whether there is still somebody to wait for."""

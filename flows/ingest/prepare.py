@@ -162,7 +162,7 @@ def prepare(
         outcomes = [_outcome(read, work_item, processing, beside) for work_item in work_items]
     with report.timed("chunk"):
         extracted = [outcome for outcome in outcomes if isinstance(outcome, _Extracted)]
-        chunked = iter(_chunked(extracted, processing, count, beside))
+        chunked = iter(list(_chunked(extracted, processing, count, beside)))
     outcomes = [next(chunked) if isinstance(outcome, _Extracted) else outcome for outcome in outcomes]
     return Batch(
         prepared=[outcome for outcome in outcomes if isinstance(outcome, Prepared)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from pgfolio.flows.chunking import boundaries
 from pgfolio.flows.chunking.chunk import MIN_TOKENS, chunk, chunk_many
 from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.chunking.outline import Chunkable
@@ -241,6 +243,33 @@ def test_what_is_embedded_says_each_heading_once(
     title: str | None, heading: str, content: str, expected: str
 ) -> None:
     assert embedded_text(title, heading, content) == expected
+
+
+def test_a_long_text_of_short_lines_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A boundary at every second character: of ten megabytes they took two gigabytes."""
+
+    def peak() -> int:
+        tracemalloc.start()
+        try:
+            assert (
+                "".join(made.content for made in chunks_of("a\n" * 40_000, tokens=2000)).count("a") >= 40_000
+            )
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    at_once = peak()
+    monkeypatch.setattr(boundaries, "MAX_PACKED_CHARACTERS", 8_000)
+    assert peak() < at_once / 2
+
+
+def test_an_edit_above_leaves_the_stretches_of_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boundaries, "MAX_PACKED_CHARACTERS", 8_000)
+    text = "\n\n".join(paragraph(n) for n in range(400))
+    before = {made.hash for made in chunks_of(text)}
+    after = {made.hash for made in chunks_of("A line above all others.\n\n" + text)}
+    assert len(before) > 200
+    assert len(after - before) < 10
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "中", "👩"])
