@@ -75,7 +75,7 @@ def test_sync_prints_one_json_object_last(run: Run, folder: Path) -> None:
     }  # fmt: skip
     assert set(report["chunks"]) == {"total", "embedded", "reused"}
     assert set(report["seconds"]) == {"total", "crawl", "extract", "chunk", "embed", "store", "index"}
-    assert report["seconds"]["chunk"] > 0.0005
+    assert report["seconds"]["chunk"] > 0
 
 
 def test_a_folder_stays_known_under_its_name(run: Run, folder: Path) -> None:
