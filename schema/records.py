@@ -99,6 +99,14 @@ class Document:
     metadata: dict[str, Any] = field(default_factory=dict)
     owner: str | None = None
     code_blocks: Sequence[Span] = ()
+    incomplete: str = ""
+    """What of the file is not in `text`, in a sentence; empty: nothing is known to lack."""
+    file_offset: int | None = None
+    """Characters of the file before `text`; None: the file's characters are not the text's, as in a PDF."""
+    crlf: Sequence[Span] = ()
+    """Parts of `text` whose lines end with two characters in the file."""
+    pages: Sequence[int] = ()
+    """Where each page begins in `text`; empty: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,10 @@ create table documents (
     synced_at timestamptz not null default now(),
     names tsvector generated always as (path_names(path)) stored,  -- what it can be called by in a search
     code_blocks int4multirange,
+    incomplete text not null default '',
+    file_offset integer,
+    crlf int4multirange not null default '{}'::int4multirange,
+    pages integer[],
     unique (source_id, path)
 );
 create index documents_collection_language on documents (collection_id, language);
@@ -312,6 +316,8 @@ create table collection_languages (
 
 -- Functions, whose text is functions/*.sql:
 --   bm25(rank real, tokens integer, mean double precision) returns double precision
+--   crlf_before(stored text, crlf int4multirange, place integer) returns integer
+--   file_place(stored text, file_offset integer, crlf int4multirange, place integer) returns integer
 --   folded(body text) returns text
 --   iso_timestamp(value text) returns timestamptz
 --   lexemes_of(language regconfig, body text) returns tsvector

@@ -52,7 +52,7 @@ DOORS = {
     "wordllama": {"config/models/"},
 }
 ROOMS = {
-    "schema.corpus": {"database", "records", "vectors"},
+    "schema.corpus": {"database", "markdown", "records", "vectors"},
     "schema.database": set(),
     "schema.integrity": {"database", "records", "vectors"},
     "schema.operations": {"corpus", "database", "records", "search", "vectors"},

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pgfolio.flows.extraction import formats, markup, ocr
-from pgfolio.flows.extraction.decode import clean, decode
+from pgfolio.flows.extraction.decode import Decoded, clean, decode, decoded
 from pgfolio.flows.extraction.extracted import Extracted, Unextractable, one_line
 from pgfolio.flows.extraction.metadata import (
     created,
@@ -48,18 +48,32 @@ def extract(path: str, data: bytes) -> Extracted:
     """The text of one file; `path` gives its type and no more. Raises Unextractable and nothing else."""
     suffix, mime = formats.declared(path, data)
     try:
-        if not mime and (text := decode(data, known=suffix in formats.TEXT or not suffix)) is not None:
-            return (
-                _markdown(text)
-                if suffix in formats.MARKDOWN
-                else Extracted(text, None, formats.text_mime(suffix))
-            )
+        known = suffix in formats.TEXT or not suffix
+        if not mime and (found := decoded(data, known=known)) is not None:
+            return _text(found, suffix)
         mime = mime or formats.sniffed(path, data)
         return ocr.image(mime, data) if mime.startswith("image/") else _document(mime, data)
     except (Unextractable, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of the Rust library is not an Exception
         raise Unextractable(_reason(error, mime)) from error
+
+
+def _text(found: Decoded, suffix: str) -> Extracted:
+    made = (
+        _markdown(found.text)
+        if suffix in formats.MARKDOWN
+        else Extracted(found.text, None, formats.text_mime(suffix))
+    )
+    before = len(found.text) - len(made.text)
+    incomplete = f"{found.replaced:,} of its bytes are in no known encoding" if found.replaced else ""
+    if found.crlf is None:
+        return replace(made, incomplete=incomplete)
+    crlf = tuple(Span(max(start - before, 0), end - before) for start, end in found.crlf if end > before)
+    lines = sum(
+        found.text.count("\n", start, min(end, before)) for start, end in found.crlf if start < before
+    )
+    return replace(made, incomplete=incomplete, file_offset=before + lines, crlf=crlf)
 
 
 def _markdown(text: str) -> Extracted:

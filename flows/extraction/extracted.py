@@ -12,6 +12,8 @@ from pgfolio.flows.extraction.metadata import created, owner
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from pgfolio.schema.markdown import Span
+
 
 class Unextractable(Exception):  # noqa: N818 - the name says what happened
     """This file cannot be read, now or later, until it or (transient) the machine is changed. The message says
@@ -37,6 +39,12 @@ class Extracted:
     pages: tuple[int, ...] = ()
     owner: str | None = None
     markdown: bool = False
+    incomplete: str = ""
+    """What of the file did not arrive, in a sentence; empty: nothing is known to lack."""
+    file_offset: int | None = None
+    """Characters of the file before `text`; None: the file's characters are not the text's, as in a PDF."""
+    crlf: tuple[Span, ...] = ()
+    """Parts of `text` whose lines end with two characters in the file."""
 
 
 def with_upload_metadata(

@@ -19,8 +19,8 @@ MAX_FRONT_MATTER: Final = 16 * 1024
 MAX_DEPTH: Final = 100
 """Of brackets in front matter, and of its indentation: the parser, in C, recurses, and 30,000 levels kill it."""
 
-_OPENING = re.compile(r"---[ \t]*\n")
-_CLOSING = re.compile(r"\n---[ \t]*(?:\n|$)")
+_OPENING = re.compile(r"(---|\+\+\+)[ \t]*\n")
+_CLOSING = re.compile(r"\n(?:---|\+\+\+)[ \t]*(?:\n|$)")
 _BRACKET = re.compile(r"[\[{]")
 _INDENTATION = re.compile(rf"^[ \t?:-]{{{MAX_DEPTH},}}", re.MULTILINE)
 _ALIAS = re.compile(r"(?:^|[\s\[{,:?-])\*", re.MULTILINE)
@@ -38,7 +38,9 @@ def is_harmless(path: str, data: bytes) -> bool:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return False
-    return suffix not in formats.MARKDOWN or not text.startswith("---") or _has_plain_front_matter(text)
+    if suffix not in formats.MARKDOWN or not text.startswith(("---", "+++")):
+        return True
+    return _has_plain_front_matter(text)
 
 
 def _has_plain_front_matter(text: str) -> bool:

@@ -16,6 +16,7 @@ from pgfolio.schema.records import MAX_METADATA_BYTES
 JUNK_TITLE = re.compile(
     r"(?i)(untitled.*|document\d*|enscript output|powerpoint presentation|microsoft \w+ - .*)?"
 )
+_TOML_MARK = re.compile(r"^\+\+\+[ \t]*(?:\n|\Z)", re.MULTILINE)
 MAX_INTEGER_BITS = 1000
 """Of an integer in metadata: 301 digits."""
 NAMES, NAME_CHARACTERS = 20, 100
@@ -25,7 +26,9 @@ MAX_OWNER_CHARACTERS = 500
 
 
 def front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """Its fields, fit for JSON, and the text that follows it."""
+    """Its fields, fit for JSON, and the text that follows it: in YAML, or in TOML as Hugo has it."""
+    if text.startswith("+++"):
+        return _toml_front_matter(text)
     if not text.startswith("---"):
         return {}, text
     import yaml  # noqa: PLC0415 - keeps the import of this module cheap
@@ -40,6 +43,21 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
         return (jsonable(fields, [2000]), body.lstrip("\n")) if isinstance(fields, dict) else ({}, text)
     except Exception:  # noqa: BLE001 - front matter that makes no sense is text
         return {}, text
+
+
+def _toml_front_matter(text: str) -> tuple[dict[str, Any], str]:
+    import tomllib  # noqa: PLC0415 - as above
+
+    opening, closing = _TOML_MARK.match(text), None
+    if opening:
+        closing = _TOML_MARK.search(text, opening.end())
+    if not opening or not closing:
+        return {}, text
+    try:
+        fields = jsonable(tomllib.loads(text[opening.end() : closing.start()]), [2000])
+    except (ValueError, RecursionError):
+        return {}, text
+    return fields, text[closing.end() :].lstrip("\n")
 
 
 def jsonable(value: Any, budget: list[int]) -> Any:

@@ -27,7 +27,7 @@ LARGE_BYTES: Final = 32 * MEGABYTE
 MEMORY_BYTES: Final = 448 * MEGABYTE
 """Of one process for one file, beside the 80 MB that it begins with: two of them and the sync are below 1.5 GB."""
 
-MEMORY_BYTES_LARGE: Final = 768 * MEGABYTE
+MEMORY_BYTES_LARGE: Final = 640 * MEGABYTE
 """For a large file, beside its bytes: text takes ten times as many while it is cut into chunks."""
 
 LOOK_SECONDS: Final = 0.5

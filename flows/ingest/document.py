@@ -83,6 +83,10 @@ def extracted(
         metadata=bounded(made.metadata),
         owner=made.owner,
         code_blocks=markdown.code_blocks(made.text),
+        incomplete=made.incomplete,
+        file_offset=made.file_offset,
+        crlf=made.crlf,
+        pages=made.pages,
     )
     return document, Chunkable(
         made.text, made.title, made.pages, markdown=made.markdown, code_blocks=document.code_blocks

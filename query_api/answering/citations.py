@@ -56,8 +56,8 @@ async def checked_citations(
         )
         for _, index, passage in quotes
     ]
-    check = partial(stored.stored_quotes, quotes=rows, permitted=permitted)
-    verified = await in_snapshot(pool, check) if rows else []
+    check = partial(stored.check_quotes, quotes=rows, permitted=permitted)
+    checked = await in_snapshot(pool, check) if rows else []
     return [
         Citation(
             marker=quote.marker,
@@ -68,7 +68,10 @@ async def checked_citations(
             quote=text,
             start=start,
             end=end,
-            verified=ok,
+            verified=one.verified,
+            page=one.page,
+            file_start=one.file_start,
+            file_end=one.file_end,
         )
-        for quote, (document_id, start, end, text), ok in zip(quotes, rows, verified, strict=True)
+        for quote, (document_id, start, end, text), one in zip(quotes, rows, checked, strict=True)
     ]

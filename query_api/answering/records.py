@@ -18,6 +18,10 @@ class Citation(Struct, frozen=True):
     start: int
     end: int
     verified: bool
+    page: int | None = None
+    file_start: int | None = None
+    """The same places in the file's own characters; null where it is no text."""
+    file_end: int | None = None
 
 
 class AnswerSource(Struct, frozen=True):

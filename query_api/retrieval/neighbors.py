@@ -30,7 +30,7 @@ def expand(hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int) -> 
     merged: dict[int, int] = {}
     for hit in hits:
         passage = passages.get(hit.chunk_id)
-        widened = replace(hit, content=passage.text, start=passage.start, end=passage.end) if passage else hit
+        widened = _widened(hit, passage) if passage else hit
         overlapping = [
             other
             for other in expanded
@@ -49,6 +49,17 @@ def expand(hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int) -> 
     limited_ids = {hit.chunk_id for hit in limited}
     return ExpandedHits(
         limited, {chunk: best for chunk, best in merged.items() if _final(best, merged) in limited_ids}
+    )
+
+
+def _widened(hit: Hit, passage: Passage) -> Hit:
+    return replace(
+        hit,
+        content=passage.text,
+        start=passage.start,
+        end=passage.end,
+        file_start=passage.file_start,
+        file_end=passage.file_end,
     )
 
 
@@ -71,4 +82,12 @@ def _merge(best: Hit, other: Hit) -> Hit:
         if second.end > first.end
         else first.content
     )
-    return replace(best, content=content, start=first.start, end=max(first.end, second.end))
+    last = second if second.end > first.end else first
+    return replace(
+        best,
+        content=content,
+        start=first.start,
+        end=last.end,
+        file_start=first.file_start,
+        file_end=last.file_end,
+    )

@@ -113,6 +113,8 @@ def result(ranked: SearchResult) -> c.Result:
         similarity=round(hit.similarity, 6),
         score=round(ranked.score, 6),
         repeats=ranked.near_duplicate_of,
+        file_start=hit.file_start,
+        file_end=hit.file_end,
     )
 
 

@@ -65,6 +65,9 @@ class Result(Struct, frozen=True):
     similarity: float
     score: float
     repeats: int | None = None
+    file_start: int | None = None
+    """The same places in the file's own characters; null where it is no text."""
+    file_end: int | None = None
 
 
 class SearchAnswer(Struct, frozen=True):
@@ -135,13 +138,17 @@ class ChunkItem(Struct, frozen=True):
     start: int
     end: int
     tokens: int
+    file_start: int | None
+    file_end: int | None
 
 
 class DocumentAnswer(DocumentItem, frozen=True, kw_only=True):
     """A document with its stored text, which the offsets of chunks and quotes count in. What was pushed and is no
-    document yet has none: its `state` is "pending", or "failed" and `reason` says why."""
+    document yet has none: its `state` is "pending", or "failed" and `reason` says why. `incomplete`: what of the
+    file is not in the text, in a sentence."""
 
     reason: str
+    incomplete: str
     text: str
     chunks: list[ChunkItem]
     trace_id: str

@@ -176,6 +176,7 @@ async def _document_answer(pool: Pool, document_id: int, allowed: Permitted, tra
     return c.DocumentAnswer(
         **answers.document_fields(stored),
         reason=stored.reason,
+        incomplete=stored.incomplete,
         text=stored.text,
         chunks=[answers.chunk_item(chunk) for chunk in chunks],
         trace_id=trace,
@@ -194,6 +195,7 @@ def _waiting(push: WaitingPush, trace: str) -> c.DocumentAnswer:
         chunk_count=0,
         state=push.state,
         reason=push.reason,
+        incomplete="",
         metadata=push.metadata,
         owner=None,
         language="",

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgfolio.schema.database.connect import Connection
+    from pgfolio.schema.markdown import Span
     from pgfolio.schema.records import Chunk, Document, EmbeddedChunk, Generation, Source
 
 DOCUMENT_TYPES = ("int8", "int4", "int4", "text", "text", "text", "oid", "text", "bytea", "text", "jsonb",
-                  "timestamptz", "timestamptz", "int4multirange")  # fmt: skip
+                  "timestamptz", "timestamptz", "int4multirange", "text", "int4", "int4multirange",
+                  "int4[]")  # fmt: skip
 """Of the columns of `copy_documents`."""
 
 CHUNK_TYPES = ("int8", "int8", "int4", "int4", "text", "text", "text", "int4", "int4", "int4", "int4", "bytea",
@@ -152,8 +154,16 @@ def _columns(document: Document) -> dict[str, Any]:
         "metadata": Jsonb(document.metadata),
         "created_at": document.created_at,
         "updated_at": document.updated_at,
-        "code_blocks": Int4Multirange([Int4Range(start, end) for start, end in document.code_blocks]),
+        "code_blocks": _multirange(document.code_blocks),
+        "incomplete": document.incomplete,
+        "file_offset": document.file_offset,
+        "crlf": _multirange(document.crlf),
+        "pages": list(document.pages) or None,
     }
+
+
+def _multirange(spans: Sequence[Span]) -> Int4Multirange:
+    return Int4Multirange([Int4Range(start, end) for start, end in spans])
 
 
 def _place_chunks(

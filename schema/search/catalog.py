@@ -48,9 +48,10 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True)
 class StoredText(StoredDocument):
-    """The same with its text, and why its newest version could not be read."""
+    """The same with its text, what of its file is not in it, and why its newest version could not be read."""
 
     reason: str
+    incomplete: str
     text: str
 
 
@@ -64,6 +65,8 @@ class StoredChunk:
     start: int
     end: int
     tokens: int
+    file_start: int | None
+    file_end: int | None
 
 
 @dataclass(frozen=True, slots=True)

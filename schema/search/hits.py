@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.markdown import Span
@@ -22,11 +22,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A slice of a document's text, by its offsets."""
+    """A slice of a document's text, by its offsets in it, and in the file where that is text."""
 
     start: int
     end: int
     text: str
+    file_start: int | None = None
+    file_end: int | None = None
+
+
+class CheckedQuote(NamedTuple):
+    """Whether it stands in the stored text, where it stands in the file where that is text, and on which page, which
+    may be one after that on which its chunk begins."""
+
+    verified: bool
+    file_start: int | None
+    file_end: int | None
+    page: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +80,14 @@ async def locate(connection: AsyncConnection, ids: Sequence[int], permitted: Per
     return {row[0]: Place(*row[1:]) for row in await cursor.fetchall()}
 
 
-async def stored_quotes(
+async def check_quotes(
     connection: AsyncConnection, quotes: Sequence[tuple[int, int, int, str]], permitted: Permitted
-) -> list[bool]:
-    """Whether each quote, as (document id, start, end, text), stands in the stored text at these offsets."""
+) -> list[CheckedQuote]:
+    """Of each quote, given as (document id, start, end, text)."""
     columns = [list(column) for column in zip(*quotes, strict=True)] or [[], [], [], []]
     values: dict[str, Any] = dict(zip(("document_ids", "starts", "ends", "quotes"), columns, strict=True))
     cursor = await connection.execute(statement("check_quotes"), {**values, "permitted": array(permitted)})
-    return [row[0] for row in await cursor.fetchall()]
+    return [CheckedQuote(*row) for row in await cursor.fetchall()]
 
 
 async def read_code_blocks(

@@ -49,6 +49,9 @@ class Hit(Struct, frozen=True):
     metadata: dict[str, Any] | None
     """None: too long to be shown beside others."""
     similarity: float
+    file_start: int | None = None
+    """The same places in the file's own characters; None where it has no such."""
+    file_end: int | None = None
 
 
 class Candidate(Struct, frozen=True):

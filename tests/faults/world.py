@@ -180,7 +180,7 @@ class Command:
             [
                 sys.executable,
                 "-m",
-                "flows",
+                "pgfolio.flows",
                 "sync",
                 os.fspath(self.root),
                 "--json",

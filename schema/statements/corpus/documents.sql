@@ -5,7 +5,7 @@ select nextval(:sequence::regclass) from generate_series(1, :count);
 -- name: copy_documents!
 -- New documents.
 copy documents (id, source_id, collection_id, path, title, mime, language, owner, content_hash, text, metadata,
-                created_at, updated_at, code_blocks)
+                created_at, updated_at, code_blocks, incomplete, file_offset, crlf, pages)
 from stdin (format binary);
 
 -- name: copy_chunks!
@@ -19,7 +19,8 @@ from stdin (format binary);
 update documents
 set title = :title, mime = :mime, language = :language::oid::regconfig, owner = :owner, content_hash = :content_hash,
     text = :text, metadata = :metadata, created_at = :created_at, updated_at = :updated_at,
-    code_blocks = :code_blocks, synced_at = now()
+    code_blocks = :code_blocks, incomplete = :incomplete, file_offset = :file_offset, crlf = :crlf,
+    pages = :pages, synced_at = now()
 where id = :id;
 
 -- name: reposition_chunks!

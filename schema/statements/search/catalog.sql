@@ -33,7 +33,7 @@ select d.id, s.name as source, d.path, d.title, k.name as collection, d.mime,
        encode(d.content_hash, 'hex') as content_hash,
        (select count(*) from chunks c where c.document_id = d.id) as chunk_count, coalesce(l.state, 'ok') as state,
        d.metadata, d.owner, d.language::text as language, d.created_at, d.updated_at, d.synced_at,
-       coalesce(l.reason, '') as reason, d.text
+       coalesce(l.reason, '') as reason, d.incomplete, d.text
 from documents d
 join sources s on s.id = d.source_id
 join collections k on k.id = d.collection_id
@@ -67,10 +67,13 @@ order by p.place;
 
 -- name: get_chunks
 -- A document's chunks in their order.
-select id, ordinal, content, heading, page, start_at as start, end_at as end, tokens
-from chunks
-where document_id = :document_id and (:permitted::integer[] is null or collection_id = any(:permitted::integer[]))
-order by ordinal;
+select c.id, c.ordinal, c.content, c.heading, c.page, c.start_at as start, c.end_at as end, c.tokens,
+       file_place(d.text, d.file_offset, d.crlf, c.start_at) as file_start,
+       file_place(d.text, d.file_offset, d.crlf, c.end_at) as file_end
+from chunks c
+join documents d on d.id = c.document_id
+where c.document_id = :document_id and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
+order by c.ordinal;
 
 -- name: list_collections
 -- Collections with their counts.

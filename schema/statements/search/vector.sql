@@ -30,7 +30,8 @@ select set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterativ
 -- part of the text, so that the plan that PostgreSQL keeps is made for them. Each row tells the active generation and
 -- the settings that were in force. Only for those who may see every collection: others get nothing.
 select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
-       shown(d.metadata), 1 - n.distance as similarity, (select id from generations where state = 'active'),
+       shown(d.metadata), 1 - n.distance as similarity, file_place(d.text, d.file_offset, d.crlf, c.start_at),
+       file_place(d.text, d.file_offset, d.crlf, c.end_at), (select id from generations where state = 'active'),
        current_setting('hnsw.ef_search', true) || ' ' || current_setting('hnsw.iterative_scan', true)
 from (select chunk_id, distance
       from (select chunk_id, embedding <=> :vector::{type} as distance

@@ -164,7 +164,7 @@ def test_every_page_has_an_offset_though_one_is_empty() -> None:
 )
 def test_text_is_kept_verbatim(name: str) -> None:
     text = "# not a heading\n  x = 'a_b'  # \\. \t\n\n\n<b>é</b>\n"
-    assert extract(name, text.encode()) == Extracted(text, None, extract(name, b"").mime)
+    assert extract(name, text.encode()) == Extracted(text, None, extract(name, b"").mime, file_offset=0)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,7 @@ def test_front_matter_becomes_metadata_and_the_body_the_text() -> None:
         created_at=datetime(2024, 5, 1, tzinfo=UTC),
         owner="Ada",
         markdown=True,
+        file_offset=len(data) - len(b"# Heading\n\nBody.\n"),
     )
 
 

@@ -287,7 +287,7 @@ def test_what_is_known_by_its_id_is_not_read_where_it_is_not_permitted(
             return [
                 len(nearest),
                 list(await hits.read_hits(c, generation, question, [chunk], permitted)),
-                await hits.stored_quotes(c, [(document, 0, 2, "##")], permitted),
+                await hits.check_quotes(c, [(document, 0, 2, "##")], permitted),
                 list(await lexical.idf_of_words(c, "sourdough", permitted)),
                 await lexical.lexemes(c, [(chunk, "sourdough")], permitted),
                 len(await vector.rank(c, generation, question, 3, 64, permitted)),
@@ -297,12 +297,12 @@ def test_what_is_known_by_its_id_is_not_read_where_it_is_not_permitted(
     assert asyncio.run(read(None)) == [
         3,
         [chunk],
-        [True],
+        [(True, None, None, None)],
         [frozenset({"sourdough"})],
         [frozenset({"sourdough"})],
         3,
         ["kitchen"],
     ]
     (*before, own, lexemes, ranked, named) = asyncio.run(read((manual,)))
-    assert (before, lexemes, ranked, named) == ([0, [], [False]], [], 0, [])
+    assert (before, lexemes, ranked, named) == ([0, [], [(False, None, None, None)]], [], 0, [])
     assert own in ([], [frozenset({"sourdough"})])  # the question's own words
