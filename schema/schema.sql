@@ -53,6 +53,7 @@ create table documents (
     unique (source_id, path)
 );
 create index documents_collection_language on documents (collection_id, language);
+create index documents_incomplete on documents (source_id) where incomplete <> '';
 create index documents_language on documents (language);
 create index documents_metadata on documents using gin (metadata jsonb_path_ops);
 create index documents_names on documents using gin (names);

@@ -128,6 +128,15 @@ def show_problems(problems: list[tuple[str, str, str]]) -> None:
         OUT.print(f"... and {len(problems) - MAX_ROWS:,} more: `pgfolio status --json` lists them all")
 
 
+def show_incomplete(incomplete: list[tuple[str, str]]) -> None:
+    table = Table("incomplete document", "what lacks", box=None, pad_edge=False, header_style="bold yellow")
+    for row in incomplete[:MAX_ROWS]:
+        table.add_row(*map(escape, row))
+    OUT.print(table)
+    if len(incomplete) > MAX_ROWS:
+        OUT.print(f"... and {len(incomplete) - MAX_ROWS:,} more: `pgfolio status --json` lists them all")
+
+
 def show_status(status: dict[str, Any]) -> None:
     _show_rows(
         "source",
@@ -148,6 +157,8 @@ def show_status(status: dict[str, Any]) -> None:
     )
     if status["problems"]:
         show_problems([(f"{p['source']}/{p['path']}", p["stage"], p["reason"]) for p in status["problems"]])
+    if status["incomplete"]:
+        show_incomplete([(f"{row['source']}/{row['path']}", row["reason"]) for row in status["incomplete"]])
 
 
 def show_tuning(tuning: Tuning) -> None:
@@ -206,6 +217,10 @@ def show_verification(verification: Verification) -> None:
     if verification.syncing:
         show_note(
             f"a sync of {', '.join(verification.syncing)} is running: a missing index of the vectors is not judged"
+        )
+    if verification.incomplete:
+        show_incomplete(
+            [(f"{row['source']}/{row['path']}", row["reason"]) for row in verification.incomplete]
         )
     if not verification.counts:
         return

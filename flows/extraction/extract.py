@@ -66,7 +66,7 @@ def _text(found: Decoded, suffix: str) -> Extracted:
         else Extracted(found.text, None, formats.text_mime(suffix))
     )
     before = len(found.text) - len(made.text)
-    incomplete = f"{found.replaced:,} of its bytes are in no known encoding" if found.replaced else ""
+    incomplete = _undecoded(found.replaced)
     if found.crlf is None:
         return replace(made, incomplete=incomplete)
     crlf = tuple(Span(max(start - before, 0), end - before) for start, end in found.crlf if end > before)
@@ -74,6 +74,11 @@ def _text(found: Decoded, suffix: str) -> Extracted:
         found.text.count("\n", start, min(end, before)) for start, end in found.crlf if start < before
     )
     return replace(made, incomplete=incomplete, file_offset=before + lines, crlf=crlf)
+
+
+def _undecoded(replaced: int) -> str:
+    bytes_are = "a byte is" if replaced == 1 else f"{replaced:,} bytes are"
+    return f"{bytes_are} in no known encoding" if replaced else ""
 
 
 def _markdown(text: str) -> Extracted:

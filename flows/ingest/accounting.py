@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pgfolio.flows.ingest.prepare import Deferred, Failed
     from pgfolio.flows.ingest.store import Ready
     from pgfolio.flows.run.report import Report
-    from pgfolio.schema.records import Source
+    from pgfolio.schema.records import Document, Source
+
+MAX_INCOMPLETE_NAMED = 5
 
 
 def count_survey(report: Report, source: Source, survey: Survey) -> None:
@@ -72,10 +74,22 @@ def count_stored(report: Report, item: Ready) -> None:
     for storable in item.storables:
         counts.added += storable.document_id is None
         counts.changed += storable.document_id is not None
+        _note_incomplete(report, storable.document)
     counts.unchanged += len(item.batch.unchanged_content)
     _count_failed(report, [*item.batch.failed, *item.failed], item.batch.deferred)
     report.chunks.embedded += item.embedded
     report.chunks.reused += item.reused
+
+
+def _note_incomplete(report: Report, document: Document) -> None:
+    """The first ones by name; `pgfolio status` lists them all."""
+    if not document.incomplete:
+        return
+    report.incomplete += 1
+    if report.incomplete <= MAX_INCOMPLETE_NAMED:
+        report.note(f"{document.path} is incomplete: {document.incomplete}")
+    elif report.incomplete == MAX_INCOMPLETE_NAMED + 1:
+        report.note("more documents are incomplete: `pgfolio status` lists them")
 
 
 def count_postponed(report: Report, source: Source, documents: int, max_cost: float | None) -> None:

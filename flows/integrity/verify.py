@@ -15,6 +15,7 @@ from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.integrity import verify as stored
 from pgfolio.schema.integrity.findings import Finding
+from pgfolio.schema.operations.overview import list_incomplete
 from pgfolio.schema.vectors import generations, segments
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Verification:
     seconds: float = 0.0
     syncing: list[str] = field(default_factory=list)
     """Sources that a sync owned meanwhile."""
+    incomplete: list[dict[str, Any]] = field(default_factory=list)
+    """Documents of which not all could be read: nothing that a repair could mend."""
 
     @property
     def complete(self) -> bool:
@@ -111,6 +114,7 @@ class Verification:
             "reused": self.reused,
             "syncing": self.syncing,
             "seconds": round(self.seconds, 3),
+            **({"incomplete": self.incomplete} if self.incomplete else {}),
         }
 
 
@@ -120,6 +124,7 @@ def run_verify(conninfo: str, *, progress: Progress | None = None) -> Verificati
     result = Verification()
     with stored.snapshot(conninfo) as reader:
         result.syncing = stored.syncing(reader)
+        result.incomplete = list_incomplete(reader, None, MAX_REPORTED_PROBLEMS)
         for finding in examine(reader, result, progress or NullProgress()):
             result.add(finding)
     result.seconds = time.perf_counter() - began

@@ -58,6 +58,8 @@ class Report:
     cost_usd: float = 0.0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("total", *STAGES), 0.0))
     problems: list[Problem] = field(default_factory=list)
+    incomplete: int = 0
+    """Documents that were stored, though not all of their files could be read."""
     error: str = ""
     space: str = ""
     """Where vectors were embedded."""
@@ -103,6 +105,7 @@ class Report:
             "cost_usd": round(self.cost_usd, 6),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
             "problems": [asdict(problem) for problem in self.problems[:MAX_REPORTED_PROBLEMS]],
+            **({"incomplete": self.incomplete} if self.incomplete else {}),
             **({"error": self.error} if self.error else {}),
             **({"notes": self.notes} if self.notes else {}),
             **({"plan": self.plan, **self._estimate()} if self.plan is not None else {}),
@@ -133,6 +136,7 @@ class Report:
             cost_usd=value["cost_usd"],
             seconds=value["seconds"],
             problems=[Problem(**problem) for problem in value["problems"]],
+            incomplete=value.get("incomplete", 0),
             error=value.get("error", ""),
             notes=value.get("notes", []),
         )

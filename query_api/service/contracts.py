@@ -201,6 +201,7 @@ class Status(Struct, frozen=True):
     generations: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     problems: list[dict[str, Any]]
+    incomplete: list[dict[str, Any]]
     trace_id: str
 
 

@@ -7,3 +7,5 @@ alter table documents
     add column file_offset integer,
     add column crlf int4multirange not null default '{}',
     add column pages integer[];
+
+create index documents_incomplete on documents (source_id) where incomplete <> '';

@@ -6,6 +6,14 @@ where l.state = 'failed' and (:permitted::integer[] is null or s.collection_id =
 order by s.name, l.path
 limit :limit;
 
+-- name: list_incomplete
+-- Documents of which not all could be read, with what lacks.
+select s.name, d.path, d.incomplete
+from documents d join sources s on s.id = d.source_id
+where d.incomplete <> '' and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+order by s.name, d.path
+limit :limit;
+
 -- name: source_counts
 -- Per source: documents, chunks, files in quarantine, pushes that wait, freshness.
 select s.name, s.root, k.name, count(l.path) filter (where l.document_id is not null),

@@ -213,6 +213,23 @@ def test_a_port_in_use_is_one_clear_line(run: Run, folder: Path) -> None:
     assert f"{port}" in error_line(upped)
 
 
+def test_a_document_that_lacks_something_is_stored_and_told_everywhere(run: Run, folder: Path) -> None:
+    (folder / "cut.md").write_bytes("# Züge\n\nDer Zug nach Übersee fährt früh.\n".encode() + b"\xff\n")
+    done = run("sync", str(folder), "--json")
+    report = last_json(done)
+    assert (done.returncode, report["status"], report["incomplete"]) == (0, "complete", 1)
+    reason = "a byte is in no known encoding"
+    assert report["notes"] == [f"cut.md is incomplete: {reason}"]
+    incomplete = [{"source": "notes", "path": "cut.md", "reason": reason}]
+    assert last_json(run("status", "--json"))["incomplete"] == incomplete
+    assert last_json(run("verify", "--json"))["incomplete"] == incomplete
+    for command in ("status", "verify"):
+        assert "cut.md" in run(command).stdout
+    (folder / "cut.md").write_text("# Züge\n\nDer Zug nach Übersee fährt früh.\n")
+    assert "incomplete" not in last_json(run("sync", str(folder), "--json"))
+    assert last_json(run("status", "--json"))["incomplete"] == []
+
+
 def test_a_question_may_begin_with_a_dash(run: Run, folder: Path) -> None:
     run("sync", str(folder))
     for command in ("search", "ask"):

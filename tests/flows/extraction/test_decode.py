@@ -140,7 +140,7 @@ def test_what_is_no_text_is_not_made_one(data: bytes) -> None:
 
 def test_bytes_that_could_not_be_read_are_told() -> None:
     made = extract("a.md", b"# A heading\n\n" + GERMAN.encode() + b" \xfe\xff.\n")
-    assert made.incomplete == "2 of its bytes are in no known encoding"
+    assert made.incomplete == "2 bytes are in no known encoding"
     assert extract("a.md", GERMAN.encode()).incomplete == ""
 
 
