@@ -60,7 +60,7 @@ class LedgerEntry(NamedTuple):
     signature: Signature
     content_hash: bytes | None
     processing_fingerprint: str
-    state: Literal["ok", "failed"]
+    state: Literal["ok", "failed", "skipped"]
     document_id: int | None
     chunk_count: int
     stage: str = ""

@@ -95,7 +95,7 @@ create table ledger (
     content_hash bytea,
     processing_fingerprint text not null,  -- how the document was made; made by another one, it is made anew
     chunk_count integer not null,
-    state text not null check (state in ('ok', 'failed')),
+    state text not null check (state in ('ok', 'failed', 'skipped')),
     stage text not null default '',
     reason text not null default '',
     attempts integer not null default 0,
@@ -106,6 +106,7 @@ create table ledger (
 ) with (fillfactor = 90);
 create index ledger_failed on ledger (source_id) where state = 'failed';
 create index ledger_folder on ledger (source_id, folder);
+create index ledger_skipped on ledger (source_id, folder) where state = 'skipped';
 create trigger ledger_deleted after delete on ledger referencing old table as changed
     for each statement execute function unsettle_folders();
 create trigger ledger_inserted after insert on ledger referencing new table as changed

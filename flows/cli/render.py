@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OUT = Terminal(width=None if sys.stdout.isatty() else 160)
 MAX_ROWS = 20
-ACTION_ORDER = ("remove", "hold", "fail", "change", "add", "move")
+ACTION_ORDER = ("remove", "hold", "fail", "change", "add", "move", "skip")
 """What a plan shows first."""
 
 
@@ -49,6 +49,8 @@ def show_report(report: Report) -> None:
         _show_plan(report.plan, report)
     else:
         _show_done(report)
+    for note in report.notes:
+        show_note(note)
     if report.problems:
         show_problems([(p.path, p.stage, p.reason) for p in report.problems])
 
@@ -60,6 +62,8 @@ def show_move(report: Report, generations: list[dict[str, Any]]) -> None:
         _show_plan(report.plan, report)
         return
     _show_done(report)
+    for note in report.notes:
+        show_note(note)
     _show_generations(generations)
     if report.problems:
         show_problems([(p.path, p.stage, p.reason) for p in report.problems])
@@ -87,8 +91,6 @@ def _show_done(report: Report) -> None:
         f"{chunks.total:,} chunks; {chunks.embedded:,} embedded, {chunks.reused:,} reused; "
         f"{report.tokens:,} tokens{cost}; {report.seconds['total']:.2f} s: {report.status}"
     )
-    for note in report.notes:
-        show_note(note)
 
 
 def _show_plan(plan: list[dict[str, Any]], report: Report) -> None:
@@ -98,6 +100,7 @@ def _show_plan(plan: list[dict[str, Any]], report: Report) -> None:
         table.columns[2].justify = "right"
         for planned in sorted(plan, key=lambda planned: ACTION_ORDER.index(planned["action"]))[:MAX_ROWS]:
             was = f" (from {planned['moved_from']})" if "moved_from" in planned else ""
+            was += f" ({planned['reason']})" if "reason" in planned else ""
             tokens = f"{planned['tokens']:,}" if planned.get("tokens") is not None else ""
             table.add_row(planned["action"], escape(planned["path"] + was), tokens)
         OUT.print(table)
@@ -157,6 +160,10 @@ def show_status(status: dict[str, Any]) -> None:
     )
     if status["problems"]:
         show_problems([(f"{p['source']}/{p['path']}", p["stage"], p["reason"]) for p in status["problems"]])
+    if status["skipped"]:
+        OUT.print(
+            f"{len(status['skipped']):,} files are skipped, being none that are read: `--json` lists them"
+        )
     if status["incomplete"]:
         show_incomplete([(f"{row['source']}/{row['path']}", row["reason"]) for row in status["incomplete"]])
 

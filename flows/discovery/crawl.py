@@ -41,6 +41,8 @@ class CrawlResult:
     unreadable_dirs: tuple[str, ...] = ()
     unknown: frozenset[str] = frozenset()
     too_large: tuple[Problem, ...] = ()
+    litter: int = 0
+    """Files that only the default rules keep out."""
     unchanged_folders: Mapping[str, int] = field(default_factory=dict)
     digests: Mapping[str, bytes] = field(default_factory=dict)
     devices: frozenset[int] = frozenset()
@@ -76,6 +78,7 @@ def crawl(
         unreadable_dirs=tuple(sorted(walk.unreadable_dirs)),
         unknown=frozenset(walk.unknown),
         too_large=tuple(sorted(walk.too_large, key=attrgetter("path"))),
+        litter=walk.litter,
         unchanged_folders=walk.unchanged_folders,
         digests=walk.digests,
         devices=frozenset(walk.devices),

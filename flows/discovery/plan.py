@@ -36,6 +36,7 @@ class Comparison:
     to_verify: tuple[KnownFile, ...]
     """To be read again: their stat, the processing fingerprint or the user says so."""
     unchanged: int
+    """Documents that stay."""
     quarantined: tuple[LedgerEntry, ...]
     missing: tuple[LedgerEntry, ...]
     unknown: tuple[LedgerEntry, ...]
@@ -86,11 +87,13 @@ def compare(
     now: datetime,
     full: bool = False,
     documents: int | None = None,
+    skipped: Mapping[str, int] | None = None,
 ) -> Comparison:
     """Sort every path into one of the comparison's groups. `full` verifies every known file.
 
     `ledger` has the rows of all folders that have changed, and those of failed files wherever they are;
-    `documents` is how many are stored of the whole source (None: the ledger is all of it).
+    `documents` is how many are stored of the whole source (None: the ledger is all of it), `skipped` how many files
+    of each folder are none that we read.
     """
     in_unchanged_folders = [
         known
@@ -100,6 +103,8 @@ def compare(
     entries = [*crawl.entries, *(Entry(known.path, known.signature) for known in in_unchanged_folders)]
     new, to_verify, unchanged, quarantined = _grouped(entries, ledger, processing_fingerprint, now, full=full)
     unchanged += sum(crawl.unchanged_folders.values()) - len(in_unchanged_folders)
+    unchanged += sum(known.state == "skipped" for known in in_unchanged_folders)
+    unchanged -= sum(files for folder, files in (skipped or {}).items() if folder in crawl.unchanged_folders)
     listed = {entry.path for entry in crawl.entries}
     listed.update(known.path for known in in_unchanged_folders)
     missing, unknown = _absent(crawl, ledger, listed) if len(listed) - len(new) < len(ledger) else ((), ())
@@ -142,7 +147,7 @@ def _grouped(
             unchanged += 1
         elif known.retry_at is not None and known.retry_at <= now:
             to_verify.append(KnownFile(entry, known))
-        else:
+        elif known.state == "failed":
             quarantined.append(known)
     return new, to_verify, unchanged, quarantined
 

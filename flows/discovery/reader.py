@@ -55,12 +55,14 @@ class Reader:
 
     read: Read
     done: Callable[[Sequence[str]], None] = lambda _: None
+    may_skip: bool = False
+    """Whether what cannot be read is passed over: a folder holds all kinds of files, a push was meant to be read."""
 
 
 @contextmanager
 def reader(conninfo: str, source: Source, *, follow_symlinks: bool) -> Iterator[Reader]:
     if source.kind == "folder":
-        yield Reader(partial(read_file, source.root, follow_symlinks=follow_symlinks))
+        yield Reader(partial(read_file, source.root, follow_symlinks=follow_symlinks), may_skip=True)
         return
     with push_queue.reading(conninfo) as connection:
         yield Reader(partial(read_push, connection, source), partial(push_queue.end, connection, source))

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 IGNORE_FILES = (".gitignore", ".pgfolioignore")
 """The later one has the last word."""
 
+LITTER = (
+    "~$*",
+    "*~",
+    "#*#",
+    "Thumbs.db",
+    "ehthumbs.db",
+    "Desktop.ini",
+    "desktop.ini",
+    ".DS_Store",
+    "._*",
+    ".#*",
+)
+"""What programs leave beside documents, and nobody wrote. The last rules to be asked: an ignore file that names one
+with `!` in front has it read."""
+
+_LITTER_NAMES = frozenset(name for name in LITTER if "*" not in name)
+
 FolderSpecs = tuple[tuple[int, GitIgnoreSpec], ...]
 """The length of a folder's prefix with its rules, deepest folder first."""
 
@@ -28,6 +45,14 @@ class Rules:
     exclude: tuple[str, ...] = ()
     hidden: bool = False
     follow_symlinks: bool = False
+
+
+def is_litter(name: str) -> bool:
+    """As LITTER says: asked for every file."""
+    first, last = name[0], name[-1]
+    if last == "~" or (first == "~" and name.startswith("~$")) or (first == "#" == last and len(name) > 1):
+        return True
+    return name in _LITTER_NAMES or (first == "." and name.startswith(("._", ".#")))
 
 
 def compiled(globs: Sequence[str], setting: str) -> GitIgnoreSpec | None:

@@ -68,6 +68,11 @@ def _resolved(connection: Connection, known: Sequence[Source], name: str, *, add
             f"no known source: {name[:200]!r} (known: {names}); a run takes sources that `pgfolio sync FOLDER` or "
             "the settings have added"
         )
+    if Path(root).is_file():
+        raise NoSuchSourceError(
+            f"{name} is a file: sync its folder; `include` of a source in the settings, or an ignore file there, "
+            "leaves out the others"
+        )
     if not Path(root).is_dir():
         raise NoSuchSourceError(f"no such folder or source: {name} (known sources: {names})")
     return sources.ensure_source(connection, root, name=named_after(Path(root).name))

@@ -57,6 +57,7 @@ def survey_folder(
     crawled_at_ns = time.time_ns()
     folders = ledger.folders(connection, source)
     documents, chunks = ledger.totals(connection, source)
+    skipped = ledger.skipped_by_folder(connection, source)
     crawled = crawling.crawl(Path(source.root), rules, {} if full else folders, processing_fingerprint)
     folders_to_compare = (folders.keys() | crawled.digests.keys()) - crawled.unchanged_folders.keys()
     known = ledger.load(connection, source, folders_to_compare if crawled.unchanged_folders else None)
@@ -68,6 +69,7 @@ def survey_folder(
         now=datetime.now(UTC),
         full=full,
         documents=documents,
+        skipped=skipped,
     )
     comparison, ruled_out = _second_look(source, rules, comparison)
     hashes = _hashes(source, comparison, follow_symlinks=rules.follow_symlinks)

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pathspec import GitIgnoreSpec
 
 from pgfolio.flows.discovery.opening import ChangedError, open_file
-from pgfolio.flows.discovery.rules import IGNORE_FILES, FolderSpecs, Rules, makes_sense, printable
+from pgfolio.flows.discovery.rules import (
+    IGNORE_FILES,
+    FolderSpecs,
+    Rules,
+    is_litter,
+    makes_sense,
+    printable,
+)
 from pgfolio.flows.discovery.signature import signature_of, storable
 from pgfolio.schema.records import Problem, Signature
 
@@ -58,6 +65,8 @@ class Walk:
     unreadable_dirs: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     too_large: list[Problem] = field(default_factory=list)
+    litter: int = 0
+    """Files that only the default rules keep out."""
     folders: list[tuple[str, FolderSpecs]] = field(default_factory=lambda: [("", ())])
     links: list[tuple[str, FolderSpecs]] = field(default_factory=list)
     seen: set[tuple[int, int]] = field(default_factory=set)
@@ -107,7 +116,7 @@ class Walk:
         for entry in entries:
             name = entry.name
             try:
-                if not (plain and entry.is_file(follow_symlinks=False) and name.isascii()):
+                if not (plain and entry.is_file(follow_symlinks=False) and name.isascii()) or is_litter(name):
                     self.examine(entry, prefix + name, specs, files)
                     continue
                 status = entry.stat(follow_symlinks=False)
@@ -144,7 +153,11 @@ class Walk:
             return
         try:
             is_folder = entry.is_dir()
-            if self.ignored(path + "/" if is_folder else path, specs) or not self.has_valid_name(path):
+            verdict = self.verdict(path + "/" if is_folder else path, specs)
+            if verdict or not self.has_valid_name(path):
+                return
+            if verdict is None and not is_folder and is_litter(entry.name):
+                self.litter += 1
                 return
             if is_folder:
                 (self.links if is_link else self.folders).append((path + "/", specs))
@@ -196,14 +209,15 @@ class Walk:
             self.unreadable.append(Problem(printable(path), "crawl", f"a pattern was passed over: {error}"))
         return GitIgnoreSpec.from_lines([line for line in lines if makes_sense(line)])
 
-    def ignored(self, path: str, specs: FolderSpecs) -> bool:
+    def verdict(self, path: str, specs: FolderSpecs) -> bool | None:
+        """Whether rules of the user's keep it out; None where none of them names it."""
         if self.exclude is not None and self.exclude.match_file(path):
             return True
         for start, spec in specs:
             verdict = spec.check_file(path[start:]).include
             if verdict is not None:
                 return verdict
-        return False
+        return None
 
     def has_valid_name(self, path: str) -> bool:
         if path.isascii():

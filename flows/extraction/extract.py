@@ -17,7 +17,7 @@ from typing import Any
 
 from pgfolio.flows.extraction import formats, markup, ocr
 from pgfolio.flows.extraction.decode import Decoded, clean, decode, decoded
-from pgfolio.flows.extraction.extracted import Extracted, Unextractable, one_line
+from pgfolio.flows.extraction.extracted import Extracted, NothingToRead, Unextractable, one_line
 from pgfolio.flows.extraction.metadata import (
     created,
     first_heading,
@@ -108,7 +108,7 @@ def _pages(mime: str, text: str, parts: list[Any]) -> tuple[str, tuple[int, ...]
 
 def _document(mime: str, data: bytes) -> Extracted:
     if not data:
-        raise Unextractable("the file is empty (0 bytes)")
+        raise NothingToRead("it is empty")
     result = _parse(mime, data)
     content, heading = _html(data) if mime == formats.HTML else (result.content, "")
     text, pages = _pages(mime, tidy(clean(content)), result.pages or [])

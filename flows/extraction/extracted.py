@@ -24,6 +24,10 @@ class Unextractable(Exception):  # noqa: N818 - the name says what happened
         self.transient = transient
 
 
+class NothingToRead(Unextractable):
+    """This file is none that we read, or is empty: no failure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Extracted:
     """`pages`: the offset in `text` at which each page begins; `created_at` in UTC; `metadata` fits into JSON.

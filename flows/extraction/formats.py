@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 from pathlib import PurePosixPath
 
-from pgfolio.flows.extraction.extracted import Unextractable
+from pgfolio.flows.extraction.extracted import NothingToRead
 
 PDF, HTML, PPT = "application/pdf", "text/html", "application/vnd.ms-powerpoint"
 OFFICE, OPEN = "application/vnd.openxmlformats-officedocument.", "application/vnd.oasis.opendocument."
@@ -79,4 +79,4 @@ def sniffed(path: str, data: bytes) -> str:
         detected = guess
     if detected in DOCUMENTS.values() or detected in IMAGES.values():
         return detected
-    raise Unextractable(f"unsupported type {guess if detected in NO_TYPE else detected}")
+    raise NothingToRead(f"unsupported type {guess if detected in NO_TYPE else detected}")

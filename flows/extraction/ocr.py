@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 from pgfolio.flows.extraction.decode import clean
-from pgfolio.flows.extraction.extracted import Extracted, Unextractable, one_line
+from pgfolio.flows.extraction.extracted import Extracted, NothingToRead, Unextractable, one_line
 
 
 def installed() -> bool:
@@ -16,10 +16,10 @@ def installed() -> bool:
 
 def image(mime: str, data: bytes) -> Extracted:
     if not installed():
-        raise Unextractable("image: needs Tesseract for OCR, which is not installed", transient=True)
+        raise NothingToRead("image: needs Tesseract for OCR, which is not installed", transient=True)
     if text := _text_in(data):
         return Extracted(text + "\n", None, mime, {"ocr": "tesseract"})
-    raise Unextractable("image: Tesseract found no text in it")
+    raise NothingToRead("image: Tesseract found no text in it")
 
 
 def scanned(data: bytes) -> list[str]:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from concurrent.futures import CancelledError, wait
 from multiprocessing import get_context
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from pgfolio.flows.extraction import limits
-from pgfolio.flows.extraction.extracted import Unextractable
+from pgfolio.flows.extraction.extracted import NothingToRead, Unextractable
 from pgfolio.flows.extraction.limits import MEGABYTE
 
 if TYPE_CHECKING:
@@ -64,18 +64,18 @@ class Workers:
             if self._stopped:  # the pool forgets what it stops as it begins
                 raise CancelledError
         try:
-            outcome: tuple[Any, str, bool] = future.result()
+            outcome: _Outcome = future.result()
         except TimeoutError as error:
             reason = f"its parser did not end within {self._timeout:g} s (crawl.extract_timeout)"
             raise Fatality(reason) from error
         except ProcessExpired as error:
             raise Fatality(limits.cause_of_death(error.exitcode, memory)) from error
-        result, reason, transient = outcome
-        if reason == limits.OUT_OF_MEMORY:
+        if outcome.reason == limits.OUT_OF_MEMORY:
             raise Fatality(limits.too_much(memory))
-        if reason:
-            raise Unextractable(reason, transient=transient)
-        return cast("Result", result)
+        if outcome.reason:
+            kind = NothingToRead if outcome.nothing else Unextractable
+            raise kind(outcome.reason, transient=outcome.transient)
+        return cast("Result", outcome.result)
 
     def _started(self) -> ProcessPool:
         with self._lock:
@@ -100,15 +100,23 @@ class Workers:
                 self._pool.join()
 
 
-def _attempt(
-    function: Callable[..., Result], args: tuple[object, ...], memory: int
-) -> tuple[Result | None, str, bool]:
-    """In the process: the result, or why there is none. An exception's attributes would not survive the way back."""
+class _Outcome(NamedTuple):
+    """The result, or why there is none: an exception's attributes would not survive the way back."""
+
+    result: Any
+    reason: str = ""
+    transient: bool = False
+    nothing: bool = False
+
+
+def _attempt(function: Callable[..., Any], args: tuple[object, ...], memory: int) -> _Outcome:
+    """In the process."""
     try:
         with limits.bounded_memory(memory):
-            return function(*args), "", False
+            return _Outcome(function(*args))
     except MemoryError:
-        return None, limits.OUT_OF_MEMORY, True
+        return _Outcome(None, limits.OUT_OF_MEMORY, transient=True)
     except Unextractable as error:
         memory_error = isinstance(error.__cause__, MemoryError)
-        return None, limits.OUT_OF_MEMORY if memory_error else str(error), error.transient
+        reason = limits.OUT_OF_MEMORY if memory_error else str(error)
+        return _Outcome(None, reason, error.transient, nothing=isinstance(error, NothingToRead))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from pgfolio.flows.discovery.rules import LITTER
 from pgfolio.flows.run.report import Estimate
 from pgfolio.schema.records import Problem
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Document, Source
 
-MAX_INCOMPLETE_NAMED = 5
+MAX_NAMED = 5
+EXCLUDING = "a rule now (crawl.include, crawl.exclude, an ignore file, or a default rule)"
 
 
 def count_survey(report: Report, source: Source, survey: Survey) -> None:
@@ -37,6 +39,9 @@ def count_survey(report: Report, source: Source, survey: Survey) -> None:
         report.problem(Problem(known.path, "crawl", "cannot be seen now: what is stored of it is kept"))
     for problem in _blocked_deletions(source, survey):
         report.problem(problem)
+    excluded = sum(known.path in survey.ruled_out for known in plan.removed)
+    if excluded:
+        report.note(f"{excluded} documents of {source.name} are excluded by {EXCLUDING}: they are removed")
 
 
 def count_forecast(report: Report, forecast: Forecast) -> None:
@@ -47,6 +52,7 @@ def count_forecast(report: Report, forecast: Forecast) -> None:
         counts.changed += planned.action == "change"
         counts.removed += planned.action == "remove"
     counts.unchanged += forecast.unchanged
+    report.skipped += forecast.skipped
     _count_failed(report, forecast.failed, forecast.deferred)
     report.plan = (report.plan or []) + [
         {key: value for key, value in asdict(planned).items() if value is not None}
@@ -77,19 +83,29 @@ def count_stored(report: Report, item: Ready) -> None:
         _note_incomplete(report, storable.document)
     counts.unchanged += len(item.batch.unchanged_content)
     _count_failed(report, [*item.batch.failed, *item.failed], item.batch.deferred)
+    for skipped in item.batch.skipped:
+        report.skipped += 1
+        _note_first(
+            report, report.skipped, f"{skipped.work_item.entry.path} is skipped: {skipped.reason}", "skipped"
+        )
     report.chunks.embedded += item.embedded
     report.chunks.reused += item.reused
 
 
 def _note_incomplete(report: Report, document: Document) -> None:
+    if document.incomplete:
+        report.incomplete += 1
+        _note_first(
+            report, report.incomplete, f"{document.path} is incomplete: {document.incomplete}", "incomplete"
+        )
+
+
+def _note_first(report: Report, number: int, sentence: str, kind: str) -> None:
     """The first ones by name; `pgfolio status` lists them all."""
-    if not document.incomplete:
-        return
-    report.incomplete += 1
-    if report.incomplete <= MAX_INCOMPLETE_NAMED:
-        report.note(f"{document.path} is incomplete: {document.incomplete}")
-    elif report.incomplete == MAX_INCOMPLETE_NAMED + 1:
-        report.note("more documents are incomplete: `pgfolio status` lists them")
+    if number <= MAX_NAMED:
+        report.note(sentence)
+    elif number == MAX_NAMED + 1:
+        report.note(f"more files are {kind}: `pgfolio status` lists them")
 
 
 def count_postponed(report: Report, source: Source, documents: int, max_cost: float | None) -> None:
@@ -106,14 +122,27 @@ def _count_failed(report: Report, failed: Sequence[Failed], deferred: Sequence[D
         report.problem(Problem(waiting.work_item.entry.path, "crawl", waiting.reason))
 
 
+def note_litter(report: Report, source: Source, survey: Survey) -> None:
+    """What the default rules keep out: a plan says so."""
+    if survey.crawl.litter:
+        report.note(
+            f"{survey.crawl.litter:,} of the files of {source.name} are left out by default rules "
+            f"({', '.join(LITTER)}); `!` and a name in .pgfolioignore has such a file read"
+        )
+
+
 def _blocked_deletions(source: Source, survey: Survey) -> Iterator[Problem]:
     """Why removals are not done, and the command that approves them."""
-    blocked, unmounted = len(survey.plan.blocked_deletions), len(survey.plan.unmounted)
-    approve = (
-        f"if they are meant to go, run `pgfolio sync {source.name} --approve-deletes {blocked + unmounted}`"
-    )
-    if blocked:
-        reason = f"{blocked} documents are gone from their folder, more than pass unasked: they are kept"
+    unmounted = len(survey.plan.unmounted)
+    excluded = sum(known.path in survey.ruled_out for known in survey.plan.blocked_deletions)
+    gone = len(survey.plan.blocked_deletions) - excluded
+    number = gone + excluded + unmounted
+    approve = f"if they are meant to go, run `pgfolio sync {source.name} --approve-deletes {number}`"
+    if gone:
+        reason = f"{gone} documents are gone from their folder, more than pass unasked: they are kept"
+        yield Problem("", "plan", f"{reason}; {approve}")
+    if excluded:
+        reason = f"{excluded} documents are excluded by {EXCLUDING}, more than pass unasked: they are kept"
         yield Problem("", "plan", f"{reason}; {approve}")
     if unmounted:
         reason = f"{unmounted} documents lie on a disk that is not mounted now: they are kept"

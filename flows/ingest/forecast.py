@@ -30,7 +30,7 @@ TOKENS_PER_BYTE = 0.25
 TOKENS_PER_SECOND = {"local": 400_000.0, "openai": 50_000.0}
 """Of a space in which no run has embedded much yet."""
 
-Action = Literal["add", "change", "move", "remove", "hold", "fail"]
+Action = Literal["add", "change", "move", "remove", "hold", "fail", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Planned:
     path: str
     moved_from: str | None = None
     tokens: int | None = None
+    reason: str | None = None
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Forecast:
     documents: list[Planned] = field(default_factory=list)
     tokens: int = 0
     unchanged: int = 0
+    skipped: int = 0
     sampled: bool = False
     failed: list[Failed] = field(default_factory=list)
     deferred: list[Deferred] = field(default_factory=list)
@@ -134,6 +136,11 @@ class Forecaster:
         forecast.documents += [
             Planned(source.name, "fail", item.work_item.entry.path) for item in batch.failed
         ]
+        forecast.documents += [
+            Planned(source.name, "skip", item.work_item.entry.path, reason=item.reason)
+            for item in batch.skipped
+        ]
+        forecast.skipped += len(batch.skipped)
         forecast.unchanged += len(batch.unchanged_content)
         forecast.failed += batch.failed
         forecast.deferred += batch.deferred

@@ -115,6 +115,7 @@ class SyncRun(RunContext):
             return False
         accounting.count_survey(self.report, source, survey)
         if self.options.plan_only:
+            accounting.note_litter(self.report, source, survey)
             self.forecast(connection, source, survey)
         else:
             survey = step(f"apply {source.name}", self.apply, connection, source, survey)

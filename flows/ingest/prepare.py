@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfolio.flows.discovery.opening import ChangedError
 from pgfolio.flows.discovery.reader import Content, PoisonousError
-from pgfolio.flows.extraction.extracted import Unextractable
+from pgfolio.flows.extraction.extracted import NothingToRead, Unextractable
 from pgfolio.flows.extraction.harmless import is_harmless
 from pgfolio.flows.extraction.worker import LARGE_BYTES, Fatality, Workers
 from pgfolio.flows.ingest.document import chunks_of, chunks_of_one, document_of, extracted, in_this_process
@@ -76,6 +76,17 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """None that we read, and nothing is stored of it."""
+
+    work_item: WorkItem
+    signature: Signature
+    content_hash: bytes
+    reason: str
+    transient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Deferred:
     """Not to be judged now: it is taken at the next sync."""
 
@@ -91,10 +102,12 @@ class Batch:
     unchanged_content: Sequence[UnchangedContent] = ()
     failed: Sequence[Failed] = ()
     deferred: Sequence[Deferred] = ()
+    skipped: Sequence[Skipped] = ()
 
     @property
     def files(self) -> int:
-        return len(self.prepared) + len(self.unchanged_content) + len(self.failed) + len(self.deferred)
+        groups = (self.prepared, self.unchanged_content, self.failed, self.deferred, self.skipped)
+        return sum(map(len, groups))
 
     def characters(self) -> int:
         return sum(len(item.document.text) for item in self.prepared)
@@ -144,9 +157,18 @@ def _read_batch(
     beside: Beside,
 ) -> Batch:
     try:
-        return prepare(reader.read, work_items, processing, count, report, beside)
+        batch = prepare(reader.read, work_items, processing, count, report, beside)
+        return batch if reader.may_skip else _without_skipped(batch)
     finally:
         reader.done([work_item.entry.path for work_item in work_items])
+
+
+def _without_skipped(batch: Batch) -> Batch:
+    failed = [
+        Failed(item.work_item, item.signature, item.content_hash, "extract", item.reason, item.transient)
+        for item in batch.skipped
+    ]
+    return replace(batch, skipped=(), failed=[*batch.failed, *failed])
 
 
 def prepare(
@@ -169,6 +191,7 @@ def prepare(
         unchanged_content=[outcome for outcome in outcomes if isinstance(outcome, UnchangedContent)],
         failed=[outcome for outcome in outcomes if isinstance(outcome, Failed)],
         deferred=[outcome for outcome in outcomes if isinstance(outcome, Deferred)],
+        skipped=[outcome for outcome in outcomes if isinstance(outcome, Skipped)],
     )
 
 
@@ -181,7 +204,7 @@ class _Extracted:
     chunkable: Chunkable
 
 
-_Outcome: TypeAlias = "Prepared | UnchangedContent | Failed | Deferred"
+_Outcome: TypeAlias = "Prepared | UnchangedContent | Failed | Deferred | Skipped"
 
 
 def _outcome(
@@ -200,11 +223,16 @@ def _outcome(
     ):
         return UnchangedContent(work_item, content.signature)
     path, size = work_item.entry.path, len(content.data)
+    is_new = known is None or known.document_id is None
+    if not content.data and is_new:
+        return Skipped(work_item, content.signature, content_hash, "it is empty")
     try:
         if is_harmless(path, content.data):
             return _Extracted(work_item, *extracted(path, content, content_hash, processing))
         document, chunks = beside(document_of, path, content, content_hash, processing, size=size)
     except Unextractable as error:
+        if is_new and isinstance(error, NothingToRead):
+            return Skipped(work_item, content.signature, content_hash, str(error), error.transient)
         return _failed(work_item, content.signature, content_hash, "extract", error)
     return Prepared(work_item, document, chunks)
 

@@ -74,6 +74,17 @@ def _store(
         if ready.batch.unchanged_content:
             files = [(item.work_item.entry.path, item.signature) for item in ready.batch.unchanged_content]
             ledger.touch(connection, source, files)
+        for skipped in ready.batch.skipped:
+            ledger.skip(
+                connection,
+                source,
+                skipped.work_item.entry.path,
+                signature=skipped.signature,
+                content_hash=skipped.content_hash,
+                processing_fingerprint=processing_fingerprint,
+                reason=skipped.reason,
+                transient=skipped.transient,
+            )
         for item in (*ready.batch.failed, *ready.failed):
             ledger.fail(
                 connection,

@@ -60,6 +60,8 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     incomplete: int = 0
     """Documents that were stored, though not all of their files could be read."""
+    skipped: int = 0
+    """Files that were found to be none that we read; later runs pass over them silently."""
     error: str = ""
     space: str = ""
     """Where vectors were embedded."""
@@ -106,6 +108,7 @@ class Report:
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
             "problems": [asdict(problem) for problem in self.problems[:MAX_REPORTED_PROBLEMS]],
             **({"incomplete": self.incomplete} if self.incomplete else {}),
+            **({"skipped": self.skipped} if self.skipped else {}),
             **({"error": self.error} if self.error else {}),
             **({"notes": self.notes} if self.notes else {}),
             **({"plan": self.plan, **self._estimate()} if self.plan is not None else {}),
@@ -137,6 +140,7 @@ class Report:
             seconds=value["seconds"],
             problems=[Problem(**problem) for problem in value["problems"]],
             incomplete=value.get("incomplete", 0),
+            skipped=value.get("skipped", 0),
             error=value.get("error", ""),
             notes=value.get("notes", []),
         )

@@ -202,6 +202,7 @@ class Status(Struct, frozen=True):
     runs: list[dict[str, Any]]
     problems: list[dict[str, Any]]
     incomplete: list[dict[str, Any]]
+    skipped: list[dict[str, Any]]
     trace_id: str
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FIRST_RETRY_MINUTES = 5
 """A file that failed is tried again after this, then after twice as long each time, up to three days."""
 
+SKIPPED_RETRY_MINUTES = 24 * 60
+"""What may be read once a program is installed is looked at once a day."""
+
 MAX_RETRY_DOUBLINGS = 10
 """2^10 times 5 minutes are 3.5 days."""
 
@@ -110,6 +113,40 @@ def fail(
             "max_doublings": MAX_RETRY_DOUBLINGS,
         },
     )
+
+
+def skip(
+    connection: Connection,
+    source: Source,
+    path: str,
+    signature: Signature,
+    content_hash: bytes,
+    processing_fingerprint: str,
+    reason: str,
+    *,
+    transient: bool,
+) -> None:
+    """A file that is none of ours, of which nothing is stored: not looked at again until it changes, or, where the
+    reason is transient, until some time has passed."""
+    connection.execute(
+        statement("skip_ledger"),
+        {
+            "source_id": source.id,
+            "path": path,
+            **signature._asdict(),
+            "content_hash": content_hash,
+            "processing_fingerprint": processing_fingerprint,
+            "reason": reason,
+            "transient": transient,
+            "retry_minutes": SKIPPED_RETRY_MINUTES,
+        },
+    )
+
+
+def skipped_by_folder(connection: Connection, source: Source) -> dict[str, int]:
+    """How many files are skipped, by folder."""
+    rows = connection.execute(statement("count_skipped"), {"source_id": source.id}, binary=True)
+    return {row[0]: row[1] for row in rows}
 
 
 def retry_embedding(connection: Connection) -> None:

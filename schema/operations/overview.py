@@ -43,12 +43,19 @@ def overview(
         "runs": [_run(run) for run in runs.last(connection, permitted)],
         "problems": _problems(connection, {**seen, "limit": problems}),
         "incomplete": list_incomplete(connection, permitted, problems),
+        "skipped": _with_reasons(connection, "list_skipped", permitted, problems),
     }
 
 
 def list_incomplete(connection: Connection, permitted: Permitted, limit: int) -> list[dict[str, Any]]:
     """Documents of which not all could be read, with what lacks."""
-    rows = connection.execute(statement("list_incomplete"), {"permitted": array(permitted), "limit": limit})
+    return _with_reasons(connection, "list_incomplete", permitted, limit)
+
+
+def _with_reasons(
+    connection: Connection, name: str, permitted: Permitted, limit: int
+) -> list[dict[str, Any]]:
+    rows = connection.execute(statement(name), {"permitted": array(permitted), "limit": limit})
     return [dict(zip(("source", "path", "reason"), row, strict=True)) for row in rows]
 
 

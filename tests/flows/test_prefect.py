@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "notes"
     made.mkdir()
     (made / "bread.md").write_text("# Bread\n\nSourdough bread needs flour, water, salt and a lot of time.\n")
-    (made / "broken.bin").write_bytes(bytes(range(256)))
+    (made / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
     return made
 
 
@@ -98,9 +98,9 @@ def test_the_deployments_run_to_completed_and_their_reports_are_visible(
     first = run_deployment(user, "sync/scheduled", sources=["notes"])
     assert (first["state"]["type"], first["state"]["name"]) == ("COMPLETED", "Degraded")
     report = artifact(user, "sync-report")
-    assert "broken.bin" in report
+    assert "broken.pdf" in report
     assert "partial" in report
-    (folder / "broken.bin").unlink()
+    (folder / "broken.pdf").unlink()
     second = run_deployment(user, "sync/scheduled", sources=[str(folder)])
     assert (second["state"]["type"], second["state"]["name"]) == ("COMPLETED", "Completed")
     third = run_deployment(user, "reembed/manual", dimensions=128)
@@ -150,7 +150,7 @@ def test_the_build_of_an_index_is_a_progress_artifact(user: dict[str, str], fold
         text=True,
         check=False,
     )
-    assert done.returncode == 3, done.stderr  # for broken.bin
+    assert done.returncode == 3, done.stderr  # for broken.pdf
     artifact = httpx.get(f"{user['PREFECT_API_URL']}/artifacts/sync-index/latest").json()
     assert (artifact["type"], artifact["data"], artifact["description"]) == (
         "progress",

@@ -21,7 +21,12 @@ where source_id = :source_id;
 select path, device, inode, size, mtime_ns, ctime_ns, content_hash, processing_fingerprint, state, document_id, chunk_count,
        stage, reason, attempts, retry_at
 from ledger
-where source_id = :source_id and (folder = any(:folders) or state = 'failed');
+where source_id = :source_id
+  and (folder = any(:folders) or state = 'failed' or (state = 'skipped' and retry_at <= now()));
+
+-- name: count_skipped
+-- How many files of each folder are none that we read.
+select folder, count(*)::integer from ledger where source_id = :source_id and state = 'skipped' group by folder;
 
 -- name: load_folders
 -- Every folder that the ledger names, with the digest of its listing where it is settled.
@@ -85,6 +90,17 @@ set device = excluded.device, inode = excluded.inode, size = excluded.size, mtim
         when ledger.attempts + 1 >= :tries then null
         else now() + make_interval(mins => :retry_minutes * (2 ^ least(ledger.attempts, :max_doublings))::integer)
     end;
+
+-- name: skip_ledger!
+-- A file that is none of ours, and of which nothing is stored.
+insert into ledger (source_id, path, document_id, device, inode, size, mtime_ns, ctime_ns, content_hash, processing_fingerprint,
+                    chunk_count, state, stage, reason, retry_at)
+values (:source_id, :path, null, :device, :inode, :size, :mtime_ns, :ctime_ns, :content_hash, :processing_fingerprint,
+        0, 'skipped', 'extract', :reason, case when :transient then now() + make_interval(mins => :retry_minutes) end)
+on conflict (source_id, path) do update
+set device = excluded.device, inode = excluded.inode, size = excluded.size, mtime_ns = excluded.mtime_ns,
+    ctime_ns = excluded.ctime_ns, content_hash = excluded.content_hash, processing_fingerprint = excluded.processing_fingerprint,
+    state = 'skipped', stage = excluded.stage, reason = excluded.reason, attempts = 0, retry_at = excluded.retry_at;
 
 -- name: retry_embedding!
 -- What one model refused another may take.

@@ -14,6 +14,14 @@ where d.incomplete <> '' and (:permitted::integer[] is null or d.collection_id =
 order by s.name, d.path
 limit :limit;
 
+-- name: list_skipped
+-- Files that are none we read, with why.
+select s.name, l.path, l.reason
+from ledger l join sources s on s.id = l.source_id
+where l.state = 'skipped' and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]))
+order by s.name, l.path
+limit :limit;
+
 -- name: source_counts
 -- Per source: documents, chunks, files in quarantine, pushes that wait, freshness.
 select s.name, s.root, k.name, count(l.path) filter (where l.document_id is not null),

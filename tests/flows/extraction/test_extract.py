@@ -273,7 +273,7 @@ def test_a_title_comes_from_the_content_or_there_is_none(text: str, title: str |
         ("a.zip", archive(a="b"), "unsupported type application/zip"),
         ("a.bin", b"\0\1\2\xff", "unsupported type application/octet-stream"),
         ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "unsupported type image/hei"),
-        ("a.docx", b"", "the file is empty"),
+        ("a.docx", b"", "it is empty"),
         ("a.docx", b"garbage", "cannot be read as application/vnd.openxmlformats"),
         ("a.pdf", b"%PDF-1.4 garbage", "cannot be read as application/pdf"),
         ("a.html", b"<html><body></body></html>", "no text found in it"),
@@ -305,14 +305,16 @@ def without_programs(path: str, data: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("path", "data", "reason"),
+    ("path", "data", "error", "reason"),
     [
-        ("a.png", b"\x89PNG", "image: needs Tesseract for OCR, which is not installed"),
-        ("a.pdf", pdf(""), "no text found in it (scanned pages? install Tesseract)"),
+        ("a.png", b"\x89PNG", "NothingToRead", "image: needs Tesseract for OCR, which is not installed"),
+        ("a.pdf", pdf(""), "Unextractable", "no text found in it (scanned pages? install Tesseract)"),
     ],
 )
-def test_what_tesseract_could_read_is_said_to_need_it(path: str, data: bytes, reason: str) -> None:
-    assert without_programs(path, data) == f"pgfolio.flows.extraction.extracted.Unextractable: {reason}"
+def test_what_tesseract_could_read_is_said_to_need_it(
+    path: str, data: bytes, error: str, reason: str
+) -> None:
+    assert without_programs(path, data) == f"pgfolio.flows.extraction.extracted.{error}: {reason}"
 
 
 @pytest.mark.skipif(TESSERACT is None, reason="reads by Tesseract, which is not installed here")

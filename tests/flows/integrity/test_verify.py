@@ -364,7 +364,7 @@ def test_a_file_that_failed_is_no_finding(archive: Archive) -> None:
 
 
 def test_other_files_problems_are_not_the_repairs(archive: Archive) -> None:
-    (archive.root / "data.bin").write_bytes(bytes(range(256)))
+    (archive.root / "data.pdf").write_bytes(b"%PDF-1.4 broken")
     archive.execute("delete from ledger where path = '1.md'")
     assert run_repair(archive.settings, archive.conninfo).complete
 
