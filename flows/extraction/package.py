@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 import zipfile
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ MAX_PART_BYTES: Final = 1024 * 1024 * 1024
 MAX_TREE_BYTES: Final = 64 * 1024 * 1024
 """Of one part that is held as a tree, which takes some five times as many."""
 
+_FILE_NAME: Final = re.compile(r"\.\w{2,4}$|^\w+://")
 SAFE: Final = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
 """An entity is left out instead of unfolded; nothing outside the file is opened."""
 
@@ -63,6 +65,9 @@ class Package:
     """Parts are named as in the archive, and nothing is written to a disk."""
 
     def __init__(self, data: bytes) -> None:
+        """Raises zipfile.BadZipFile, and Unextractable for a document with a password."""
+        if "EncryptedPackage".encode("utf-16-le") in data[: 1 << 20] and not data.startswith(b"PK"):
+            raise Unextractable("encrypted file: remove the password")
         self._zip = zipfile.ZipFile(io.BytesIO(data))
         self._names = {name.lower(): name for name in self._zip.namelist()}
 
@@ -125,6 +130,12 @@ class Package:
 
     def main_part(self, otherwise: str) -> str:
         return next(iter(self.related("", "officeDocument")), otherwise)
+
+
+def alternative(element: Any) -> str:
+    """The alternative text of a picture, unless a program has put the picture's file name there."""
+    words = " ".join((element.get("descr") or "").split())
+    return "" if _FILE_NAME.search(words) or words.startswith("data:") else words
 
 
 def forget(element: Any) -> None:

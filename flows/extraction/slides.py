@@ -11,6 +11,7 @@ from pgfolio.flows.extraction import charts
 from pgfolio.flows.extraction.metadata import title_of
 from pgfolio.flows.extraction.package import (
     Package,
+    alternative,
     attribute,
     child,
     children,
@@ -92,6 +93,8 @@ class _Deck:
                     self._shapes(shape, out, relations)
                 elif body is not None:
                     self._text(body, _placeholder(shape), out, relations)
+            elif name == "pic":
+                out.paragraph("".join(alternative(item) for item in descendants(shape, "cNvPr")))
             elif name == "graphicFrame":
                 self._graphic(shape, out, relations)
 

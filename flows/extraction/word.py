@@ -11,10 +11,12 @@ from pgfolio.flows.extraction import charts
 from pgfolio.flows.extraction.numbering import BULLET, Numbering
 from pgfolio.flows.extraction.package import (
     Package,
+    alternative,
     attribute,
     child,
     children,
     core_properties,
+    descendants,
     forget,
     local,
 )
@@ -171,6 +173,8 @@ class _WordDocument:
                 charts.write(self._package.tree(self._relations.get(target, ("", ""))[1]), out)
             elif name == "t" and item.text:
                 out.paragraph(item.text)
+            elif name == "docPr" and next(descendants(element, "blip"), None) is not None:
+                out.paragraph(alternative(item))
             elif name == "textpath" and item.get("string"):
                 out.paragraph(item.get("string"))
             else:
