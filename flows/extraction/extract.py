@@ -11,7 +11,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.flows.extraction import formats, markup, ocr
+from pgfolio.flows.extraction import formats, markup, number_formats, ocr
+from pgfolio.flows.extraction import mime as mime_types
 from pgfolio.flows.extraction.decode import clean, decode
 from pgfolio.flows.extraction.extracted import Extracted, Unextractable, one_line
 from pgfolio.flows.extraction.metadata import (
@@ -37,10 +38,12 @@ METADATA_KEYS = frozenset(  # of what the library knows of a document
     modified_at modified_by page_count publisher sheet_names slide_count subject to_emails
     """.split()  # noqa: SIM905 - a hundred lines else
 )
+SHEETS = (mime_types.XLS, mime_types.XLSB)
 MAX_DEPTH = 2
 """Of mails within mails whose attachments are read."""
 
 _UNDERLINE = re.compile(r"\\</?u\\?>")
+_EMPHASIS = re.compile(r"(?<!\\)(?:\*\*+|\*(?=[^\s*])|(?<=[^\s*\\])\*)")
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
@@ -96,7 +99,7 @@ def _document(mime: str, data: bytes, depth: int) -> Extracted:
         extracted = _from_properties(reading.properties, mime, text)
         return replace(extracted, pages=reading.pages, markdown=True)
     result = _parse(mime, data)
-    text, pages = _pages(mime, tidy(clean(result.content)), result.pages or [])
+    text, pages = _pages(mime, _tidied(mime, clean(result.content)), result.pages or [])
     if mime == formats.PDF and not text.strip():
         text, pages = joined(ocr.scanned(data))
     if not text.strip():
@@ -153,12 +156,22 @@ def _first_title(text: str) -> str | None:
     return next((title_of(heading.text) for heading in headings(text, [])), None)
 
 
-def tidy(text: str) -> str:
-    """The library's Markdown without images that are data, and without escapes that only hide words from search."""
+def _tidied(mime: str, text: str) -> str:
+    if mime in SHEETS:
+        return number_formats.cells_as_shown(tidy(text))
+    # In reStructuredText a backslash escapes as well, and the library escapes that one again.
+    text = tidy(text, emphasis=mime == formats.PDF)
+    return tidy(text) if mime == "text/x-rst" else text
+
+
+def tidy(text: str, *, emphasis: bool = True) -> str:
+    """The library's Markdown without images that are data, and without escapes that only hide words from search; on
+    demand without the marks of bold and italic type, which hide phrases."""
     text = markup.without_data_images(text)
     parts, end = [], 0
     for code in [*code_spans(text), Span(len(text), len(text))]:
         prose = _UNDERLINE.sub("", text[end : code.start])
+        prose = prose if emphasis else _EMPHASIS.sub("", prose)
         parts += [_ESCAPE.sub(r"\1", prose), text[code.start : code.end]]
         end = code.end
     return re.sub(r"\n{3,}", "\n\n", "".join(parts)).strip() + "\n"

@@ -16,6 +16,9 @@ BUILT_IN: Final = {
 }
 """Those that a file names by their number only; from 27 on the East Asian ones."""
 
+_DAY_CELL: Final = re.compile(r"(?<=\| )(\d{4}-\d\d-\d\d) 00:00:00(?= \|)")
+_TIME_CELL: Final = re.compile(r"(?<=\| )1899-12-3[01] (\d\d:\d\d:\d\d)(?= \|)")
+_LONG_CELL: Final = re.compile(r"(?<=\| )-?\d+\.\d{12,}(?= \|)")
 _NO_CODE: Final = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?![hmsHMS]+\])[^\]]*\]')
 _ELAPSED: Final = re.compile(r"\[[hms]+\]", re.IGNORECASE)
 _LAST_DAY: Final = 2_958_465
@@ -89,3 +92,10 @@ def plain(text: str) -> str:
     if "e" in short and 1e-7 < abs(number) < 1e21:
         short = f"{number:.20f}".rstrip("0").rstrip(".") if abs(number) < 1 else f"{number:.0f}"
     return short
+
+
+def cells_as_shown(table: str) -> str:
+    """Markdown tables of a library that writes a day as its midnight, a time as that of the first day that it knows,
+    and a number with all that floating point adds."""
+    table = _TIME_CELL.sub(r"\1", _DAY_CELL.sub(r"\1", table))
+    return _LONG_CELL.sub(lambda match: plain(match[0]), table)

@@ -116,7 +116,7 @@ NOTEBOOK = json.dumps(
         ("a.tsv", b"Name\tAge\nAda\t36\n", ["| Ada | 36 |"]),
         ("a.eml", MAIL, ["We meet on Tuesday."]),
         ("a.docx", docx("A heading", "Some text."), ["A heading", "Some text."]),
-        ("a.rtf", rb"{\rtf1\ansi Some {\b bold} text.\par}", ["Some **bold** text."]),
+        ("a.rtf", rb"{\rtf1\ansi Some {\b bold} text.\par}", ["Some bold text."]),
         ("a.rst", b"Title\n=====\n\nSome text.\n", ["# Title", "Some text."]),
         ("a.org", b"* Heading\nSome text.\n", ["# Heading", "Some text."]),
         ("a.ipynb", NOTEBOOK, ["# A notebook", "with text"]),
