@@ -39,6 +39,9 @@ METADATA_KEYS = frozenset(  # of what the library knows of a document
     """.split()  # noqa: SIM905 - a hundred lines else
 )
 SHEETS = (mime_types.XLS, mime_types.XLSB)
+LIGHT_MARKUP = ("text/x-org", "text/x-rst")
+"""Text as it is, where the library cannot read it."""
+
 MAX_DEPTH = 2
 """Of mails within mails whose attachments are read."""
 
@@ -63,6 +66,8 @@ def extract(path: str, data: bytes, depth: int = 0) -> Extracted:
     except (Unextractable, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of the Rust library is not an Exception
+        if mime in LIGHT_MARKUP and (text := decode(data, known=True)):
+            return Extracted(text, None, mime)
         raise Unextractable(_reason(error, mime)) from error
 
 

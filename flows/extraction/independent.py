@@ -28,9 +28,11 @@ SLIDE_PARTS: Final = re.compile(r"ppt/(slides/slide|notesSlides/notesSlide)\d+\.
 SHEET_PARTS: Final = re.compile(r"xl/(sharedStrings|comments\d*|worksheets/sheet\d+)\.xml", re.IGNORECASE)
 OPEN_PARTS: Final = re.compile(r"content\.xml")
 LEAVES: Final = frozenset({"t", "v"})
-BREAKS: Final = frozenset("br c cr h is line-break p ptab s si tab table-cell tc".split())  # noqa: SIM905
+BREAKS: Final = frozenset("br c comment cr h is line-break p ptab s si tab table-cell tc".split())  # noqa: SIM905
 LEFT_OUT: Final = frozenset(
-    "Fallback del moveFrom delText instrText rPh tracked-changes f pictureOptions sldNum image desc title".split()  # noqa: SIM905
+    """
+    Fallback del delText desc f image index-title-template instrText moveFrom note-citation rPh title tracked-changes
+    """.split()  # noqa: SIM905 - a line for each else
 )
 CHUNK: Final = 1 << 20
 STRING_END: Final = "\x1f"
@@ -191,12 +193,12 @@ class _PageWords(HTMLParser):
 
 
 NO_TEXT: Final = frozenset(
-    {"audio", "iframe", "noscript", "object", "script", "style", "template", "title", "video"}
+    "audio canvas iframe noframes noscript object script style template title video".split()  # noqa: SIM905
 )
 INLINE: Final = frozenset(
     """
-    a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd mark q s samp small span strike strong sub sup tt
-    u var wbr
+    a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd mark mi mn mo ms mtext q s samp small
+    span strike strong sub sup tt u var wbr
     """.split()  # noqa: SIM905 - a line for each else
 )
 

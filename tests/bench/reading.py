@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ ENOUGH = 0.97
 
 _WORD = re.compile(r"\w+")
 READ = """
-import json, sys
+import json, resource, sys
 from pgfolio.flows.extraction.extract import extract
 for path in sys.stdin:
     path = path.rstrip("\\n")
@@ -37,6 +36,7 @@ for path in sys.stdin:
     except Exception as error:
         said = {"error": str(error)}
     print(json.dumps(said), flush=True)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
@@ -67,8 +67,9 @@ def read_all(python: str, paths: list[str]) -> tuple[list[dict[str, str]], float
     done = subprocess.run(
         [python, "-c", READ], input="\n".join(paths), text=True, stdout=subprocess.PIPE, check=False
     )
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    said = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = done.stdout.splitlines()
+    peak = int(lines.pop()) if lines and lines[-1].isdigit() else 0
+    said = [json.loads(line) for line in lines]
     said += [{"error": "the process died"}] * (len(paths) - len(said))
     return said, time.perf_counter() - began, peak
 
