@@ -15,6 +15,9 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 WESTERN = "cp1252"
+ASCII = ("ascii", "us-ascii")
+"""What programs say that have not looked at the text."""
+
 _META = re.compile(rb"""<meta\b[^>]{0,1000}?charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _XML = re.compile(rb"""<\?xml\b[^>]{0,200}?encoding\s*=\s*["']([\w.:-]+)""", re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?(-->|\Z)", re.DOTALL)
@@ -37,8 +40,8 @@ def text_of(data: bytes, label: str | None) -> str:
     for mark, marked in MARKS:
         if data.startswith(mark):
             return clean(data[len(mark) :].decode(marked, "replace"))
-    codec = (codec_of(label) if label else None) or ""
-    if not codec or (codec == "ascii" and not data.isascii()):
+    codec = (codec_of(label) if label and label.lower() not in ASCII else None) or ""
+    if not codec:
         codec = "utf-8" if _is_utf8(data) else WESTERN
     if codec == WESTERN:
         return clean(_western(data))

@@ -163,7 +163,7 @@ def _first_title(text: str) -> str | None:
 
 def _tidied(mime: str, text: str) -> str:
     if mime in SHEETS:
-        return number_formats.cells_as_shown(tidy(text))
+        return number_formats.displayed_cells(tidy(text))
     # In reStructuredText a backslash escapes as well, and the library escapes that one again.
     text = tidy(text, emphasis=mime == formats.PDF)
     return tidy(text) if mime == "text/x-rst" else text

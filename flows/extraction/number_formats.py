@@ -94,7 +94,7 @@ def plain(text: str) -> str:
     return short
 
 
-def cells_as_shown(table: str) -> str:
+def displayed_cells(table: str) -> str:
     """Markdown tables of a library that writes a day as its midnight, a time as that of the first day that it knows,
     and a number with all that floating point adds."""
     table = _TIME_CELL.sub(r"\1", _DAY_CELL.sub(r"\1", table))

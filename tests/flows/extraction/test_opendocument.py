@@ -69,7 +69,8 @@ def test_slides_have_titles_and_notes() -> None:
     frame = (
         "<draw:frame presentation:class='{}'><draw:text-box><text:p>{}</text:p></draw:text-box></draw:frame>"
     )
-    body = f"<draw:page>{frame.format('title', 'First')}{frame.format('outline', 'Exits')}<presentation:notes>{frame.format('notes', 'Say it')}</presentation:notes></draw:page>"  # noqa: E501
+    notes = f"<presentation:notes>{frame.format('notes', 'Say it')}</presentation:notes>"
+    body = f"<draw:page>{frame.format('title', 'First')}{frame.format('outline', 'Exits')}{notes}</draw:page>"
     extracted = extract(
         "a.odp", odf("presentation", body + f"<draw:page>{frame.format('title', 'Second')}</draw:page>")
     )
@@ -78,13 +79,15 @@ def test_slides_have_titles_and_notes() -> None:
 
 
 def test_a_sheet_shows_its_values_comments_and_formulas() -> None:
-    rows = (
-        "<table:table-row><table:table-cell><text:p>When</text:p></table:table-cell><table:table-cell"
-        " table:number-columns-repeated='9'/><table:table-cell office:value='0.5'><text:p>50"
-        " %</text:p><office:annotation><text:p>about</text:p></office:annotation></table:table-cell></table:table-row><table:table-row"
-        " table:number-rows-repeated='1048576'><table:table-cell/></table:table-row><table:table-row><table:table-cell"
-        " table:formula='of:=SUM([.A1])'/></table:table-row>"
+    said = "<office:annotation><text:p>about</text:p></office:annotation>"
+    cells = (
+        "<table:table-cell><text:p>When</text:p></table:table-cell>",
+        "<table:table-cell table:number-columns-repeated='9'/>",
+        f"<table:table-cell office:value='0.5'><text:p>50 %</text:p>{said}</table:table-cell>",
     )
+    empty = "<table:table-row table:number-rows-repeated='1048576'><table:table-cell/></table:table-row>"
+    formula = "<table:table-row><table:table-cell table:formula='of:=SUM([.A1])'/></table:table-row>"
+    rows = f"<table:table-row>{''.join(cells)}</table:table-row>{empty}{formula}"
     text = extract(
         "a.ods", odf("spreadsheet", f"<table:table table:name='R&amp;D'>{rows}</table:table>")
     ).text

@@ -91,4 +91,4 @@ def test_comments_and_text_boxes_are_found() -> None:
 
 def test_an_old_sheet_shows_days_and_times() -> None:
     table = "| 2024-03-15 00:00:00 | 1899-12-31 13:30:00 | 0.30000000000000004 | 2024-03-15 13:30:00 |"
-    assert number_formats.cells_as_shown(table) == "| 2024-03-15 | 13:30:00 | 0.3 | 2024-03-15 13:30:00 |"
+    assert number_formats.displayed_cells(table) == "| 2024-03-15 | 13:30:00 | 0.3 | 2024-03-15 13:30:00 |"
