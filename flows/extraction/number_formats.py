@@ -22,6 +22,9 @@ _LONG_CELL: Final = re.compile(r"(?<=\| )-?\d+\.\d{12,}(?= \|)")
 _NO_CODE: Final = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?![hmsHMS]+\])[^\]]*\]')
 _ELAPSED: Final = re.compile(r"\[[hms]+\]", re.IGNORECASE)
 _LAST_DAY: Final = 2_958_465
+FEW: Final = 15
+"""Characters of a number that is as short as it can be."""
+
 FIRST_CUSTOM: Final = 164
 _OUR_DAYS: Final = range(29_221, 54_788)
 """From 1980 to 2049: where the format is lost, a whole number of these is taken for a date."""
@@ -82,7 +85,7 @@ def moment(serial: float, what: MomentFormat, *, from_1904: bool) -> str | None:
 
 def plain(text: str) -> str:
     """A number without what its floating point adds: the program shows no more than 15 digits."""
-    if not re.search(r"[.eE]", text):
+    if text.isdigit() or (len(text) < FEW and "." in text and text[-1] != "0" and "e" not in text.lower()):
         return text
     try:
         number = float(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from pgfolio.flows.extraction.decode import clean
 from pgfolio.flows.extraction.metadata import title_of
 from pgfolio.flows.extraction.opendocument_tables import CELLS, narrowed, repeated, rows_of, unshown
 from pgfolio.flows.extraction.package import (
@@ -57,7 +58,7 @@ def read(data: bytes) -> Reading:
     body = next(iter(child(root, "body")), None)
     slides = list(children(body, "page")) if body is not None else []
     if slides:
-        text, pages = joined([document.slide(page) for page in slides])
+        text, pages = joined([clean(document.slide(page)) for page in slides])
         if not title_of(properties.get("title")) and document.titles:
             properties["title"] = document.titles[0]
         return Reading(text, properties | {"slide_count": len(slides)}, pages)

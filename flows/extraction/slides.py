@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pgfolio.flows.extraction import charts
+from pgfolio.flows.extraction.decode import clean
 from pgfolio.flows.extraction.metadata import title_of
 from pgfolio.flows.extraction.package import (
     Package,
@@ -35,7 +36,7 @@ def read(data: bytes) -> Reading:
     ids = [_relation_id(item) for item in descendants(root, "sldId")] if root is not None else []
     names = [name for kind, name in (relations.get(key, ("", "")) for key in ids) if kind == "slide"]
     deck = _Deck(package)
-    texts = [deck.slide(name) for name in names or _by_number(package)]
+    texts = [clean(deck.slide(name)) for name in names or _by_number(package)]
     text, pages = joined(texts)
     properties = core_properties(package) | {"slide_count": len(texts)}
     if not title_of(properties.get("title")) and deck.titles:
