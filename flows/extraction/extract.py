@@ -1,21 +1,18 @@
 """Decides: the bytes of a file in, its text with title, dates, pages and metadata out.
 
-Text formats are taken verbatim, so that a quote is really in the file. All else goes through kreuzberg, as
-Markdown. What cannot be read is an Unextractable with a reason for a person, whatever the bytes are.
+Text formats are taken verbatim, so that a quote is really in the file. All else becomes Markdown, by a reader of ours
+or by kreuzberg. What cannot be read is an Unextractable with a reason for a person, whatever the bytes are.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import html
-import io
 import re
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pgfolio.flows.extraction import formats, markup, ocr
+from pgfolio.flows.extraction import formats, markup, number_formats, ocr
+from pgfolio.flows.extraction import mime as mime_types
 from pgfolio.flows.extraction.decode import Decoded, clean, decode, decoded
 from pgfolio.flows.extraction.extracted import Extracted, NothingToRead, Unextractable, one_line
 from pgfolio.flows.extraction.metadata import (
@@ -28,7 +25,10 @@ from pgfolio.flows.extraction.metadata import (
     when,
 )
 from pgfolio.flows.extraction.pages import aligned, joined, marked
-from pgfolio.schema.markdown import Span, code_spans
+from pgfolio.schema.markdown import Span, code_spans, headings
+
+if TYPE_CHECKING:
+    from pgfolio.flows.extraction.reading import Reading
 
 FINGERPRINT = f"extract-3/kreuzberg-{version('kreuzberg')}"
 
@@ -38,24 +38,32 @@ METADATA_KEYS = frozenset(  # of what the library knows of a document
     modified_at modified_by page_count publisher sheet_names slide_count subject to_emails
     """.split()  # noqa: SIM905 - a hundred lines else
 )
-PAGE_MARK = "pgfoliopagebreak"
+SHEETS = (mime_types.XLS, mime_types.XLSB)
+LIGHT_MARKUP = ("text/x-org", "text/x-rst")
+"""Text as it is, where the library cannot read it."""
+
+MAX_DEPTH = 2
+"""Of mails within mails whose attachments are read."""
+
 _UNDERLINE = re.compile(r"\\</?u\\?>")
-_ESCAPE = re.compile(r"\\([!.\-<>()~_&+=])")
-_CHARSET = re.compile(rb"""charset\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
+_EMPHASIS = re.compile(r"(?<!\\)(?:\*\*+|\*(?=[^\s*])|(?<=[^\s*\\])\*)")
+_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
-def extract(path: str, data: bytes) -> Extracted:
-    """The text of one file; `path` gives its type and no more. Raises Unextractable and nothing else."""
+def extract(path: str, data: bytes, depth: int = 0) -> Extracted:
+    """The text of one file; `path` tells of its type and no more. Raises Unextractable and nothing else."""
     suffix, mime = formats.declared(path, data)
     try:
-        known = suffix in formats.TEXT or not suffix
-        if not mime and (found := decoded(data, known=known)) is not None:
+        known = suffix in formats.TEXT or not suffix or mime == "text/plain"
+        if mime in ("", "text/plain") and (found := decoded(data, known=known)) is not None:
             return _text(found, suffix)
         mime = mime or formats.sniffed(path, data)
-        return ocr.image(mime, data) if mime.startswith("image/") else _document(mime, data)
+        return ocr.image(mime, data) if mime.startswith("image/") else _document(mime, data, depth)
     except (Unextractable, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of the Rust library is not an Exception
+        if mime in LIGHT_MARKUP and (text := decode(data, known=True)):
+            return Extracted(text, None, mime)
         raise Unextractable(_reason(error, mime)) from error
 
 
@@ -97,8 +105,6 @@ def _markdown(text: str) -> Extracted:
 
 def _pages(mime: str, text: str, parts: list[Any]) -> tuple[str, tuple[int, ...]]:
     """The text without its page marks, and where the pages begin."""
-    if mime == formats.PPTX:
-        return marked(text, re.compile(rf"\n*^{PAGE_MARK}\d+\s*", re.MULTILINE))
     if mime == formats.PPT:
         return marked(text, re.compile(r"\n*^-----\n+", re.MULTILINE))
     if mime == formats.PDF:
@@ -106,12 +112,17 @@ def _pages(mime: str, text: str, parts: list[Any]) -> tuple[str, tuple[int, ...]
     return text, ()
 
 
-def _document(mime: str, data: bytes) -> Extracted:
+def _document(mime: str, data: bytes, depth: int) -> Extracted:
     if not data:
         raise NothingToRead("it is empty")
+    if (reading := _read(mime, data, depth)) is not None:
+        if not reading.text.strip():
+            raise Unextractable(_nothing(mime))
+        text = clean(reading.text).rstrip() + "\n"
+        extracted = _from_properties(reading.properties, mime, text)
+        return replace(extracted, pages=reading.pages, markdown=True)
     result = _parse(mime, data)
-    content, heading = _html(data) if mime == formats.HTML else (result.content, "")
-    text, pages = _pages(mime, tidy(clean(content)), result.pages or [])
+    text, pages = _pages(mime, _tidied(mime, clean(result.content)), result.pages or [])
     if mime == formats.PDF and not text.strip():
         text, pages = joined(ocr.scanned(data))
     if not text.strip():
@@ -119,30 +130,30 @@ def _document(mime: str, data: bytes) -> Extracted:
     properties = {
         key: value for key, value in dict(result.metadata).items() if value not in (None, "", [], [""])
     }
-    return replace(_from_properties(properties, mime, text, heading), pages=pages, markdown=True)
+    return replace(_from_properties(properties, mime, text), pages=pages, markdown=True)
 
 
-def _html(data: bytes) -> tuple[str, str]:
-    """The body as Markdown, and the title. The library reads bytes as UTF-8, whatever they say they are."""
-    text = _html_text(data)
-    body = markup.without_head(text)
-    content = _parse(formats.HTML, body.encode()).content if body.strip() else ""
-    return content, html.unescape(markup.title(text))
+def _read(mime: str, data: bytes, depth: int) -> Reading | None:
+    """By a reader of ours."""
+    from pgfolio.flows.extraction import readers  # noqa: PLC0415 - 0.1 s that a no-op sync must not pay
+
+    def attached(name: str, data: bytes) -> str:
+        if depth >= MAX_DEPTH or formats.declared(name, data)[1].startswith("image/"):
+            raise Unextractable("not read within a mail")
+        return extract(name, data, depth + 1).text
+
+    return readers.read(mime, data, attached)
 
 
-def _from_properties(properties: dict[str, Any], mime: str, text: str, heading: str) -> Extracted:
+def _from_properties(properties: dict[str, Any], mime: str, text: str) -> Extracted:
     """With the title, the dates and the owner that the document's properties have."""
     metadata = jsonable({key: properties[key] for key in sorted(METADATA_KEYS & properties.keys())}, [2000])
     authors = metadata.get("authors") or [metadata.get("from_email")]
     return Extracted(
         text=text,
-        title=title_of(
-            heading
-            or properties.get("title")
-            or properties.get("directive_title")
-            or properties.get("subject")
-        )
-        or first_heading(text),
+        title=title_of(properties.get("title"))
+        or title_of(properties.get("directive_title") or properties.get("subject"))
+        or (_first_title(text) if mime == formats.PPT else first_heading(text)),
         mime=mime,
         metadata=metadata,
         created_at=when(properties.get("created_at")),
@@ -154,55 +165,39 @@ def _parse(mime: str, data: bytes) -> Any:
     """The result of kreuzberg, without its cache and without OCR."""
     import kreuzberg  # noqa: PLC0415 - 0.1 s that a no-op sync must not pay
 
-    if mime in ("text/csv", "text/tab-separated-values"):
-        data = _strict_csv(mime, data)
-    pages = kreuzberg.PageConfig(
-        extract_pages=True,
-        insert_page_markers=mime == formats.PPTX,
-        marker_format=f"\n\n{PAGE_MARK}{{page_num}}\n\n",
-    )
     config = kreuzberg.ExtractionConfig(
         use_cache=False,
         output_format="markdown",
-        pages=pages,
+        pages=kreuzberg.PageConfig(extract_pages=True),
         disable_ocr=True,  # type: ignore[call-arg] # its stub forgot this one
     )
     return kreuzberg.extract_bytes_sync(data, mime, config)
 
 
-def _strict_csv(mime: str, data: bytes) -> bytes:
-    """Quoted anew: the library takes a lone quote in a field (27" monitor) for the start of a long one."""
-    text = decode(data, known=True) or ""
-    line = text.partition("\n")[0]
-    mark = "\t" if mime != "text/csv" else max(",;\t|", key=line.count)
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter="\t" if mime != "text/csv" else ",")
-    writer.writerows(csv.reader(io.StringIO(text), delimiter=mark))
-    return out.getvalue().encode("utf-8", "replace")
+def _first_title(text: str) -> str | None:
+    """Of the first slide that has one."""
+    return next((title_of(heading.text) for heading in headings(text, [])), None)
 
 
-def _html_text(data: bytes) -> str:
-    declared = _CHARSET.search(data[:2048])
-    if declared and not data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        try:
-            return clean(data.decode(declared[1].decode(), "strict"))
-        except (LookupError, UnicodeDecodeError):
-            pass
-    return decode(data, known=True) or ""
+def _tidied(mime: str, text: str) -> str:
+    if mime in SHEETS:
+        return number_formats.displayed_cells(tidy(text))
+    # In reStructuredText a backslash escapes as well, and the library escapes that one again.
+    text = tidy(text, emphasis=mime == formats.PDF)
+    return tidy(text) if mime == "text/x-rst" else text
 
 
-def tidy(text: str) -> str:
-    """The library's Markdown without images that are data, and without escapes that only hide words from search."""
+def tidy(text: str, *, emphasis: bool = True) -> str:
+    """The library's Markdown without images that are data, and without escapes that only hide words from search; on
+    demand without the marks of bold and italic type, which hide phrases."""
     text = markup.without_data_images(text)
     parts, end = [], 0
     for code in [*code_spans(text), Span(len(text), len(text))]:
         prose = _UNDERLINE.sub("", text[end : code.start])
+        prose = prose if emphasis else _EMPHASIS.sub("", prose)
         parts += [_ESCAPE.sub(r"\1", prose), text[code.start : code.end]]
         end = code.end
-    text = re.sub(r"\n{3,}", "\n\n", "".join(parts)).strip() + "\n"
-    headings = re.findall(r"^###### ", text, re.MULTILINE)
-    # Word's outline level 9 means body text; the library makes a heading of each such paragraph.
-    return text.replace("###### ", "") if len(headings) * 2 > text.count("\n\n") > 2 else text
+    return re.sub(r"\n{3,}", "\n\n", "".join(parts)).strip() + "\n"
 
 
 def _nothing(mime: str) -> str:

@@ -1,38 +1,14 @@
-"""Decides: the type of a file, by its name, by its first bytes, or by what the library sees in it."""
+"""Decides: the type of a file, by its bytes, by its name, or by what the library sees in it."""
 
 from __future__ import annotations
 
 import mimetypes
 from pathlib import PurePosixPath
 
+from pgfolio.flows.extraction import mime, signatures
 from pgfolio.flows.extraction.extracted import NothingToRead
 
-PDF, HTML, PPT = "application/pdf", "text/html", "application/vnd.ms-powerpoint"
-OFFICE, OPEN = "application/vnd.openxmlformats-officedocument.", "application/vnd.oasis.opendocument."
-PPTX = OFFICE + "presentationml.presentation"
-DOCUMENTS = {
-    "csv": "text/csv",
-    "doc": "application/msword",
-    "docx": OFFICE + "wordprocessingml.document",
-    "eml": "message/rfc822",
-    "epub": "application/epub+zip",
-    "htm": HTML,
-    "html": HTML,
-    "ipynb": "application/x-ipynb+json",
-    "msg": "application/vnd.ms-outlook",
-    "ods": OPEN + "spreadsheet",
-    "odt": OPEN + "text",
-    "org": "text/x-org",
-    "pdf": PDF,
-    "ppt": PPT,
-    "pptx": PPTX,
-    "rst": "text/x-rst",
-    "rtf": "application/rtf",
-    "tsv": "text/tab-separated-values",
-    "xhtml": HTML,
-    "xls": "application/vnd.ms-excel",
-    "xlsx": OFFICE + "spreadsheetml.sheet",
-}
+DOCUMENTS, HTML, PDF, PPT, PPTX = mime.DOCUMENTS, mime.HTML, mime.PDF, mime.PPT, mime.PPTX
 IMAGES = {
     "bmp": "image/bmp",
     "jpeg": "image/jpeg",
@@ -58,9 +34,10 @@ NO_TYPE = ("text/plain", "application/octet-stream")
 
 
 def declared(path: str, data: bytes) -> tuple[str, str]:
-    """Suffix, and the type that it or the first bytes name; empty for what may be text."""
+    """Suffix, and the type of the file: what its bytes are, else what its suffix says; empty for what may be text."""
     suffix = PurePosixPath(path).suffix.lower().lstrip(".")
-    return suffix, DOCUMENTS.get(suffix) or IMAGES.get(suffix) or (PDF if data.startswith(b"%PDF-") else "")
+    named = DOCUMENTS.get(suffix) or IMAGES.get(suffix) or ""
+    return suffix, signatures.type_of(data, named, is_text=suffix in TEXT or suffix in MARKDOWN)
 
 
 def text_mime(suffix: str) -> str:

@@ -1,77 +1,51 @@
-"""What of HTML and of Markdown made of it is no text: the head, scripts, images that are data. Pure.
+"""Takes pictures that are written out in Markdown from it: their bytes in base64 are no text. Pure.
 
-The time is linear in the text, whatever is opened in it and never closed: where a regular expression looks for an end
-anew from each beginning, what has no end is known here once it was looked for.
+The time is linear in the text, whatever is opened in it and never closed.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+MAX_ALTERNATIVE: Final = 2000
+"""Characters of an alternative text, in which the bracket that opens it is looked for."""
 
-_OPENING = re.compile(r"<(head|script|style|title|meta)\b", re.IGNORECASE)
-_ENDS = {
-    **{
-        name: re.compile(rf"</{name}\s*>", re.IGNORECASE | re.DOTALL)
-        for name in ("head", "script", "style", "title")
-    },
-    "meta": re.compile(">"),
-}
-_TITLE = re.compile(r"<title\b", re.IGNORECASE)
-_DATA = "](data:"
-
-
-def without_head(text: str) -> str:
-    """HTML without its head, and without scripts, styles, titles and meta tags that stand elsewhere."""
-    return _without(text, _heads(text))
-
-
-def title(text: str) -> str:
-    """Of HTML, as it is written there; empty where there is none."""
-    if not (opening := _TITLE.search(text)):
-        return ""
-    start = text.find(">", opening.end()) + 1
-    end = _ENDS["title"].search(text, start) if start else None
-    return text[start : end.start()] if end else ""
+_ADDRESS: Final = re.compile(r"\]\(\s*<?data:", re.IGNORECASE)
+_BARE: Final = re.compile(
+    r"data:[\w.+-]+/[\w.+-]+(?:;[\w.=+-]+)*;base64,\s*[A-Za-z0-9+/=]*"
+    r"(?:\s+[A-Za-z0-9+/=]{40,})*(?:\s+[A-Za-z0-9+/]+={1,2})?",
+    re.IGNORECASE,
+)
 
 
 def without_data_images(text: str) -> str:
-    """Markdown without its images whose address is the image itself: `![a drawing](data:...)`."""
-    return _without(text, _data_images(text))
+    """With the alternative text in place of an image whose address is the image itself: `![a drawing](data:...)`; an
+    address elsewhere leaves nothing."""
+    if "data:" not in text.lower():
+        return text
+    parts: list[str] = []
+    end = first = 0
+    for address in _ADDRESS.finditer(text):
+        close = text.find(")", address.end())
+        if close < 0:
+            break
+        start = _opening(text, max(first, address.start() - MAX_ALTERNATIVE), address.start())
+        if start is not None:
+            parts += [text[end : start - (text[end:start][-1:] == "!")], text[start + 1 : address.start()]]
+            end = close + 1
+        first = max(end, address.start())
+    return _BARE.sub("", "".join([*parts, text[end:]]))
 
 
-def _heads(text: str) -> Iterator[tuple[int, int]]:
-    position, endless = 0, set()
-    while opening := _OPENING.search(text, position):
-        position, name = opening.end(), opening[1].lower()
-        if name in endless:
-            continue
-        if end := _ENDS[name].search(text, position):
-            position = end.end()
-            yield opening.start(), position
-        else:
-            endless.add(name)
-
-
-def _data_images(text: str) -> Iterator[tuple[int, int]]:
-    position = 0
-    while (address := text.find(_DATA, position)) >= 0:
-        start = text.find("![", max(position, text.rfind("]", position, address) + 1), address)
-        position = address + 1
-        if start < 0:
-            continue
-        if (end := text.find(")", address)) < 0:
-            return
-        position = end + 1
-        yield start, position
-
-
-def _without(text: str, spans: Iterator[tuple[int, int]]) -> str:
-    parts, end = [], 0
-    for start, following in spans:
-        parts.append(text[end:start])
-        end = following
-    return "".join([*parts, text[end:]])
+def _opening(text: str, first: int, last: int) -> int | None:
+    """The bracket that the one at `last` closes, if it is not before `first`."""
+    depth = 1
+    for index in range(last - 1, first - 1, -1):
+        if text[index] == "]":
+            depth += 1
+        elif text[index] == "[":
+            depth -= 1
+            if not depth:
+                return index
+    return None

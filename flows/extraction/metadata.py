@@ -14,7 +14,8 @@ from pgfolio.schema import markdown
 from pgfolio.schema.records import MAX_METADATA_BYTES
 
 JUNK_TITLE = re.compile(
-    r"(?i)(untitled.*|document\d*|enscript output|powerpoint presentation|microsoft \w+ - .*)?"
+    r"(?i)(untitled.*|document\d*|\((anonymous|unspecified)\)|enscript output|powerpoint presentation"
+    r"|microsoft \w+ - .*)?"
 )
 _TOML_MARK = re.compile(r"^\+\+\+[ \t]*(?:\n|\Z)", re.MULTILINE)
 MAX_INTEGER_BITS = 1000
