@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgfolio.flows.extraction import formats, markup, number_formats, ocr
 from pgfolio.flows.extraction import mime as mime_types
+from pgfolio.flows.extraction.completeness import shortfall
 from pgfolio.flows.extraction.decode import Decoded, clean, decode, decoded
 from pgfolio.flows.extraction.extracted import Extracted, NothingToRead, Unextractable, one_line
 from pgfolio.flows.extraction.metadata import (
@@ -120,7 +121,8 @@ def _document(mime: str, data: bytes, depth: int) -> Extracted:
             raise Unextractable(_nothing(mime))
         text = clean(reading.text).rstrip() + "\n"
         extracted = _from_properties(reading.properties, mime, text)
-        return replace(extracted, pages=reading.pages, markdown=True)
+        lacks = "" if depth else _lacks(mime, data, text)
+        return replace(extracted, pages=reading.pages, markdown=True, incomplete=lacks)
     result = _parse(mime, data)
     text, pages = _pages(mime, _tidied(mime, clean(result.content)), result.pages or [])
     if mime == formats.PDF and not text.strip():
@@ -131,6 +133,12 @@ def _document(mime: str, data: bytes, depth: int) -> Extracted:
         key: value for key, value in dict(result.metadata).items() if value not in (None, "", [], [""])
     }
     return replace(_from_properties(properties, mime, text), pages=pages, markdown=True)
+
+
+def _lacks(mime: str, data: bytes, text: str) -> str:
+    from pgfolio.flows.extraction.independent import independent_text  # noqa: PLC0415 - see _read
+
+    return shortfall(independent_text(mime, data), text)
 
 
 def _read(mime: str, data: bytes, depth: int) -> Reading | None:

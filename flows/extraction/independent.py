@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 MAX_PART_BYTES: Final = 256 * 1024 * 1024
+MAX_PAGE_BYTES: Final = 512 * 1024
+"""Of HTML: html.parser takes time that grows with the square of what is opened and never closed."""
+
 WORD_PARTS: Final = re.compile(
     r"word/(document|header|footer|footnotes|endnotes|comments)\d*\.xml", re.IGNORECASE
 )
@@ -42,7 +45,7 @@ def independent_text(kind: str, data: bytes) -> str:
     """The words of a file of that type, in no order; empty for a type without a second reading, and for a file that
     is too broken for one."""
     reader = READERS.get(kind)
-    if reader is None:
+    if reader is None or (kind in PAGES and len(data) > MAX_PAGE_BYTES):
         return ""
     try:
         return " ".join(reader(data))
@@ -238,6 +241,8 @@ def _notebook(data: bytes) -> Iterator[str]:
 def _rows(data: bytes) -> Iterable[str]:
     return [re.sub(r'(?i)\A\ufeff?sep=.\s|[,;\t|"]', " ", charset.text_of(data, None))]
 
+
+PAGES: Final = frozenset({mime.EML, mime.EPUB, mime.HTML})
 
 READERS: Final[dict[str, Callable[[bytes], Iterable[str]]]] = {
     mime.CSV: _rows,

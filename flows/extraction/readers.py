@@ -10,6 +10,7 @@ from pgfolio.flows.extraction import (
     mime,
     notebook,
     opendocument,
+    rich_text,
     rows,
     sheets,
     slides,
@@ -35,6 +36,7 @@ READERS: Final[dict[str, Callable[[bytes], Reading]]] = {
     mime.ODS: opendocument.read,
     mime.ODT: opendocument.read,
     mime.PPTX: slides.read,
+    mime.RTF: rich_text.read,
     mime.XLSX: sheets.read,
     mime.XML_SHEET: xml_sheet.read,
 }

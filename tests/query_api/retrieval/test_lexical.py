@@ -166,6 +166,19 @@ def test_a_document_matches_by_its_file_name_and_path(synced: Library, mode: Mod
     assert search_paths(synced, question, mode)[0] == "de/wiederholung.md"
 
 
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+def test_a_name_of_stop_words_and_an_ampersand_is_found(
+    tmp_path: Path, settings: Settings, conninfo: str, mode: Mode
+) -> None:
+    files = {
+        "lines.md": "The lines of AT&T run along the coast.\n",
+        "other.md": "The lines along the coast, at t junctions.\n",
+    }
+    library = stored(tmp_path, settings, conninfo, files)
+    assert search_paths(library, "AT&T", mode)[0] == "lines.md"
+    assert search_paths(library, "at&t", "lexical") == ["lines.md"]
+
+
 def test_a_moved_document_matches_by_its_new_name(tmp_path: Path, settings: Settings, conninfo: str) -> None:
     library = stored(tmp_path, settings, conninfo, {"old_name.md": ENGLISH, "other.md": GERMAN})
     (tmp_path / "old_name.md").rename(tmp_path / "new_name.md")

@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pgfolio.schema.corpus import word_statistics
 from pgfolio.schema.corpus.languages import CONFIGURATIONS, SIMPLE
 from pgfolio.schema.database.connect import connect, prepare
+from pgfolio.schema.database.define import texts
 from pgfolio.schema.database.migrate import FOLDER
 from tests.databases import empty_database
 
@@ -50,6 +51,7 @@ def lexemes(conninfo: str, text: str, language: str = "english") -> set[str]:
         ("작업을", "simple", {"작업", "업을"}),
         ("ｱｲｳ", "simple", {"アイ", "イウ"}),
         ("ﬁle re\u00adtry cafe\u0301", "simple", {"file", "retry", "café"}),
+        ("AT&T or R&D, he & she", "english", {"at&t", "d", "r", "r&d"}),
         ("e.g. and/or", "simple", {"e", "g", "and", "or", "and/or"}),
         ("", "english", set()),
     ],
@@ -105,6 +107,25 @@ def test_a_database_of_before_gets_its_lexemes(postgres: str) -> None:
         with connect(conninfo) as new:
             row = new.execute("select tsvector_to_array(lexemes) from chunks").fetchone()
             assert row == (["api", "hous", "prefect", "prefect_api_url", "url"],)
+
+
+def test_what_an_ampersand_joins_is_found_in_what_was_stored_before(postgres: str) -> None:
+    """The rest is not touched."""
+    with empty_database(postgres, "test_before_ampersands") as conninfo:
+        migrated_before(conninfo, "0032")
+        with psycopg.connect(conninfo) as old:
+            old.execute(texts()["lexemes_of"].encode())  # whoever has rows has started since it changed
+            _store_chunk(old, "The houses of AT&T")
+            old.execute(
+                "insert into chunks (document_id, collection_id, ordinal, content, heading, start_at, end_at, tokens,"
+                " hash, language) values (1, 1, 1, 'The houses of Brindle', '', 0, 1, 1, '', 'english')"
+            )
+            before = old.execute("select xmin::text from chunks order by ordinal").fetchall()
+        prepare(conninfo)
+        with connect(conninfo) as new:
+            rows = new.execute("select xmin::text, tsvector_to_array(lexemes) from chunks order by ordinal")
+            (_, joined), (untouched, plain) = rows.fetchall()
+            assert (joined, plain, untouched) == (["at&t", "hous"], ["brindl", "hous"], before[1][0])
 
 
 def test_words_of_before_get_their_beginnings(postgres: str) -> None:
