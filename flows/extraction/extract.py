@@ -27,7 +27,7 @@ from pgfolio.flows.extraction.metadata import (
     title_of,
     when,
 )
-from pgfolio.flows.extraction.pages import aligned, joined, marked
+from pgfolio.flows.extraction.pages import joined, marked
 from pgfolio.schema.markdown import Span, code_spans
 
 FINGERPRINT = f"extract-3/kreuzberg-{version('kreuzberg')}"
@@ -76,31 +76,41 @@ def _markdown(text: str) -> Extracted:
     )
 
 
-def _pages(mime: str, text: str, parts: list[Any]) -> tuple[str, tuple[int, ...]]:
+def _pages(mime: str, text: str) -> tuple[str, tuple[int, ...]]:
     """The text without its page marks, and where the pages begin."""
     if mime == formats.PPTX:
         return marked(text, re.compile(rf"\n*^{PAGE_MARK}\d+\s*", re.MULTILINE))
     if mime == formats.PPT:
         return marked(text, re.compile(r"\n*^-----\n+", re.MULTILINE))
-    if mime == formats.PDF:
-        return text, aligned(text, [part.get("content", "") for part in parts])
     return text, ()
 
 
 def _document(mime: str, data: bytes) -> Extracted:
     if not data:
         raise Unextractable("the file is empty (0 bytes)")
+    if mime == formats.PDF:
+        return _pdf(data)
     result = _parse(mime, data)
     content, heading = _html(data) if mime == formats.HTML else (result.content, "")
-    text, pages = _pages(mime, tidy(clean(content)), result.pages or [])
-    if mime == formats.PDF and not text.strip():
-        text, pages = joined(ocr.scanned(data))
+    text, pages = _pages(mime, tidy(clean(content)))
     if not text.strip():
-        raise Unextractable(_nothing(mime), transient=mime == formats.PDF and not ocr.installed())
+        raise Unextractable("no text found in it")
     properties = {
         key: value for key, value in dict(result.metadata).items() if value not in (None, "", [], [""])
     }
     return replace(_from_properties(properties, mime, text, heading), pages=pages, markdown=True)
+
+
+def _pdf(data: bytes) -> Extracted:
+    from pgfolio.flows.extraction import pdf  # noqa: PLC0415 - 0.07 s that a no-op sync must not pay
+
+    read = pdf.read(data)
+    text, pages = joined(pdf.with_scans(data, read))
+    if not text.strip():
+        hint = "" if ocr.installed() else " (scanned pages? install Tesseract)"
+        raise Unextractable(f"no text found in it{hint}", transient=not ocr.installed())
+    properties = {key: value for key, value in read.properties.items() if value not in (None, "", [])}
+    return replace(_from_properties(properties, formats.PDF, text, ""), pages=pages, markdown=True)
 
 
 def _html(data: bytes) -> tuple[str, str]:
@@ -184,11 +194,6 @@ def tidy(text: str) -> str:
     headings = re.findall(r"^###### ", text, re.MULTILINE)
     # Word's outline level 9 means body text; the library makes a heading of each such paragraph.
     return text.replace("###### ", "") if len(headings) * 2 > text.count("\n\n") > 2 else text
-
-
-def _nothing(mime: str) -> str:
-    hint = " (scanned pages? install Tesseract)" if mime == formats.PDF and not ocr.installed() else ""
-    return f"no text found in it{hint}"
 
 
 def _reason(error: BaseException, mime: str) -> str:

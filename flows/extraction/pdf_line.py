@@ -1,0 +1,34 @@
+"""A line of a PDF's page. Coordinates, in points, are turned so that text runs to the right and lines follow
+downwards, whatever the direction it is written in. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Word(NamedTuple):
+    left: float
+    right: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`baseline` falls from line to line; `turn` is its direction in quarters of a circle; `hyphen`: its last word
+    goes on in the next line. `cells`: the parts between wide gaps, where there are any."""
+
+    text: str
+    left: float = 0
+    right: float = 0
+    baseline: float = 0
+    size: float = 0
+    bold: bool = False
+    mono: bool = False
+    turn: int = 0
+    hyphen: bool = False
+    cells: tuple[Word, ...] = ()
+
+
+Placed = tuple[Line, list[Word]]
+"""A line's place and style, with its words."""

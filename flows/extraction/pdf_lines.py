@@ -1,0 +1,174 @@
+"""The lines of a PDF's page as pdfium sees them: their words, where they stand and how they are set. What is made of
+them is decided in pdf_layout.py."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from dataclasses import replace
+from math import hypot
+from typing import TYPE_CHECKING
+
+import pypdfium2.raw as pdfium
+
+from pgfolio.flows.extraction.pdf_columns import in_columns
+from pgfolio.flows.extraction.pdf_line import Line, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgfolio.flows.extraction.pdf_line import Placed
+
+MAX_PLACED_CHARACTERS = 100_000
+"""Of a page: the words of one that has more (a page of a book has 3,000) are not placed."""
+CELL_GAP = 1.2
+"""Of the font's size, between two words: from here on they stand in different cells of a row."""
+HYPHEN = "\x02"
+"""pdfium's character for a hyphen that parts a word at the end of a line."""
+
+_LINE = re.compile(rf"[^\r\n{HYPHEN}]+{HYPHEN}?")
+_WORD = re.compile(r"\S+")
+_ENUMERATION = re.compile(
+    r"[\u2022\u25aa\u25e6\u25cf\u2023\u25a0\u00b7\uf0b7\u2013\u2014*-]|\(?\w{1,3}[.)]|[\dA-Z](?:\.\d+)*\.?"
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_BOLD = re.compile(r"bold|black|heavy|semibold|demi|medi(?!u)|(?:cm|sf|ec|lm)\w*bx|-bd\b", re.IGNORECASE)
+_MONO = re.compile(r"courier|mono|consol|typewriter|menlo|lettergothic|(?:cm|sf|ec|lm)\w*tt", re.IGNORECASE)
+
+
+def lines_of(textpage: pdfium.FPDF_TEXTPAGE) -> list[Line]:
+    """In reading order: as they were written, or column by column where they were written across columns."""
+    text = _text(textpage)
+    if len(text) > MAX_PLACED_CHARACTERS:
+        return [Line(_clean(match[0])) for match in _LINE.finditer(text) if match[0].strip()]
+    reader = _Reader(textpage)
+    placed = _rejoined([line for match in _LINE.finditer(text) for line in reader.lines(match)])
+    return [_with_words(line, words) for line, words in in_columns(placed)]
+
+
+def _text(textpage: pdfium.FPDF_TEXTPAGE) -> str:
+    """A letter for each of pdfium's characters, so that their indices are the text's."""
+    count = max(pdfium.FPDFText_CountChars(textpage), 0)
+    buffer = ctypes.create_string_buffer(2 * (count + 1))
+    written = pdfium.FPDFText_GetText(
+        textpage, 0, count, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort))
+    )
+    text = buffer.raw[: 2 * max(written - 1, 0)].decode("utf-16-le", "replace").replace("\ufffe", HYPHEN)
+    if len(text) == count:
+        return text
+    codes = (pdfium.FPDFText_GetUnicode(textpage, index) for index in range(count))
+    return "".join(chr(code) if code < 0x110000 else "\0" for code in codes)
+
+
+def _with_words(line: Line, words: list[Word]) -> Line:
+    """Of the same style, with these words in place of its own."""
+    cells: list[list[Word]] = []
+    for word in words:
+        if cells and word.left - cells[-1][-1].right <= CELL_GAP * line.size:
+            cells[-1].append(word)
+        else:
+            cells.append([word])
+    if len(cells) == 2 and len(cells[0]) == 1 and _ENUMERATION.fullmatch(cells[0][0].text):
+        cells = [cells[0] + cells[1]]
+    parts = tuple(Word(cell[0].left, cell[-1].right, " ".join(word.text for word in cell)) for cell in cells)
+    return replace(
+        line,
+        text=" ".join(part.text for part in parts),
+        left=parts[0].left,
+        right=parts[-1].right,
+        cells=parts if len(parts) > 1 else (),
+    )
+
+
+def _clean(text: str) -> str:
+    return _CONTROLS.sub("", text.replace("\u00a0", " ").replace("\u00ad", "")).strip()
+
+
+class _Reader:
+    """Asks pdfium for places and fonts of characters, by their index in the page."""
+
+    def __init__(self, textpage: pdfium.FPDF_TEXTPAGE) -> None:
+        self._page = textpage
+        self._box = [ctypes.c_double() for _ in range(4)]
+        self._origin = ctypes.c_double(), ctypes.c_double()
+        self._matrix = pdfium.FS_MATRIX()
+        self._name, self._flags = ctypes.create_string_buffer(128), ctypes.c_int()
+
+    def lines(self, match: re.Match[str]) -> Iterator[Placed]:
+        """What pdfium takes for a line, parted where it goes back to the left, or up or down, as it does where
+        columns are written row by row."""
+        words = [(word, match.start() + word.start()) for word in _WORD.finditer(match[0].rstrip(HYPHEN))]
+        part: list[Word] = []
+        begin, before = 0, (0.0, 0.0)
+        if words:
+            size, _, _, turn = self._style(words[0][1])
+            for at, (word, index) in enumerate(words):
+                left, right, baseline = self._place(word[0], index, turn)
+                back = part and (left < before[0] - 0.5 * size or abs(baseline - before[1]) > 0.7 * size)
+                if back:
+                    yield from self._line(words[begin:at], part, baseline=before[1], turn=turn)
+                    begin, part = at, []
+                if text := _clean(word[0]):
+                    part.append(Word(left, right, text))
+                before = (right, baseline) if not part[1:] else (right, before[1])
+            hyphen = match[0].endswith(HYPHEN)
+            yield from self._line(words[begin:], part, baseline=before[1], turn=turn, hyphen=hyphen)
+
+    def _line(
+        self,
+        words: list[tuple[re.Match[str], int]],
+        placed: list[Word],
+        *,
+        baseline: float,
+        turn: int,
+        hyphen: bool = False,
+    ) -> Iterator[Placed]:
+        """At most one: what has no visible letter is none."""
+        if not placed:
+            return
+        places = {words[0][1], words[len(words) // 2][1], words[-1][1] + len(words[-1][0][0]) - 1}
+        sizes, bolds, monos, _ = zip(*(self._style(place) for place in sorted(places)), strict=True)
+        size = sorted(sizes)[len(sizes) // 2]
+        style = Line("", 0, 0, baseline, size, bold=all(bolds), mono=all(monos), turn=turn, hyphen=hyphen)
+        yield style, placed
+
+    def _place(self, word: str, index: int, turn: int) -> tuple[float, float, float]:
+        """Left, right and baseline."""
+        pdfium.FPDFText_GetCharOrigin(self._page, index, *self._origin)
+        pdfium.FPDFText_GetCharBox(self._page, index + len(word) - 1, *self._box)
+        x, y = self._origin[0].value, self._origin[1].value
+        left, right, bottom, top = (value.value for value in self._box)
+        start, end, baseline = ((x, right, y), (y, top, -x), (-x, -left, -y), (-y, -bottom, x))[turn]
+        return start, max(start, end), baseline
+
+    def _style(self, index: int) -> tuple[float, bool, bool, int]:
+        """Size in points, bold, of fixed width, turn."""
+        pdfium.FPDFText_GetMatrix(self._page, index, self._matrix)
+        a, b, c, d = self._matrix.a, self._matrix.b, self._matrix.c, self._matrix.d
+        size = pdfium.FPDFText_GetFontSize(self._page, index) * (hypot(c, d) or 1.0)
+        turn = (0 if a >= 0 else 2) if abs(a) >= abs(b) else (1 if b > 0 else 3)
+        length = pdfium.FPDFText_GetFontInfo(self._page, index, self._name, 128, self._flags)
+        name = self._name.value.decode("utf-8", "replace") if 0 < length <= 128 else ""
+        flags = self._flags.value if length else 0
+        return size, bool(_BOLD.search(name)) or bool(flags & 1 << 18), bool(_MONO.search(name)), turn
+
+
+def _rejoined(placed: list[Placed]) -> list[Placed]:
+    """With what goes on to the right on nearly the same baseline, as indices and cells do, in one line."""
+    joined: list[Placed] = []
+    for line, words in placed:
+        if joined:
+            before, earlier = joined[-1]
+            adjacent = abs(before.baseline - line.baseline) < 0.5 * max(before.size, line.size)
+            if (
+                adjacent
+                and before.turn == line.turn
+                and not before.hyphen
+                and words[0].left >= earlier[-1].right - 1
+            ):
+                larger = before if before.size >= line.size else line
+                style = replace(larger, bold=before.bold and line.bold, mono=before.mono and line.mono)
+                joined[-1] = replace(style, hyphen=line.hyphen), [*earlier, *words]
+                continue
+        joined.append((line, words))
+    return joined
