@@ -1,7 +1,8 @@
-"""`python -m tests.bench.pages FILE...` holds the page of each chunk of long PDFs against pypdf's text of their pages.
+"""`python -m tests.bench.pages FILE...` holds the page of each chunk of long PDFs against pypdf's text of the pages.
 
-A chunk belongs to a page by the runs of four words that no other page has. Of those that belong to one page alone 99 in
-100 must say that page, and no chunk may be off by more than one. Says how many of pypdf's words the text has, too.
+A chunk belongs to a page by the runs of four words that no other page has. Of those that belong to one page alone
+99 in 100 must say that page, and no chunk may be off by more than one. Says how many of pypdf's words the text has,
+too.
 
 Files it was run with are in archives on PyPI: SOURCES.
 """
@@ -50,7 +51,7 @@ SOURCES = (
 
 RUN = 4
 MIN_RUNS = 5
-MIN_SHARE = 0.9
+MIN_SHARE = 1.0
 """Of a chunk's runs are of one page: then it belongs to that page alone."""
 MIN_RIGHT = 0.99
 
@@ -78,15 +79,15 @@ def count(chunks: Sequence[tuple[str, int | None]], pages: Sequence[str]) -> Cou
         for run in set(_runs(page)):
             owners[run] = number if run not in owners else 0
     single = right = far_off = 0
-    for text, page in chunks:
+    for text, said in chunks:
         counted = Counter(owner for run in _runs(text) if (owner := owners.get(run, 0)))
         if counted.total() < MIN_RUNS:
             continue
         [(first, share)] = counted.most_common(1)
         alone = share >= MIN_SHARE * counted.total()
         single += alone
-        right += alone and page == first
-        far_off += page is None or min(abs(page - owner) for owner in counted) > 1
+        right += alone and said == first
+        far_off += said is None or min(abs(said - owner) for owner in counted) > 1
     return Counted(len(chunks), single, right, far_off)
 
 
@@ -114,10 +115,11 @@ def main() -> int:
         theirs = words_of("\n".join(pages))
         lacking = (theirs - words_of(extracted.text)).total()
         passed = passed and counted.passed and ordered
+        verdict = "ok" if counted.passed and ordered else "WRONG"
         print(
             f"{Path(name).name:24} {len(pages):4} pages {seconds:6.2f} s  {counted.chunks:5} chunks  "
             f"{counted.right}/{counted.single} right, {counted.far_off} far off  "
-            f"{1 - lacking / max(theirs.total(), 1):.2%} of the words  {'ok' if counted.passed and ordered else 'WRONG'}"
+            f"{1 - lacking / max(theirs.total(), 1):.2%} of the words  {verdict}"
         )
     return 0 if passed else 1
 
