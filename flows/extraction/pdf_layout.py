@@ -45,6 +45,9 @@ _MARK = re.compile(r"^(?=#{1,6}(?:\s|$)|={3,}\s*$|-{3,}\s*$|`{3}|~{3})")
 _LEADER = re.compile(r"(?:\s?[._\u2026]){6,}")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_WORD_END = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*$")
+MAX_PART = 60
+"""Letters of a parted word."""
 _SENTENCE_END = (".", "!", "?", ":", ";", "\u3002")
 
 
@@ -113,20 +116,15 @@ def _plain(text: str) -> str:
 
 
 def _blocks(lines: Sequence[Line], number: int, styles: Styles) -> Iterator[str]:
-    pitch = _pitch(lines)
+    pitch, tables = _pitch(lines), pdf_tables.tables(lines)
     start = 0
     while start < len(lines):
-        table = pdf_tables.table_at(lines, start)
-        if table:
-            start, rows = table
+        if start in tables:
+            start, rows = tables[start]
             yield pdf_tables.markdown([[_LEADER.sub(" ... ", cell) for cell in row] for row in rows])
             continue
         end = start + 1
-        while (
-            end < len(lines)
-            and _goes_on(lines[start:end][-2:], lines[end], pitch)
-            and not pdf_tables.table_at(lines, end)
-        ):
+        while end < len(lines) and end not in tables and _goes_on(lines[end - 1], lines[end], pitch):
             end += 1
         yield from _block(lines[start:end], number, styles)
         start = end
@@ -144,9 +142,8 @@ def _pitch(lines: Sequence[Line]) -> float:
     return sorted(gaps)[len(gaps) // 3] if gaps else 1.2
 
 
-def _goes_on(block: Sequence[Line], line: Line, pitch: float) -> bool:
-    """Whether `line` belongs to the paragraph, heading or code that ends with these lines."""
-    before = block[-1]
+def _goes_on(before: Line, line: Line, pitch: float) -> bool:
+    """Whether `line` belongs to the paragraph, heading or code of the line before it."""
     if before.hyphen:
         return True
     if before.turn != line.turn or before.mono != line.mono:
@@ -195,16 +192,15 @@ def _level(lines: Sequence[Line], text: str, number: int, styles: Styles) -> int
 
 def _joined(lines: Sequence[Line], styles: Styles) -> str:
     """As one paragraph; a line that ends well before the right edge of its column keeps its end."""
-    text = lines[0].text
-    edges = list(_edges(lines))
-    for (before, line), (left, right) in zip(pairwise(lines), edges, strict=False):
+    parts = [lines[0].text]
+    for (before, line), (left, right) in zip(pairwise(lines), _edges(lines), strict=False):
         if before.hyphen:
-            text = _rejoined(text, line.text, styles)
+            parts.append(_hyphen(before.text, line.text, styles))
         else:
             full = before.right - left >= FULL * (right - left) and len(before.text) >= FULL_LETTERS
-            full = full and bool(before.size) and not before.cells
-            text += (" " if full else "\n") + line.text
-    return _LEADER.sub(" ... ", text).strip()
+            parts.append(" " if full and before.size and not before.cells else "\n")
+        parts.append(line.text)
+    return _LEADER.sub(" ... ", "".join(parts)).strip()
 
 
 def _edges(lines: Sequence[Line]) -> Iterator[tuple[float, float]]:
@@ -215,16 +211,14 @@ def _edges(lines: Sequence[Line]) -> Iterator[tuple[float, float]]:
         yield from [(min(line.left for line in run), max(line.right for line in run))] * len(run)
 
 
-def _rejoined(text: str, following: str, styles: Styles) -> str:
-    """A word parted at the end of a line: as one word, unless the document writes it with its hyphen and never
-    without."""
-    parted = re.search(r"[^\W\d_]+(?:-[^\W\d_]+)*$", text), re.match(r"[^\W\d_]+", following)
-    if parted[0] and parted[1]:
-        first, second = parted[0][0].lower(), parted[1][0].lower()
-        if not styles.words.get(first + second) and styles.words.get(f"{first}-{second}"):
-            return f"{text}-{following}"
-        return text + following
-    return f"{text}-{following}"
+def _hyphen(text: str, following: str, styles: Styles) -> str:
+    """Between the parts of a word that a line's end parts: none, unless the document writes the word with its hyphen
+    and never without."""
+    parted = _WORD_END.search(text[-MAX_PART:]), _WORD.match(following[:MAX_PART])
+    if not (parted[0] and parted[1]):
+        return "-"
+    first, second = parted[0][0].lower(), parted[1][0].lower()
+    return "-" if not styles.words.get(first + second) and styles.words.get(f"{first}-{second}") else ""
 
 
 def _fenced(lines: Sequence[Line]) -> str:

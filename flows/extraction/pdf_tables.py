@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pgfolio.flows.extraction.pdf_line import Line, Word
 
 MIN_ROWS = 3
+MAX_CELLS = 50
+"""In a row."""
 MIN_ALIGNED = 0.7
 """Of a column's cells stand below each other, by their left or right edges or their middles."""
 MIN_FILLED = 0.5
@@ -20,17 +22,26 @@ MAX_ROW_GAP = 3.5
 """Of the font's size, from baseline to baseline."""
 
 
-def table_at(lines: Sequence[Line], start: int) -> tuple[int, list[list[str]]] | None:
-    """Where the table ends that begins with the line at `start`, and its rows; None if none begins there."""
-    end = start + 1 if lines[start].cells and not lines[start].mono else start
-    while (
-        start < end < len(lines)
-        and lines[end].cells
-        and not lines[end].mono
-        and _below(lines[end - 1], lines[end])
-    ):
-        end += 1
-    return None if end - start < MIN_ROWS or (rows := _rows(lines[start:end])) is None else (end, rows)
+def tables(lines: Sequence[Line]) -> dict[int, tuple[int, list[list[str]]]]:
+    """By the line that a table begins with, where it ends and its rows. A line or two may stand above it as titles of
+    its columns, in cells of their own."""
+    places: dict[int, tuple[int, list[list[str]]]] = {}
+    start = 0
+    while start < len(lines):
+        end = start + 1
+        if _is_row(lines[start]):
+            while end < len(lines) and _is_row(lines[end]) and _below(lines[end - 1], lines[end]):
+                end += 1
+            for first in range(start, min(start + MIN_ROWS, end - MIN_ROWS + 1)):
+                if rows := _rows(lines[first:end]):
+                    places[first] = end, rows
+                    break
+        start = end
+    return places
+
+
+def _is_row(line: Line) -> bool:
+    return 0 < len(line.cells) <= MAX_CELLS and not line.mono
 
 
 def _below(upper: Line, lower: Line) -> bool:
