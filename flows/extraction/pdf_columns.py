@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from bisect import bisect_right
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,8 @@ def _written_across(placed: Sequence[Placed], gutter: float) -> bool:
     right: list[int] = []
     changes = side = 0
     for _, words in placed:
-        before = sum(len(word.text) + 1 for word in words if word.right <= gutter)
-        behind = sum(len(word.text) + 1 for word in words if word.left >= gutter)
+        before = 0 if words[0].left >= gutter else sum(len(w.text) + 1 for w in words if w.right <= gutter)
+        behind = 0 if words[-1].right <= gutter else sum(len(w.text) + 1 for w in words if w.left >= gutter)
         for letters, there, lengths in ((before, -1, left), (behind, 1, right)):
             if letters:
                 lengths.append(letters)
@@ -102,7 +102,7 @@ def _column_by_column(placed: Sequence[Placed], gutters: Sequence[float]) -> lis
             ordered.append((line, words))
             continue
         for column, part in parts:
-            columns[column].append((replace(line, hyphen=line.hyphen and part[-1] is words[-1]), part))
+            columns[column].append((line if part[-1] is words[-1] else line._replace(hyphen=False), part))
     return ordered + [item for column in columns for item in _in_rows(column)]
 
 
@@ -125,7 +125,7 @@ def _row(row: list[Placed]) -> Placed:
     lines = [line for line, _ in row]
     largest = max(lines, key=lambda line: line.size)
     bold, mono = all(line.bold for line in lines), all(line.mono for line in lines)
-    style = replace(largest, bold=bold, mono=mono, hyphen=lines[-1].hyphen)
+    style = largest._replace(bold=bold, mono=mono, hyphen=lines[-1].hyphen)
     return style, [word for _, words in row for word in words]
 
 
@@ -134,7 +134,7 @@ def _parts(line: Line, words: Sequence[Word], gutters: Sequence[float]) -> Itera
     part: list[Word] = []
     column = 0
     for word in words:
-        at = sum(word.left >= gutter for gutter in gutters)
+        at = bisect_right(gutters, word.left)
         if part and at != column and word.left - part[-1].right > SPACE * line.size:
             yield column, part
             part = []

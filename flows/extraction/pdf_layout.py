@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,7 @@ def markdown_pages(pages: Sequence[Sequence[Line]], outline: Sequence[Outline]) 
     remaining = without_running(pages)
     letters = Counter(line.mono for lines in remaining for line in lines for _ in line.text)
     if letters[True] > letters[False]:  # typewritten: it is no code
-        remaining = [[replace(line, mono=False) for line in lines] for lines in remaining]
+        remaining = [[line._replace(mono=False) for line in lines] for lines in remaining]
     styles = _styles(remaining, outline)
     return ["\n\n".join(_blocks(lines, number, styles)) for number, lines in enumerate(remaining)]
 

@@ -3,7 +3,6 @@ downwards, whatever the direction it is written in. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -13,8 +12,7 @@ class Word(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """`baseline` falls from line to line; `turn` is its direction in quarters of a circle; `hyphen`: its last word
     goes on in the next line. `cells`: the parts between wide gaps, where there are any."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-from dataclasses import replace
 from math import hypot
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,8 @@ _WORD = re.compile(r"\S+")
 _ENUMERATION = re.compile(
     r"[\u2022\u25aa\u25e6\u25cf\u2023\u25a0\u00b7\uf0b7\u2013\u2014*-]|\(?\w{1,3}[.)]|[\dA-Z](?:\.\d+)*\.?"
 )
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_INVISIBLE = dict.fromkeys([*range(9), *range(0xB, 0xD), *range(0xE, 0x20), 0x7F, 0xAD, 0xFFFE, 0xFFFF], "\0")
+_INVISIBLE |= {ord(HYPHEN): HYPHEN, 0xA0: " "} | dict.fromkeys(range(0xD800, 0xE000), "\0")
 _BOLD = re.compile(r"bold|black|heavy|semibold|demi|medi(?!u)|(?:cm|sf|ec|lm)\w*bx|-bd\b", re.IGNORECASE)
 _MONO = re.compile(r"courier|mono|consol|typewriter|menlo|lettergothic|(?:cm|sf|ec|lm)\w*tt", re.IGNORECASE)
 
@@ -40,14 +40,15 @@ def lines_of(textpage: pdfium.FPDF_TEXTPAGE) -> list[Line]:
     """In reading order: as they were written, or column by column where they were written across columns."""
     text = _text(textpage)
     if len(text) > MAX_PLACED_CHARACTERS:
-        return [Line(_clean(match[0])) for match in _LINE.finditer(text) if match[0].strip()]
+        lines = (match[0].replace("\0", "").replace(HYPHEN, "-").strip() for match in _LINE.finditer(text))
+        return [Line(line) for line in lines if line]
     reader = _Reader(textpage)
     placed = _rejoined([line for match in _LINE.finditer(text) for line in reader.lines(match)])
     return [_with_words(line, words) for line, words in in_columns(placed)]
 
 
 def _text(textpage: pdfium.FPDF_TEXTPAGE) -> str:
-    """A letter for each of pdfium's characters, so that their indices are the text's."""
+    """A letter for each of pdfium's characters, so that their indices are the text's; NUL for what cannot be seen."""
     count = max(pdfium.FPDFText_CountChars(textpage), 0)
     buffer = ctypes.create_string_buffer(2 * (count + 1))
     written = pdfium.FPDFText_GetText(
@@ -55,33 +56,28 @@ def _text(textpage: pdfium.FPDF_TEXTPAGE) -> str:
     )
     text = buffer.raw[: 2 * max(written - 1, 0)].decode("utf-16-le", "replace").replace("\ufffe", HYPHEN)
     if len(text) == count:
-        return text
+        return text.translate(_INVISIBLE)
     codes = (pdfium.FPDFText_GetUnicode(textpage, index) for index in range(count))
-    return "".join(chr(code) if code < 0x110000 else "\0" for code in codes)
+    return "".join(chr(code) if code < 0x110000 else "\0" for code in codes).translate(_INVISIBLE)
 
 
 def _with_words(line: Line, words: list[Word]) -> Line:
-    """Of the same style, with these words in place of its own."""
-    cells: list[list[Word]] = []
-    for word in words:
-        if cells and word.left - cells[-1][-1].right <= CELL_GAP * line.size:
+    """The line with its text, its edges and its cells."""
+    cells = [[words[0]]]
+    for word in words[1:]:
+        if word.left - cells[-1][-1].right <= CELL_GAP * line.size:
             cells[-1].append(word)
         else:
             cells.append([word])
     if len(cells) == 2 and len(cells[0]) == 1 and _ENUMERATION.fullmatch(cells[0][0].text):
-        cells = [cells[0] + cells[1]]
-    parts = tuple(Word(cell[0].left, cell[-1].right, " ".join(word.text for word in cell)) for cell in cells)
-    return replace(
-        line,
-        text=" ".join(part.text for part in parts),
+        cells = [words]
+    parts = [Word(cell[0].left, cell[-1].right, " ".join([word.text for word in cell])) for cell in cells]
+    return line._replace(
+        text=" ".join([part.text for part in parts]),
         left=parts[0].left,
         right=parts[-1].right,
-        cells=parts if len(parts) > 1 else (),
+        cells=tuple(parts) if len(parts) > 1 else (),
     )
-
-
-def _clean(text: str) -> str:
-    return _CONTROLS.sub("", text.replace("\u00a0", " ").replace("\u00ad", "")).strip()
 
 
 class _Reader:
@@ -108,7 +104,7 @@ class _Reader:
                 if back:
                     yield from self._line(words[begin:at], part, baseline=before[1], turn=turn)
                     begin, part = at, []
-                if text := _clean(word[0]):
+                if text := word[0].replace("\0", ""):
                     part.append(Word(left, right, text))
                 before = (right, baseline) if not part[1:] else (right, before[1])
             hyphen = match[0].endswith(HYPHEN)
@@ -137,8 +133,10 @@ class _Reader:
         pdfium.FPDFText_GetCharOrigin(self._page, index, *self._origin)
         pdfium.FPDFText_GetCharBox(self._page, index + len(word) - 1, *self._box)
         x, y = self._origin[0].value, self._origin[1].value
-        left, right, bottom, top = (value.value for value in self._box)
-        start, end, baseline = ((x, right, y), (y, top, -x), (-x, -left, -y), (-y, -bottom, x))[turn]
+        left, right, bottom, top = [value.value for value in self._box]
+        if not turn:
+            return x, max(x, right), y
+        start, end, baseline = ((y, top, -x), (-x, -left, -y), (-y, -bottom, x))[turn - 1]
         return start, max(start, end), baseline
 
     def _style(self, index: int) -> tuple[float, bool, bool, int]:
@@ -167,8 +165,8 @@ def _rejoined(placed: list[Placed]) -> list[Placed]:
                 and words[0].left >= earlier[-1].right - 1
             ):
                 larger = before if before.size >= line.size else line
-                style = replace(larger, bold=before.bold and line.bold, mono=before.mono and line.mono)
-                joined[-1] = replace(style, hyphen=line.hyphen), [*earlier, *words]
+                style = larger._replace(bold=before.bold and line.bold, mono=before.mono and line.mono)
+                joined[-1] = style._replace(hyphen=line.hyphen), [*earlier, *words]
                 continue
         joined.append((line, words))
     return joined
