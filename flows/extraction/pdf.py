@@ -18,6 +18,7 @@ from pgfolio.flows.extraction import ocr
 from pgfolio.flows.extraction.decode import clean
 from pgfolio.flows.extraction.extracted import Unextractable
 from pgfolio.flows.extraction.pdf_layout import Outline, markdown_pages
+from pgfolio.flows.extraction.pdf_line import Page
 from pgfolio.flows.extraction.pdf_lines import lines_of
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ SCAN_AREA = 0.6
 """Of a page without text is covered by pictures: then it is a scan."""
 MAX_SCANS_BETWEEN = 20
 """Pages that are read by Tesseract, two seconds each, where other pages have text."""
+EDGE_LINES = 3
+"""At the beginning and at the end of a page's text."""
 REPEATED_IN = 3
 """Sampled pages: a line is a running header or footer."""
 ENCRYPTED = "encrypted PDF: remove the password"
+_END_NUMBER = re.compile(r"^\d+|\d+(?: of \d+)?$")
 _DATE = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:([+-]\d\d)'?(\d\d)?|Z)?")
 
 
@@ -53,18 +57,19 @@ class Read:
 def read(data: bytes) -> Read:
     """Raises Unextractable."""
     with _opened(data) as document:
-        pages: list[list[Line]] = []
+        pages: list[Page] = []
         scans: list[int] = []
         letters = 0
         for number in range(len(document)):
             with _page(document, number) as page:
                 lines = _lines(page)
+                box = page.get_cropbox() if page else (0, 0, 0, 0)
                 if not lines and _is_scan(page):
                     scans.append(number)
             letters += sum(len(line.text) for line in lines)
             if letters > MAX_CHARACTERS:
                 raise Unextractable(f"more than {MAX_CHARACTERS:,} characters of text in it")
-            pages.append(lines)
+            pages.append(Page(lines, box))
         return Read(
             [clean(page) for page in markdown_pages(pages, _outline(document))], _properties(document), scans
         )
@@ -94,15 +99,22 @@ def independent_text(data: bytes) -> str:
         for number in sampled:
             with _page(document, number) as page, _textpage(page) as textpage:
                 pages.append(_plain_text(textpage).splitlines())
-    repeated = Counter(key for lines in pages for key in {_without_numbers(line) for line in lines})
+    repeated = Counter(key for lines in pages for key in set(filter(None, _edge_keys(lines))))
     seen: set[str] = set()
     remaining = []
-    for line in (line for lines in pages for line in lines):
-        key = _without_numbers(line)
-        if repeated[key] < REPEATED_IN or key not in seen:
-            remaining.append(line)
-        seen.add(key)
+    for lines in pages:
+        for line, key in zip(lines, _edge_keys(lines), strict=True):
+            if repeated[key] < REPEATED_IN or key not in seen:
+                remaining.append(line)
+            seen.add(key)
     return clean("\n".join(remaining))
+
+
+def _edge_keys(lines: list[str]) -> list[str]:
+    """For each line what it has in common with its like on other pages, but for a number at an end of it; empty for a
+    line that is not at the beginning or the end of its page."""
+    middle = range(EDGE_LINES, len(lines) - EDGE_LINES)
+    return ["" if at in middle else _END_NUMBER.sub("0", line.strip()) for at, line in enumerate(lines)]
 
 
 def pictures(data: bytes, pages: Iterable[int], dpi: int = 200) -> Iterator[bytes]:
@@ -190,10 +202,6 @@ def _lines(page: pypdfium2.PdfPage | None) -> list[Line]:
 def _plain_text(textpage: pypdfium2.PdfTextPage | None) -> str:
     """A hyphen that parts a word at the end of a line is U+FFFE in pdfium's text, and the line's end is left out."""
     return str(textpage.get_text_range()).replace("\ufffe", "").replace("\u00ad", "") if textpage else ""
-
-
-def _without_numbers(line: str) -> str:
-    return re.sub(r"\d+", "0", line)
 
 
 def _is_scan(page: pypdfium2.PdfPage | None) -> bool:

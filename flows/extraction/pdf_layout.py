@@ -18,7 +18,7 @@ from pgfolio.flows.extraction.pdf_running import without_running
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pgfolio.flows.extraction.pdf_line import Line
+    from pgfolio.flows.extraction.pdf_line import Line, Page
 
 LARGER = 1.13
 """Times the body's size: a heading's."""
@@ -61,7 +61,7 @@ class Styles:
     words: Mapping[str, int] = field(default_factory=dict)
 
 
-def markdown_pages(pages: Sequence[Sequence[Line]], outline: Sequence[Outline]) -> list[str]:
+def markdown_pages(pages: Sequence[Page], outline: Sequence[Outline]) -> list[str]:
     remaining = without_running(pages)
     letters = Counter(line.mono for lines in remaining for line in lines for _ in line.text)
     if letters[True] > letters[False]:  # typewritten: it is no code

@@ -28,5 +28,12 @@ class Line(NamedTuple):
     cells: tuple[Word, ...] = ()
 
 
+class Page(NamedTuple):
+    """Its lines in reading order, and its edges as the page itself has them, not turned: left, bottom, right, top."""
+
+    lines: list[Line]
+    box: tuple[float, float, float, float] = (0, 0, 0, 0)
+
+
 Placed = tuple[Line, list[Word]]
 """A line's place and style, with its words."""

@@ -32,6 +32,10 @@ _ENUMERATION = re.compile(
 )
 _INVISIBLE = dict.fromkeys([*range(9), *range(0xB, 0xD), *range(0xE, 0x20), 0x7F, 0xAD, 0xFFFE, 0xFFFF], "\0")
 _INVISIBLE |= {ord(HYPHEN): HYPHEN, 0xA0: " "} | dict.fromkeys(range(0xD800, 0xE000), "\0")
+_TEX_LIGATURES = {0x0B: "\ufb00", 0x0C: "\ufb01", 0x0E: "\ufb03", 0x0F: "\ufb04"}
+_INVISIBLE |= _TEX_LIGATURES
+"""As fonts of TeX have them that do not tell their letters."""
+_LIGATURES = {0: "", 0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl"}
 _BOLD = re.compile(r"bold|black|heavy|semibold|demi|medi(?!u)|(?:cm|sf|ec|lm)\w*bx|-bd\b", re.IGNORECASE)
 _MONO = re.compile(r"courier|mono|consol|typewriter|menlo|lettergothic|(?:cm|sf|ec|lm)\w*tt", re.IGNORECASE)
 
@@ -40,7 +44,9 @@ def lines_of(textpage: pdfium.FPDF_TEXTPAGE) -> list[Line]:
     """In reading order: as they were written, or column by column where they were written across columns."""
     text = _text(textpage)
     if len(text) > MAX_PLACED_CHARACTERS:
-        lines = (match[0].replace("\0", "").replace(HYPHEN, "-").strip() for match in _LINE.finditer(text))
+        lines = (
+            match[0].translate(_LIGATURES).replace(HYPHEN, "-").strip() for match in _LINE.finditer(text)
+        )
         return [Line(line) for line in lines if line]
     reader = _Reader(textpage)
     placed = _rejoined([line for match in _LINE.finditer(text) for line in reader.lines(match)])
@@ -104,7 +110,11 @@ class _Reader:
                 if back:
                     yield from self._line(words[begin:at], part, baseline=before[1], turn=turn)
                     begin, part = at, []
-                if text := word[0].replace("\0", ""):
+                if (
+                    text := word[0]
+                    if word[0].isalnum() and word[0].isascii()
+                    else word[0].translate(_LIGATURES)
+                ):
                     part.append(Word(left, right, text))
                 before = (right, baseline) if not part[1:] else (right, before[1])
             hyphen = match[0].endswith(HYPHEN)
