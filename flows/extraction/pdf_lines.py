@@ -30,8 +30,8 @@ _WORD = re.compile(r"\S+")
 _ENUMERATION = re.compile(
     r"[\u2022\u25aa\u25e6\u25cf\u2023\u25a0\u00b7\uf0b7\u2013\u2014*-]|\(?\w{1,3}[.)]|[\dA-Z](?:\.\d+)*\.?"
 )
-_INVISIBLE = dict.fromkeys([*range(9), *range(0xB, 0xD), *range(0xE, 0x20), 0x7F, 0xAD, 0xFFFE, 0xFFFF], "\0")
-_INVISIBLE |= {ord(HYPHEN): HYPHEN, 0xA0: " "} | dict.fromkeys(range(0xD800, 0xE000), "\0")
+_INVISIBLE = dict.fromkeys([*range(9), *range(0xB, 0xD), *range(0xE, 0x20), 0x7F, 0xAD, 0xFFFF], "\0")
+_INVISIBLE |= {ord(HYPHEN): HYPHEN, 0xFFFE: HYPHEN, 0xA0: " "}
 _TEX_LIGATURES = {0x0B: "\ufb00", 0x0C: "\ufb01", 0x0E: "\ufb03", 0x0F: "\ufb04"}
 _INVISIBLE |= _TEX_LIGATURES
 """As fonts of TeX have them that do not tell their letters."""
@@ -44,9 +44,7 @@ def lines_of(textpage: pdfium.FPDF_TEXTPAGE) -> list[Line]:
     """In reading order: as they were written, or column by column where they were written across columns."""
     text = _text(textpage)
     if len(text) > MAX_PLACED_CHARACTERS:
-        lines = (
-            match[0].translate(_LIGATURES).replace(HYPHEN, "-").strip() for match in _LINE.finditer(text)
-        )
+        lines = (_visible(match[0]).replace(HYPHEN, "-").strip() for match in _LINE.finditer(text))
         return [Line(line) for line in lines if line]
     reader = _Reader(textpage)
     placed = _rejoined([line for match in _LINE.finditer(text) for line in reader.lines(match)])
@@ -54,17 +52,21 @@ def lines_of(textpage: pdfium.FPDF_TEXTPAGE) -> list[Line]:
 
 
 def _text(textpage: pdfium.FPDF_TEXTPAGE) -> str:
-    """A letter for each of pdfium's characters, so that their indices are the text's; NUL for what cannot be seen."""
+    """A letter for each of pdfium's characters, so that their indices are the text's: NUL for what cannot be seen,
+    two surrogates for what UTF-16 has two for."""
     count = max(pdfium.FPDFText_CountChars(textpage), 0)
-    buffer = ctypes.create_string_buffer(2 * (count + 1))
-    written = pdfium.FPDFText_GetText(
-        textpage, 0, count, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort))
-    )
-    text = buffer.raw[: 2 * max(written - 1, 0)].decode("utf-16-le", "replace").replace("\ufffe", HYPHEN)
-    if len(text) == count:
-        return text.translate(_INVISIBLE)
-    codes = (pdfium.FPDFText_GetUnicode(textpage, index) for index in range(count))
-    return "".join(chr(code) if code < 0x110000 else "\0" for code in codes).translate(_INVISIBLE)
+    buffer = (ctypes.c_ushort * (count + 1))()
+    written = pdfium.FPDFText_GetText(textpage, 0, count, buffer) - 1
+    if written != count:  # it leaves out what has no letter
+        for index in range(count):
+            buffer[index] = min(pdfium.FPDFText_GetUnicode(textpage, index), 0xFFFF)
+    return "".join(map(chr, buffer[:count])).translate(_INVISIBLE)
+
+
+def _visible(text: str) -> str:
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.translate(_LIGATURES).encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
 
 
 def _with_words(line: Line, words: list[Word]) -> Line:
@@ -110,11 +112,7 @@ class _Reader:
                 if back:
                     yield from self._line(words[begin:at], part, baseline=before[1], turn=turn)
                     begin, part = at, []
-                if (
-                    text := word[0]
-                    if word[0].isalnum() and word[0].isascii()
-                    else word[0].translate(_LIGATURES)
-                ):
+                if text := _visible(word[0]):
                     part.append(Word(left, right, text))
                 before = (right, baseline) if not part[1:] else (right, before[1])
             hyphen = match[0].endswith(HYPHEN)
