@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ PAGE_WORDS = frozenset(
 )
 
 _NUMBERS = re.compile(
-    r"^\W*(?P<first>\d{1,5})\b|\b(?P<of>\d{1,5})(?= ?(?:/|of|von|de|sur) ?\d)|\b(?P<last>\d{1,5})\W*$"
+    r"^\W*(?P<first>\d{1,5}|[ivxl]{1,8})\b|\b(?P<of>\d{1,5})(?= ?(?:/|of|von|de|sur) ?\d)"
+    r"|\b(?P<last>\d{1,5}|[ivxl]{1,8})\W*$"
 )
+_ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50}
 _WORD = re.compile(r"[^\W\d_]+")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -42,13 +44,16 @@ def without_running(pages: Sequence[Page]) -> list[list[Line]]:
     for number, (page, ends) in enumerate(zip(pages, edges, strict=True)):
         dropped: set[int] = set()
         for edge in ends:
-            for line in edge:
-                keys = {key for key in _keys(line, number) if (key, number) in running}
-                if not keys:
+            for _, row in groupby(edge, key=lambda line: round(line.baseline)):
+                shared = [
+                    (line, {key for key in _keys(line, number) if (key, number) in running}) for line in row
+                ]
+                if not any(keys for _, keys in shared):
                     break
-                if keys & seen or not _LETTER.search(line.text):
-                    dropped.add(id(line))
-                seen |= keys
+                for line, keys in shared:
+                    if keys & seen or (keys and not _LETTER.search(_NUMBERS.sub("", line.text))):
+                        dropped.add(id(line))
+                    seen |= keys
         remaining.append([line for line in page.lines if id(line) not in dropped])
     return remaining
 
@@ -103,6 +108,13 @@ def _counted(text: str, number: int) -> Iterator[tuple[str, int]]:
     page's own. A word that is alone with a number is a title (Lesson 4), but for words for a page."""
     for match in _NUMBERS.finditer(text[:200]):
         counted = match["first"] or match["last"] or match["of"]
-        rest = re.sub(rf"(?<!\d){counted}(?!\d)", "#", text)
+        rest = re.sub(rf"(?<!\w){counted}(?!\w)", "#", text)
         if sum(word.lower() not in PAGE_WORDS for word in _WORD.findall(rest)) != 1:
-            yield rest, int(counted) - number
+            yield rest, (int(counted) if counted.isdigit() else _roman(counted)) - number
+
+
+def _roman(numeral: str) -> int:
+    values = [_ROMAN[letter] for letter in numeral]
+    return sum(
+        -value if value < after else value for value, after in zip(values, [*values[1:], 0], strict=True)
+    )

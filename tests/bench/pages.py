@@ -51,7 +51,7 @@ SOURCES = (
 
 RUN = 4
 MIN_RUNS = 5
-MIN_SHARE = 1.0
+MIN_SHARE = 0.9
 """Of a chunk's runs are of one page: then it belongs to that page alone."""
 MIN_RIGHT = 0.99
 

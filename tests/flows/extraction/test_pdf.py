@@ -59,6 +59,27 @@ def test_what_repeats_from_page_to_page_stands_where_it_stands_first() -> None:
     assert [page for page in others if "Report" in page or "sheet" in page] == []
 
 
+def test_a_page_number_beside_a_title_of_the_page_is_none_of_its_text() -> None:
+    contents = [
+        down(PROSE) + at(500, 20, numeral) + at(72, 20, f"Of {word}")
+        for word, numeral in zip(("ropes", "nets", "boats", "oars"), ("ii", "iii", "iv", "v"), strict=True)
+    ]
+    assert [page.split("\n")[-1] for page in on_pages(*contents)] == [
+        "Of ropes",
+        "Of nets",
+        "Of boats",
+        "Of oars",
+    ]
+
+
+@pytest.mark.parametrize("word", ["Lesson", "Step"])
+def test_a_title_that_counts_with_the_pages_is_text(word: str) -> None:
+    pages = on_pages(*(at(72, 770, f"{word} {number}", size=20) + down(PROSE) for number in range(1, 5)))
+    assert [page.split("\n")[0].strip("# ") for page in pages] == [
+        f"{word} {number}" for number in range(1, 5)
+    ]
+
+
 @pytest.mark.parametrize("numbers", [(1998, 2011, 2024, 2031), (7, 7, 9, 12)])
 def test_a_number_at_the_edge_that_does_not_count_the_pages_is_text(numbers: tuple[int, ...]) -> None:
     pages = on_pages(*(at(72, 780, str(number)) + down(PROSE) for number in numbers))
