@@ -76,8 +76,8 @@ def _written_across(placed: Sequence[Placed], gutter: float) -> bool:
     right: list[int] = []
     changes = side = 0
     for _, words in placed:
-        before = 0 if words[0].left >= gutter else sum(len(w.text) + 1 for w in words if w.right <= gutter)
-        behind = 0 if words[-1].right <= gutter else sum(len(w.text) + 1 for w in words if w.left >= gutter)
+        before = 0 if words[0].left >= gutter else _letters([w for w in words if w.right <= gutter])
+        behind = 0 if words[-1].right <= gutter else _letters([w for w in words if w.left >= gutter])
         for letters, there, lengths in ((before, -1, left), (behind, 1, right)):
             if letters:
                 lengths.append(letters)
@@ -87,6 +87,11 @@ def _written_across(placed: Sequence[Placed], gutter: float) -> bool:
     if min(len(left), len(right)) < MIN_LINES or changes < 2 * MIN_LINES:
         return False
     return min(sorted(left)[len(left) // 2], sorted(right)[len(right) // 2]) >= MIN_LETTERS
+
+
+def _letters(words: Sequence[Word]) -> int:
+    """Of those that are no numbers."""
+    return sum([len(word.text) + 1 for word in words if word.text[0].isalpha() or word.text[1:2].isalpha()])
 
 
 def _column_by_column(placed: Sequence[Placed], gutters: Sequence[float]) -> list[Placed]:

@@ -42,9 +42,11 @@ _ITEM = re.compile(
 )
 _BULLET = re.compile(r"^[\u2022\u25aa\u25e6\u25cf\u2023\u25a0\u00b7\uf0b7]\s*")
 _MARK = re.compile(r"^(?=#{1,6}(?:\s|$)|={3,}\s*$|-{3,}\s*$|`{3}|~{3})")
-_LEADER = re.compile(r"(?:\s?[._\u2026]){6,}")
+_LEADER = re.compile(r"(?:\s?[._\u2026]){6,}\s?")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60]")
+"""Of a script that has no spaces between words."""
 _WORD_END = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*$")
 MAX_PART = 60
 """Letters of a parted word."""
@@ -198,7 +200,8 @@ def _joined(lines: Sequence[Line], styles: Styles) -> str:
             parts.append(_hyphen(before.text, line.text, styles))
         else:
             full = before.right - left >= FULL * (right - left) and len(before.text) >= FULL_LETTERS
-            parts.append(" " if full and before.size and not before.cells else "\n")
+            wide = _WIDE.match(before.text[-1:]) and _WIDE.match(line.text)
+            parts.append(("" if wide else " ") if full and before.size and not before.cells else "\n")
         parts.append(line.text)
     return _LEADER.sub(" ... ", "".join(parts)).strip()
 

@@ -109,6 +109,8 @@ class _Reader:
             for at, (word, index) in enumerate(words):
                 left, right, baseline = self._place(word[0], index, turn)
                 back = part and (left < before[0] - 0.5 * size or abs(baseline - before[1]) > 0.7 * size)
+                if back and word[0] == ".":
+                    continue  # of a leader, written from right to left
                 if back:
                     yield from self._line(words[begin:at], part, baseline=before[1], turn=turn)
                     begin, part = at, []

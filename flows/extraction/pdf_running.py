@@ -108,9 +108,11 @@ def _counted(text: str, number: int) -> Iterator[tuple[str, int]]:
     page's own. A word that is alone with a number is a title (Lesson 4), but for words for a page."""
     for match in _NUMBERS.finditer(text[:200]):
         counted = match["first"] or match["last"] or match["of"]
-        rest = re.sub(rf"(?<!\w){counted}(?!\w)", "#", text)
-        if sum(word.lower() not in PAGE_WORDS for word in _WORD.findall(rest)) != 1:
-            yield rest, (int(counted) if counted.isdigit() else _roman(counted)) - number
+        offset = (int(counted) if counted.isdigit() else _roman(counted)) - number
+        once = f"{text[: match.start()]}#{text[match.end() :]}"
+        if sum(word.lower() not in PAGE_WORDS for word in _WORD.findall(once)) != 1:
+            yield once, offset
+            yield re.sub(rf"(?<!\w){counted}(?!\w)", "#", text), offset
 
 
 def _roman(numeral: str) -> int:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pgfolio.flows.extraction import pdf
 from pgfolio.flows.extraction.extract import extract
+from pgfolio.flows.extraction.pdf_layout import markdown_pages
+from pgfolio.flows.extraction.pdf_line import Line, Page
 from pgfolio.schema import markdown
 from tests.bench import pages as bench
 from tests.flows.extraction.pdf_file import HEIGHT, WIDTH, Written, at, down
@@ -59,17 +64,12 @@ def test_what_repeats_from_page_to_page_stands_where_it_stands_first() -> None:
     assert [page for page in others if "Report" in page or "sheet" in page] == []
 
 
-def test_a_page_number_beside_a_title_of_the_page_is_none_of_its_text() -> None:
-    contents = [
-        down(PROSE) + at(500, 20, numeral) + at(72, 20, f"Of {word}")
-        for word, numeral in zip(("ropes", "nets", "boats", "oars"), ("ii", "iii", "iv", "v"), strict=True)
-    ]
-    assert [page.split("\n")[-1] for page in on_pages(*contents)] == [
-        "Of ropes",
-        "Of nets",
-        "Of boats",
-        "Of oars",
-    ]
+@pytest.mark.parametrize(
+    "numbers", [("ii", "iii", "iv", "v"), ("1", "2", "3", "4"), ("9 / 12", "10 / 12", "11 / 12", "12 / 12")]
+)
+def test_a_bare_page_number_is_none_of_the_text(numbers: tuple[str, ...]) -> None:
+    pages = on_pages(*(down(PROSE) + at(300, 20, number) for number in numbers))
+    assert {page.split()[-1] for page in pages} == {"auditor."}
 
 
 @pytest.mark.parametrize("word", ["Lesson", "Step"])
@@ -135,6 +135,20 @@ def test_columns_that_were_written_row_by_row_are_read_one_after_the_other() -> 
     assert words.endswith(" ".join([*left, *right]))
 
 
+def test_columns_of_numbers_are_a_table() -> None:
+    rows = [
+        (f"Arrests of kind {n:02}", *(f"{n * k:,}.5" for k in (71, 402, 633, 8040, 97))) for n in range(1, 21)
+    ]
+    cells = (
+        at(40 + 90 * c, 700 - 14 * n, text, size=9)
+        for n, row in enumerate(rows)
+        for c, text in enumerate(row)
+    )
+    assert [line for line in text_of("\n".join(cells)).split("\n") if "kind 07" in line] == [
+        "| " + " | ".join(rows[6]) + " |"
+    ]
+
+
 def test_columns_that_were_written_one_after_the_other_are_left_so() -> None:
     left, right = (
         down([f"Left {n:02} tells of ropes" for n in range(20)]),
@@ -197,6 +211,12 @@ def test_a_word_that_a_lines_end_parts_is_one_word() -> None:
     assert "the well-known one." in words
 
 
+def test_lines_of_a_script_without_spaces_are_joined_without_them() -> None:
+    line = "\u6d41\u4f53\u529b\u5b66" * 8
+    lines = [Line(line, 0, 300, 700 - 14 * n, 11) for n in range(3)]
+    assert markdown_pages([Page(lines, (0, 0, 600, 800))], []) == [line * 3]
+
+
 def test_code_keeps_its_lines_and_a_comment_is_no_heading() -> None:
     code = ["def ropes():", "    # count them", "    return 3"]
     lines = "\n".join(
@@ -239,6 +259,27 @@ def test_a_pdf_tells_its_title_author_and_time() -> None:
 @pytest.mark.parametrize("date", ["D:20201399", "D:99999999999999+99'99'", "yesterday", ""])
 def test_a_date_that_no_calendar_has_is_none(date: str) -> None:
     assert extract("a.pdf", Written([down(PROSE)], info=f"/CreationDate({date})").data()).created_at is None
+
+
+WORDS = st.text("ab1.|#`-~=\u2022", min_size=1, max_size=6)
+LINES = st.builds(
+    Line,
+    st.lists(WORDS, min_size=1, max_size=4).map(" ".join),
+    left=st.sampled_from([72.0, 90.0]),
+    right=st.sampled_from([200.0, 500.0]),
+    baseline=st.integers(100, 700).map(float),
+    size=st.sampled_from([0.0, 9.0, 11.0, 18.0]),
+    bold=st.booleans(),
+    mono=st.booleans(),
+    turn=st.sampled_from([0, 0, 0, 1]),
+)
+
+
+@given(st.lists(LINES, max_size=12))
+def test_no_word_of_a_page_is_lost(lines: list[Line]) -> None:
+    [text] = markdown_pages([Page(lines, (0, 0, 600, 800))], [])
+    written = "".join(line.text for line in lines)
+    assert Counter(filter(str.isalnum, text)) == Counter(filter(str.isalnum, written))
 
 
 SCAN = f"q {WIDTH} 0 0 {HEIGHT} 0 0 cm /Im Do Q"
