@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgfolio.flows.extraction import pdf
@@ -275,6 +275,7 @@ LINES = st.builds(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(LINES, max_size=12))
 def test_no_word_of_a_page_is_lost(lines: list[Line]) -> None:
     [text] = markdown_pages([Page(lines, (0, 0, 600, 800))], [])
