@@ -1,7 +1,8 @@
 """Decides: the bytes of a file in, its text with title, dates, pages and metadata out.
 
 Text formats are taken verbatim, so that a quote is really in the file. PDFs are read page by page (pdf.py); all else
-goes through kreuzberg, as Markdown. What cannot be read is an Unextractable with a reason for a person, whatever the bytes are.
+goes through kreuzberg, as Markdown. What cannot be read is an Unextractable with a reason for a person, whatever the
+bytes are.
 """
 
 from __future__ import annotations
