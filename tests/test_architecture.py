@@ -49,6 +49,7 @@ DOORS = {
     "prometheus_client": {"query_api/observability/metrics.py"},
     "litestar": {"query_api/"},
     "kreuzberg": {"flows/extraction/"},
+    "pypdfium2": {"flows/extraction/"},
     "wordllama": {"config/models/"},
 }
 ROOMS = {

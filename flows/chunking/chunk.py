@@ -121,7 +121,8 @@ def _piece(outline: Outline, number: int, start: int, end: int, *, room: int, ov
 
 
 def _chunk(piece: _Piece, text: str, tokens: int, document: Chunkable) -> Chunk:
-    page = max(1, bisect_right(document.pages, piece.lead)) if document.pages else None
+    middle = (piece.start + piece.end) // 2
+    page = max(1, bisect_right(document.pages, middle)) if document.pages else None
     return Chunk(
         content=piece.content(document.text),
         heading=piece.heading,

@@ -25,13 +25,13 @@ from pgfolio.flows.extraction.metadata import (
     title_of,
     when,
 )
-from pgfolio.flows.extraction.pages import aligned, joined, marked
+from pgfolio.flows.extraction.pages import joined, marked
 from pgfolio.schema.markdown import Span, code_spans, headings
 
 if TYPE_CHECKING:
     from pgfolio.flows.extraction.reading import Reading
 
-FINGERPRINT = f"extract-3/kreuzberg-{version('kreuzberg')}"
+FINGERPRINT = f"extract-4/kreuzberg-{version('kreuzberg')}/pypdfium2-{version('pypdfium2')}"
 
 METADATA_KEYS = frozenset(  # of what the library knows of a document
     """
@@ -104,31 +104,29 @@ def _markdown(text: str) -> Extracted:
     )
 
 
-def _pages(mime: str, text: str, parts: list[Any]) -> tuple[str, tuple[int, ...]]:
+def _pages(mime: str, text: str) -> tuple[str, tuple[int, ...]]:
     """The text without its page marks, and where the pages begin."""
     if mime == formats.PPT:
         return marked(text, re.compile(r"\n*^-----\n+", re.MULTILINE))
-    if mime == formats.PDF:
-        return text, aligned(text, [part.get("content", "") for part in parts])
     return text, ()
 
 
 def _document(mime: str, data: bytes, depth: int) -> Extracted:
     if not data:
         raise NothingToRead("it is empty")
+    if mime == formats.PDF:
+        return _pdf(data)
     if (reading := _read(mime, data, depth)) is not None:
         if not reading.text.strip():
-            raise Unextractable(_nothing(mime))
+            raise Unextractable("no text found in it")
         text = clean(reading.text).rstrip() + "\n"
         extracted = _from_properties(reading.properties, mime, text)
         lacks = "" if depth else _lacks(mime, data, text)
         return replace(extracted, pages=reading.pages, markdown=True, incomplete=lacks)
     result = _parse(mime, data)
-    text, pages = _pages(mime, _tidied(mime, clean(result.content)), result.pages or [])
-    if mime == formats.PDF and not text.strip():
-        text, pages = joined(ocr.scanned(data))
+    text, pages = _pages(mime, _tidied(mime, clean(result.content)))
     if not text.strip():
-        raise Unextractable(_nothing(mime), transient=mime == formats.PDF and not ocr.installed())
+        raise Unextractable("no text found in it")
     properties = {
         key: value for key, value in dict(result.metadata).items() if value not in (None, "", [], [""])
     }
@@ -139,6 +137,21 @@ def _lacks(mime: str, data: bytes, text: str) -> str:
     from pgfolio.flows.extraction.independent import independent_text  # noqa: PLC0415 - see _read
 
     return shortfall(independent_text(mime, data), text)
+
+
+def _pdf(data: bytes) -> Extracted:
+    from pgfolio.flows.extraction import pdf  # noqa: PLC0415 - 0.07 s that a no-op sync must not pay
+
+    read = pdf.read(data)
+    text, pages = joined(pdf.with_scans(data, read))
+    if not text.strip():
+        hint = "" if ocr.installed() else " (scanned pages? install Tesseract)"
+        raise Unextractable(f"no text found in it{hint}", transient=not ocr.installed())
+    properties = {key: value for key, value in read.properties.items() if value not in (None, "", [])}
+    extracted = _from_properties(properties, formats.PDF, text)
+    return replace(
+        extracted, pages=pages, markdown=True, incomplete=shortfall(pdf.independent_text(data), text)
+    )
 
 
 def _read(mime: str, data: bytes, depth: int) -> Reading | None:
@@ -191,7 +204,7 @@ def _tidied(mime: str, text: str) -> str:
     if mime in SHEETS:
         return number_formats.displayed_cells(tidy(text))
     # In reStructuredText a backslash escapes as well, and the library escapes that one again.
-    text = tidy(text, emphasis=mime == formats.PDF)
+    text = tidy(text, emphasis=False)
     return tidy(text) if mime == "text/x-rst" else text
 
 
@@ -206,11 +219,6 @@ def tidy(text: str, *, emphasis: bool = True) -> str:
         parts += [_ESCAPE.sub(r"\1", prose), text[code.start : code.end]]
         end = code.end
     return re.sub(r"\n{3,}", "\n\n", "".join(parts)).strip() + "\n"
-
-
-def _nothing(mime: str) -> str:
-    hint = " (scanned pages? install Tesseract)" if mime == formats.PDF and not ocr.installed() else ""
-    return f"no text found in it{hint}"
 
 
 def _reason(error: BaseException, mime: str) -> str:

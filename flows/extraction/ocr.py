@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
+from typing import TYPE_CHECKING
 
 from pgfolio.flows.extraction.decode import clean
 from pgfolio.flows.extraction.extracted import Extracted, NothingToRead, Unextractable, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def installed() -> bool:
@@ -22,16 +25,9 @@ def image(mime: str, data: bytes) -> Extracted:
     raise NothingToRead("image: Tesseract found no text in it")
 
 
-def scanned(data: bytes) -> list[str]:
-    """The text of each page of a PDF without text, by the tesseract command if it is installed."""
-    if not installed():
-        return []
-    from kreuzberg import PdfPageIterator  # noqa: PLC0415 - see _parse
-
-    with tempfile.NamedTemporaryFile(suffix=".pdf") as file:
-        file.write(data)
-        file.flush()
-        return [_text_in(image) for _, image in PdfPageIterator(file.name, dpi=200)]
+def scanned(pictures: Iterable[bytes]) -> list[str]:
+    """The text of each of these pages, by the tesseract command."""
+    return [_text_in(picture) for picture in pictures]
 
 
 def _text_in(image: bytes) -> str:

@@ -185,6 +185,12 @@ def test_a_chunk_is_on_the_page_where_it_starts() -> None:
     assert {piece.page for piece in chunks} == {1, 2, 3}
 
 
+def test_a_chunk_that_begins_with_the_last_line_of_a_page_is_on_the_next_one() -> None:
+    text = "The page ends here.\n" + paragraph(1, 6)
+    [piece] = chunk(text, title=None, pages=[0, 20], markdown=False, count=words, tokens=120, overlap=0)
+    assert piece.page == 2
+
+
 @pytest.mark.parametrize("text", ["", " \n\t\n ", "\x1c\n"])
 def test_a_text_of_whitespace_has_no_chunks(text: str) -> None:
     assert chunks_of(text) == []
