@@ -29,6 +29,8 @@ from pgfolio.flows.extraction.pages import joined, marked
 from pgfolio.schema.markdown import Span, code_spans, headings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgfolio.flows.extraction.reading import Reading
 
 FINGERPRINT = f"extract-4/kreuzberg-{version('kreuzberg')}/pypdfium2-{version('pypdfium2')}"
@@ -149,9 +151,16 @@ def _pdf(data: bytes) -> Extracted:
         raise Unextractable(f"no text found in it{hint}", transient=not ocr.installed())
     properties = {key: value for key, value in read.properties.items() if value not in (None, "", [])}
     extracted = _from_properties(properties, formats.PDF, text)
-    return replace(
-        extracted, pages=pages, markdown=True, incomplete=shortfall(pdf.independent_text(data), text)
-    )
+    lacks = _unread(read.scans) or shortfall(pdf.independent_text(data), text)
+    return replace(extracted, pages=pages, markdown=True, incomplete=lacks)
+
+
+def _unread(scans: Sequence[int]) -> str:
+    """Of the pages that are pictures, beside others of text."""
+    if ocr.installed() or not scans:
+        return ""
+    pages = "a page is a picture" if len(scans) == 1 else f"{len(scans)} pages are pictures"
+    return f"{pages}, which needs Tesseract for OCR"
 
 
 def _read(mime: str, data: bytes, depth: int) -> Reading | None:

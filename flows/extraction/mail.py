@@ -38,7 +38,7 @@ def read(data: bytes, attached: Callable[[str, bytes], str]) -> Reading:
     """A mail. `attached` gives the text of an attached file by its name. Raises Unextractable."""
     message = email.message_from_bytes(data, policy=policy.compat32)
     out = Writer()
-    reader = _Reader(attached)
+    reader = _MailReader(attached)
     reader.head(message, out)
     reader.body(message, out, 0)
     return Reading(out.text(), _properties(message, reader.names))
@@ -47,7 +47,7 @@ def read(data: bytes, attached: Callable[[str, bytes], str]) -> Reading:
 def read_mailbox(data: bytes, attached: Callable[[str, bytes], str]) -> Reading:
     """Each mail under its subject as a heading."""
     out = Writer()
-    reader = _Reader(attached)
+    reader = _MailReader(attached)
     for part in _mails(data):
         message = email.message_from_bytes(part, policy=policy.compat32)
         out.heading(2, header(message, "Subject") or "(no subject)")
@@ -87,7 +87,7 @@ def header(message: Message, name: str) -> str:
     return " ".join(text.split())
 
 
-class _Reader:
+class _MailReader:
     """What is left of the bounds of one file."""
 
     def __init__(self, attached: Callable[[str, bytes], str]) -> None:
@@ -134,7 +134,7 @@ class _Reader:
         texts: dict[int, str] = {}
         for index, part in enumerate(parts):
             inner = Writer()
-            probe = _Reader(self._attached)
+            probe = _MailReader(self._attached)
             probe._files, probe._parts = 0, self._parts
             probe.body(part, inner, depth + 1)
             self._parts = probe._parts
