@@ -87,7 +87,7 @@ def _sheets(package: Package) -> str:
             document.blocks(element, beside)
         else:
             sheet = Writer()
-            sheet.table(narrowed(rows))
+            sheet.sheet(narrowed(rows))
             sheet.extend(beside)
             if len(sheet):
                 out.heading(2, attribute(element, "name") or "")

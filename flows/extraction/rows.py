@@ -26,7 +26,7 @@ def read(text: str, separator: str | None = None) -> Reading:
     csv.field_size_limit(sys.maxsize)
     out = Writer()
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator or separator_of(text) or ",")
-    out.table([cell.replace("\n", " ") for cell in row] for row in rows)
+    out.sheet([cell.replace("\n", " ") for cell in row] for row in rows)
     return Reading(out.text())
 
 

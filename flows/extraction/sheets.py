@@ -55,7 +55,7 @@ def read(data: bytes) -> Reading:
         names.append(name)
         inner = Writer()
         if kind == "worksheet":
-            inner.table(_rows(book, part))
+            inner.sheet(_rows(book, part))
         book.beside(part, inner)
         if len(inner):
             out.heading(2, name)

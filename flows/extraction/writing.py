@@ -6,6 +6,7 @@ found whatever is emphasized in it.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SPACES = re.compile(r"[ \xa0\u2000-\u200a\u202f\u3000]*\n\s*")
+_WORDS = re.compile(r"[a-zA-Z ]+")
 _TICKS = re.compile(r"`{3,}")
+
+
+PART_TOKENS = 400
+"""Of a sheet, with its header: fewer than chunking.tokens as it is shipped, less a chunk's context."""
 
 
 class Writer:
@@ -57,13 +63,30 @@ class Writer:
 
     def table(self, rows: Iterable[Sequence[str]]) -> None:
         """The first row is the header. Rows that hold nothing are left out."""
-        width, lines = 0, []
-        for row in rows:
-            if any(row):
-                lines.append(_row(row))
-                width = width or len(row)
+        lines = [(_row(row), len(row)) for row in rows if any(row)]
         if lines:
-            self._blocks.append(("table", "\n".join([lines[0], "|" + " --- |" * width, *lines[1:]])))
+            (header, width), *others = lines
+            self._blocks.append(("table", "\n".join([header, _rule(width), *(line for line, _ in others)])))
+
+    def sheet(self, rows: Iterable[Sequence[str]]) -> None:
+        """A table that may be long: parted so that each chunk of it begins with the header, unless that is more than half
+        of a part."""
+        filled = (row for row in rows if any(row))
+        if (first := next(filled, None)) is None:
+            return
+        head = [_row(first), _rule(len(first))]
+        header_cost = sum(map(_cost, head))
+        room = PART_TOKENS - header_cost if header_cost <= PART_TOKENS / 2 else math.inf
+        part, cost = [*head], 0.0
+        for row in filled:
+            line = _row(row)
+            line_cost = _cost(line)
+            if cost + line_cost > room and len(part) > len(head):
+                self._blocks.append(("table", "\n".join(part)))
+                part, cost = [*head], 0.0
+            part.append(line)
+            cost += line_cost
+        self._blocks.append(("table", "\n".join(part)))
 
     def verbatim(self, text: str) -> None:
         if text.strip():
@@ -82,6 +105,16 @@ class Writer:
             parts.append(text)
             before = kind
         return "".join(parts)
+
+
+def _rule(width: int) -> str:
+    return "|" + " --- |" * width
+
+
+def _cost(line: str) -> float:
+    """About the tokens of a line: a word of letters is one or two, every other sign is one."""
+    signs = len(_WORDS.sub("", line))
+    return 0.25 * (len(line) - signs) + 1.3 * signs
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ def read(data: bytes) -> Reading:
             forget(element)
         elif any(map(any, rows)):
             out.heading(2, attribute(element, "Name") or "")
-            out.table(rows)
+            out.sheet(rows)
             out.extend(comments)
             rows, comments = [], Writer()
     return Reading(out.text())
