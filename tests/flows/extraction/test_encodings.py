@@ -14,11 +14,8 @@ WITHOUT_MARKS = [
     (encoding, text) for encoding, text in TABLE if not encoding.startswith(("utf-16", "utf-32"))
 ]
 NAMES_ON_THE_WEB = {"cp932": "windows-31j", "cp874": "windows-874", "utf-8-sig": "utf-8", "cp866": "ibm866"}
-WEB = [
-    (encoding, text)
-    for encoding, text in WITHOUT_MARKS
-    if encoding not in ("iso-8859-8",)  # the web's visual Hebrew: letters in the order of the screen
-]
+WEB = [row for row in WITHOUT_MARKS if row[0] != "iso-8859-8"]
+"""The web's letters of that one stand in the order of the screen."""
 
 
 def named(encoding: str) -> str:
@@ -62,9 +59,6 @@ def test_a_label_means_what_programs_mean_by_it(declared: str, encoding: str, te
         data = f"<html><head>{meta}</head><body><p>{text}</p></body></html>".encode(encoding)
     else:
         charset = f"; charset={declared}" if declared else ""
-        data = (
-            f"From: a@example.org\nTo: b@example.org\nContent-Type: text/plain{charset}\n\n{text}\n".encode(
-                encoding
-            )
-        )
+        head = f"From: a@example.org\nTo: b@example.org\nContent-Type: text/plain{charset}\n\n"
+        data = head.encode() + f"{text}\n".encode(encoding)
     assert text in extract(f"a.{kind}", data).text
