@@ -69,8 +69,8 @@ class Writer:
             self._blocks.append(("table", "\n".join([header, _rule(width), *(line for line, _ in others)])))
 
     def sheet(self, rows: Iterable[Sequence[str]]) -> None:
-        """A table that may be long: parted so that each chunk of it begins with the header, unless that is more than half
-        of a part."""
+        """A table that may be long: parted so that each chunk of it begins with the header, unless that is more than
+        half of a part."""
         filled = (row for row in rows if any(row))
         if (first := next(filled, None)) is None:
             return

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 -- letters of many scripts
-"""One table of encodings: the same words as a text that says nothing of its encoding, as a page and as a mail that do."""
+"""One table of encodings: the same words as a text that says nothing of its own, as a page and as a mail that do."""
 
 from __future__ import annotations
 
