@@ -33,12 +33,18 @@ def of_before(postgres: str, new_settings: Callable[..., Settings]) -> Iterator[
             with connect(conninfo) as connection:  # which today's code, that writes here, asks for
                 connection.execute("alter table sources add column kind text not null default 'folder'")
                 connection.execute("alter table ledger rename column recipe to processing_fingerprint")
-                connection.execute("alter table documents add column code_blocks int4multirange")
+                connection.execute(
+                    "alter table documents add column code_blocks int4multirange, add column incomplete text,"
+                    " add column file_offset integer, add column crlf int4multirange, add column pages integer[]"
+                )
             stock(conninfo, new_settings())
             with connect(conninfo) as connection:
                 connection.execute("alter table sources drop column kind")
                 connection.execute("alter table ledger rename column processing_fingerprint to recipe")
-                connection.execute("alter table documents drop column code_blocks")
+                connection.execute(
+                    "alter table documents drop column code_blocks, drop column incomplete, drop column file_offset,"
+                    " drop column crlf, drop column pages"
+                )
             with connect(conninfo) as connection:
                 active = generations.active_generation(connection)
                 assert active is not None
