@@ -91,11 +91,12 @@ def headings(text: str, code: Sequence[Span]) -> Iterator[Heading]:
             yield Heading(start, match.end(), level, plain(text[start : match.start()]))
 
 
-def code_spans(text: str) -> list[Span]:
-    """All that is code, in its order: the blocks, and what stands between equal runs of backticks in a paragraph."""
+def code_spans(text: str, blocks: Sequence[Span] | None = None) -> list[Span]:
+    """All that is code, in its order: the blocks, and what stands between equal runs of backticks in a paragraph.
+    `blocks`: those of the text, where they are known."""
     spans: list[Span] = []
     position = 0
-    for block in [*code_blocks(text), Span(len(text), len(text))]:
+    for block in [*(code_blocks(text) if blocks is None else blocks), Span(len(text), len(text))]:
         while (tick := text.find("`", position, block.start)) >= 0:
             blank = _BLANK_LINE.search(text, tick, block.start)
             end = blank.end() - 1 if blank else block.start
@@ -108,9 +109,9 @@ def code_spans(text: str) -> list[Span]:
     return spans
 
 
-def without_code(text: str) -> str:
-    """Its prose, with a space for each piece of code."""
-    spans = code_spans(text)
+def without_code(text: str, blocks: Sequence[Span] | None = None) -> str:
+    """Its prose, with a space for each piece of code; `blocks` as for code_spans."""
+    spans = code_spans(text, blocks)
     starts, ends = [0, *(span.end for span in spans)], [*(span.start for span in spans), len(text)]
     return " ".join(text[start:end] for start, end in zip(starts, ends, strict=True))
 

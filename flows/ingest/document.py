@@ -70,6 +70,7 @@ def extracted(
     made = with_upload_metadata(
         extraction.extract(path, content.data), content.title, content.name, content.metadata
     )
+    code_blocks = markdown.code_blocks(made.text)
     document = Document(
         path=path,
         title=made.title,
@@ -77,19 +78,19 @@ def extracted(
         text=made.text,
         content_hash=content_hash,
         signature=content.signature,
-        language=languages.language_of(made.metadata, made.text, processing.language),
+        language=languages.language_of(made.metadata, made.text, processing.language, code_blocks),
         created_at=made.created_at,
         updated_at=_moment(content.signature.mtime_ns),
         metadata=bounded(made.metadata),
         owner=made.owner,
-        code_blocks=markdown.code_blocks(made.text),
+        code_blocks=code_blocks,
         incomplete=made.incomplete,
         file_offset=made.file_offset,
         crlf=made.crlf,
         pages=made.pages,
     )
     return document, Chunkable(
-        made.text, made.title, made.pages, markdown=made.markdown, code_blocks=document.code_blocks
+        made.text, made.title, made.pages, markdown=made.markdown, code_blocks=code_blocks
     )
 
 
