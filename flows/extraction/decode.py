@@ -101,7 +101,11 @@ def is_binary(data: bytes) -> bool:
 
 def clean(text: str) -> str:
     """Without what PostgreSQL refuses: NUL characters and halves of surrogate pairs."""
-    return _UNWANTED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.isascii():  # known at once, where looking at each letter takes as long as reading all else of it
+        return text.replace("\0", "") if "\0" in text else text
+    return _UNWANTED.sub("", text)
 
 
 def guessed(data: bytes) -> str:
