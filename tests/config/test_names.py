@@ -90,6 +90,7 @@ def test_a_prompt_with_a_wrong_name_is_named(tmp_path: Path) -> None:
     assert list(load_prompts(prompts)) == ["answer", "short"]
 
 
+@pytest.mark.long
 def test_what_is_stored_under_a_wrong_name_is_read_and_controls_no_terminal(
     conninfo: str, settings: Settings
 ) -> None:

@@ -124,6 +124,7 @@ def test_ask_quotes_the_document(run: Run, folder: Path) -> None:
     assert citation["quote"] in (folder / citation["path"]).read_text()
 
 
+@pytest.mark.long
 def test_reembed_moves_to_other_dimensions(run: Run, folder: Path) -> None:
     run("sync", str(folder))
     assert last_json(run("reembed", "--dimensions", "128", "--plan", "--json"))["status"] == "planned"
@@ -418,6 +419,7 @@ def check_its_prefect_server(home: Path, address: str, secret: Path) -> None:
     assert "codes.md" not in search_paths(address, "launch code heliotrope")
 
 
+@pytest.mark.long
 def test_up_goes_on_answering_without_a_schedule(environment: dict[str, str], folder: Path) -> None:
     port = free_port()
     unreachable = {**environment, "PREFECT_API_URL": "http://127.0.0.1:1/api"}

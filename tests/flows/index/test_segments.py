@@ -127,6 +127,7 @@ def test_many_segments_are_merged_and_nothing_is_lost(grown: Library) -> None:
     grown.check()
 
 
+@pytest.mark.long
 def test_a_merge_waits_while_another_sync_writes(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
         other = sources.ensure_source(connection, "/elsewhere", name="other")
