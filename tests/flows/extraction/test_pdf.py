@@ -318,3 +318,12 @@ def test_the_bench_tells_a_wrong_page() -> None:
     assert (right.single, right.right, right.far_off, right.passed) == (4, 4, 0, True)
     wrong = bench.count([(page, min(number, 2)) for number, page in enumerate(pages, 1)], pages)
     assert (wrong.single, wrong.right, wrong.far_off, wrong.passed) == (4, 2, 1, False)
+
+
+def test_pages_that_are_pictures_are_told_where_nothing_reads_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    made = extract("a.pdf", Written([down(["One."]), SCAN]).data())
+    assert made.incomplete == "a page is a picture, which needs Tesseract for OCR"
+    assert extract("a.pdf", Written([down(["One."]), ""]).data()).incomplete == ""
