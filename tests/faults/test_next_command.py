@@ -133,10 +133,14 @@ def up(folder: Path, variables: dict[str, str]) -> Iterator[tuple[psutil.Process
 
 
 def answers(address: str, query: str) -> bool:
-    try:
-        return httpx.post(f"{address}/search", json={"query": query}, timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
+    """Within the time that a command may take: the database may be starting."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.post(f"{address}/search", json={"query": query}, timeout=5).status_code == 200:
+                return True
+        time.sleep(0.2)
+    return False
 
 
 @pytest.mark.long
