@@ -75,6 +75,7 @@ def run(
     )
 
 
+@pytest.mark.long
 def test_every_command_works_in_a_folder_with_modules_of_the_same_names(
     wheel: Path, crowded: Path, conninfo: str
 ) -> None:

@@ -46,6 +46,7 @@ def answers(settings: Settings, conninfo: str, questions: list[str]) -> list[obj
         ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_search_does_not_tell_the_history_of_its_corpus(
     tmp_path: Path,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
 
-EXAMPLES, SOME_EXAMPLES = 50, 5
+EXAMPLES, SOME_EXAMPLES = 50, 3
 """Of each route, beside what the document itself gives; the same on every machine."""
 
 OPAQUE = "positive_data_acceptance"
