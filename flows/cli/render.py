@@ -13,6 +13,8 @@ from pgfolio.config.terminal import ERR, Terminal, printable_json
 from pgfolio.flows.integrity.verify import REMEDIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgfolio.flows.index.tuning import Tuning
     from pgfolio.flows.integrity.verify import Verification
     from pgfolio.flows.run.report import Report
@@ -123,21 +125,21 @@ def _duration(seconds: float) -> str:
 
 
 def show_problems(problems: list[tuple[str, str, str]]) -> None:
-    table = Table("document", "stage", "reason", box=None, pad_edge=False, header_style="bold yellow")
-    for problem in problems[:MAX_ROWS]:
-        table.add_row(*map(escape, problem))
-    OUT.print(table)
-    if len(problems) > MAX_ROWS:
-        OUT.print(f"... and {len(problems) - MAX_ROWS:,} more: `pgfolio status --json` lists them all")
+    _show_first(problems, "document", "stage", "reason")
 
 
-def show_incomplete(incomplete: list[tuple[str, str]]) -> None:
-    table = Table("incomplete document", "what lacks", box=None, pad_edge=False, header_style="bold yellow")
-    for row in incomplete[:MAX_ROWS]:
+def show_incomplete(incomplete: list[dict[str, str]]) -> None:
+    rows = [(f"{row['source']}/{row['path']}", row["reason"]) for row in incomplete]
+    _show_first(rows, "incomplete document", "what lacks")
+
+
+def _show_first(rows: Sequence[tuple[str, ...]], *columns: str) -> None:
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold yellow")
+    for row in rows[:MAX_ROWS]:
         table.add_row(*map(escape, row))
     OUT.print(table)
-    if len(incomplete) > MAX_ROWS:
-        OUT.print(f"... and {len(incomplete) - MAX_ROWS:,} more: `pgfolio status --json` lists them all")
+    if len(rows) > MAX_ROWS:
+        OUT.print(f"... and {len(rows) - MAX_ROWS:,} more: `pgfolio status --json` lists them all")
 
 
 def show_status(status: dict[str, Any]) -> None:
@@ -165,7 +167,7 @@ def show_status(status: dict[str, Any]) -> None:
             f"{len(status['skipped']):,} files are skipped, being none that are read: `--json` lists them"
         )
     if status["incomplete"]:
-        show_incomplete([(f"{row['source']}/{row['path']}", row["reason"]) for row in status["incomplete"]])
+        show_incomplete(status["incomplete"])
 
 
 def show_tuning(tuning: Tuning) -> None:
@@ -226,9 +228,7 @@ def show_verification(verification: Verification) -> None:
             f"a sync of {', '.join(verification.syncing)} is running: a missing index of the vectors is not judged"
         )
     if verification.incomplete:
-        show_incomplete(
-            [(f"{row['source']}/{row['path']}", row["reason"]) for row in verification.incomplete]
-        )
+        show_incomplete(verification.incomplete)
     if not verification.counts:
         return
     table = Table(

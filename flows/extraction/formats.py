@@ -18,7 +18,7 @@ IMAGES = {
     "tiff": "image/tiff",
 }
 MARKDOWN = {"md": "text/markdown", "mdx": "text/markdown", "markdown": "text/markdown"}
-TEXT = frozenset(  # may be in another encoding; under any other name only UTF-8 counts as text
+TEXT = frozenset(  # may be in another encoding; under any other name only where it is mostly ASCII
     """
     bat bib c cc cfg conf cpp css diff env go h hpp ini java js json jsonl jsx kt log lua markdown md
     mdx patch php pl properties ps1 py r rb rs scala sh sql srt swift tex text toml ts tsx txt vtt xml

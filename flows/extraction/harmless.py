@@ -19,8 +19,9 @@ MAX_FRONT_MATTER: Final = 16 * 1024
 MAX_DEPTH: Final = 100
 """Of brackets in front matter, and of its indentation: the parser, in C, recurses, and 30,000 levels kill it."""
 
-_OPENING = re.compile(r"(---|\+\+\+)[ \t]*\n")
-_CLOSING = re.compile(r"\n(?:---|\+\+\+)[ \t]*(?:\n|$)")
+_FRONT_MATTER = re.compile(r"(---|\+\+\+)[ \t]*(\n.*?)\n\1[ \t]*(?:\n|\Z)", re.DOTALL)
+"""The mark that opens it closes it: what another one seems to close goes on, and its parser reads all of it."""
+
 _BRACKET = re.compile(r"[\[{]")
 _INDENTATION = re.compile(rf"^[ \t?:-]{{{MAX_DEPTH},}}", re.MULTILINE)
 _ALIAS = re.compile(r"(?:^|[\s\[{,:?-])\*", re.MULTILINE)
@@ -44,11 +45,10 @@ def is_harmless(path: str, data: bytes) -> bool:
 
 
 def _has_plain_front_matter(text: str) -> bool:
-    text = clean(text[:MAX_FRONT_MATTER])
-    opening, closing = _OPENING.match(text), _CLOSING.search(text)
-    if not opening or not closing:
+    found = _FRONT_MATTER.match(clean(text[:MAX_FRONT_MATTER]))
+    if not found:
         return False
-    head = text[opening.end() : closing.start() + 1]
+    head = found[2]
     return (
         len(_BRACKET.findall(head)) <= MAX_DEPTH
         and _INDENTATION.search(head) is None
