@@ -10,13 +10,18 @@ from pydantic_settings.exceptions import SettingsError
 
 from pgfolio.config.environment import variables
 from pgfolio.config.errors import ConfigError
-from pgfolio.config.settings import PREFIX, Section, Settings
+from pgfolio.config.section import Section
+from pgfolio.config.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-OUTSIDE = {"OPENAI_API_KEY": "openai_api_key", "OPENAI_BASE_URL": "openai_base_url"}
+OUTSIDE = {
+    "OPENAI_API_KEY": "openai_api_key",
+    "OPENAI_BASE_URL": "openai_base_url",
+    "OPENAI_API_VERSION": "openai_api_version",
+}
 """Variables of others that keep their usual meaning."""
 
 

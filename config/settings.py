@@ -6,11 +6,10 @@ model.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path  # noqa: TC003 -- pydantic reads it
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,8 +17,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from pgfolio.config.names import check_name
 from pgfolio.config.paths import DEFAULTS, config_file, default_home
+from pgfolio.config.section import Section
+from pgfolio.config.source_rules import SourceRules  # noqa: TC001 -- pydantic reads it
 
 PREFIX = "PGFOLIO_"
 
@@ -28,10 +28,6 @@ Size = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
 LogFormat = Literal["json", "text", "off"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Embedding(Section):
@@ -58,6 +54,8 @@ class Embedding(Section):
     query_reserve: Annotated[float, Field(ge=0, le=0.9)] = Field(
         description="the part of both that flows leave to the questions of searches"
     )
+    base_url: str | None = Field(default=None, description="of this model's server, where it is another one")
+    api_key: SecretStr | None = Field(default=None, description="of that server")
     query_prefix: str = Field(description='put before a question, for models that want it ("query: ")')
     document_prefix: str = Field(description='put before a chunk ("passage: ")')
 
@@ -70,7 +68,15 @@ class Chat(Section):
     )
     model: str = Field(description="the server's name of the chat model")
     timeout: Seconds = Field(description="seconds for one answer")
-    max_output_tokens: Count = Field(description="of one answer")
+    base_url: str | None = Field(default=None, description="of this model's server, where it is another one")
+    api_key: SecretStr | None = Field(default=None, description="of that server")
+    max_output_tokens: Count = Field(description="of one answer, with what the model thinks aloud before it")
+    output_limit: Literal["auto", "max_tokens", "max_completion_tokens"] = Field(
+        description="what the server calls it; auto: max_tokens, and the other where that is refused"
+    )
+    temperature: Literal["auto", "default"] | Annotated[float, Field(ge=0, le=2)] = Field(
+        description="auto: 0, and the model's own where that is refused; default: its own; or a number"
+    )
     context_tokens: Annotated[int, Field(ge=200)] = Field(
         description="of the documents that the model is shown"
     )
@@ -223,21 +229,6 @@ class Postgres(Section):
     maintenance_work_mem_mb: Size = Field(description="what building an index may take")
 
 
-def _check_collection(name: str) -> str:
-    """Empty: it is called as its source is."""
-    return check_name("collection", name) if name else name
-
-
-class SourceRules(Section):
-    """A source kept in the configuration file, as `[[sources]]`."""
-
-    name: Annotated[str, AfterValidator(partial(check_name, "source", slash=False))]
-    root: Annotated[str, Field(min_length=1)]
-    collection: Annotated[str, AfterValidator(_check_collection)] = ""
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-
 class Settings(BaseSettings):
     """All settings of both programs. Frozen; secrets are masked when shown."""
 
@@ -260,6 +251,12 @@ class Settings(BaseSettings):
         default=None, description="the key of the model server, as everywhere"
     )
     openai_base_url: str | None = Field(default=None, description="of any server that speaks the OpenAI API")
+    openai_api_version: str | None = Field(
+        default=None, description="of Azure's API; may stand in the base URL as ?api-version="
+    )
+    openai_key_header: Literal["auto", "authorization", "api-key"] = Field(
+        default="auto", description="the header of the key; auto: api-key for Azure, else authorization"
+    )
     embedding: Embedding
     chat: Chat
     crawl: Crawl

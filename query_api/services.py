@@ -20,8 +20,8 @@ from pgfolio.schema.search.pool import open_pool
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from pgfolio.config.models.protocols import ChatModel
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.answering.answerer import AsyncChatModel
     from pgfolio.query_api.retrieval.reranking import AsyncReranker
 
 
@@ -63,15 +63,14 @@ async def open_services(
             spaces.close()
 
 
-def _chat_model(settings: Settings) -> AsyncChatModel | None:
+def _chat_model(settings: Settings) -> ChatModel | None:
     """None where none is configured: answers are then extractive. Raises ConfigError."""
     chat = settings.chat
     if chat.provider == "none" or (chat.provider == "auto" and not chat.model):
         return None
-    from pgfolio.config.models.openai import CHAT_MODEL, AsyncOpenAIChat, async_client  # noqa: PLC0415
+    from pgfolio.config.models.openai import chat_client  # noqa: PLC0415
 
-    client = async_client(settings, chat.timeout)
-    return AsyncOpenAIChat(client, chat.model or CHAT_MODEL, chat.max_output_tokens)
+    return chat_client(settings)
 
 
 def _reranker(settings: Settings) -> AsyncReranker | None:

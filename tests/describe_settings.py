@@ -10,7 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.config.settings import Section, Settings
+from pgfolio.config.loading import OUTSIDE
+from pgfolio.config.section import Section
+from pgfolio.config.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +54,7 @@ def table() -> str:
     rows = ["| setting | default | means |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         if field.annotation is not None and name not in dict(sections()) and field.description:
-            variable = name.upper() if name.startswith("openai_") else f"PGFOLIO_{name.upper()}"
+            variable = name.upper() if name in OUTSIDE.values() else f"PGFOLIO_{name.upper()}"
             rows.append(_row(variable, "" if name == "prices" else None, field))
     for name, section in sections():
         rows.append(f"| **`[{name}]`** | | {section.__doc__} |")

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 import pytest
 
-from pgfolio.config.settings import Section, Settings
+from pgfolio.config.section import Section
+from pgfolio.config.settings import Settings
 from pgfolio.flows.cli.commands import cli as writing_commands
 from pgfolio.query_api.cli.commands import cli as reading_commands
 from tests.fakes.openai_server import KEY

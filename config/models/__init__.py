@@ -6,11 +6,9 @@ import hashlib
 from typing import TYPE_CHECKING, Literal
 
 from pgfolio.config.errors import ConfigError
-from pgfolio.config.models.protocols import ChatModel, EmbeddingModel, FatalModelError, Reranker
+from pgfolio.config.models.protocols import EmbeddingModel, FatalModelError, Reranker
 
 if TYPE_CHECKING:
-    import openai
-
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
 
@@ -36,12 +34,13 @@ def configured_space(settings: Settings) -> tuple[Literal["local", "openai"], st
                 f"PGFOLIO_EMBEDDING__DIMENSIONS: the local model has {choices}, not {dimensions}"
             )
         return provider, LOCAL_MODELS[0], dimensions, False
-    from pgfolio.config.models.openai import EMBEDDING_MODEL, KNOWN_DIMENSIONS, probe_dimensions  # noqa: PLC0415
+    from pgfolio.config.models import openai  # noqa: PLC0415
 
-    model = embedding.model or EMBEDDING_MODEL
+    model = embedding.model or openai.EMBEDDING_MODEL
     if embedding.dimensions:
-        return provider, model, embedding.dimensions, embedding.dimensions != KNOWN_DIMENSIONS.get(model)
-    return provider, model, probe_dimensions(_client(settings, embedding.timeout), model), False
+        shortened = embedding.dimensions != openai.KNOWN_DIMENSIONS.get(model)
+        return provider, model, embedding.dimensions, shortened
+    return provider, model, openai.embeddings_client(settings, model).model_dimensions(), False
 
 
 def embedding_model(
@@ -58,30 +57,20 @@ def embedding_model(
         from pgfolio.config.models.wordllama import LocalModel  # noqa: PLC0415
 
         return LocalModel(dimensions, tokenizer)
-    from pgfolio.config.models.openai import OpenAIEmbeddings  # noqa: PLC0415
+    from pgfolio.config.models.openai import embeddings_client  # noqa: PLC0415
 
-    client = _client(settings, settings.embedding.timeout)
-    return OpenAIEmbeddings(
-        client, model, dimensions, shorten=shorten, in_flight=settings.embedding.in_flight
-    )
+    return embeddings_client(settings, model, dimensions, shorten=shorten)
 
 
 def limits_name(settings: Settings, model: str) -> str:
     """The name under which all that use the same key for the same model share its rate limits; the key cannot be
     told from it."""
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
-    digest = hashlib.sha256(f"{settings.openai_base_url or ''}\0{key}".encode()).hexdigest()
+    embedding = settings.embedding
+    secret = embedding.api_key or settings.openai_api_key
+    key = secret.get_secret_value() if secret else ""
+    url = embedding.base_url or settings.openai_base_url or ""
+    digest = hashlib.sha256(f"{url}\0{key}".encode()).hexdigest()
     return f"{model} {digest[:16]}"
-
-
-def chat_model(settings: Settings) -> ChatModel | None:
-    """The chat model, or None where none is configured: answers are then extractive."""
-    chat = settings.chat
-    if chat.provider == "none" or (chat.provider == "auto" and not chat.model):
-        return None
-    from pgfolio.config.models.openai import CHAT_MODEL, OpenAIChat  # noqa: PLC0415
-
-    return OpenAIChat(_client(settings, chat.timeout), chat.model or CHAT_MODEL, chat.max_output_tokens)
 
 
 def reranker(settings: Settings) -> Reranker | None:
@@ -101,20 +90,9 @@ def reranker(settings: Settings) -> Reranker | None:
     return HttpReranker(rerank.url, rerank.model, key, rerank.timeout, rerank.api)
 
 
-def _client(settings: Settings, timeout: float) -> openai.OpenAI:
-    from openai import OpenAI  # noqa: PLC0415
-
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
-    if not key and not settings.openai_base_url:
-        raise ConfigError("OPENAI_API_KEY is not set: set it, or OPENAI_BASE_URL for a server without keys")
-    return OpenAI(api_key=key or "none", base_url=settings.openai_base_url, timeout=timeout, max_retries=0)
-
-
 __all__ = [
-    "ChatModel",
     "EmbeddingModel",
     "FatalModelError",
-    "chat_model",
     "configured_space",
     "embedding_model",
     "limits_name",

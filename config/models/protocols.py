@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     import numpy as np
 
@@ -48,16 +48,26 @@ class RateLimitedError(TransientError):
 
 class BadAnswerError(TransientError):
     """Answered, but not with a usable vector for each input. `answer` has those that are usable, with NaN in the
-    rows that are not, where it is known which is which."""
+    rows that are not, where it is known which is which. `tokens` as billed; None: the server did not say."""
 
-    def __init__(self, message: str, tokens: int = 0, answer: Embeddings | None = None) -> None:
+    def __init__(self, message: str, tokens: int | None = 0, answer: Embeddings | None = None) -> None:
         super().__init__(message)
         self.tokens = tokens
         self.answer = answer
 
 
+class NoAnswerError(ModelError):
+    """A chat model ended without an answer; the message says why."""
+
+
 class RejectedInputError(ModelError):
-    """This input will not be accepted, however often it is sent; others may be."""
+    """This input will not be accepted, however often it is sent; others may be. `said`: the server's own words;
+    `max_inputs`: how many it takes in one request, where they name that."""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+        self.max_inputs: int | None = None
 
 
 class FatalModelError(ModelError):
@@ -66,10 +76,11 @@ class FatalModelError(ModelError):
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """`vectors` has shape (inputs, dimensions), float32, in the order of the inputs; `tokens` as billed."""
+    """`vectors` has shape (inputs, dimensions), float32, in the order of the inputs; `tokens` as billed, None where
+    the server does not say."""
 
     vectors: np.ndarray
-    tokens: int
+    tokens: int | None
     limits: RateLimits | None = None
 
 
@@ -86,20 +97,30 @@ class EmbeddingModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
+    """An answer, empty where the model said nothing. Tokens: None where the server does not say. `finish_reason`:
+    the server's, "stop" where the model ended by itself; None where it does not say why."""
+
     text: str
     model: str
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    finish_reason: str | None = "stop"
 
 
 class ChatModel(Protocol):
+    """A chat model on the event loop."""
+
     model: str
 
-    def complete(self, system: str, user: str) -> Completion:
+    async def complete(self, system: str, user: str) -> Completion:
         """One answer. Raises a ModelError."""
+        ...
 
-    def stream(self, system: str, user: str) -> Iterator[str | Completion]:
-        """Pieces of text as they come, the whole Completion last. Closing the iterator ends the request."""
+    def stream(self, system: str, user: str) -> AsyncGenerator[str | Completion]:
+        """Pieces of text as they come, the whole Completion last. Closing it ends the request."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class Reranker(Protocol):

@@ -7,7 +7,7 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import httpx
+import httpx2
 
 from pgfolio.config.models.protocols import (
     BadAnswerError,
@@ -43,7 +43,7 @@ class _RerankRequest:
         named = {"model": self._model} if self._model else {}
         return {**named, "query": question, "documents": list(texts), "top_n": len(texts)}
 
-    def scores(self, answer: httpx.Response, count: int) -> list[float]:
+    def scores(self, answer: httpx2.Response, count: int) -> list[float]:
         """Raises a ModelError."""
         status = answer.status_code
         if status in FATAL_STATUSES:
@@ -59,9 +59,9 @@ class _RerankRequest:
         """Failures of the connection as a TransientError."""
         try:
             yield
-        except httpx.TimeoutException as error:
+        except httpx2.TimeoutException as error:
             raise TransientError(f"{self._what} did not answer in time") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise TransientError(
                 f"{self._what}: no connection to the server: check PGFOLIO_RERANK__URL"
             ) from error
@@ -73,7 +73,7 @@ class HttpReranker:
     def __init__(self, url: str, model: str, key: str | None, timeout: float, api: Api = "jina") -> None:
         self.model = model
         self._request = _RerankRequest(url, model, key, api)
-        self._client = httpx.Client(timeout=timeout, headers=self._request.headers)
+        self._client = httpx2.Client(timeout=timeout, headers=self._request.headers)
 
     def rank(self, question: str, texts: Sequence[str]) -> list[float]:
         """A score for each text, in their order. Raises a ModelError."""
@@ -90,7 +90,7 @@ class AsyncHttpReranker:
 
     def __init__(self, url: str, model: str, key: str | None, timeout: float, api: Api = "jina") -> None:
         self._request = _RerankRequest(url, model, key, api)
-        self._client = httpx.AsyncClient(timeout=timeout, headers=self._request.headers)
+        self._client = httpx2.AsyncClient(timeout=timeout, headers=self._request.headers)
 
     async def rank(self, question: str, texts: Sequence[str]) -> list[float]:
         """A score for each text, in their order. Raises a ModelError."""
@@ -102,7 +102,7 @@ class AsyncHttpReranker:
         await self._client.aclose()
 
 
-def _scores(what: str, answer: httpx.Response, count: int) -> list[float]:
+def _scores(what: str, answer: httpx2.Response, count: int) -> list[float]:
     """Raises BadAnswerError when a text has no score, or two."""
     try:
         body = answer.json()

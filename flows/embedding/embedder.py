@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from datetime import timedelta
+from dataclasses import replace
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Final
@@ -37,11 +37,13 @@ from pgfolio.flows.embedding.batching import (
     batch_slices,
 )
 from pgfolio.flows.embedding.budget import Budget, BudgetSpentError
-from pgfolio.flows.embedding.retry import MAX_RETRY_AFTER_SECONDS, RetryPolicy, ServerHealth
+from pgfolio.flows.embedding.metered import MeteredModel, refuses_everything
+from pgfolio.flows.embedding.retry import RetryPolicy, ServerHealth
 from pgfolio.flows.embedding.stopwatch import Stopwatch
+from pgfolio.flows.embedding.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pgfolio.config.models.protocols import EmbeddingModel, Embeddings
     from pgfolio.flows.embedding.batching import EmbeddingOutcome, OnEmbedded
@@ -71,12 +73,15 @@ class Embedder:
     ) -> None:
         """`spent_usd`: what the run spent before, of `max_cost`."""
         self.in_flight = model.in_flight
-        self._model = model
         self._bounds = bounds
         self._rate_limiter = rate_limiter
         self._budget = Budget(usd_per_million_tokens / 1_000_000, max_cost, spent_usd)
         self._health = ServerHealth()
+        self._traffic = Traffic()
         self._stopped = Event()
+        self._server = MeteredModel(
+            model, self._budget, rate_limiter, self._traffic, self._stopped, bounds.deadline
+        )
         self._fatal: FatalModelError | None = None
         self._working = Stopwatch()
         self._retrying = Stopwatch()
@@ -106,6 +111,10 @@ class Embedder:
         """Of these, seconds in which a failed request waited for its next attempt."""
         return self._retrying.seconds
 
+    def notes(self) -> Iterator[str]:
+        """What was sent or billed beyond the plan, in sentences with the reason."""
+        return self._traffic.notes()
+
     def stop(self) -> None:
         """End every wait now; nothing more is sent."""
         self._stopped.set()
@@ -115,16 +124,15 @@ class Embedder:
     def embed(
         self, texts: Sequence[str], tokens: Sequence[int], on_embedded: OnEmbedded | None = None
     ) -> list[EmbeddingOutcome]:
-        """A vector of shape (dimensions,), float32, of length 1, or a RejectedInput, or POSTPONED for each text,
-        in order.
-
-        `on_embedded` is called with vectors as they come: their positions in `texts`, and the vectors.
+        """A vector of shape (dimensions,), float32, of length 1, or a RejectedInput, or POSTPONED for each text, in
+        order. `on_embedded` is called with vectors as they come: their positions in `texts`, and the vectors.
         Raises FatalModelError when no request can succeed, TransientError when the server is down for longer
         than the deadline.
         """
         call = EmbedCall(texts, tokens, on_embedded, [POSTPONED] * len(texts))
         # Parts of a batch go before what is still to come: a rejected text is found before more is paid for.
         pending = deque(self._batches(call, range(len(texts))))
+        self._traffic.planned(len(pending))
         with self._working:
             try:
                 while pending:
@@ -149,10 +157,15 @@ class Embedder:
         try:
             self._with_retries(call, batch)
         except RejectedInputError as error:
+            if error.max_inputs:
+                self._bounds = replace(self._bounds, inputs=min(error.max_inputs, self._bounds.inputs))
+                return self._batches(call, batch.positions, half=True)
             return self._bisect(call, batch, RejectedInput(str(error)))
         except BadAnswerError as error:
             rejected = RejectedInput(str(error), transient=True)
             if error.answer is None:
+                if not batch.half and isinstance(self._probe(), BadAnswerError):
+                    raise refuses_everything(str(error)) from error
                 return self._bisect(call, batch, rejected)
             self._reject(call, batch.positions, rejected)
         except RateLimitedError as error:
@@ -180,7 +193,7 @@ class Embedder:
         for position in positions:
             call.results[position] = rejected
         if self._health.rejected(len(positions)) and not isinstance(self._probe(), _SERVER_IS_UP):
-            raise FatalModelError(f"the model server answers but refuses everything: {rejected.reason}")
+            raise refuses_everything(rejected.reason)
 
     def _with_retries(self, call: EmbedCall, batch: RequestBatch) -> None:
         policy = RetryPolicy(
@@ -211,7 +224,7 @@ class Embedder:
     def _attempt(self, call: EmbedCall, batch: RequestBatch, policy: RetryPolicy) -> None:
         """One request; texts that it gives vectors to leave the batch. Raises a ModelError, BudgetSpentError."""
         try:
-            answer = self._request(
+            answer = self._server.request(
                 [call.texts[position] for position in batch.positions],
                 sum(call.tokens[position] for position in batch.positions),
                 policy,
@@ -223,44 +236,6 @@ class Embedder:
         self._accept(call, batch, answer)
         if batch.positions:
             raise BadAnswerError("the model answered a vector with NaN or infinity", answer=answer)
-
-    def _request(self, texts: Sequence[str], counted: int, policy: RetryPolicy | None = None) -> Embeddings:
-        """One request within the cost and the limits; what was billed is counted, of a bad answer as well."""
-        estimate = self._budget.estimate(counted)
-        # First the budget, then a turn: what is not paid for must use up nothing of the rate limit.
-        with self._budget.reserved(estimate) as bill:
-            if self._stopped.is_set():  # maybe while the budget was waited for
-                raise TransientError("the run was stopped")
-            charged = self._rate_limiter.acquire(estimate) if self._rate_limiter else 0.0
-            if policy:
-                policy.sent()
-            try:
-                answer = self._model.embed(texts)
-                bill.counted, bill.tokens = counted, answer.tokens
-                if self._rate_limiter and answer.limits:
-                    self._rate_limiter.learn(answer.limits)
-            except BadAnswerError as error:
-                bill.tokens = error.tokens
-                raise
-            except RateLimitedError as error:
-                self._apply_retry_after(error)
-                raise
-            finally:  # what failed may be counted by the server too: it stays charged
-                if self._rate_limiter and bill.tokens:
-                    self._rate_limiter.refund(charged, bill.tokens)
-        if self._rate_limiter and answer.limits and answer.limits.wait:
-            self._rate_limiter.pause(answer.limits.wait)
-        return answer
-
-    def _apply_retry_after(self, error: RateLimitedError) -> None:
-        retry_after = error.retry_after or 0.0
-        if retry_after > max(self._bounds.deadline, MAX_RETRY_AFTER_SECONDS):
-            raise FatalModelError(
-                f"{error}: the server asks to wait {timedelta(seconds=round(retry_after))} before the next request; "
-                "run it again after that, what was done until then is stored"
-            ) from error
-        if self._rate_limiter and error.limits:
-            self._rate_limiter.learn(error.limits)
 
     def _accept(self, call: EmbedCall, batch: RequestBatch, answer: Embeddings) -> None:
         """Keep the usable vectors, at length 1. A zero vector has no direction: no index holds it and no search
@@ -293,7 +268,8 @@ class Embedder:
     def _oversize(self, call: EmbedCall, batch: RequestBatch) -> list[RequestBatch]:
         """The batch in parts, when it is well over what may be sent at once."""
         total = sum(call.tokens[position] for position in batch.positions)
-        if len(batch.positions) == 1 or total <= OVERSIZE_FACTOR * self._max_request_tokens():
+        many = len(batch.positions) > self._bounds.inputs
+        if len(batch.positions) == 1 or not (many or total > OVERSIZE_FACTOR * self._max_request_tokens()):
             return []
         return self._batches(call, batch.positions, half=batch.half)
 
@@ -312,7 +288,7 @@ class Embedder:
     def _probe(self) -> Exception | None:
         """What becomes of a plain word: None when it is given a vector. Raises FatalModelError."""
         try:
-            answer = self._request([PROBE], PROBE_TOKENS)
+            answer = self._server.request([PROBE], PROBE_TOKENS)
         except (RejectedInputError, TransientError, BudgetSpentError) as error:
             return error
         if not np.linalg.norm(answer.vectors) > 0:

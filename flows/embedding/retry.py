@@ -49,14 +49,21 @@ Result = TypeVar("Result")
 
 def with_retries(work: Callable[[], Result], deadline: float) -> Result:
     """What `work` returns, which makes one request before there is an Embedder; tried again while that may help,
-    for a minute at most: more often than down, a server that was never reached is misspelt."""
+    for a minute at most: more often than down, a server that was never reached is misspelt. One that answers what is
+    no answer is tried three times."""
+    slow = stop_after_delay(min(deadline, MAX_RETRY_AFTER_SECONDS))
     retrying = Retrying(
         retry=retry_if_exception_type(TransientError),
         wait=BACKOFF,
-        stop=stop_after_delay(min(deadline, MAX_RETRY_AFTER_SECONDS)),
+        stop=lambda state: slow(state) or _bad_answers(state) >= MAX_BAD_ANSWERS,
         reraise=True,
     )
     return retrying(work)
+
+
+def _bad_answers(state: RetryCallState) -> int:
+    error = state.outcome.exception() if state.outcome else None
+    return state.attempt_number if isinstance(error, BadAnswerError) else 0
 
 
 class RetryPolicy:

@@ -145,6 +145,8 @@ class RunContext:
                 self.report.tokens += embedder.tokens
                 self.report.cost_usd += embedder.cost
                 self._record_waits(embedder)
+                for note in embedder.notes():
+                    self.report.note(note)
 
     def _record_waits(self, embedder: Embedder) -> None:
         seconds_by_cause = {

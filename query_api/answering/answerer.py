@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from pgfolio.config.models import wordllama
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import extractive, prompt_context
 from pgfolio.query_api.answering.citations import Quote, checked_citations, supporting_quotes
+from pgfolio.query_api.answering.ending import ending_notes, usage_of
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
 from pgfolio.query_api.answering.refusal import is_refusal, may_become_refusal
 from pgfolio.query_api.answering.sentences import QuotablePassage, lines, passages
@@ -28,6 +29,7 @@ from pgfolio.schema.search.pool import in_snapshot
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from pgfolio.config.models.protocols import ChatModel
     from pgfolio.config.prompts import Prompt, Prompts
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.retrieval.results import Retrieved
@@ -59,6 +61,8 @@ class Answer:
     sources: Sequence[AnswerSource] = ()
     model: str | None = None
     usage: Usage | None = None
+    finish_reason: str | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +78,6 @@ class AnswerRequest:
     sources: Sequence[AnswerSource] = field(default_factory=list)
 
 
-class AsyncChatModel(Protocol):
-    """A chat model on the event loop."""
-
-    model: str
-
-    async def complete(self, system: str, user: str) -> Completion:
-        """One answer. Raises a ModelError."""
-        ...
-
-    def stream(self, system: str, user: str) -> AsyncGenerator[str | Completion]:
-        """Pieces of text as they come, the whole Completion last. Closing it ends the request."""
-        ...
-
-    async def close(self) -> None: ...
-
-
 Event: TypeAlias = str | Citation | Answer
 """Of a streamed answer: pieces of its text, then its citations, the whole last."""
 
@@ -97,7 +85,7 @@ Event: TypeAlias = str | Citation | Answer
 class Answerer:
     """Answers questions; safe to use by many requests at once."""
 
-    def __init__(self, retriever: Retriever, chat: AsyncChatModel | None, prompts: Prompts) -> None:
+    def __init__(self, retriever: Retriever, chat: ChatModel | None, prompts: Prompts) -> None:
         self._retriever = retriever
         self._chat = chat
         self.prompts = prompts
@@ -152,11 +140,11 @@ class Answerer:
             yield citation
         yield answer
 
-    async def _streamed(self, request: AnswerRequest, chat: AsyncChatModel) -> AsyncGenerator[str | Answer]:
+    async def _streamed(self, request: AnswerRequest, chat: ChatModel) -> AsyncGenerator[str | Answer]:
         """Pieces of a generated answer, the whole last. What may become a refusal is held back until it is one or
         none: a refusal is replaced as a whole, and what was streamed once stays."""
         (system, user), context_hits = await self._in_thread(partial(self._rendered, request))
-        completion = Completion("", chat.model, 0, 0)
+        completion = Completion("", chat.model)
         buffered, started = "", False
         with stage("model"):
             async with aclosing(chat.stream(system, user)) as pieces:
@@ -209,15 +197,31 @@ class Answerer:
         code = await in_snapshot(pool, read)
         quotes = await self._in_thread(partial(supporting_quotes, claims, context_hits, code))
         citations = await checked_citations(pool, context_hits, quotes, request.permitted)
-        usage = Usage(completion.input_tokens, completion.output_tokens)
-        return Answer(text, answered=True, mode="generated", citations=citations, sources=request.sources,
-                      model=completion.model, usage=usage)  # fmt: skip
+        return Answer(
+            text,
+            answered=True,
+            mode="generated",
+            citations=citations,
+            sources=request.sources,
+            model=completion.model,
+            usage=usage_of(completion),
+            finish_reason=completion.finish_reason,
+            notes=ending_notes(completion),
+        )
 
     def _unanswered(self, request: AnswerRequest, completion: Completion | None) -> Answer:
-        usage = Usage(completion.input_tokens, completion.output_tokens) if completion else None
         mode: Literal["generated", "extractive"] = "extractive" if self._chat is None else "generated"
         model = completion.model if completion else self._chat.model if self._chat else None
-        return Answer(NO_ANSWER, answered=False, mode=mode, sources=request.sources, model=model, usage=usage)
+        return Answer(
+            NO_ANSWER,
+            answered=False,
+            mode=mode,
+            sources=request.sources,
+            model=model,
+            usage=usage_of(completion) if completion else None,
+            finish_reason=completion.finish_reason if completion else None,
+            notes=() if completion is None or completion.text else ("the model answered with no text",),
+        )
 
     async def _extract(self, request: AnswerRequest) -> Answer:
         settings = self._retriever.settings.search

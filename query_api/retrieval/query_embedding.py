@@ -112,7 +112,7 @@ class ActiveSpace:
         text = self.generation.space.query_prefix + question
         embeddings = await self._model.embed(text)
         self._answered_at = time.monotonic()
-        coverage = vocabulary_coverage(text, embeddings.tokens) if self._is_local else 1.0
+        coverage = vocabulary_coverage(text, embeddings.tokens or 0) if self._is_local else 1.0
         return QueryEmbedding(embeddings.vectors[0], coverage)
 
 

@@ -71,9 +71,10 @@ def ask_answer(
         usage=answer.usage,
         took_ms=took_ms,
         trace_id=trace_id,
-        notes=request.retrieved.trace.notes,
+        notes=[*request.retrieved.trace.notes, *answer.notes],
         explain=explained.explanation,
         why=explained.why,
+        finish_reason=answer.finish_reason,
     )
 
 

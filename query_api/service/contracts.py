@@ -87,7 +87,8 @@ class SearchAnswer(Struct, frozen=True):
 
 class AskAnswer(Struct, frozen=True):
     """`answered` is false when the documents do not hold the answer; `mode` is "extractive" when sentences are
-    quoted because no chat model is configured."""
+    quoted because no chat model is configured. `finish_reason` is the model server's; `notes` say so where an answer
+    was cut."""
 
     answer: str
     answered: bool
@@ -101,6 +102,7 @@ class AskAnswer(Struct, frozen=True):
     notes: list[str] = field(default_factory=list)
     explain: Explanation | None = None
     why: Why | None = None
+    finish_reason: str | None = None
 
 
 class DocumentItem(Struct, frozen=True):

@@ -12,7 +12,13 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.response import Response
 
 from pgfolio.config.errors import ConfigError
-from pgfolio.config.models.protocols import FatalModelError, ModelError, RejectedInputError, TransientError
+from pgfolio.config.models.protocols import (
+    FatalModelError,
+    ModelError,
+    NoAnswerError,
+    RejectedInputError,
+    TransientError,
+)
 from pgfolio.config.names import WrongNameError
 from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.auth.guard import ForbiddenError, RateLimitExceededError, UnauthenticatedError
@@ -116,6 +122,7 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     DatabaseError: ("database-unavailable", 503, "The database is not available"),
     TransientError: ("model-unavailable", 503, "The model server is not available"),
     RejectedInputError: ("model-refused", 502, "The model server refused"),
+    NoAnswerError: ("model-gave-no-answer", 502, "The model gave no answer"),
     FatalModelError: ("model-misconfigured", 503, "The model cannot be used"),
     ConfigError: ("misconfigured", 503, "A setting is missing"),
 }

@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -107,6 +108,26 @@ class Allowance:
     tells: bool = False
 
 
+@dataclass
+class Reply:
+    """An answer before it is sent. `body`: what becomes JSON, or bytes as they are; `events`: of a stream, in its
+    place."""
+
+    status: int
+    body: Any
+    headers: dict[str, str] = field(default_factory=dict)
+    events: list[Any] | None = None
+
+
+Style = Callable[[Recorded, Reply], Reply]
+"""Makes of the answer of OpenAI's API that of another server, or of one that fails."""
+
+
+def as_it_is(request: Recorded, reply: Reply) -> Reply:
+    del request
+    return reply
+
+
 PIECE = re.compile(r"[^\s\ud800-\udbff]*[\ud800-\udbff]|[^\s\ud800-\udbff]*\s+|\S+")
 """Of a stream: a word, or up to the middle of a surrogate pair."""
 
@@ -126,6 +147,12 @@ class FakeOpenAI:
         self.latency = latency
         self.allowance = allowance or Allowance()
         self.says: str | None = None
+        self.prefix = "/v1"
+        """Of the routes' paths."""
+        self.query = ""
+        """That a request must have."""
+        self.key_header = "authorization"
+        self.style: Style = as_it_is
         self.requests: list[Recorded] = []
         self.admitted: list[Recorded] = []
         """Requests for embeddings within the allowance."""
@@ -143,7 +170,7 @@ class FakeOpenAI:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://127.0.0.1:{self.port}{self.prefix}"
 
     @property
     def fault_scenario(self) -> FaultScenario | None:
@@ -286,6 +313,7 @@ class FakeOpenAI:
 
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeOpenAI
+    asked: Recorded | None = None
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
@@ -306,6 +334,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Silent."""
 
     def do_GET(self) -> None:
+        self.asked = None
         if self.path == "/v1/models":
             names = [*DIMENSIONS, *CHAT_MODELS]
             self._json(200, {"object": "list", "data": [{"id": n, "object": "model"} for n in names]})
@@ -322,13 +351,16 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             self._error(400, "We could not parse the JSON body of your request.")
             return
-        if self.fake.key is not None and self.headers.get("authorization") != f"Bearer {self.fake.key}":
+        bearer = "Bearer " if self.fake.key_header == "authorization" else ""
+        if self.fake.key is not None and self.headers.get(self.fake.key_header) != f"{bearer}{self.fake.key}":
             self._error(401, "Incorrect API key provided.", "invalid_api_key")
             return
-        request = Recorded(self.path, body)
+        path, _, query = self.path.partition("?")
+        self.asked = request = Recorded(path, body)
         self.fake.requests.append(request)
-        kind = {"/v1/embeddings": "embeddings", "/v1/chat/completions": "chat"}.get(self.path)
-        if kind is None:
+        routes = {"/embeddings": "embeddings", "/chat/completions": "chat"}
+        kind = routes.get(path.removeprefix(self.fake.prefix)) if path.startswith(self.fake.prefix) else None
+        if kind is None or query != self.fake.query:
             self._error(404, f"Unknown request URL: POST {self.path}", "unknown_url")
             return
         fault_scenario = self.fake.take_fault_scenario(kind, request)
@@ -397,7 +429,9 @@ class _Handler(BaseHTTPRequestHandler):
         head = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": model}
         if body.get("stream"):
             counted = usage if (body.get("stream_options") or {}).get("include_usage") else None
-            self._stream({**head, "object": "chat.completion.chunk"}, text, counted, fault_scenario)
+            assert self.asked is not None
+            chunk = {**head, "object": "chat.completion.chunk"}
+            self._stream(self.asked, chunk, text, counted, fault_scenario)
         elif fault_scenario.cut:
             self._cut()
         else:
@@ -409,30 +443,42 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
     def _stream(
-        self, head: dict[str, Any], text: str, usage: dict[str, int] | None, fault_scenario: FaultScenario
+        self,
+        request: Recorded,
+        head: dict[str, Any],
+        text: str,
+        usage: dict[str, int] | None,
+        fault_scenario: FaultScenario,
     ) -> None:
+        deltas = [{"content": piece} for piece in PIECE.findall(text)]
+        if deltas:
+            deltas[0] = {"role": "assistant", **deltas[0]}
+        choices: list[Any] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+        events: list[Any] = [{**head, "choices": [choice]} for choice in choices]
+        if usage:
+            events.append({**head, "choices": [], "usage": usage})
+        reply = self.fake.style(request, Reply(200, None, {}, events))
+        if reply.events is None:
+            self._send(reply)
+            return
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        pieces = PIECE.findall(text)
         try:
-            for place, piece in enumerate(pieces):
-                if fault_scenario.cut and place == len(pieces) // 2:
+            for place, event in enumerate(reply.events):
+                if fault_scenario.cut and place == len(deltas) // 2:
                     self.connection.close()
                     return
-                delta = {"content": piece, **({"role": "assistant"} if not place else {})}
-                self._event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+                self._event(event)
                 time.sleep(fault_scenario.token_delay)
-            self._event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-            if usage:
-                self._event({**head, "choices": [], "usage": usage})
             self.wfile.write(b"data: [DONE]\n\n")
         except (BrokenPipeError, ConnectionResetError):
             self.fake.left.set()
 
-    def _event(self, value: dict[str, Any]) -> None:
+    def _event(self, value: Any) -> None:
         self.wfile.write(b"data: " + json.dumps(value).encode() + b"\n\n")
         self.wfile.flush()
 
@@ -453,11 +499,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(status, {"error": error}, headers)
 
     def _json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        for name, text in (headers or {}).items():
+        reply = Reply(status, value, dict(headers or {}))
+        self._send(self.fake.style(self.asked, reply) if self.asked else reply)
+
+    def _send(self, reply: Reply) -> None:
+        data = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        self.send_response(reply.status)
+        for name, text in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(data)),
+            **reply.headers,
+        }.items():
             self.send_header(name, text)
         self.end_headers()
         self.wfile.write(data)
