@@ -28,7 +28,7 @@ class ChatAnswer:
         self._thoughts = ThoughtFilter(closes_first=closes_first)
         self._usage: Mapping[str, Any] = {}
         self._declined = ""
-        self._called_tools = self._thought_aside = False
+        self._called_tools = self._thought_aside = self._said = False
         self.finish_reason: str | None = None
 
     @property
@@ -47,7 +47,9 @@ class ChatAnswer:
         )
         thought = message.get("reasoning_content") or message.get("reasoning")
         self._thought_aside = self._thought_aside or bool(thought)
-        text = _text_of(message.get("content")) or _text_of(choice.get("text"))
+        content = choice.get("text") if message.get("content") is None else message["content"]
+        self._said = self._said or isinstance(content, (str, list))
+        text = _text_of(content)
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
             self.finish_reason = reason
         return self._more(self._decoded.more(text))
@@ -90,7 +92,7 @@ class ChatAnswer:
             self._model = _Text().more(model, last=True)
 
     def _why_empty(self) -> str:
-        """Empty: the model said nothing, and nothing says why."""
+        """Empty: it was an empty text that the model answered, and nothing says why."""
         if self._declined.strip():
             return f"{self.what} refused to answer: {own_words(self._declined)}"
         if self.finish_reason in {"length", "max_tokens"}:
@@ -104,7 +106,7 @@ class ChatAnswer:
             return f"{self.what} asked for tools instead of answering: it was given none"
         if self._thought_aside or self._thoughts.thought:
             return f"{self.what} thought aloud and ended without an answer"
-        return ""
+        return "" if self._said else f"{self.what} answered without a text"
 
 
 def complete_answer(answer: ChatAnswer, body: Mapping[str, Any]) -> Completion:

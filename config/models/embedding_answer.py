@@ -66,13 +66,9 @@ def _in_order(data: object, inputs: int, model: str, tokens: int | None) -> list
     known = [place for place in places if type(place) is int]
     if len(known) == inputs and sorted(known) == list(range(min(known), min(known) + inputs)):
         return [row for _, row in sorted(zip(known, rows, strict=True), key=lambda pair: pair[0])]
-    if len(set(known)) <= 1 and len(known) in {0, inputs}:
+    if not known or (len(known) == inputs and len(set(known)) == 1):
         return rows
-    if all(type(place) is not int or place == at for at, place in enumerate(places)):
-        return rows
-    raise BadAnswerError(
-        f"{model!r} answered vectors whose index tells not which text they belong to", tokens
-    )
+    raise BadAnswerError(f"{model!r} answered vectors whose index does not say whose they are", tokens)
 
 
 def _vector(value: object) -> np.ndarray | None:

@@ -31,6 +31,9 @@ QUOTA_CODES: Final = {"insufficient_quota", "billing_hard_limit_reached", "billi
 MAX_WORDS: Final = 300
 """Characters of a server's own words."""
 
+MAX_SCANNED: Final = 10_000
+"""Characters of a body that are searched for them."""
+
 MAX_DEPTH: Final = 4
 """Levels of a body that are searched for words."""
 
@@ -51,8 +54,10 @@ _NUMBER = re.compile(r"\d+")
 
 
 def own_words(body: object, secret: str = "") -> str:
-    """What a server says in a body, on one line, without the key; empty where it says nothing."""
-    text = " ".join(_words(body, MAX_DEPTH).split())
+    """What a server says in a body, as one line that can be printed and stored, without the key; empty where it says
+    nothing."""
+    encodable = _words(body, MAX_DEPTH)[:MAX_SCANNED].encode("utf-8", "replace").decode()
+    text = " ".join("".join(c if c.isprintable() else " " for c in encodable).split())
     if len(secret) > 3:
         text = text.replace(secret, "***")
     return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 3] + "..."
@@ -71,7 +76,7 @@ def _words(body: object, depth: int) -> str:
 
 
 def _of_page(page: str) -> str:
-    start = page[:10_000]
+    start = page[:MAX_SCANNED]
     match = _TITLE.search(start)
     return html.unescape(_TAG.sub(" ", match[2] if match else start))
 

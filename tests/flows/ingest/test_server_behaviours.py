@@ -3,6 +3,9 @@ told in the server's own words."""
 
 from __future__ import annotations
 
+import random
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,8 @@ from pgfolio.config.errors import ConfigError
 from pgfolio.config.settings import Settings
 from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.run.options import FailedError
-from tests.fakes.openai_server import FakeOpenAI, Recorded, Reply, Style, vector
+from tests.fakes.mutation import Mutation
+from tests.fakes.openai_server import FakeOpenAI, Recorded, Reply, Style, as_it_is, vector
 from tests.fakes.server_styles import (
     KINDS,
     Kind,
@@ -33,6 +37,10 @@ if TYPE_CHECKING:
 
 DOCUMENTS = 60
 DIMENSIONS = 64
+MUTATED_SYNCS, SOME_MUTATED_SYNCS = 200, 6
+PYTHON = re.compile(
+    r"NoneType|object has no|not supported between|Error\(|Traceback|unhashable|invalid literal"
+)
 Make = Callable[..., Settings]
 Body = dict[str, Any]
 
@@ -46,7 +54,7 @@ def pages(library: Library) -> Library:
 
 @pytest.fixture
 def synced(pages: Library, new_settings: Make, openai_server: FakeOpenAI) -> Callable[..., Report]:
-    def run(style: Style | None = None, **settings: Any) -> Report:
+    def run(style: Style | None = None, *, everything: bool = False, **settings: Any) -> Report:
         if style:
             openai_server.style = style
         embedding = {"provider": "openai", "model": "tiny-embedding", "timeout": 3.0, "deadline": 1.0}
@@ -59,7 +67,7 @@ def synced(pages: Library, new_settings: Make, openai_server: FakeOpenAI) -> Cal
                 "embedding": {**embedding, **settings.pop("embedding", {})},
             }
         )
-        return pages.sync_at_once()
+        return pages.sync_at_once(full=everything)
 
     return run
 
@@ -295,6 +303,37 @@ def test_a_firewall_that_blocks_one_text_keeps_that_one_only(
     report = synced(firewall)
     assert [problem.path for problem in report.problems] == ["07.md"]
     assert "Request blocked" in report.problems[0].reason
+    assert check_vectors(pages) > DOCUMENTS
+
+
+@pytest.mark.timeout(1200)
+def test_mutated_answers_neither_crash_a_sync_nor_store_a_wrong_vector(
+    synced: Callable[..., Report], pages: Library, openai_server: FakeOpenAI, full: bool
+) -> None:
+    outcomes: Counter[str] = Counter()
+    for seed in range(MUTATED_SYNCS if full else SOME_MUTATED_SYNCS):
+        chosen = random.Random(seed)
+        for n in chosen.sample(range(DOCUMENTS), 12):
+            pages.write(
+                f"{n:02}.md", f"# Page {n}\n\nThis page was written anew for {seed}, as item{n * seed}.\n"
+            )
+        change = Mutation(chosen)
+
+        def style(request: Recorded, reply: Reply, change: Mutation = change) -> Reply:
+            return change(request, floats(request, reply))
+
+        try:
+            report = synced(style, embedding={"dimensions": DIMENSIONS, "batch_inputs": 4})
+            outcomes[report.status] += 1
+            reasons = [problem.reason for problem in report.problems]
+        except FailedError as error:
+            outcomes["failed"] += 1
+            reasons = [str(error)]
+        assert not any(PYTHON.search(reason) for reason in reasons), seed
+        check_vectors(pages)
+    print(f"\n{outcomes.total()} syncs: {dict(outcomes)}")
+    report = synced(as_it_is, everything=True, embedding={"dimensions": DIMENSIONS})
+    assert (report.status, report.problems) == ("complete", [])
     assert check_vectors(pages) > DOCUMENTS
 
 
