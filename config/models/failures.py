@@ -122,7 +122,7 @@ def error_in_answer(what: str, error: object, secret: str = "") -> ModelError:
     if status == 429 or "rate_limit_exceeded" in codes:
         return RateLimitedError(f"{what}: rate limit: {said}")
     if status in {400, 413, 422} or names_size(said):
-        return RejectedInputError(f"{what}: refused: {said}", said)
+        return _rejected(f"{what}: refused: {said}", said)
     return BadAnswerError(f"{what}: the server answered an error: {said}")
 
 
@@ -185,13 +185,17 @@ def _of_status(what: str, error: openai.APIStatusError, secret: str) -> ModelErr
             f"{what}: the quota is spent: add credit or change the key{_in_brackets(said)}"
         )
     if status == 501 or (status >= 500 and names_size(said)):
-        return RejectedInputError(f"{what}: refused ({status}){words}", said)
+        return _rejected(f"{what}: refused ({status}){words}", said)
     if status in {408, 409, 425} or status >= 500:
         wait = retry_after(error.response.headers)
         return TransientError(f"{what}: the server failed ({status}){words}", wait)
     if status < 400:
         return BadAnswerError(f"{what}: the server answered with status {status}: check OPENAI_BASE_URL")
-    return RejectedInputError(f"{what}: refused ({status}){words}", said)
+    return _rejected(f"{what}: refused ({status}){words}", said)
+
+
+def _rejected(message: str, said: str) -> RejectedInputError:
+    return RejectedInputError(message, said, by_size=names_size(said))
 
 
 def _too_many(what: str, error: openai.APIStatusError, said: str) -> ModelError:
@@ -201,7 +205,7 @@ def _too_many(what: str, error: openai.APIStatusError, said: str) -> ModelError:
             f"{what}: the quota is spent: add credit or change the key{_in_brackets(said)}"
         )
     if "request too large" in said.lower():
-        return RejectedInputError(f"{what}: refused (429): {said}", said)
+        return _rejected(f"{what}: refused (429): {said}", said)
     limits = rate_limits(error.response.headers, rejected=True)
     wait_seconds = retry_after(error.response.headers)
     if wait_seconds is None and limits and limits.wait:

@@ -62,11 +62,12 @@ class NoAnswerError(ModelError):
 
 class RejectedInputError(ModelError):
     """This input will not be accepted, however often it is sent; others may be. `said`: the server's own words;
-    `max_inputs`: how many it takes in one request, where they name that."""
+    `by_size`: they mean that it was too large; `max_inputs`: how many it takes at once, where they name that."""
 
-    def __init__(self, message: str, said: str = "") -> None:
+    def __init__(self, message: str, said: str = "", *, by_size: bool = False) -> None:
         super().__init__(message)
         self.said = said
+        self.by_size = by_size
         self.max_inputs: int | None = None
 
 

@@ -53,11 +53,41 @@ class EmbedCall:
 
 
 @dataclass
+class Halved:
+    """A request that was refused as too large; `unanswered`: of its halves."""
+
+    tokens: int
+    unanswered: int = 2
+
+
+@dataclass
 class RequestBatch:
-    """Positions of texts that are sent together; answered ones leave it."""
+    """Positions of texts that are sent together; answered ones leave it. `of`: what it is a half of, where that was
+    refused as too large."""
 
     positions: list[int]
     half: bool = False
+    of: Halved | None = None
+
+
+class RequestBounds:
+    """What one request may hold: as the settings say, and less where the server said or showed that it takes less."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.inputs = bounds.inputs
+        self.tokens = bounds.tokens
+
+    def refused_inputs(self, max_inputs: int) -> None:
+        """The server named the most that it takes."""
+        self.inputs = min(self.inputs, max_inputs)
+
+    def answered(self, batch: RequestBatch) -> None:
+        """When both halves of what was too large are answered, it was no single text that was: from then on less is
+        sent than it was."""
+        if batch.of is not None:
+            batch.of.unanswered -= 1
+            if not batch.of.unanswered:
+                self.tokens = min(self.tokens, max(batch.of.tokens - 1, 1))
 
 
 def batch_slices(tokens: Sequence[int], max_inputs: int, max_tokens: int) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import replace
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Final
@@ -32,8 +31,10 @@ from pgfolio.flows.embedding.batching import (
     POSTPONED,
     Bounds,
     EmbedCall,
+    Halved,
     RejectedInput,
     RequestBatch,
+    RequestBounds,
     batch_slices,
 )
 from pgfolio.flows.embedding.budget import Budget, BudgetSpentError
@@ -73,7 +74,8 @@ class Embedder:
     ) -> None:
         """`spent_usd`: what the run spent before, of `max_cost`."""
         self.in_flight = model.in_flight
-        self._bounds = bounds
+        self._deadline = bounds.deadline
+        self._bounds = RequestBounds(bounds)
         self._rate_limiter = rate_limiter
         self._budget = Budget(usd_per_million_tokens / 1_000_000, max_cost, spent_usd)
         self._health = ServerHealth()
@@ -158,9 +160,10 @@ class Embedder:
             self._with_retries(call, batch)
         except RejectedInputError as error:
             if error.max_inputs:
-                self._bounds = replace(self._bounds, inputs=min(error.max_inputs, self._bounds.inputs))
+                self._bounds.refused_inputs(error.max_inputs)
                 return self._batches(call, batch.positions, half=True)
-            return self._bisect(call, batch, RejectedInput(str(error)))
+            tokens = sum(call.tokens[position] for position in batch.positions) if error.by_size else None
+            return self._bisect(call, batch, RejectedInput(str(error)), tokens)
         except BadAnswerError as error:
             rejected = RejectedInput(str(error), transient=True)
             if error.answer is None:
@@ -180,12 +183,19 @@ class Embedder:
             return self._bisect(call, batch, RejectedInput(str(error), transient=True))
         return []
 
-    def _bisect(self, call: EmbedCall, batch: RequestBatch, rejected: RejectedInput) -> list[RequestBatch]:
-        """Something in the batch is rejected: its halves, until that text stands alone."""
+    def _bisect(
+        self,
+        call: EmbedCall,
+        batch: RequestBatch,
+        rejected: RejectedInput,
+        too_many_tokens: int | None = None,
+    ) -> list[RequestBatch]:
+        """Something in the batch is rejected, or all of it is too much: its halves, until that text stands alone."""
         if len(batch.positions) > 1:
             middle = len(batch.positions) // 2
             halves = batch.positions[:middle], batch.positions[middle:]
-            return [RequestBatch(positions, half=True) for positions in halves]
+            parent = Halved(too_many_tokens) if too_many_tokens else None
+            return [RequestBatch(positions, half=True, of=parent) for positions in halves]
         self._reject(call, batch.positions, rejected)
         return []
 
@@ -198,7 +208,7 @@ class Embedder:
     def _with_retries(self, call: EmbedCall, batch: RequestBatch) -> None:
         policy = RetryPolicy(
             batch,
-            self._bounds.deadline,
+            self._deadline,
             self._health,
             self._stopped,
             lambda: bool(self._oversize(call, batch)),
@@ -234,6 +244,7 @@ class Embedder:
                 self._accept(call, batch, error.answer)
             raise
         self._accept(call, batch, answer)
+        self._bounds.answered(batch)
         if batch.positions:
             raise BadAnswerError("the model answered a vector with NaN or infinity", answer=answer)
 
@@ -268,8 +279,8 @@ class Embedder:
     def _oversize(self, call: EmbedCall, batch: RequestBatch) -> list[RequestBatch]:
         """The batch in parts, when it is well over what may be sent at once."""
         total = sum(call.tokens[position] for position in batch.positions)
-        many = len(batch.positions) > self._bounds.inputs
-        if len(batch.positions) == 1 or not (many or total > OVERSIZE_FACTOR * self._max_request_tokens()):
+        over = len(batch.positions) > self._bounds.inputs or total > self._bounds.tokens
+        if len(batch.positions) == 1 or not (over or total > OVERSIZE_FACTOR * self._max_request_tokens()):
             return []
         return self._batches(call, batch.positions, half=batch.half)
 

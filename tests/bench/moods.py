@@ -34,13 +34,13 @@ def main(*, down: float) -> None:
     print("| the model server | what the run does | outcome | requests | s |\n|---|---|---|---|---|")
     with database(settings) as conninfo:
         for number, case in enumerate(cases(down)):
-            _empty(conninfo)
+            emptied(conninfo)
             with ERR.status(case.name), FakeOpenAI() as server:
                 seen = observe(case, server, conninfo, room / f"pages{number}")
             print(_row(case, seen), flush=True)
 
 
-def _empty(conninfo: str) -> None:
+def emptied(conninfo: str) -> None:
     with connect(conninfo) as connection:
         connection.execute("truncate sources, spaces, documents, ledger, runs, rate_limits cascade")
         tables = connection.execute("select tablename from pg_tables where tablename ~ '^vectors_'")

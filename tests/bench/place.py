@@ -49,9 +49,12 @@ class SyncedFolder:
 
     def sync(self) -> float:
         """Seconds of one sync, in this process, without the command around it."""
+        return timed(self.synced)
+
+    def synced(self) -> Report:
         with connect(self.conninfo) as connection:
             source = self.source(connection)
-        return timed(lambda: run_sync(self.settings, self.conninfo, [source], Options()))
+        return run_sync(self.settings, self.conninfo, [source], Options())
 
     def first_sync(self) -> float:
         self.clear()

@@ -61,7 +61,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     if isinstance(value, dict):
         keys: list[Any] = list(value)
     elif isinstance(value, list):
-        keys = list(range(2 if value and isinstance(value[0], float) else len(value)))
+        keys = list(range(min(2, len(value)) if value and isinstance(value[0], float) else len(value)))
     else:
         return []
     return [place for key in keys for place in ((value, key), *_places(value[key]))]

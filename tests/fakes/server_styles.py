@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tests.fakes.openai_server import FakeOpenAI
 
 MOST_INPUTS_OF_TEI = 32
-PHYSICAL_BATCH = 400
-"""Tokens of a request that llama.cpp takes."""
+PHYSICAL_BATCH = 2048
+"""Tokens of an input that llama.cpp takes."""
 
 
 def is_embeddings(request: Recorded) -> bool:
@@ -99,8 +99,8 @@ def ollama(request: Recorded, reply: Reply) -> Reply:
 
 
 def llama_cpp(request: Recorded, reply: Reply) -> Reply:
-    """A request of more tokens than its physical batch is a fault of the server."""
-    if is_embeddings(request) and len(request.texts) > 1 and request.tokens > PHYSICAL_BATCH:
+    """An input of more tokens than its physical batch is told as a fault of the server."""
+    if is_embeddings(request) and any(len(text) / 4 > PHYSICAL_BATCH for text in request.texts):
         said = "input is too large to process. increase the physical batch size"
         return Reply(500, {"error": {"code": 500, "message": said, "type": "server_error"}})
     if reply.events is not None:
