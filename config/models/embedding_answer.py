@@ -64,7 +64,7 @@ def _in_order(data: object, inputs: int, model: str, tokens: int | None) -> list
         raise BadAnswerError(f"{model!r} answered {count} vectors to {inputs} inputs", tokens)
     places = [row.get("index") for row in rows]
     known = [place for place in places if type(place) is int]
-    if len(known) == inputs and sorted(known) == list(range(min(known), min(known) + inputs)):
+    if sorted(known) == list(range(inputs)):
         return [row for _, row in sorted(zip(known, rows, strict=True), key=lambda pair: pair[0])]
     if not known or (len(known) == inputs and len(set(known)) == 1):
         return rows

@@ -45,6 +45,8 @@ class Mutation:
             holder[key] = deepcopy(
                 self._random.choice([w for w in WRONG if w == "x" or kind_of(w) != kind_of(value)])
             )
+        elif isinstance(holder, list) and isinstance(value, float):
+            holder[key] = "x"  # one number more, and another one less, would be another vector
         elif isinstance(holder, list):
             holder.insert(self._random.randint(0, len(holder)), deepcopy(value) if kind == "twice" else "x")
         else:

@@ -100,11 +100,6 @@ def shuffled(body: Body) -> None:
     body["data"].reverse()
 
 
-def from_one(body: Body) -> None:
-    for row in body["data"]:
-        row["index"] += 1
-
-
 def text_index(body: Body) -> None:
     for row in body["data"]:
         row["index"] = str(row["index"])
@@ -124,7 +119,6 @@ HARMLESS: dict[str, Style] = {
     "no index": changed(without_index),
     "index 0 for all": changed(first_index),
     "another order": changed(shuffled),
-    "index from one": changed(from_one),
     "index as text": changed(text_index),
     "floats for base64": floats,
     "nested vectors": both(floats, changed(nested)),
