@@ -38,7 +38,7 @@ SOURCES = (
         "docs/UserGuide.pdf",
         "a manual of 101 pages with formulas, running heads and an outline",
     ),
-    ("pywcs", "1.12", "wcslib/wcslib.pdf", "a reference of 270 pages"),
+    ("pywcs", "1.12", "wcslib/wcslib.pdf", "a reference of 209 pages"),
     (
         "pdfminer",
         "20140328",
