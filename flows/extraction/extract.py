@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pgfolio.flows.extraction.reading import Reading
 
-FINGERPRINT = f"extract-4/kreuzberg-{version('kreuzberg')}/pypdfium2-{version('pypdfium2')}"
+FINGERPRINT = f"extract-5/kreuzberg-{version('kreuzberg')}/pypdfium2-{version('pypdfium2')}"
 
 METADATA_KEYS = frozenset(  # of what the library knows of a document
     """
@@ -41,7 +41,7 @@ METADATA_KEYS = frozenset(  # of what the library knows of a document
     modified_at modified_by page_count publisher sheet_names slide_count subject to_emails
     """.split()  # noqa: SIM905 - a hundred lines else
 )
-SHEETS = (mime_types.XLS, mime_types.XLSB)
+SHEETS = (mime_types.XLSB,)
 LIGHT_MARKUP = ("text/x-org", "text/x-rst")
 """Text as it is, where the library cannot read it."""
 

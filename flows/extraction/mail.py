@@ -36,7 +36,11 @@ _FROM_LINE: Final = re.compile(rb"(?:\A|\n\r?\n)(?=From [^\n]*\d{2}:\d{2}[^\n]*\
 
 def read(data: bytes, attached: Callable[[str, bytes], str]) -> Reading:
     """A mail. `attached` gives the text of an attached file by its name. Raises Unextractable."""
-    message = email.message_from_bytes(data, policy=policy.compat32)
+    return read_message(email.message_from_bytes(data, policy=policy.compat32), attached)
+
+
+def read_message(message: Message, attached: Callable[[str, bytes], str]) -> Reading:
+    """The same of a mail that is a message already."""
     out = Writer()
     reader = _MailReader(attached)
     reader.head(message, out)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.flows.extraction import (
+    binary_sheets,
     book,
     mail,
     mime,
     notebook,
     opendocument,
+    outlook,
     rich_text,
     rows,
     sheets,
@@ -37,10 +39,11 @@ READERS: Final[dict[str, Callable[[bytes], Reading]]] = {
     mime.ODT: opendocument.read,
     mime.PPTX: slides.read,
     mime.RTF: rich_text.read,
+    mime.XLS: binary_sheets.read,
     mime.XLSX: sheets.read,
     mime.XML_SHEET: xml_sheet.read,
 }
-MAILS: Final = {mime.EML: mail.read, mime.MBOX: mail.read_mailbox}
+MAILS: Final = {mime.EML: mail.read, mime.MBOX: mail.read_mailbox, mime.MSG: outlook.read}
 
 
 def read(kind: str, data: bytes, attached: Callable[[str, bytes], str]) -> Reading | None:
