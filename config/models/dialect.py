@@ -57,16 +57,14 @@ class Dialect:
         return bool(left)
 
 
-def embedding_dialect() -> Dialect:
-    """Vectors as base64 are a quarter of the bytes; some servers know floats only, some not even the parameter."""
-    return Dialect(
-        (
-            Alternatives(
-                (r"encoding_format|base64", r"encoding_format"),
-                ({"encoding_format": "base64"}, {"encoding_format": "float"}, _OMITTED),
-            ),
-        )
-    )
+def embedding_dialect(dimensions: int | None = None) -> Dialect:
+    """`dimensions`: that are asked for; a server that refuses the parameter may have them as its own. Vectors as
+    base64 are a quarter of the bytes; some servers know floats only, some not even the parameter."""
+    encodings = ({"encoding_format": "base64"}, {"encoding_format": "float"}, _OMITTED)
+    alternatives = [Alternatives((r"encoding_format|base64", r"encoding_format"), encodings)]
+    if dimensions:
+        alternatives.append(Alternatives((r"\bdimensions?\b",), ({"dimensions": dimensions}, _OMITTED)))
+    return Dialect(alternatives)
 
 
 def chat_dialect(max_output_tokens: int, limit: str, temperature: float | str) -> Dialect:

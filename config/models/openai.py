@@ -59,8 +59,7 @@ class OpenAIEmbeddings:
         self._client = openai.OpenAI(**server.client_options(timeout))
         self._model = model
         self._what = f"the embedding model {model!r}"
-        self._shortened: dict[str, Any] = {"dimensions": dimensions} if shorten else {}
-        self._dialect = embedding_dialect()
+        self._dialect = embedding_dialect(dimensions if shorten else None)
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         response = self._sent(texts)
@@ -78,7 +77,7 @@ class OpenAIEmbeddings:
     def _sent(self, texts: Sequence[str]) -> httpx2.Response:
         while True:
             parameters = self._dialect.parameters()
-            body = {"model": self._model, "input": list(texts), **self._shortened, **parameters}
+            body = {"model": self._model, "input": list(texts), **parameters}
             try:
                 with model_errors(self._what, self._server.key):
                     options: Any = {"headers": self._server.headers}

@@ -202,6 +202,26 @@ def test_a_server_without_the_parameter_is_asked_without_it(
     assert check_vectors(pages) > DOCUMENTS
 
 
+def test_a_server_that_refuses_to_shorten_may_have_the_dimensions_by_itself(
+    synced: Callable[..., Report], pages: Library, openai_server: FakeOpenAI
+) -> None:
+    """Each text was refused, one by one."""
+    said = "Model does not support matryoshka representation, changing output dimensions is not possible"
+    report = synced(refusing("dimensions", said), embedding={"dimensions": DIMENSIONS, "in_flight": 1})
+    assert report.status == "complete"
+    assert check_vectors(pages) == report.chunks.total
+    assert len(openai_server.requests) == 2
+
+
+def test_a_server_that_cannot_shorten_ends_the_sync_with_its_own_dimensions(
+    synced: Callable[..., Report], openai_server: FakeOpenAI
+) -> None:
+    said = "This model does not support specifying dimensions."
+    with pytest.raises(FailedError, match="64 dimensions where 32 were expected"):
+        synced(refusing("dimensions", said), embedding={"dimensions": 32, "in_flight": 1})
+    assert len(openai_server.requests) == 2
+
+
 TOO_MANY = (
     (422, {"error": "batch size {n} > maximum allowed batch size 10", "error_type": "Validation"}),
     (400, {"error": {"message": "batch size is invalid, it should not be larger than 10.", "code": None}}),
