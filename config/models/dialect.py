@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ class Alternatives:
 
 @dataclass
 class Dialect:
-    """What one model's server takes. Threads may share it: each learns the same."""
+    """What one model's server takes. Threads share it."""
 
-    alternatives: Sequence[Alternatives] = field(default_factory=tuple)
+    alternatives: Sequence[Alternatives]
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def parameters(self) -> dict[str, Any]:
         return {name: value for one in self.alternatives for name, value in one.forms[one.used].items()}
@@ -48,13 +50,14 @@ class Dialect:
     def learn(self, said: str, sent: Mapping[str, Any]) -> bool:
         """Whether a refusal in these words leaves something to try. `sent`: the parameters that were refused; where
         another thread has learned since, there is."""
-        if self.parameters() != sent:
-            return True
-        concerned = [one for one in self.alternatives if one.concerns(said)]
-        left = [one for one in concerned if one.used + 1 < len(one.forms)]
-        for one in left:
-            one.used += 1
-        return bool(left)
+        with self._lock:
+            if self.parameters() != sent:
+                return True
+            concerned = [one for one in self.alternatives if one.concerns(said)]
+            left = [one for one in concerned if one.used + 1 < len(one.forms)]
+            for one in left:
+                one.used += 1
+            return bool(left)
 
 
 def embedding_dialect(dimensions: int | None = None) -> Dialect:
