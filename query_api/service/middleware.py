@@ -1,5 +1,5 @@
 """Around every request, also those that no route answers: its end within a set time, room for its body, its line in
-the log, its numbers in the metrics."""
+the log, its numbers in the metrics; HEAD, wherever there is GET."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from litestar.enums import ScopeType
+from litestar.enums import HttpMethod, ScopeType
 
 from pgfolio.query_api.observability import metrics, timings
 from pgfolio.query_api.service.body_budget import MAX_BODIES_MB, BodyBudget
@@ -51,6 +51,9 @@ class RequestObserver:
             await self._app(scope, receive, send)
             return
         began, record, answer = time.perf_counter(), timings.begin(), _ResponseSender(send)
+        method = scope["method"]
+        if method == HttpMethod.HEAD:  # the server sends no body after the headers of the GET
+            scope = {**scope, "method": HttpMethod.GET.value}
         budget, taken = self._uploads if scope["path"] == UPLOAD_PATH else self._others, 0
 
         async def receive_message() -> ReceiveMessage:
@@ -73,7 +76,7 @@ class RequestObserver:
             if not work.done():
                 work.cancel()
             budget.give_back(taken)
-            self._report(scope, answer.status, time.perf_counter() - began, record)
+            self._report(scope, method, answer.status, time.perf_counter() - began, record)
 
     async def _end(self, work: asyncio.Future[None], answer: _ResponseSender, scope: Scope) -> None:
         """Answers that it took too long. What is cancelled may take its time: psycopg waits 5 s for a database that
@@ -90,14 +93,16 @@ class RequestObserver:
         if not work.cancelled():
             work.exception()  # nobody waits for it any more
 
-    def _report(self, scope: HTTPScope, status: int, seconds: float, record: timings.RequestRecord) -> None:
+    def _report(
+        self, scope: HTTPScope, method: str, status: int, seconds: float, record: timings.RequestRecord
+    ) -> None:
         route = scope.get("path_template") or "unmatched"
-        metrics.observe(scope["method"], route, status, seconds, record)
+        metrics.observe(method, route, status, seconds, record)
         if route in UNLOGGED_ROUTES and status == 200:
             return
         line: dict[str, Any] = {
             "trace_id": trace_id(scope),
-            "method": scope["method"],
+            "method": method,
             "route": route,
             "status": status,
             "ms": round(seconds * 1000, 2),
