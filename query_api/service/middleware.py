@@ -15,6 +15,7 @@ from litestar.enums import HttpMethod, ScopeType
 from pgfolio.query_api.observability import metrics, timings
 from pgfolio.query_api.service.body_budget import MAX_BODIES_MB, BodyBudget
 from pgfolio.query_api.service.problems import MEDIA_TYPE, TookTooLongError, problem, trace_id
+from pgfolio.schema.search.turns import begin_visit
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, ReceiveMessage, Scope, Send
@@ -51,6 +52,7 @@ class RequestObserver:
             await self._app(scope, receive, send)
             return
         began, record, answer = time.perf_counter(), timings.begin(), _ResponseSender(send)
+        begin_visit()
         method = scope["method"]
         if method == HttpMethod.HEAD:  # the server sends no body after the headers of the GET
             scope = {**scope, "method": HttpMethod.GET.value}
@@ -141,9 +143,9 @@ class _ResponseSender:
             return
         details, headers = problem(error, scope)
         fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        fields.append((b"content-type", MEDIA_TYPE.encode()))
-        await self({"type": "http.response.start", "status": details.status, "headers": fields})
         body = msgspec.json.encode(details)
+        fields += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+        await self({"type": "http.response.start", "status": details.status, "headers": fields})
         await self({"type": "http.response.body", "body": body, "more_body": False})
 
 

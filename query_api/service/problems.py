@@ -27,7 +27,7 @@ from pgfolio.query_api.service.strict_body import WrongTypeError
 from pgfolio.query_api.service.upload_metadata import TooMuchMetadataError
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
-from pgfolio.schema.search.pool import BusyError
+from pgfolio.schema.search.turns import BusyError
 
 if TYPE_CHECKING:
     from litestar import Request

@@ -26,7 +26,8 @@ from pgfolio.query_api.service import upload_metadata
 from pgfolio.query_api.service.problems import PushFailedError, UnknownDocumentError, WrongPushError
 from pgfolio.query_api.service.upload_metadata import WrongMetadataError
 from pgfolio.schema.operations import push_inbox
-from pgfolio.schema.search.pool import BusyError, in_snapshot
+from pgfolio.schema.search.pool import in_snapshot
+from pgfolio.schema.search.turns import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
