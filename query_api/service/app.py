@@ -26,7 +26,7 @@ from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
 from pgfolio.query_api.service.problems import add_headers, answer_problem
 from pgfolio.query_api.service.search import ask, search
-from pgfolio.query_api.service.strict_body import require_strict_body
+from pgfolio.query_api.service.strict_body import StrictRequest, require_strict_body
 from pgfolio.query_api.service.traces import trace
 from pgfolio.query_api.services import open_services
 
@@ -79,6 +79,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
         lifespan=[lifespan],
         guards=[Guard(settings.api)],
         cors_config=_cors(settings.api),
+        request_class=StrictRequest,
         before_request=require_strict_body,
         before_send=[add_headers, _allow],
         exception_handlers={Exception: answer_problem},
