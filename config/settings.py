@@ -193,7 +193,8 @@ class Api(Section):
         description="database connections of each process; 0: twice the machine's cores, at least 4"
     )
     max_waiting: Count = Field(
-        description="requests that may wait for one of them, up to 3 s; one more is answered 503 at once"
+        description="requests of each process that may wait for one of them, as long as timeout allows; one more is "
+        "answered 503 at once, with when to come again"
     )
     timeout: Seconds = Field(
         description="seconds for one request, its answer included; more than chat.timeout"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgfolio.config.models import reranker
 from pgfolio.config.models.rerank_http import AsyncHttpReranker
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pgfolio.config.models.protocols import ChatModel
     from pgfolio.config.settings import Settings
     from pgfolio.query_api.retrieval.reranking import AsyncReranker
+
+WAIT_TIME_SHARE: Final = 0.9
+"""Of the time that a request may take, what it may wait for the database before it is told when to come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ async def open_services(
         api.pool_size or max(2 * (os.cpu_count() or 1), 4),
         settings.index.ef_search,
         waiting=api.max_waiting,
+        wait=api.timeout * WAIT_TIME_SHARE,
         longest=api.statement_timeout,
     ) as pool:
         spaces = ActiveSpaces(settings, pool)

@@ -69,7 +69,7 @@ POOL: Final = Gauge(
 )
 WAITING: Final = Gauge(
     "pgfolio_pool_waiting",
-    "Requests that wait for a connection.",
+    "Requests that wait for their turn with a connection.",
     registry=REGISTRY,
     multiprocess_mode="livesum",
 )
@@ -104,7 +104,7 @@ def sample(pool: Pool) -> None:
     size, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
     POOL.labels("idle").set(idle)
     POOL.labels("used").set(max(size - idle, 0))
-    WAITING.set(stats.get("requests_waiting", 0))
+    WAITING.set(pool.turns.waiting)
 
 
 def mark_process_dead() -> None:

@@ -3,7 +3,8 @@
 `{"category": "database", "pages": {"$gte": 10, "$lt": 20}, "$or": [{"tags": "sql"}, {"tags": {"$exists": false}}]}`
 
 - A field is a built-in one (path source title mime language owner created_at updated_at), else a key of the
-  metadata; `a.b` is the key b within a, and `metadata.title` is the metadata's own title.
+  metadata; `a.b` is the key b within a, and `metadata.title` is the metadata's own title. What results show beside
+  these, such as `collection`, is refused, and is a key of the metadata as `metadata.collection` only.
 - Several fields, and several operators of one field, must all hold. `{}` holds for every document.
 - `$eq`, and a plain value: equal and of the same type; null also stands for a missing key. `$in`: equal to one of
   a list. A condition on an array holds when it does for any element: `{"tags": "sql"}`.
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pgfolio.query_api.retrieval.filter_fields import elsewhere
 from pgfolio.schema.search.conditions import (
     DATES,
     TEXTS,
@@ -219,6 +221,8 @@ def _every(parts: list[Condition]) -> Condition:
 def _field(name: str) -> Field:
     if name in TEXTS or name in DATES:
         return BuiltIn(name)
+    if (advice := elsewhere(name)) is not None:
+        raise WrongFilterError(advice)
     path = tuple(_text("the name of a field", name).split("."))
     if len(path) > 1 and path[0] == "metadata":
         path = path[1:]

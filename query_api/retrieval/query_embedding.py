@@ -136,7 +136,7 @@ class ActiveSpaces:
         """Look again, because `seen` is no longer the active one."""
         async with self._lock:
             if self._current is seen:
-                generation = await in_snapshot(self._pool, active_generation)
+                generation = await in_snapshot(self._pool, active_generation, urgent=True)
                 if generation is None:
                     self._current = None
                 elif seen is None or generation != seen.generation:

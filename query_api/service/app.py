@@ -26,7 +26,7 @@ from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
 from pgfolio.query_api.service.problems import add_headers, answer_problem
 from pgfolio.query_api.service.search import ask, search
-from pgfolio.query_api.service.strict_body import require_strict_body
+from pgfolio.query_api.service.strict_body import StrictRequest, require_strict_body
 from pgfolio.query_api.service.traces import trace
 from pgfolio.query_api.services import open_services
 
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Api, Settings
     from pgfolio.schema.search.pool import Pool
 
+DESCRIPTION = (
+    "Search and answers over folders of documents. "
+    "HEAD is answered wherever GET is, with the same status and headers."
+)
 ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
@@ -75,6 +79,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
         lifespan=[lifespan],
         guards=[Guard(settings.api)],
         cors_config=_cors(settings.api),
+        request_class=StrictRequest,
         before_request=require_strict_body,
         before_send=[add_headers, _allow],
         exception_handlers={Exception: answer_problem},
@@ -83,7 +88,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="pgfolio",
             version=_version(),
-            description="Search and answers over folders of documents.",
+            description=DESCRIPTION,
             openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, opt=READ),
             render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
             use_handler_docstrings=True,
@@ -105,14 +110,21 @@ def _sampling(pool: Pool, supervisor: Supervisor) -> AbstractAsyncContextManager
 
 
 async def _allow(message: Message, scope: Scope) -> None:
-    """Litestar's own answer to OPTIONS knows only the method of a path that was registered first."""
-    if message["type"] != "http.response.start" or scope.get("method") != HttpMethod.OPTIONS:
+    """Litestar's own answer to OPTIONS knows only the method of a path that was registered first, and of HEAD it
+    knows nothing."""
+    if message["type"] != "http.response.start":
         return
     headers = MutableScopeHeaders.from_message(message)
+    if "allow" not in headers:
+        return
+    methods = set(headers["allow"].split(", "))
     routes = (route for route in scope["litestar_app"].routes if isinstance(route, HTTPRoute))
     for route in routes:
-        if "allow" in headers and route.path_format == scope.get("path_template"):
-            headers["allow"] = ", ".join(sorted(route.methods))
+        if route.path_format == scope.get("path_template"):
+            methods |= route.methods
+    if HttpMethod.GET in methods:
+        methods.add(HttpMethod.HEAD.value)
+    headers["allow"] = ", ".join(sorted(methods))
 
 
 def _cors(api: Api) -> CORSConfig | None:
@@ -121,7 +133,7 @@ def _cors(api: Api) -> CORSConfig | None:
         return None
     return CORSConfig(
         allow_origins=list(api.cors_origins),
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-API-Key"],
         expose_headers=["X-Trace-Id", "Retry-After"],
     )

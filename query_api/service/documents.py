@@ -15,9 +15,10 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Response
 
 from pgfolio.query_api.auth.guard import READ, WRITE
-from pgfolio.query_api.retrieval.filter_parser import parse_json
+from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse
 from pgfolio.query_api.service import answers, uploads
 from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service.json_body import UnreadableBodyError, decode
 from pgfolio.query_api.service.problems import (
     FromFolderError,
     UnknownDocumentError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.operations.push_inbox import WaitingPush
     from pgfolio.schema.search.access import Permitted
+    from pgfolio.schema.search.conditions import Condition
     from pgfolio.schema.search.pool import Pool
 
 MAX_WRITERS: Final = 4
@@ -83,7 +85,7 @@ class DocumentRoutes(Controller):
             collection=collection,
             source=source,
             path=path,
-            condition=None if filter is None else parse_json(filter),
+            condition=None if filter is None else _condition(filter),
         )
         stored, more = await in_snapshot(services(request).retriever.pool, read)
         return c.DocumentPage(
@@ -101,7 +103,7 @@ class DocumentRoutes(Controller):
     @post(
         opt=WRITE,
         status_code=202,
-        responses={**CHANGING, 201: CREATED, 202: ACCEPTED, 413: PROBLEM, 422: PROBLEM},
+        responses={**CHANGING, 201: CREATED, 202: ACCEPTED, 413: PROBLEM, 415: PROBLEM, 422: PROBLEM},
         operation_class=uploads.PushOperation,
         summary="Push a document",
     )
@@ -206,6 +208,14 @@ def _waiting(push: WaitingPush, trace: str) -> c.DocumentAnswer:
         chunks=[],
         trace_id=trace,
     )
+
+
+def _condition(filter_json: str) -> Condition | None:
+    """Raises WrongFilterError."""
+    try:
+        return parse(decode(filter_json, "the filter"))
+    except UnreadableBodyError as error:
+        raise WrongFilterError(str(error)) from error
 
 
 def _cursor(last: int) -> str:

@@ -1,5 +1,5 @@
 """Around every request, also those that no route answers: its end within a set time, room for its body, its line in
-the log, its numbers in the metrics."""
+the log, its numbers in the metrics; HEAD, wherever there is GET."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from litestar.enums import ScopeType
+from litestar.enums import HttpMethod, ScopeType
 
 from pgfolio.query_api.observability import metrics, timings
 from pgfolio.query_api.service.body_budget import MAX_BODIES_MB, BodyBudget
 from pgfolio.query_api.service.problems import MEDIA_TYPE, TookTooLongError, problem, trace_id
+from pgfolio.schema.search.turns import begin_visit
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, ReceiveMessage, Scope, Send
@@ -51,6 +52,10 @@ class RequestObserver:
             await self._app(scope, receive, send)
             return
         began, record, answer = time.perf_counter(), timings.begin(), _ResponseSender(send)
+        begin_visit()
+        method = scope["method"]
+        if method == HttpMethod.HEAD:  # the server sends no body after the headers of the GET
+            scope = {**scope, "method": HttpMethod.GET.value}
         budget, taken = self._uploads if scope["path"] == UPLOAD_PATH else self._others, 0
 
         async def receive_message() -> ReceiveMessage:
@@ -73,7 +78,7 @@ class RequestObserver:
             if not work.done():
                 work.cancel()
             budget.give_back(taken)
-            self._report(scope, answer.status, time.perf_counter() - began, record)
+            self._report(scope, method, answer.status, time.perf_counter() - began, record)
 
     async def _end(self, work: asyncio.Future[None], answer: _ResponseSender, scope: Scope) -> None:
         """Answers that it took too long. What is cancelled may take its time: psycopg waits 5 s for a database that
@@ -90,14 +95,16 @@ class RequestObserver:
         if not work.cancelled():
             work.exception()  # nobody waits for it any more
 
-    def _report(self, scope: HTTPScope, status: int, seconds: float, record: timings.RequestRecord) -> None:
+    def _report(
+        self, scope: HTTPScope, method: str, status: int, seconds: float, record: timings.RequestRecord
+    ) -> None:
         route = scope.get("path_template") or "unmatched"
-        metrics.observe(scope["method"], route, status, seconds, record)
+        metrics.observe(method, route, status, seconds, record)
         if route in UNLOGGED_ROUTES and status == 200:
             return
         line: dict[str, Any] = {
             "trace_id": trace_id(scope),
-            "method": scope["method"],
+            "method": method,
             "route": route,
             "status": status,
             "ms": round(seconds * 1000, 2),
@@ -136,9 +143,9 @@ class _ResponseSender:
             return
         details, headers = problem(error, scope)
         fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        fields.append((b"content-type", MEDIA_TYPE.encode()))
-        await self({"type": "http.response.start", "status": details.status, "headers": fields})
         body = msgspec.json.encode(details)
+        fields += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+        await self({"type": "http.response.start", "status": details.status, "headers": fields})
         await self({"type": "http.response.body", "body": body, "more_body": False})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,12 @@ from pgfolio.query_api.retrieval.query import UnknownCollectionError
 from pgfolio.query_api.retrieval.retriever import SwitchingError
 from pgfolio.query_api.service.body_budget import TooMuchUnderWayError
 from pgfolio.query_api.service.contracts import ProblemDetails
-from pgfolio.query_api.service.strict_body import WrongTypeError
+from pgfolio.query_api.service.json_body import UnreadableBodyError
+from pgfolio.query_api.service.strict_body import CompressedBodyError, WrongFieldError
 from pgfolio.query_api.service.upload_metadata import TooMuchMetadataError
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
-from pgfolio.schema.search.pool import BusyError
+from pgfolio.schema.search.turns import BusyError
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -108,7 +110,9 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     WrongNameError: ("invalid-request", 400, "Invalid request"),
     TooMuchMetadataError: ("too-large", 413, "Too large"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
-    WrongTypeError: ("invalid-request", 400, "Invalid request"),
+    WrongFieldError: ("invalid-request", 400, "Invalid request"),
+    UnreadableBodyError: ("invalid-request", 400, "Invalid request"),
+    CompressedBodyError: ("unsupported-media-type", 415, "Unsupported media type"),
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
     WrongCursorError: ("wrong-cursor", 400, "Wrong cursor"),
     NotReadyError: ("not-ready", 503, "Not ready"),
@@ -156,7 +160,9 @@ def problem(error: Exception, scope: Scope) -> tuple[ProblemDetails, dict[str, s
     for kind in type(error).__mro__:
         if kind in PROBLEM_OF_ERROR:
             name, status, title = PROBLEM_OF_ERROR[kind]
-            return ProblemDetails(PREFIX + name, title, status, str(error), trace), _headers(error, status)
+            errors = getattr(error, "errors", [])
+            details = ProblemDetails(PREFIX + name, title, status, str(error), trace, errors)
+            return details, _headers(error, status)
     if isinstance(error, ModelError):
         return ProblemDetails(PREFIX + "model-unavailable", "The model failed", 503, str(error), trace), {}
     if isinstance(error, HTTPException) and error.status_code < 500:
@@ -189,7 +195,9 @@ def _of_http(error: HTTPException, scope: Scope, trace: str) -> ProblemDetails:
     if isinstance(error, NotFoundException):
         detail = f"there is no {where}: /schema lists the routes"
     elif isinstance(error, MethodNotAllowedException):
-        detail = f"{where} is not served: /schema lists the routes and their methods"
+        served = {name.lower(): value for name, value in (error.headers or {}).items()}.get("allow", "")
+        methods = sorted(set(re.findall(r"[A-Z]+", served)) - {"OPTIONS"})
+        detail = f"{where} is not served, but {' and '.join(methods)}: /schema lists the routes"
     elif error.status_code == 413:
         setting = "PUSH_MB" if scope.get("path") == "/documents" else "BODY_KB"
         detail = f"the request's body is too large: PGFOLIO_API__MAX_{setting} is the most that is taken"
@@ -225,6 +233,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
         return {"WWW-Authenticate": 'Bearer realm="pgfolio"'}
     if isinstance(error, PushFailedError):
         return {"Location": error.url}
+    if isinstance(error, CompressedBodyError):
+        return {"Accept-Encoding": "identity"}
     if status not in {429, 503} or isinstance(error, (ConfigError, FatalModelError)):
         return {}
     seconds = getattr(error, "retry_after", None)

@@ -24,7 +24,7 @@ PROBLEM = ResponseSpec(
 
 PROBLEMS = dict.fromkeys((400, 401, 403, 429, 500, 503), PROBLEM)
 
-ASKING = {**PROBLEMS, **dict.fromkeys((404, 413, 502), PROBLEM)}
+ASKING = {**PROBLEMS, **dict.fromkeys((404, 413, 415, 502), PROBLEM)}
 
 
 def services(request: AnyRequest) -> Services:

@@ -1,40 +1,31 @@
-"""`POST /search` and `POST /ask`: a question in, passages or an answer out, as JSON or as a stream."""
+"""`POST /search` and `POST /ask`: a question in, passages or an answer out; as a stream: event_stream.py."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, Operation
 from litestar.params import Body
-from litestar.response import Response, ServerSentEvent, ServerSentEventMessage
+from litestar.response import Response
 
-from pgfolio.query_api.answering.answerer import Answer
 from pgfolio.query_api.auth.caller import caller_of
 from pgfolio.query_api.auth.guard import READ
 from pgfolio.query_api.observability.timings import took_ms
 from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service.accept import EVENT_STREAM, wants_stream
 from pgfolio.query_api.service.answers import ask_answer, explain, search_answer
 from pgfolio.query_api.service.disconnect import unless_client_leaves
-from pgfolio.query_api.service.problems import (
-    TookTooLongError,
-    problem,
-    trace_id,
-)
+from pgfolio.query_api.service.event_stream import event_stream
+from pgfolio.query_api.service.problems import trace_id
 from pgfolio.query_api.service.requests import ASKING, AnyRequest, permitted, services
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
-
-    from pgfolio.query_api.answering.answerer import AnswerRequest, Event
-    from pgfolio.query_api.explain.trace_log import TraceLog
+    from pgfolio.query_api.answering.answerer import Answer, AnswerRequest
     from pgfolio.query_api.retrieval.results import Retrieved
     from pgfolio.query_api.service.answers import Explained
 
@@ -44,18 +35,13 @@ ANSWER = ResponseSpec(
     "is asked for",
 )
 
-STREAM = "text/event-stream"
-
-STREAM_TIME_SHARE = 0.95
-"""Of the time that a request may take, what a stream may take before it says that it took too long."""
-
 
 class Streaming(Operation):
     """Its answer may come as a stream."""
 
     def to_schema(self) -> dict[str, Any]:
         operation = super().to_schema()
-        operation["responses"]["200"]["content"][STREAM] = {"schema": {}}
+        operation["responses"]["200"]["content"][EVENT_STREAM] = {"schema": {}}
         return operation
 
 
@@ -101,9 +87,14 @@ async def ask(
     answerer = services(request).answerer
     query = _query(data.question, data)
     retrieving = answerer.retrieve(query, permitted(request), data.prompt)
+    if wants_stream(", ".join(request.headers.getall("accept", [])), requested=data.stream):
+
+        async def done(answer: Answer, answer_request: AnswerRequest) -> c.AskAnswer:
+            explained = await _explain(request, data, query, answer_request.retrieved, "ask")
+            return _ask_answer(request, answer, answer_request, began, explained)
+
+        return await event_stream(request, retrieving, done, began)
     answer_request = await unless_client_leaves(request, retrieving)
-    if data.stream or STREAM in request.headers.get("accept", ""):
-        return ServerSentEvent(_events(request, data, query, answer_request, began))
     answer = await unless_client_leaves(request, answerer.answer(answer_request))
     explained = await _trace_and_explain(request, data, query, answer_request.retrieved, "ask")
     return Response(_ask_answer(request, answer, answer_request, began, explained))
@@ -156,45 +147,3 @@ def _query(text: str, data: c.Retrieval) -> Query:
         rerank=data.rerank,
         neighbors=data.neighbors,
     )
-
-
-async def _events(
-    request: AnyRequest, data: c.Retrieval, query: Query, answer_request: AnswerRequest, began: float
-) -> AsyncIterator[ServerSentEventMessage]:
-    """What comes when: `sources`, then `token`s, then `citation`s, `done` with the whole answer; or `error`."""
-    scope, retrieved = request.scope, answer_request.retrieved
-    yield _event("sources", answer_request.sources)
-    try:
-        async for event in _in_time(services(request).answerer.stream(answer_request), request, began):
-            if isinstance(event, str):
-                yield _event("token", {"text": event})
-            elif isinstance(event, Answer):
-                explained = await _explain(request, data, query, retrieved, "ask")
-                yield _event("done", _ask_answer(request, event, answer_request, began, explained))
-            else:
-                yield _event("citation", event)
-    except Exception as error:  # noqa: BLE001 -- the status line is sent already
-        yield _event("error", problem(error, scope)[0])
-    finally:
-        traces: TraceLog = request.app.state.traces
-        traces.add(trace_id(scope), "ask", caller_of(scope), retrieved.trace)
-
-
-async def _in_time(events: AsyncGenerator[Event], request: AnyRequest, began: float) -> AsyncIterator[Event]:
-    """The same, as long as there is time left to say that there is none: later the connection is cut. Raises
-    TookTooLongError."""
-    timeout = services(request).retriever.settings.api.timeout
-    async with aclosing(events):  # which ends the model's request
-        while True:
-            try:
-                async with asyncio.timeout(began + timeout * STREAM_TIME_SHARE - time.perf_counter()):
-                    event = await anext(events)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as error:
-                raise TookTooLongError(timeout) from error
-            yield event
-
-
-def _event(name: str, data: Any) -> ServerSentEventMessage:
-    return ServerSentEventMessage(data=msgspec.json.encode(data).decode(), event=name)

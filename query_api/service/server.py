@@ -34,6 +34,9 @@ OPTIONS: Final[dict[str, Any]] = {
     "log_level": "warning",
     "access_log": False,
     "server_header": False,
+    # Longer than clients and proxies keep a connection that they do not use (httpx 5 s, load balancers 60): who sends
+    # on one that the server closes in that moment gets an error.
+    "timeout_keep_alive": 75,
     "proxy_headers": False,  # who a caller is, no header decides
     "timeout_graceful_shutdown": 10,  # seconds that requests under way get when the server is stopped
 }

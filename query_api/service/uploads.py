@@ -23,10 +23,13 @@ from litestar.openapi.spec import Operation
 
 from pgfolio.query_api.service import contracts as c
 from pgfolio.query_api.service import upload_metadata
+from pgfolio.query_api.service.json_body import UnreadableBodyError, decode, decode_body
 from pgfolio.query_api.service.problems import PushFailedError, UnknownDocumentError, WrongPushError
+from pgfolio.query_api.service.strict_body import converted
 from pgfolio.query_api.service.upload_metadata import WrongMetadataError
 from pgfolio.schema.operations import push_inbox
-from pgfolio.schema.search.pool import BusyError, in_snapshot
+from pgfolio.schema.search.pool import in_snapshot
+from pgfolio.schema.search.turns import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -93,12 +96,16 @@ async def read(request: AnyRequest) -> tuple[Push, str | None]:
     try:
         if content_type == "multipart/form-data":
             return await _read_form(request)
-        if content_type in {"", "application/json"}:
-            body = msgspec.json.decode(await request.body(), type=c.PushRequest)
-            return _text_push(body), body.collection
-    except (msgspec.DecodeError, UnicodeError, LookupError, RecursionError, WrongMetadataError) as error:
+        try:
+            value = decode_body(await request.body(), content_type)
+        except UnreadableBodyError as error:
+            if content_type in {"", "application/json"}:
+                raise
+            raise WrongPushError(f"{error}, or a form (multipart/form-data) with a `file`") from error
+        body = converted(value, c.PushRequest)
+        return _text_push(body), body.collection
+    except (msgspec.ValidationError, UnicodeError, LookupError, WrongMetadataError, OverflowError) as error:
         raise WrongPushError(f"correct the request: {error}") from error
-    raise WrongPushError("send JSON, or a form (multipart/form-data) with a `file`")
 
 
 def _text_push(body: c.PushRequest) -> Push:
@@ -125,7 +132,10 @@ async def _read_form(request: AnyRequest) -> tuple[Push, str | None]:
     if file is None:
         raise WrongPushError("correct the request: the form has no `file`")
     form = msgspec.convert(given, c.PushForm)
-    metadata = None if form.metadata is None else msgspec.json.decode(form.metadata)
+    try:
+        metadata = None if form.metadata is None else decode(form.metadata, "the metadata")
+    except UnreadableBodyError as error:
+        raise WrongPushError(f"correct the request: {error}") from error
     name = file.filename if isinstance(file, UploadFile) else ""
     content = await file.read() if isinstance(file, UploadFile) else str(file).encode()
     push = push_inbox.Push(

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
 import psycopg
 from pgvector.psycopg import register_vector_async
 from psycopg.types.json import set_json_loads
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, without_password
 from pgfolio.schema.database.errors import DatabaseError, refusals
 from pgfolio.schema.database.statements import statement
+from pgfolio.schema.search.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-Pool: TypeAlias = AsyncConnectionPool[AsyncConnection]
 Result = TypeVar("Result")
 
 POOL_TIMEOUT = 3.0
-"""Seconds that a request waits for a connection before it is told that there is none."""
+"""Seconds that a request whose turn it is waits for a connection before it is told that there is none."""
 
 OPEN_TIMEOUT = 10.0
+
+UNREACHABLE = "the database cannot be reached: is it running?"
 
 ITERATIVE = "relaxed_order"
 """The index is scanned on where deleted or filtered rows leave too few."""
@@ -35,8 +37,10 @@ SESSION_EF_SEARCH: WeakKeyDictionary[AsyncConnection, int] = WeakKeyDictionary()
 """The ef_search of each connection's session, as far as is known."""
 
 
-class BusyError(DatabaseError):
-    """So many requests wait for a connection already that one more is turned away at once."""
+class Pool(AsyncConnectionPool[AsyncConnection]):
+    """Connections, and the turns of who uses them."""
+
+    turns: Turns
 
 
 class GenerationChangedError(Exception):
@@ -45,12 +49,12 @@ class GenerationChangedError(Exception):
 
 @asynccontextmanager
 async def open_pool(
-    conninfo: str, size: int, ef_search: int, *, waiting: int = 0, longest: float = 0
+    conninfo: str, size: int, ef_search: int, *, waiting: int = 0, wait: float = 0, longest: float = 0
 ) -> AsyncIterator[Pool]:
     """Connections for `in_snapshot`; `ef_search` is what most questions will want. At most so many requests are
-    `waiting` for a connection, and no statement runs for longer than `longest` seconds; 0: no limit. Raises
-    DatabaseError when the database cannot be reached."""
-    pool: Pool = AsyncConnectionPool(
+    `waiting` for a connection, each for at most `wait` seconds, and no statement runs for longer than `longest`
+    seconds; 0: no limit. Raises DatabaseError when the database cannot be reached."""
+    pool = Pool(
         conninfo,
         kwargs={
             "prepare_threshold": 0,
@@ -59,12 +63,12 @@ async def open_pool(
         },
         min_size=min(2, size),
         max_size=size,
-        max_waiting=waiting,
         timeout=POOL_TIMEOUT,
         configure=partial(_configure, ef_search=ef_search, longest=longest),
         reset=_reset,
         open=False,
     )
+    pool.turns = Turns(size, waiting, wait)
     try:
         await pool.open(wait=True, timeout=OPEN_TIMEOUT)
     except PoolTimeout as error:
@@ -78,17 +82,20 @@ async def open_pool(
         await pool.close()
 
 
-async def in_snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
-    """Do the work in one snapshot. Connections that died with a restarted server are replaced and the work
-    is done once more. Raises DatabaseError, and what the work raises."""
-    try:
-        return await _snapshot(pool, work)
-    except psycopg.OperationalError:
-        await pool.check()
-    try:
-        return await _snapshot(pool, work)
-    except psycopg.OperationalError as error:
-        raise DatabaseError("the database cannot be reached: is it running?") from error
+async def in_snapshot(
+    pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]], *, urgent: bool = False
+) -> Result:
+    """Do the work in one snapshot, when it is its turn. Connections that died with a restarted server are replaced
+    and the work is done once more. Raises BusyError, DatabaseError, and what the work raises."""
+    async with pool.turns.turn(urgent=urgent):
+        try:
+            return await _snapshot(pool, work)
+        except psycopg.OperationalError:
+            await pool.check()
+        try:
+            return await _snapshot(pool, work)
+        except psycopg.OperationalError as error:
+            raise DatabaseError(UNREACHABLE) from error
 
 
 async def _configure(connection: AsyncConnection, *, ef_search: int, longest: float) -> None:
@@ -121,12 +128,9 @@ async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Resu
         async with pool.connection() as connection:
             with refusals():
                 return await work(connection)
-    except TooManyRequests as error:
-        raise BusyError("more questions wait for the database than it can answer soon: ask again") from error
     except PoolTimeout as error:
-        raise DatabaseError(
-            "no connection to the database became free: is it running, or is it overloaded?"
-        ) from error
+        pool.turns.fail(UNREACHABLE)
+        raise DatabaseError(UNREACHABLE) from error
     except psycopg.errors.QueryCanceled as error:
         raise DatabaseError(TOO_LONG) from error
     except psycopg.errors.UndefinedTable as error:

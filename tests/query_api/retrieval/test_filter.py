@@ -382,3 +382,19 @@ def stored(connection: Connection, documents: list[dict[str, Any]]) -> list[dict
              "mime": "text/markdown", "language": "english", "updated_at": datetime(2026, 1, 31, tzinfo=UTC)}
         )  # fmt: skip
     return stored_documents
+
+
+def test_a_key_of_the_metadata_that_is_called_as_what_results_show_is_asked_for_by_its_whole_name(
+    settings: Settings, conninfo: str
+) -> None:
+    stock(conninfo, settings, (page("one", state="draft"), page("two", state="final")))
+    with running_api(settings, conninfo) as client:
+        body = {"query": "paper", "filter": {"metadata.state": "draft"}}
+        assert [r["path"] for r in client.post("/search", json=body).json()["results"]] == ["one.md"]
+        refused = client.post("/search", json={**body, "filter": {"state": "draft"}})
+        assert refused.json()["type"] == "urn:pgfolio:problem:wrong-filter"
+        assert "`metadata.state`" in refused.json()["detail"]
+        named = client.post("/ask", json={"question": "paper", "filter": {"collection": "papers"}})
+        assert (named.status_code, "`collections`" in named.json()["detail"]) == (400, True)
+        listed = client.get("/documents", params={"filter": '{"collection": "papers"}'})
+        assert (listed.status_code, "`collection`" in listed.json()["detail"]) == (400, True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pgfolio.query_api.retrieval.filter_fields import ELSEWHERE
 from pgfolio.query_api.retrieval.filter_parser import (
     MAX_CONDITIONS,
     MAX_LEVELS,
@@ -15,8 +16,11 @@ from pgfolio.query_api.retrieval.filter_parser import (
     parse,
 )
 from pgfolio.query_api.retrieval.vector_search import is_index_reliable
+from pgfolio.query_api.service import contracts as c
 from pgfolio.schema.search.conditions import (
+    DATES,
     OF_DOCUMENT,
+    TEXTS,
     BuiltIn,
     Equal,
     Every,
@@ -55,6 +59,16 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 )
 def test_a_filter_is_read_as_a_condition(raw: dict[str, Any], condition: object) -> None:
     assert parse(raw) == condition
+
+
+def test_what_results_and_documents_show_is_filtered_by_or_told_where_it_is_asked_for() -> None:
+    shown = {*c.Result.__struct_fields__, *c.DocumentItem.__struct_fields__}
+    assert set(ELSEWHERE) - {"collections"} == shown - {*TEXTS, *DATES}
+    for name in ELSEWHERE:
+        for raw in ({name: 1}, {"$or": [{"a": 1}, {name: {"$exists": True}}]}):
+            with pytest.raises(WrongFilterError, match=f"'{name}' is no field.*`metadata.{name}`"):
+                parse(raw)
+        assert parse({f"metadata.{name}": 1}) == Equal(Key((name,)), (1,))
 
 
 def nested(levels: int) -> dict[str, Any]:

@@ -44,6 +44,16 @@ def frozen(conninfo: str, postgres: str) -> Iterator[None]:
                 os.kill(pid, signal.SIGCONT)
 
 
+def statements_waiting(conninfo: str) -> int:
+    """Of the API, for a lock."""
+    with connect(conninfo) as connection:
+        row = connection.execute(
+            "select count(*) from pg_stat_activity where application_name = 'pgfolio-api' and "
+            "wait_event_type = 'Lock' and datname = current_database()"
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
 @pytest.mark.parametrize("method", ["POST /search", "POST /ask", "GET /documents"])
 def test_a_database_that_stands_still_costs_no_request_more_than_its_timeout(
     conninfo: str, new_settings: Callable[..., Settings], postgres: str, method: str
@@ -74,21 +84,13 @@ def test_a_client_that_leaves_ends_its_statement(conninfo: str, settings: Settin
     with running_api(settings, conninfo) as client, connect(conninfo) as other:
         other.execute("lock table documents in access exclusive mode")
 
-        def waiting() -> int:
-            with connect(conninfo) as third:
-                row = third.execute(
-                    "select count(*) from pg_stat_activity where application_name = 'pgfolio-api' and "
-                    "wait_event_type = 'Lock' and datname = current_database()"
-                ).fetchone()
-            return int(row[0]) if row else 0
-
         with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as leaving:
             leaving.sendall(
                 f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n".encode()
                 + body
             )
-            until(lambda: waiting() == 1)
-        until(lambda: waiting() == 0, 3.0)
+            until(lambda: statements_waiting(conninfo) == 1)
+        until(lambda: statements_waiting(conninfo) == 0, 3.0)
         other.rollback()
         assert client.post("/search", json=QUESTION).status_code == 200

@@ -90,7 +90,7 @@ def test_a_burst_gets_answers_or_is_turned_away_at_once(
     assert took < 15
     turned_away = next(answer for answer in answers if answer.status_code == 503)
     check(turned_away, 503, "busy")
-    assert turned_away.headers["Retry-After"] == "1"
+    assert int(turned_away.headers["Retry-After"]) >= 1
 
 
 def test_a_statement_that_takes_too_long_is_ended(
