@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from pgfolio.flows.extraction import (
     binary_sheets,
+    binary_slides,
+    binary_word,
     book,
     mail,
     mime,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.extraction.reading import Reading
 
 READERS: Final[dict[str, Callable[[bytes], Reading]]] = {
+    mime.DOC: binary_word.read,
     mime.DOCX: word.read,
     mime.EPUB: book.read,
     mime.HTML: web.read,
@@ -37,6 +40,7 @@ READERS: Final[dict[str, Callable[[bytes], Reading]]] = {
     mime.ODP: opendocument.read,
     mime.ODS: opendocument.read,
     mime.ODT: opendocument.read,
+    mime.PPT: binary_slides.read,
     mime.PPTX: slides.read,
     mime.RTF: rich_text.read,
     mime.XLS: binary_sheets.read,
