@@ -11,7 +11,6 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures.headers import MutableScopeHeaders
 from litestar.enums import HttpMethod
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.routes import HTTPRoute
 
@@ -23,6 +22,7 @@ from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.service.documents import document_routes
 from pgfolio.query_api.service.middleware import RequestObserver
+from pgfolio.query_api.service.openapi import ExamplesPlugin
 from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
 from pgfolio.query_api.service.problems import add_headers, answer_problem
 from pgfolio.query_api.service.search import ask, search
@@ -90,7 +90,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
             version=_version(),
             description=DESCRIPTION,
             openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, opt=READ),
-            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
+            render_plugins=[ExamplesPlugin(path=["/", "/openapi.json"])],
             use_handler_docstrings=True,
             components=Components(security_schemes=SCHEMES),
             security=[{name: []} for name in SCHEMES],

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from pgfolio.query_api.service.upgrades import UpgradeIgnoringProtocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -14,7 +14,7 @@ HEADER_SECONDS: Final = 5.0
 """Seconds from the connection, or from a request's first byte, to the end of its head."""
 
 
-class HeaderTimeoutProtocol(HttpToolsProtocol):
+class HeaderTimeoutProtocol(UpgradeIgnoringProtocol):
     """uvicorn's, with that bound. What follows the head, body and answer, has `api.timeout`."""
 
     _timer: asyncio.TimerHandle | None = None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example, Operation
-from litestar.params import Body
+from litestar.openapi.spec import Operation
 from litestar.response import Response
 
 from pgfolio.query_api.auth.caller import caller_of
@@ -25,6 +24,8 @@ from pgfolio.query_api.service.problems import trace_id
 from pgfolio.query_api.service.requests import ASKING, AnyRequest, permitted, services
 
 if TYPE_CHECKING:
+    from litestar.params import JSONBody
+
     from pgfolio.query_api.answering.answerer import Answer, AnswerRequest
     from pgfolio.query_api.retrieval.results import Retrieved
     from pgfolio.query_api.service.answers import Explained
@@ -54,10 +55,7 @@ class Streaming(Operation):
 )
 async def search(
     request: AnyRequest,
-    data: Annotated[
-        c.SearchRequest,
-        Body(examples=[Example(value={"query": "how do I retry a failed task", "limit": 5})]),
-    ],
+    data: JSONBody[c.SearchRequest],
 ) -> c.SearchAnswer:
     began = time.perf_counter()
     query = _query(data.query, data)
@@ -79,9 +77,7 @@ async def search(
 )
 async def ask(
     request: AnyRequest,
-    data: Annotated[
-        c.AskRequest, Body(examples=[Example(value={"question": "how do I retry a failed task"})])
-    ],
+    data: JSONBody[c.AskRequest],
 ) -> Response[Any]:
     began = time.perf_counter()
     answerer = services(request).answerer

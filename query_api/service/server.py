@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final[dict[str, Any]] = {
     "http": HeaderTimeoutProtocol,
+    "ws": "none",
     "lifespan": "on",
     "log_level": "warning",
     "access_log": False,

@@ -61,12 +61,7 @@ class PushOperation(Operation):
         operation["requestBody"] = {
             "required": True,
             "content": {
-                "application/json": {
-                    "schema": _inline(c.PushRequest),
-                    "examples": {
-                        "note": {"value": {"title": "Tides", "content": "The moon makes the tides."}}
-                    },
-                },
+                "application/json": {"schema": _inline(c.PushRequest)},
                 "multipart/form-data": {"schema": {**form, "required": ["file"]}},
             },
         }
