@@ -48,7 +48,7 @@ class ChatAnswer:
         thought = message.get("reasoning_content") or message.get("reasoning")
         self._thought_aside = self._thought_aside or bool(thought)
         content = choice.get("text") if message.get("content") is None else message["content"]
-        self._said = self._said or isinstance(content, (str, list))
+        self._said = self._said or isinstance(content, (str, list)) or "delta" in choice
         text = _text_of(content)
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
             self.finish_reason = reason

@@ -283,9 +283,9 @@ MUTANTS: Final = (
     Mutant(
         "a 429 is a refusal, and its batch is taken apart",
         "429",
-        "config/models/openai.py",
-        'return RateLimitedError(f"{what}: rate limit (429): {_message(error)}", wait_seconds, limits)',
-        'return RejectedInputError(f"{what}: rate limit (429): {_message(error)}")',
+        "config/models/failures.py",
+        "    limits = rate_limits(error.response.headers, rejected=True)\n",
+        '    return RejectedInputError(f"{what}: rate limit (429): {said}")\n',
         (
             FAULT_SCENARIO + "[429 with Retry-After, three times]",
             FAULT_SCENARIO + "[429 without headers, three times]",
@@ -304,7 +304,7 @@ MUTANTS: Final = (
     Mutant(
         "a spent quota is a limit that passes",
         "429",
-        "config/models/openai.py",
+        "config/models/failures.py",
         "    if error.code in QUOTA_CODES or error.type in QUOTA_CODES:\n",
         "    if error.status_code == 402:\n",
         (FAULT_SCENARIO + "[quota spent]",),
@@ -470,18 +470,20 @@ MUTANTS: Final = (
     Mutant(
         "nobody counts the vectors of an answer",
         "too few",
-        "config/models/openai.py",
-        "if [row.index for row in rows] != list(range(inputs)):",
-        "if not rows:",
+        "config/models/embedding_answer.py",
+        "    if len(rows) != inputs or not isinstance(data, list) or len(data) != inputs:\n",
+        "    inputs = len(rows)\n    if not isinstance(data, list):\n",
         (FAULT_SCENARIO + "[one vector too few, twice]",),
     ),
     Mutant(
         "a missing vector is made up for by the last one",
         "too few",
-        "config/models/openai.py",
-        "    if [row.index for row in rows] != list(range(inputs)):\n"
-        '        raise BadAnswerError(f"{model!r} answered {len(rows)} vectors to {inputs} inputs", tokens)\n',
-        "    rows += rows[-1:] * (inputs - len(rows))\n",
+        "config/models/embedding_answer.py",
+        "    if len(rows) != inputs or not isinstance(data, list) or len(data) != inputs:\n"
+        '        count = len(data) if isinstance(data, list) else "no"\n'
+        '        raise BadAnswerError(f"{model!r} answered {count} vectors to {inputs} inputs", tokens)\n'
+        '    places = [row.get("index") for row in rows]\n',
+        "    rows += rows[-1:] * (inputs - len(rows))\n    places: list[Any] = [None] * inputs\n",
         (ELSEWHERE + "no_text_is_given_the_vector_of_another_one_when_one_is_missing",),
     ),
     Mutant(

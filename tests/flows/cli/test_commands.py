@@ -353,6 +353,7 @@ def test_up_syncs_serves_takes_what_is_pushed_and_stops_at_ctrl_c(
         httpx.get(f"{address}/health/live")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_up_takes_new_files_on_its_schedule_as_prefect_runs(
     environment: dict[str, str], run: Run, folder: Path

@@ -376,6 +376,7 @@ def test_of_many_vectors_the_gate_measures_with_evaluation_queries(
     assert corpus.states()[TINY] == "active"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("allowed", [1.0, 0.02])
 def test_labelled_queries_are_evaluated_in_both_spaces(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: float

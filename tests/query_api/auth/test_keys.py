@@ -183,6 +183,7 @@ def test_a_revoked_key_opens_nothing_in_any_worker_after_a_second(settings: Sett
         assert status_of(url, {"X-API-Key": other}) == 200
 
 
+@pytest.mark.long
 def test_when_a_key_was_last_used_is_known(settings: Settings, conninfo: str) -> None:
     stock(conninfo, settings)
     key = make_key(conninfo)

@@ -128,6 +128,7 @@ def test_an_ef_search_that_changes_nothing_is_wrong_usage(library: str, labelled
     assert (done.returncode, "changes nothing" in done.stderr) == (2, True)
 
 
+@pytest.mark.long
 def test_a_question_is_embedded_once_for_all_variants(
     conninfo: str, settings: Settings, labelled: str, openai_server: FakeOpenAI
 ) -> None:

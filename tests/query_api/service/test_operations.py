@@ -83,6 +83,7 @@ def test_metrics_have_requests_stages_cache_pool_and_data(settings: Settings, co
     assert QUESTION not in str(after)
 
 
+@pytest.mark.long
 def test_workers_count_together(settings: Settings, conninfo: str) -> None:
     stock(conninfo, settings)
     with served(conninfo, "--workers", "2", PGFOLIO_API__LOG="off") as (_, url):
