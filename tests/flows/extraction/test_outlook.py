@@ -125,3 +125,12 @@ def test_broken_mails_end_in_text_or_in_a_reason() -> None:
     mail = streams(p0037001f="S", p1000001f="Text") | attachment(0, "a.txt", b"attached")
     sound = compound(mail | streams(EMBEDDED, 24, p1000001f="x"))
     assert all(text_or_reason("a.msg", data) for data in broken(sound, 200))
+
+
+def test_a_storage_that_holds_itself_ends() -> None:
+    data = bytearray(compound(streams(p1000001f="Text") | attachment(0, "a.txt", b"attached")))
+    root, inside = (
+        data.index(name.encode("utf-16-le")) for name in ("Root Entry", "__attach_version1.0_#00000000")
+    )
+    struct.pack_into("<I", data, inside + 76, (inside - root) // 128)
+    assert text_or_reason("a.msg", bytes(data))
