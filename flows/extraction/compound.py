@@ -7,26 +7,15 @@ from __future__ import annotations
 
 import codecs
 import io
-from datetime import datetime
+import struct
 from typing import Any, Final
 
 import olefile
 
+from pgfolio.flows.extraction import summary_information
 from pgfolio.flows.extraction.extracted import Unextractable
 
 ENCRYPTED: Final = "encrypted file: remove the password"
-PROPERTIES: Final = {
-    "title": "title",
-    "subject": "subject",
-    "author": "created_by",
-    "keywords": "keywords",
-    "comments": "description",
-    "last_saved_by": "modified_by",
-    "category": "category",
-    "create_time": "created_at",
-    "last_saved_time": "modified_at",
-}
-"""The library's names, and those that the metadata of all documents has."""
 
 
 class Compound:
@@ -79,28 +68,18 @@ class Compound:
     def properties(self) -> dict[str, Any]:
         """What the document says of itself, by the names that the metadata of all documents has."""
         try:
-            said = self._file.get_metadata()
-        except Exception:  # noqa: BLE001 - of broken properties the library raises what it happens to meet
+            said, code_page = summary_information.read(self.stream("\x05SummaryInformation"))
+        except (struct.error, Unextractable):  # broken properties cost only themselves
             return {}
-        code_page = _codec(said.codepage)
-        found = {}
-        for theirs, ours in PROPERTIES.items():
-            value = getattr(said, theirs)
-            if isinstance(value, bytes):
-                value = value.decode(code_page, "replace").partition("\0")[0].strip()
-            elif isinstance(value, datetime):
-                value = value.isoformat() if value.year > 1601 else ""
-            if value and isinstance(value, str):
-                found[ours] = value
-        if "created_by" in found:
-            return {**found, "authors": [found["created_by"]]}
-        return found
-
-
-def _codec(code_page: Any) -> str:
-    """Of the strings in properties; a number below zero is one of 16 bits that the library took for a signed one."""
-    number = int(code_page) % 65536 if isinstance(code_page, int) else 1252
-    return codec_of(number)
+        codec = codec_of(code_page)
+        texts = (
+            (name, value.decode(codec, "replace") if isinstance(value, bytes) else value)
+            for name, value in said.items()
+        )
+        found: dict[str, Any] = {
+            name: text for name, value in texts if (text := value.partition("\0")[0].strip())
+        }
+        return {**found, "authors": [found["created_by"]]} if "created_by" in found else found
 
 
 def codec_of(code_page: int, otherwise: str = "cp1252") -> str:

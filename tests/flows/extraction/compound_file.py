@@ -102,7 +102,12 @@ def wide(text: str) -> bytes:
 
 
 def workbook(
-    cells: bytes, formats: tuple[str, ...] = (), strings: tuple[str, ...] = (), *, more: bytes = b""
+    cells: bytes,
+    formats: tuple[str, ...] = (),
+    strings: tuple[str, ...] = (),
+    *,
+    more: bytes = b"",
+    summary: bytes = b"",
 ) -> bytes:
     """One sheet named R&D. The style 15 shows a number as it is; those after it have the formats."""
     head = (
@@ -119,7 +124,8 @@ def workbook(
     sheet = record(0x809, struct.pack("<HHHHII", 0x600, 0x10, 0, 0, 0, 0)) + cells + record(0x0A)
     name = bytes([3]) + wide("R&D")
     start = len(head) + len(tail) + len(record(0x85, bytes(6) + name))
-    return compound({"Workbook": head + record(0x85, struct.pack("<IBB", start, 0, 0) + name) + tail + sheet})
+    book = head + record(0x85, struct.pack("<IBB", start, 0, 0) + name) + tail + sheet
+    return compound({"Workbook": book, "\x05SummaryInformation": summary})
 
 
 def number(row: int, column: int, value: float, style: int = 15) -> bytes:

@@ -112,3 +112,19 @@ def test_a_stream_that_is_larger_than_the_file_is_refused() -> None:
     struct.pack_into("<Q", data, place + 120, 1 << 31)
     with pytest.raises(Unextractable, match="larger than the file"):
         extract("a.xls", bytes(data))
+
+
+def test_what_a_workbook_says_of_itself_is_told_and_a_broken_count_costs_nothing() -> None:
+    texts = ((2, "Prüfung".encode("cp1252")), (4, b"Bo"))
+    values = struct.pack("<IHH", 2, 1252, 0) + b"".join(
+        struct.pack("<II12s", 30, len(text) + 1, text) for _, text in texts
+    )
+    places = struct.pack("<IIIIII", 1, 32, 2, 40, 4, 60)
+    section = struct.pack("<II", 0, 3) + places + values
+    for count in (3, 0xFFFFFFFF):
+        summary = bytes(44) + struct.pack("<I", 48) + section[:4] + struct.pack("<I", count) + section[8:]
+        book = workbook(number(0, 0, 1), summary=summary)
+        made = extract("a.xls", book)
+        assert "| 1 |" in made.text
+        if count == 3:
+            assert (made.title, made.owner) == ("Prüfung", "Bo")
