@@ -1,5 +1,6 @@
 """`python -m tests.bench.reading FOLDER ...` reads every document below and counts its words against an independent
-reading (flows/extraction/independent.py): what part of them was found, by format, and the worst file of each.
+reading (flows/extraction/independent.py, or another program's: second_reading.py): what part of them was found, by
+format, and the worst file of each.
 
 `--old PYTHON` reads with the pgfolio of another environment as well, for a comparison.
 """
@@ -21,9 +22,13 @@ from rich.table import Table
 
 from pgfolio.flows.extraction import formats
 from pgfolio.flows.extraction.independent import independent_text
+from tests.bench.second_reading import second_reading
 
 ENOUGH = 0.97
 """Of a file's words: below it is marked incomplete."""
+
+DISTINCT = frozenset({".ppt", ".pps", ".pot"})
+"""Of these each word counts once."""
 
 _WORD = re.compile(r"\w+")
 READ = """
@@ -82,7 +87,7 @@ def main(*, folders: tuple[Path, ...], old: str | None, show_all: bool) -> None:
     """Count the words that are read, by suffix."""
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     paths = [str(path) for path in files if formats.declared(path.name, path.read_bytes())[1]]
-    independent = [independent_text(formats.declared(path, data)[1], data) for path, data in _bytes(paths)]
+    independent = [_independent(path, Path(path).read_bytes()) for path in paths]
     console = Console(highlight=False, width=160)
     for python in [old, sys.executable] if old else [sys.executable]:
         said, seconds, peak = read_all(python, paths)
@@ -90,8 +95,9 @@ def main(*, folders: tuple[Path, ...], old: str | None, show_all: bool) -> None:
         console.print(f"{len(paths)} files, {seconds:.1f} s, {peak} MB at most\n")
 
 
-def _bytes(paths: list[str]) -> list[tuple[str, bytes]]:
-    return [(path, Path(path).read_bytes()) for path in paths]
+def _independent(path: str, data: bytes) -> str:
+    kind = formats.declared(path, data)[1]
+    return independent_text(kind, data) or second_reading(kind, path, data)
 
 
 def _show(
@@ -111,7 +117,10 @@ def _show(
             failed[suffix] += 1
             if show_all:
                 console.print(f"  {Path(path).name}: {result['error']}")
-        counts[suffix].append(counted(path, result.get("text", ""), words if "error" not in result else ""))
+        text = result.get("text", "")
+        if suffix in DISTINCT:
+            text = " ".join(bag(text).keys())
+        counts[suffix].append(counted(path, text, words if "error" not in result else ""))
     table = Table(*"suffix files unreadable words recall incomplete worst".split(), title=python)  # noqa: SIM905
     for suffix, items in sorted(counts.items()):
         total, read = sum(item.words for item in items), sum(item.read for item in items)
