@@ -28,7 +28,7 @@ ENOUGH = 0.97
 """Of a file's words: below it is marked incomplete."""
 
 DISTINCT = frozenset({".ppt", ".pps", ".pot"})
-"""Of these each word counts once."""
+"""Of these each word counts once: catppt repeats what earlier saves have left."""
 
 _WORD = re.compile(r"\w+")
 READ = """
@@ -119,7 +119,7 @@ def _show(
                 console.print(f"  {Path(path).name}: {result['error']}")
         text = result.get("text", "")
         if suffix in DISTINCT:
-            text = " ".join(bag(text).keys())
+            text, words = " ".join(bag(text)), " ".join(bag(words))
         counts[suffix].append(counted(path, text, words if "error" not in result else ""))
     table = Table(*"suffix files unreadable words recall incomplete worst".split(), title=python)  # noqa: SIM905
     for suffix, items in sorted(counts.items()):

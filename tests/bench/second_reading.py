@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def second_reading(kind: str, path: str, data: bytes) -> str:
-    """Empty where there is none. Of slides each word once: catppt repeats what earlier saves have left."""
+    """Empty where there is none."""
     reader = READERS.get(kind)
     try:
         return reader(path, data) if reader else ""
@@ -39,7 +39,7 @@ def _document(path: str, data: bytes) -> str:
 
 def _slides(path: str, data: bytes) -> str:
     del data
-    return " ".join(set(_printed("catppt", "-dutf-8", path).split()))
+    return _printed("catppt", "-dutf-8", path)
 
 
 def _sheets(path: str, data: bytes) -> str:
