@@ -117,10 +117,10 @@ def _show(
             failed[suffix] += 1
             if show_all:
                 console.print(f"  {Path(path).name}: {result['error']}")
-        text = result.get("text", "")
+        pair = result.get("text", ""), words if "error" not in result else ""
         if suffix in DISTINCT:
-            text, words = " ".join(bag(text)), " ".join(bag(words))
-        counts[suffix].append(counted(path, text, words if "error" not in result else ""))
+            pair = " ".join(bag(pair[0])), " ".join(bag(pair[1]))
+        counts[suffix].append(counted(path, *pair))
     table = Table(*"suffix files unreadable words recall incomplete worst".split(), title=python)  # noqa: SIM905
     for suffix, items in sorted(counts.items()):
         total, read = sum(item.words for item in items), sum(item.read for item in items)
