@@ -42,9 +42,12 @@ class Mutation:
         if kind == "missing":
             del holder[key]
         elif kind == "wrong":
-            holder[key] = deepcopy(
-                self._random.choice([w for w in WRONG if w == "x" or kind_of(w) != kind_of(value)])
-            )
+            wrong = [other for other in WRONG if other == "x" or kind_of(other) != kind_of(value)]
+            if isinstance(
+                holder, list
+            ):  # no number where another one was before: that would be another vector
+                wrong = [other for other in wrong if kind_of(other) is not float]
+            holder[key] = deepcopy(self._random.choice(wrong))
         elif isinstance(holder, list) and isinstance(value, float):
             holder[key] = "x"  # one number more, and another one less, would be another vector
         elif isinstance(holder, list):
