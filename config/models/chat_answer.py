@@ -6,14 +6,19 @@ import codecs
 from typing import TYPE_CHECKING, Any, Final
 
 from pgfolio.config.models.failures import own_words
-from pgfolio.config.models.protocols import Completion, NoAnswerError, TransientError
+from pgfolio.config.models.protocols import (
+    CONTENT_FILTER,
+    OUT_OF_TOKENS,
+    Completion,
+    NoAnswerError,
+    TransientError,
+)
 from pgfolio.config.models.thinking import ThoughtFilter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TRUNCATED: Final = frozenset({"length", "max_tokens", "content_filter"})
-"""Reasons to end for which an answer is not whole."""
+TRUNCATED: Final = OUT_OF_TOKENS | {CONTENT_FILTER}
 
 
 class ChatAnswer:
@@ -95,12 +100,12 @@ class ChatAnswer:
         """Empty: it was an empty text that the model answered, and nothing says why."""
         if self._declined.strip():
             return f"{self.what} refused to answer: {own_words(self._declined)}"
-        if self.finish_reason in {"length", "max_tokens"}:
+        if self.finish_reason in OUT_OF_TOKENS:
             return (
                 f"{self.what} used up its tokens before it answered, which models that think aloud do: raise "
                 "PGFOLIO_CHAT__MAX_OUTPUT_TOKENS"
             )
-        if self.finish_reason == "content_filter":
+        if self.finish_reason == CONTENT_FILTER:
             return f"{self.what}: the server's content filter withheld the answer"
         if self._called_tools or self.finish_reason in {"tool_calls", "function_call"}:
             return f"{self.what} asked for tools instead of answering: it was given none"

@@ -6,7 +6,7 @@ A client makes one checked request; loops, batches and retries belong to its cal
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -94,6 +94,11 @@ class EmbeddingModel(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """One request. Raises a ModelError; never returns fewer vectors than inputs."""
+
+
+OUT_OF_TOKENS: Final = frozenset({"length", "max_tokens"})
+CONTENT_FILTER: Final = "content_filter"
+"""Finish reasons of an answer that is not whole."""
 
 
 @dataclass(frozen=True, slots=True)

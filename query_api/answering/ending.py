@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgfolio.config.models.protocols import CONTENT_FILTER, OUT_OF_TOKENS
 from pgfolio.query_api.answering.records import Usage
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ def usage_of(completion: Completion) -> Usage | None:
 
 def ending_notes(completion: Completion) -> list[str]:
     """What is to be known of how the answer ended."""
-    if completion.finish_reason in {"length", "max_tokens"}:
+    if completion.finish_reason in OUT_OF_TOKENS:
         return [
             "the answer was cut: it reached the most tokens of an answer (PGFOLIO_CHAT__MAX_OUTPUT_TOKENS)"
         ]
-    if completion.finish_reason == "content_filter":
+    if completion.finish_reason == CONTENT_FILTER:
         return ["the answer was cut by the content filter of the model's server"]
     if completion.finish_reason is None:
         return ["the model's server does not say why the answer ended: it may be cut"]

@@ -110,26 +110,7 @@ def test_notes_comments_boxes_and_margins_are_read_once() -> None:
     data = word(
         "Text\x02 here\x05\r",
         parts={1: "\x02 A note\r", 4: "\x05Why?\r", 5: "\x02 At the end\r", 6: "A box\r"},
-        headers=(
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "Top\r",
-            "",
-            "Bottom\r",
-            "",
-            "",
-            "",
-            "Top\r",
-            "",
-            "Bottom\r",
-            "",
-            "",
-        ),
+        headers=(*[""] * 7, "Top\r", "", "Bottom\r", *[""] * 3, "Top\r", "", "Bottom\r", *[""] * 2),
     )
     made = extract("a.doc", data).text
     assert made == "Top\n\nText here\n\nA note\n\nAt the end\n\nComment: Why?\n\nA box\n\nBottom\n"
