@@ -53,3 +53,9 @@ def child_environment(**values: str) -> dict[str, str]:
     """The environment for a program that we start. What lies in the working directory is no module of its:
     a folder of documents may hold a `json.py`."""
     return {**os.environ, "PYTHONSAFEPATH": "1", **values}
+
+
+def replace_environment(values: Mapping[str, str]) -> None:
+    """In a process that was forked from an older one: the environment of whoever it works for."""
+    os.environ.clear()
+    os.environ.update(values)

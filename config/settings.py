@@ -105,7 +105,18 @@ class Chunking(Section):
 
 
 class Sync(Section):
-    """What a sync may remove, and what it keeps of that."""
+    """Who does the work of a sync, what it may remove, and what it keeps of that."""
+
+    workers: Annotated[int, Field(ge=0, le=1024)] = Field(
+        description="processes that read, embed and store; 0: as many as the machine has cores"
+    )
+    executor: Literal["local", "dask"] = Field(
+        description="local: processes of this machine; dask: a cluster (pip install 'pgfolio[distributed]')"
+    )
+    dask_address: str = Field(description='of its scheduler: "tcp://HOST:8786"')
+    read: Literal["worker", "driver"] = Field(
+        description="who opens files; driver: the sync, for a cluster that does not see the folders"
+    )
 
     delete_max_documents: Size = Field(description="more removals than this, and")
     delete_max_fraction: Fraction = Field(description="than this part of the source, are held for approval")

@@ -46,6 +46,8 @@ class Source:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     kind: Literal["folder", "pushed"] = "folder"
+    fence: int = 0
+    """What its owner proves by that it still is the owner: schema/corpus/sources.py."""
 
 
 class LedgerEntry(NamedTuple):

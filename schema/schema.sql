@@ -24,7 +24,8 @@ create table sources (
     exclude text[] not null default '{}',
     created_at timestamptz not null default now(),
     synced_at timestamptz,  -- when a sync last went through all of it without a problem
-    kind text not null default 'folder' check (kind in ('folder', 'pushed'))  -- the root of a pushed one is no folder
+    kind text not null default 'folder' check (kind in ('folder', 'pushed')),  -- the root of a pushed one is no folder
+    fence bigint not null default 0  -- raised by each owner: who stores proves that it is still his
 );
 create unique index sources_pushed on sources (collection_id) where kind = 'pushed';
 
@@ -315,6 +316,33 @@ create table collection_languages (
     documents bigint not null,
     primary key (collection_id, language)
 );
+
+-- Texts that somebody is paying for just now.
+create table embedding_claims (
+    space_id integer not null references spaces(id),
+    hash bytea not null,  -- of the text as embedded
+    claim integer not null,  -- the advisory lock that its owner's session has
+    primary key (space_id, hash)
+);
+create index embedding_claims_claim on embedding_claims (claim);
+
+-- What a run whose cost is limited has spent.
+create table budgets (
+    run_id bigint primary key references runs(id) on delete cascade,
+    tokens bigint not null default 0,
+    billed_per_counted double precision not null default 1,  -- tokens that the server bills for one that we count
+    learned boolean not null default false  -- whether a bill has told that
+);
+
+-- What requests under way may cost; of a session that ended it counts as spent.
+create table budget_reservations (
+    id bigint generated always as identity primary key,
+    run_id bigint not null references budgets(run_id) on delete cascade,
+    tokens bigint not null,
+    backend integer not null,
+    backend_start timestamptz not null
+);
+create index budget_reservations_run on budget_reservations (run_id);
 
 -- Functions, whose text is functions/*.sql:
 --   bm25(rank real, tokens integer, mean double precision) returns double precision

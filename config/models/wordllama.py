@@ -91,7 +91,7 @@ class LocalModel:
     @cached_property
     def _table(self) -> np.ndarray:
         """Read when first needed: a sync prepares its first documents meanwhile."""
-        return _load_table()
+        return table()
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         encoded = self._tokenizer.take(texts)
@@ -132,14 +132,21 @@ def _package() -> Path:
     return Path(spec.origin).parent
 
 
-def _load_table() -> np.ndarray:
-    """The matrix of wordllama, of shape (vocabulary, 256), float32.
+@cache
+def bundled_tokenizer() -> BundledTokenizer:
+    """One for all of a process."""
+    return BundledTokenizer()
+
+
+@cache
+def table() -> np.ndarray:
+    """The matrix of wordllama, of shape (vocabulary, 256), float32; one for all of a process.
 
     Read from its file: importing wordllama itself takes 0.25 s and calls logging.basicConfig.
     """
     tensors = load_file(_package() / "weights" / "l2_supercat_256.safetensors")
-    (table,) = tensors.values()
-    return np.ascontiguousarray(table, dtype=np.float32)
+    (matrix,) = tensors.values()
+    return np.ascontiguousarray(matrix, dtype=np.float32)
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from contextlib import nullcontext
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Final
@@ -40,11 +41,13 @@ from pgfolio.flows.embedding.batching import (
 from pgfolio.flows.embedding.budget import Budget, BudgetSpentError
 from pgfolio.flows.embedding.metered import MeteredModel, refuses_everything
 from pgfolio.flows.embedding.retry import RetryPolicy, ServerHealth
+from pgfolio.flows.embedding.spending import Spending
 from pgfolio.flows.embedding.stopwatch import Stopwatch
 from pgfolio.flows.embedding.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from pgfolio.config.models.protocols import EmbeddingModel, Embeddings
     from pgfolio.flows.embedding.batching import EmbeddingOutcome, OnEmbedded
@@ -71,51 +74,37 @@ class Embedder:
         max_cost: float | None = None,
         spent_usd: float = 0.0,
         rate_limiter: RateLimiter | None = None,
+        budget: Budget | None = None,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`spent_usd`: what the run spent before, of `max_cost`."""
+        """`spent_usd`: what the run spent before, of `max_cost`; or a `budget` that others share. `turn`: inside it a
+        request is under way."""
         self.in_flight = model.in_flight
         self._deadline = bounds.deadline
         self._bounds = RequestBounds(bounds)
         self._rate_limiter = rate_limiter
-        self._budget = Budget(usd_per_million_tokens / 1_000_000, max_cost, spent_usd)
+        self._budget = budget or Budget(usd_per_million_tokens / 1_000_000, max_cost, spent_usd)
         self._health = ServerHealth()
         self._traffic = Traffic()
         self._stopped = Event()
         self._server = MeteredModel(
-            model, self._budget, rate_limiter, self._traffic, self._stopped, bounds.deadline
+            model, self._budget, rate_limiter, self._traffic, self._stopped, bounds.deadline, turn
         )
         self._fatal: FatalModelError | None = None
         self._working = Stopwatch()
         self._retrying = Stopwatch()
 
     @property
-    def tokens(self) -> int:
-        """As billed until now."""
-        return self._budget.tokens
-
-    @property
-    def cost(self) -> float:
-        """US dollars spent so far, by the price table."""
-        return self._budget.cost
-
-    @property
-    def working(self) -> float:
-        """Seconds with at least one call of `embed` under way."""
-        return self._working.seconds
-
-    @property
-    def limited(self) -> float:
-        """Of these, seconds in which the rate limit held back what was ready to be sent."""
-        return self._rate_limiter.limited.seconds if self._rate_limiter else 0.0
-
-    @property
-    def waited_for_retries(self) -> float:
-        """Of these, seconds in which a failed request waited for its next attempt."""
-        return self._retrying.seconds
-
-    def notes(self) -> Iterator[str]:
-        """What was sent or billed beyond the plan, in sentences with the reason."""
-        return self._traffic.notes()
+    def spending(self) -> Spending:
+        """Until now."""
+        return Spending(
+            tokens=self._budget.tokens,
+            cost_usd=self._budget.cost,
+            working=self._working.seconds,
+            rate_limited=self._rate_limiter.limited.seconds if self._rate_limiter else 0.0,
+            retrying=self._retrying.seconds,
+            traffic=self._traffic.counts,
+        )
 
     def stop(self) -> None:
         """End every wait now; nothing more is sent."""

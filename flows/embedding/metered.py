@@ -15,7 +15,8 @@ from pgfolio.config.models.protocols import (
 from pgfolio.flows.embedding.retry import MAX_RETRY_AFTER_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from threading import Event
 
     from pgfolio.config.models.protocols import EmbeddingModel, Embeddings
@@ -36,6 +37,7 @@ class MeteredModel:
         traffic: Traffic,
         stopped: Event,
         deadline: float,
+        turn: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._model = model
         self._budget = budget
@@ -43,6 +45,7 @@ class MeteredModel:
         self._traffic = traffic
         self._stopped = stopped
         self._deadline = deadline
+        self._turn = turn
 
     def request(self, texts: Sequence[str], counted: int, policy: RetryPolicy | None = None) -> Embeddings:
         """One request within the cost and the limits; what was billed is counted, of a bad answer as well."""
@@ -56,7 +59,8 @@ class MeteredModel:
                 policy.sent()
             self._traffic.sent()
             try:
-                answer = self._model.embed(texts)
+                with self._turn():
+                    answer = self._model.embed(texts)
                 self._bill(bill, counted, answer.tokens)
                 if self._rate_limiter and answer.limits:
                     self._rate_limiter.learn(answer.limits)

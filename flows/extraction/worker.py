@@ -47,8 +47,9 @@ class Fatality(Unextractable):
 class Workers:
     """Safe to use from several threads; the processes start with the first file that needs one."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, processes: int = PROCESSES) -> None:
         self._timeout = timeout
+        self._processes = processes
         self._pool: ProcessPool | None = None
         self._stopped = False
         self._lock = Lock()
@@ -84,7 +85,7 @@ class Workers:
 
                 # Not forked: threads of ours may hold locks at that moment.
                 self._pool = ProcessPool(
-                    PROCESSES,
+                    self._processes,
                     max_tasks=MAX_FILES_PER_PROCESS,
                     initializer=limits.prepare_process,
                     context=get_context("spawn"),

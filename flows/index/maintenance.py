@@ -17,7 +17,6 @@ from pgfolio.schema.vectors import hnsw, segments
 
 if TYPE_CHECKING:
     from pgfolio.flows.run.context import RunContext
-    from pgfolio.schema.corpus.documents import Written
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.vectors.tuning import Parameters
@@ -90,9 +89,9 @@ class VectorLoad:
     not_analyzed: int = 0
     """Those that came since."""
 
-    def add(self, written: Written) -> None:
-        self.vectors += written.vectors
-        self.seconds += written.seconds
+    def add(self, vectors: int, seconds: float) -> None:
+        self.vectors += vectors
+        self.seconds += seconds
 
 
 def prepare(connection: Connection, generation: Generation, vectors: int) -> VectorLoad:

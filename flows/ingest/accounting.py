@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pgfolio.flows.discovery.rules import LITTER
-from pgfolio.flows.run.report import Estimate
+from pgfolio.flows.run.report import Estimate, WorkerCounts
 from pgfolio.schema.records import Problem
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from pgfolio.flows.discovery.survey import Survey
     from pgfolio.flows.ingest.forecast import Forecast
+    from pgfolio.flows.ingest.outcome import Outcome
     from pgfolio.flows.ingest.prepare import Deferred, Failed
-    from pgfolio.flows.ingest.store import Ready
     from pgfolio.flows.run.report import Report
-    from pgfolio.schema.records import Document, Source
+    from pgfolio.schema.records import Source
 
 MAX_NAMED = 5
 EXCLUDING = "a rule now (crawl.include, crawl.exclude, an ignore file, or a default rule)"
@@ -74,30 +74,34 @@ def count_estimate(
     return report.estimate
 
 
-def count_stored(report: Report, item: Ready) -> None:
+def count_outcome(report: Report, outcome: Outcome) -> None:
     """A batch that is in the database."""
     counts = report.documents
-    for storable in item.storables:
-        counts.added += storable.document_id is None
-        counts.changed += storable.document_id is not None
-        _note_incomplete(report, storable.document)
-    counts.unchanged += len(item.batch.unchanged_content)
-    _count_failed(report, [*item.batch.failed, *item.failed], item.batch.deferred)
-    for skipped in item.batch.skipped:
-        report.skipped += 1
-        _note_first(
-            report, report.skipped, f"{skipped.work_item.entry.path} is skipped: {skipped.reason}", "skipped"
-        )
-    report.chunks.embedded += item.embedded
-    report.chunks.reused += item.reused
-
-
-def _note_incomplete(report: Report, document: Document) -> None:
-    if document.incomplete:
+    counts.added += outcome.added
+    counts.changed += outcome.changed
+    counts.unchanged += outcome.unchanged
+    counts.failed += len(outcome.failed)
+    for problem in (*outcome.failed, *outcome.deferred):
+        report.problem(problem)
+    for path, reason in outcome.incomplete:
         report.incomplete += 1
-        _note_first(
-            report, report.incomplete, f"{document.path} is incomplete: {document.incomplete}", "incomplete"
-        )
+        _note_first(report, report.incomplete, f"{path} is incomplete: {reason}", "incomplete")
+    for path, reason in outcome.skipped:
+        report.skipped += 1
+        _note_first(report, report.skipped, f"{path} is skipped: {reason}", "skipped")
+    report.chunks.embedded += outcome.embedded
+    report.chunks.reused += outcome.reused
+    for stage, seconds in outcome.seconds.items():
+        report.seconds[stage] += seconds
+
+
+def count_worker(report: Report, worker: str, outcome: Outcome) -> None:
+    """What was done by whom."""
+    counts = report.workers.setdefault(worker, WorkerCounts())
+    counts.batches += 1
+    counts.documents += outcome.added + outcome.changed
+    counts.chunks += outcome.embedded + outcome.reused
+    counts.seconds += sum(outcome.seconds.values())
 
 
 def _note_first(report: Report, number: int, sentence: str, kind: str) -> None:

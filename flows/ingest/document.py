@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pgfolio.flows.chunking import chunk as chunking
@@ -20,7 +19,6 @@ from pgfolio.schema.records import Document
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.flows.discovery.reader import Content
     from pgfolio.schema.records import Chunk
 
@@ -112,16 +110,11 @@ def chunks_of_one(chunkable: Chunkable, processing: Processing) -> list[Chunk]:
 
 
 def _count(texts: Sequence[str]) -> list[int]:
-    tokenizer = _tokenizer()
+    from pgfolio.config.models.wordllama import bundled_tokenizer  # noqa: PLC0415 -- slow to import
+
+    tokenizer = bundled_tokenizer()
     slices = (texts[start : start + COUNTED_TOGETHER] for start in range(0, len(texts), COUNTED_TOGETHER))
     return [len(ids) for part in slices for ids in tokenizer.encode(part)]
-
-
-@cache
-def _tokenizer() -> BundledTokenizer:
-    from pgfolio.config.models.wordllama import BundledTokenizer  # noqa: PLC0415 -- slow to import
-
-    return BundledTokenizer()
 
 
 def _moment(time_ns: int) -> datetime:

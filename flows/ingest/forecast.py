@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
     from pgfolio.flows.discovery.plan import Plan
     from pgfolio.flows.ingest.document import Processing
-    from pgfolio.flows.ingest.prepare import Batch, Deferred, Failed, WorkItem
+    from pgfolio.flows.ingest.file_batch import WorkItem
+    from pgfolio.flows.ingest.prepare import Batch, Deferred, Failed
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source, Space

@@ -8,43 +8,45 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import closing
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from pgfolio.flows.discovery import crawl, pushed
 from pgfolio.flows.discovery import plan as planning
 from pgfolio.flows.discovery.crawl import without_garbage_collection
-from pgfolio.flows.discovery.reader import reader
+from pgfolio.flows.discovery.plan import folder_of
+from pgfolio.flows.discovery.reader import read_file
 from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.discovery.survey import Survey, mark_settled, survey_folder
 from pgfolio.flows.discovery.walk import SourceUnreachable
-from pgfolio.flows.extraction.worker import LARGE_BYTES
+from pgfolio.flows.embedding.spending import Spending
+from pgfolio.flows.extraction.worker import PROCESSES
 from pgfolio.flows.index import maintenance, tuning
 from pgfolio.flows.ingest import accounting, store
 from pgfolio.flows.ingest.document import Processing
+from pgfolio.flows.ingest.file_batch import WorkItem, carried, file_batches
 from pgfolio.flows.ingest.forecast import Forecaster, by_size
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
-from pgfolio.flows.ingest.prepare import Batch, WorkItem, prepared
-from pgfolio.flows.ingest.vectors import VectorSupply
-from pgfolio.flows.run.concurrency import ahead, workers
+from pgfolio.flows.ingest.worker import SyncJob
+from pgfolio.flows.ingest.workforce import Workforce
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import Options, Step, at_once
-from pgfolio.schema.corpus import sources, statistics, word_statistics
+from pgfolio.schema.corpus import ledger, sources, statistics, word_statistics
 from pgfolio.schema.corpus.sources import SourceBusyError
-from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
-from pgfolio.schema.vectors import generations, reuse, segments
+from pgfolio.schema.vectors import claims, generations, reuse, segments
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.embedding.embedder import Embedder
+    from pgfolio.flows.execution.job import Executor
+    from pgfolio.flows.ingest.file_batch import FileBatch
     from pgfolio.flows.run.progress import Progress
     from pgfolio.flows.run.report import Estimate, Report
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.records import Source, Space
+    from pgfolio.schema.records import Generation, Source, Space
 
 REMOVE_BATCH_FILES = 500
 ANALYZE_FRACTION = 0.05
@@ -82,13 +84,30 @@ class SyncRun(RunContext):
             settings.chunking.tokens, settings.chunking.overlap, settings.search.language
         )
         self._approved = options.approve_deletes
+        self._workforce = Workforce(settings)
 
     def execute(self, connection: Connection, selected: Sequence[Source], step: Step) -> None:
+        with closing(self._workforce):
+            if not self.options.plan_only:
+                self._workforce.connect()
+            reached = self._all(connection, selected, step)
+        if not self.options.plan_only:
+            reuse.expire(connection, self.settings.sync.keep_vectors_days)
+            claims.forget_lost(connection)
+            generations.drop_expired(connection, self.settings.index.keep_generations_days)
+            connection.commit()
+            if self._index_is_due(connection):
+                step("index", self.index, connection)
+        if selected and not reached:
+            raise SourceUnreachable("; ".join(problem.reason for problem in self.report.problems))
+
+    def _all(self, connection: Connection, selected: Sequence[Source], step: Step) -> int:
+        """How many of them could be reached."""
         reached = 0
         for source in selected:
             try:
-                with sources.owned(connection, source):
-                    reached += self._one(connection, source, step)
+                with sources.owned(connection, source, fenced=not self.options.plan_only) as owned:
+                    reached += self._one(connection, owned, step)
             except SourceBusyError as error:
                 if len(selected) == 1:
                     raise
@@ -96,14 +115,7 @@ class SyncRun(RunContext):
                     self.report.problem(Problem(source.name, "crawl", str(error)))
                 else:  # pushes come at any time: the sync that has them does them, and this one its folders
                     reached += 1
-        if not self.options.plan_only:
-            reuse.expire(connection, self.settings.sync.keep_vectors_days)
-            generations.drop_expired(connection, self.settings.index.keep_generations_days)
-            connection.commit()
-            if self._index_is_due(connection):
-                step("index", self.index, connection)
-        if selected and not reached:
-            raise SourceUnreachable("; ".join(problem.reason for problem in self.report.problems))
+        return reached
 
     def _one(self, connection: Connection, source: Source, step: Step) -> bool:
         """One source from its survey to the end; whether it could be reached."""
@@ -232,65 +244,58 @@ class SyncRun(RunContext):
         )
 
     def _pass_through(self, connection: Connection, source: Source, work_items: Sequence[WorkItem]) -> None:
-        """Extract and chunk in one pool, embed in another, store here: each ahead of the next by a few batches."""
+        """Batches are handed out, and what became of them is counted: each is carried through by one worker."""
         generation = self.active_generation(connection)
         self.report.space = generation.space.name
         tokens = by_size(connection, source, work_items)
         self._estimate(connection, generation.space, tokens, sampled=True)
         expected = tokens // max(self.settings.chunking.tokens * 2 // 3, 1)
         load = maintenance.prepare(connection, generation, expected)
+        ledger.unsettle(connection, source, {folder_of(item.entry.path) for item in work_items})
+        connection.commit()
+        executor = self._workforce.executor(work_items)
+        job = self._job(source, load.place, executor)
+        spending: dict[str, Spending] = {}
         postponed = 0
-        # Left from the last to the first: the embedder's waits end before its pool of threads is waited for, and the
-        # connection that they read with is closed after them.
-        with (
-            self._prepared(source, work_items) as batches,
-            self.embedder(generation) as embedder,
-            connect(self.conninfo, autocommit=True) as reader,
-            workers(embedder.in_flight, "embed") as embedding,
-            self._stopping(embedder),
-        ):
-            vectors = VectorSupply(embedder, generation, reader, self.report)
-            window = embedder.in_flight + 1
-            for ready in ahead(
-                embedding, vectors.supply, batches, window, weight=Batch.characters, max_weight=LARGE_BYTES
-            ):
-                with self.report.timed("store"):
-                    load.add(
-                        store.store_batch(connection, source, load.place, ready, self.processing.fingerprint)
-                    )
-                vectors.stored(ready)  # after the commit: only then do other batches find them
-                accounting.count_stored(self.report, ready)
-                maintenance.keep_analyzed(self, connection, generation, load, ready.embedded + ready.reused)
-                postponed += len(ready.postponed)
-                self.progress.advance(ready.batch.files, ready.embedded + ready.reused)
-                del ready  # a large one is not kept while the next is made
+        try:
+            with closing(executor.run(job, self._batches(source, work_items, executor))) as outcomes:
+                for done in outcomes:
+                    outcome = done.result
+                    spending[outcome.process] = outcome.spending
+                    load.add(outcome.vectors, outcome.vector_seconds)
+                    accounting.count_outcome(self.report, outcome)
+                    if executor.processes > 1:
+                        accounting.count_worker(self.report, done.worker, outcome)
+                    chunks = outcome.embedded + outcome.reused
+                    maintenance.keep_analyzed(self, connection, generation, load, chunks)
+                    postponed += outcome.postponed
+                    self.progress.advance(outcome.files, chunks)
+        finally:
+            self.record_spending(sum(spending.values(), Spending()))
         maintenance.loaded(self, connection, load)
         accounting.count_postponed(self.report, source, postponed, self.options.max_cost)
 
-    @contextmanager
-    def _prepared(self, source: Source, work_items: Sequence[WorkItem]) -> Iterator[Iterator[Batch]]:
-        with (
-            reader(
-                self.conninfo, source, follow_symlinks=self.settings.crawl.follow_symlinks
-            ) as source_reader,
-            prepared(
-                source_reader,
-                work_items,
-                self.processing,
-                count=self.tokenizer.count,
-                report=self.report,
-                timeout=self.settings.crawl.extract_timeout,
-            ) as batches,
-        ):
-            yield batches
+    def _batches(
+        self, source: Source, work_items: Sequence[WorkItem], executor: Executor
+    ) -> Iterator[FileBatch]:
+        made = file_batches(work_items, executor.processes)
+        if source.kind == "folder" and self._workforce.carries_bytes(executor):
+            follow_symlinks = self.settings.crawl.follow_symlinks
+            return carried(made, partial(read_file, source.root, follow_symlinks=follow_symlinks))
+        return made
 
-    @contextmanager
-    def _stopping(self, embedder: Embedder) -> Iterator[None]:
-        """On the way out, before the pools are waited for: a retry's long wait would hold them up."""
-        try:
-            yield
-        finally:
-            embedder.stop()
+    def _job(self, source: Source, place: Generation, executor: Executor) -> SyncJob:
+        share = self._workforce.share(executor, metered=place.space.provider != "local")
+        return SyncJob(
+            settings=self.settings,
+            conninfo=self.conninfo,
+            source=source,
+            generation=place,
+            processing=self.processing,
+            embedder=self.embedder_plan(place, share.requests),
+            slots=share.slots,
+            parsers=PROCESSES if executor.processes == 1 else 1,
+        )
 
     def _rules(self, source: Source) -> Rules:
         common = self.settings.crawl

@@ -18,6 +18,7 @@ from pgfolio.flows.extraction.extracted import NothingToRead, Unextractable
 from pgfolio.flows.extraction.harmless import is_harmless
 from pgfolio.flows.extraction.worker import LARGE_BYTES, Fatality, Workers
 from pgfolio.flows.ingest.document import chunks_of, chunks_of_one, document_of, extracted, in_this_process
+from pgfolio.flows.ingest.file_batch import file_batches
 from pgfolio.flows.run.concurrency import ahead, workers
 
 if TYPE_CHECKING:
@@ -25,24 +26,14 @@ if TYPE_CHECKING:
 
     from pgfolio.flows.chunking.outline import Chunkable
     from pgfolio.flows.discovery.reader import Read, Reader
-    from pgfolio.flows.discovery.walk import Entry
     from pgfolio.flows.ingest.document import Beside, Processing
+    from pgfolio.flows.ingest.file_batch import WorkItem
     from pgfolio.flows.run.report import Report
-    from pgfolio.schema.records import Chunk, Document, LedgerEntry, Signature
+    from pgfolio.schema.records import Chunk, Document, Signature
 
 PREPARERS = 2
-BATCH_BYTES = 256 * 1024
-BATCH_FILES = 64
 MAX_FATALITIES = 3
 """A file whose reader died so many times is left alone until it changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkItem:
-    """A file to read, and what the ledger knows of it."""
-
-    entry: Entry
-    known: LedgerEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +104,6 @@ class Batch:
         return sum(len(item.document.text) for item in self.prepared)
 
 
-def batches(work_items: Sequence[WorkItem]) -> Iterator[list[WorkItem]]:
-    """Groups of about as much work each; a file over the bound stands alone."""
-    group: list[WorkItem] = []
-    size = 0
-    for work_item in work_items:
-        if group and (len(group) >= BATCH_FILES or size + work_item.entry.signature.size > BATCH_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(work_item)
-        size += work_item.entry.signature.size
-    if group:
-        yield group
-
-
 @contextmanager
 def prepared(
     reader: Reader,
@@ -140,15 +117,16 @@ def prepared(
     """Batches of all the files in their order, made by a few threads that keep a little ahead; what reads a file
     gets `timeout` seconds for it."""
     beside = Workers(timeout)
-    work = partial(_read_batch, reader, processing=processing, count=count, report=report, beside=beside.run)
+    work = partial(read_batch, reader, processing=processing, count=count, report=report, beside=beside.run)
     with workers(PREPARERS, "prepare") as pool:
         try:
-            yield ahead(pool, work, batches(work_items), PREPARERS + 1, weight=_bytes, max_weight=LARGE_BYTES)
+            groups = (batch.work_items for batch in file_batches(work_items, PREPARERS))
+            yield ahead(pool, work, groups, PREPARERS + 1, weight=_bytes, max_weight=LARGE_BYTES)
         finally:
             beside.stop()  # before the threads are waited for, which wait for it
 
 
-def _read_batch(
+def read_batch(
     reader: Reader,
     work_items: Sequence[WorkItem],
     processing: Processing,
@@ -156,6 +134,7 @@ def _read_batch(
     report: Report,
     beside: Beside,
 ) -> Batch:
+    """With the reader's own end: another may have ended who read them."""
     try:
         batch = prepare(reader.read, work_items, processing, count, report, beside)
         return batch if reader.may_skip else _without_skipped(batch)

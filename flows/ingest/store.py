@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from pgfolio.flows.discovery.signature import distrusted, racy
-from pgfolio.flows.ingest.prepare import Failed
+from pgfolio.flows.ingest.prepare import Batch, Failed
 from pgfolio.schema.corpus import collections as collecting
-from pgfolio.schema.corpus import documents, ledger, push_queue
+from pgfolio.schema.corpus import documents, ledger, push_queue, sources
+from pgfolio.schema.database.locks import with_deadlock_retries
 from pgfolio.schema.records import EmbeddedChunk
 from pgfolio.schema.vectors import reuse
 
@@ -18,9 +20,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgfolio.flows.discovery.plan import KnownFile
-    from pgfolio.flows.ingest.prepare import Batch, Deferred, Prepared, WorkItem
+    from pgfolio.flows.ingest.file_batch import WorkItem
+    from pgfolio.flows.ingest.prepare import Deferred, Prepared, Skipped, UnchangedContent
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Source
+
+_Item = TypeVar("_Item", bound="Prepared | UnchangedContent | Failed | Deferred | Skipped")
 
 
 @dataclass(slots=True)
@@ -28,7 +33,8 @@ class Ready:
     """A batch with its vectors: what can be stored, what has failed on the way, what has to wait.
 
     `spare`: vectors that were paid for and that no document of the batch has now, by hash. `release`: those that
-    were kept and have their place now. `claimed`: hashes that were the batch's to find.
+    were kept and have their place now. `superseded`: files of it that were stored already, by a worker that
+    ended before it could say so; `superseded_added`: new ones among them.
     """
 
     batch: Batch
@@ -37,7 +43,8 @@ class Ready:
     postponed: list[Deferred] = field(default_factory=list)
     spare: Mapping[bytes, np.ndarray] = field(default_factory=dict)
     release: Sequence[bytes] = ()
-    claimed: Sequence[bytes] = ()
+    superseded: int = 0
+    superseded_added: int = 0
     embedded: int = 0
     reused: int = 0
 
@@ -45,8 +52,11 @@ class Ready:
 def collect(connection: Connection, source: Source) -> None:
     """Documents whose source has another collection now go there, with their chunks and their vectors: who may see
     them goes by it. Some at a time, each in one transaction."""
-    while collecting.collect(connection, source):
-        connection.commit()
+    more = True
+    while more:
+        with connection.transaction():
+            sources.prove_owner(connection, source)
+            more = collecting.collect(connection, source) > 0
     connection.commit()
 
 
@@ -55,11 +65,12 @@ def store_batch(
 ) -> documents.Written:
     """One transaction: documents, chunks, vectors, ledger; then unchanged content and what failed. A document that
     the database rejects has failed, too, and stops no other."""
+    store = partial(_store, connection, source, generation, ready, processing_fingerprint)
     try:
-        return _store(connection, source, generation, ready, processing_fingerprint)
+        return with_deadlock_retries(store)
     except documents.UnstorableError:
         _set_aside(connection, source, generation, ready, processing_fingerprint)
-        return _store(connection, source, generation, ready, processing_fingerprint)
+        return with_deadlock_retries(store)
 
 
 def _store(
@@ -67,8 +78,10 @@ def _store(
 ) -> documents.Written:
     written = documents.Written()
     with connection.transaction():
+        sources.prove_owner(connection, source)
         if source.kind == "pushed":
             _drop_deleted(connection, source, ready)
+        _drop_superseded(connection, source, ready)
         if ready.storables:
             written = documents.store(connection, source, generation, ready.storables, processing_fingerprint)
         if ready.batch.unchanged_content:
@@ -142,8 +155,38 @@ def _drop_deleted(connection: Connection, source: Source, ready: Ready) -> None:
     ]
 
 
+def _drop_superseded(connection: Connection, source: Source, ready: Ready) -> None:
+    """Takes out what is no longer as the run planned with it: it was stored by the same run, for no other can."""
+    work_items = _work_items(ready.batch)
+    known = ledger.of_paths(connection, source, [item.entry.path for item in work_items])
+    superseded = {item.entry.path for item in work_items if known.get(item.entry.path) != item.known}
+    if not superseded:
+        return
+    ready.release = ()  # what they are of may be stored as something else
+    done = [item for item in work_items if item.entry.path in superseded & known.keys()]
+    ready.superseded += len(done)
+    ready.superseded_added += sum(item.known is None or item.known.document_id is None for item in done)
+    ready.batch = _without(ready.batch, superseded)
+    ready.failed = [item for item in ready.failed if item.work_item.entry.path not in superseded]
+    ready.postponed = [item for item in ready.postponed if item.work_item.entry.path not in superseded]
+    ready.storables = [item for item in ready.storables if item.document.path not in superseded]
+
+
+def _without(batch: Batch, paths: set[str]) -> Batch:
+    def others(items: Sequence[_Item]) -> list[_Item]:
+        return [item for item in items if item.work_item.entry.path not in paths]
+
+    return Batch(
+        prepared=others(batch.prepared),
+        unchanged_content=others(batch.unchanged_content),
+        failed=others(batch.failed),
+        deferred=others(batch.deferred),
+        skipped=others(batch.skipped),
+    )
+
+
 def _work_items(batch: Batch) -> list[WorkItem]:
-    items = (batch.prepared, batch.unchanged_content, batch.failed, batch.deferred)
+    items = (batch.prepared, batch.unchanged_content, batch.failed, batch.deferred, batch.skipped)
     return [item.work_item for group in items for item in group]
 
 
@@ -160,6 +203,7 @@ def move(connection: Connection, source: Source, moves: Sequence[KnownFile], cra
         for move in moves
     ]
     with connection.transaction():
+        sources.prove_owner(connection, source)
         ledger.move(connection, source, moved)
 
 
@@ -168,6 +212,7 @@ def remove(
 ) -> None:
     """Files that are gone. Their vectors are kept for a time: a folder that is put back costs nothing."""
     with connection.transaction():
+        sources.prove_owner(connection, source)
         if generation is not None:
             reuse.retain_of_documents(connection, generation, source.id, paths)
         ledger.remove(connection, source, paths)

@@ -1,9 +1,8 @@
-"""Supplies a batch with its vectors: those stored or kept for the same text, those that another batch is paying
-for, and the model's for the rest. Nothing that is paid for is dropped because its document could not be finished."""
+"""Supplies a batch with its vectors: those stored or kept for the same text, those that another worker is paying for,
+and the model's for the rest. Nothing that is paid for is dropped because its document could not be finished."""
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,15 +11,14 @@ from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.embedding.batching import Postponed, RejectedInput
 from pgfolio.flows.ingest import store
 from pgfolio.flows.ingest.prepare import Deferred, Failed
-from pgfolio.flows.ingest.single_flight import InFlight
-from pgfolio.schema.vectors import reuse
+from pgfolio.schema.vectors import claims, reuse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from pgfolio.flows.embedding.batching import EmbeddingOutcome
     from pgfolio.flows.embedding.embedder import Embedder
     from pgfolio.flows.ingest.prepare import Batch, Prepared
-    from pgfolio.flows.ingest.single_flight import EmbeddingOutcome
     from pgfolio.flows.run.report import Report
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Chunk, Generation
@@ -29,46 +27,34 @@ _TextsByHash = dict[bytes, tuple[str | None, "Chunk"]]
 
 
 class VectorSupply:
-    """Used by several threads at once; `reader` is theirs, in autocommit, and used by one at a time."""
+    """Used by several threads at once, each with a connection of its own in autocommit. `is_metered`: a text that
+    another worker is asking for is waited for, whatever process it is."""
 
-    def __init__(
-        self, embedder: Embedder, generation: Generation, reader: Connection, report: Report
-    ) -> None:
+    def __init__(self, embedder: Embedder, generation: Generation, *, is_metered: bool) -> None:
         self._embedder = embedder
         self._generation = generation
-        self._reader = reader
-        self._reader_lock = Lock()
-        self._report = report
-        self._in_flight = InFlight()
-        self._paid_for = generation.space.provider != "local"
+        self._is_metered = is_metered
 
-    def supply(self, batch: Batch) -> store.Ready:
+    def supply(self, connection: Connection, batch: Batch, report: Report) -> store.Ready:
         """The batch with its vectors, ready to be stored. Raises FatalModelError or TransientError."""
         texts = {chunk.hash: (item.document.title, chunk) for item in batch.prepared for chunk in item.chunks}
         if not texts:
             return store.Ready(batch, [store.storable(item, []) for item in batch.prepared])
-        with self._report.timed("embed"):
-            return self._ready(batch, texts)
+        with report.timed("embed"):
+            return self._ready(connection, batch, texts)
 
-    def stored(self, ready: store.Ready) -> None:
-        """The batch is in the database: whoever needs its vectors finds them there."""
-        self._in_flight.forget(ready.claimed)
-
-    def _ready(self, batch: Batch, texts: _TextsByHash) -> store.Ready:
-        claimed, awaited = self._in_flight.claim(texts)
-        prestored: set[bytes] = set()
-        try:
-            made, stored = self._answers({key: texts[key] for key in claimed}, prestored)
-            # Before others' answers are waited for: batches that share texts never wait for each other.
-            self._in_flight.answer({**made, **stored})
-        except BaseException as error:  # an interrupt as well, or those that wait would wait for ever
-            self._in_flight.fail(claimed, error)
-            raise
-        answers = {**made, **stored, **{key: future.result() for key, future in awaited.items()}}
-        ready = _assembled(batch, answers)
+    def _ready(self, connection: Connection, batch: Batch, texts: _TextsByHash) -> store.Ready:
+        stored: dict[bytes, EmbeddingOutcome] = dict(self._stored(connection, texts))
+        made: dict[bytes, EmbeddingOutcome] = {}
+        while lacking := [key for key in texts if key not in stored and key not in made]:
+            made |= self._made(connection, {key: texts[key] for key in lacking})
+            if others := [key for key in lacking if key not in made]:
+                claims.wait(connection, self._generation, others)
+                stored |= self._stored(connection, others)
+        ready = _assembled(batch, {**made, **stored})
         paid = {key: answer for key, answer in made.items() if isinstance(answer, np.ndarray)}
         placed = {item.chunk.hash for storable in ready.storables for item in storable.chunks}
-        ready.claimed = tuple(claimed)
+        prestored = paid.keys() if self._is_metered else set()
         ready.spare = {
             key: vector for key, vector in paid.items() if key not in placed and key not in prestored
         }
@@ -78,33 +64,36 @@ class VectorSupply:
         ready.reused = max(total - len(paid.keys() & placed), 0)
         return ready
 
-    def _answers(
-        self, texts: _TextsByHash, prestored: set[bytes]
-    ) -> tuple[dict[bytes, EmbeddingOutcome], Mapping[bytes, EmbeddingOutcome]]:
-        """What the model made now, and what was found."""
+    def _stored(self, connection: Connection, hashes: Collection[bytes]) -> dict[bytes, np.ndarray]:
+        return reuse.reuse(connection, self._generation, list(hashes))
+
+    def _made(self, connection: Connection, texts: _TextsByHash) -> dict[bytes, EmbeddingOutcome]:
+        """The model's, of those that no other worker has claimed."""
+        if not self._is_metered:
+            return self._embedded(connection, texts)
+        with claims.claimed(connection, self._generation, list(texts)) as claimed:
+            # Whoever had claimed one may have stored it since it was looked for.
+            stored = self._stored(connection, claimed)
+            return self._embedded(connection, {key: texts[key] for key in claimed if key not in stored})
+
+    def _embedded(self, connection: Connection, texts: _TextsByHash) -> dict[bytes, EmbeddingOutcome]:
         if not texts:
-            return {}, {}
-        with self._reader_lock:
-            stored = reuse.reuse(self._reader, self._generation, list(texts))
-        missing = {key: value for key, value in texts.items() if key not in stored}
+            return {}
         prefix = self._generation.space.document_prefix
-        keys = list(missing)
+        keys = list(texts)
         to_embed = [
-            prefix + embedded_text(title, chunk.heading, chunk.content) for title, chunk in missing.values()
+            prefix + embedded_text(title, chunk.heading, chunk.content) for title, chunk in texts.values()
         ]
 
         def keep(positions: Sequence[int], batch: Sequence[np.ndarray]) -> None:
-            """At once: a kill before the batch is stored loses no more than the requests in flight."""
-            if not self._paid_for:
-                return
-            paid = {keys[at]: vector for at, vector in zip(positions, batch, strict=True)}
-            with self._reader_lock:
-                reuse.keep(self._reader, self._generation, paid)
-            prestored.update(paid)
+            """At once: a kill before the batch is stored loses no more than the requests in flight, and whoever waits
+            for it finds it."""
+            if self._is_metered:
+                paid = {keys[at]: vector for at, vector in zip(positions, batch, strict=True)}
+                reuse.keep(connection, self._generation, paid)
 
-        tokens = [chunk.tokens for _, chunk in missing.values()]
-        answers = self._embedder.embed(to_embed, tokens, keep)
-        return dict(zip(keys, answers, strict=True)), stored
+        tokens = [chunk.tokens for _, chunk in texts.values()]
+        return dict(zip(keys, self._embedder.embed(to_embed, tokens, keep), strict=True))
 
 
 def _assembled(batch: Batch, answers: Mapping[bytes, EmbeddingOutcome]) -> store.Ready:

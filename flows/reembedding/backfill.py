@@ -130,4 +130,4 @@ class Backfill:
         embedded = sum(not isinstance(answer, RejectedInput | Postponed) for answer in answers)
         self._run.progress.advance(len(batch), embedded)
         if isinstance(self._run.progress, ShowsSpending):
-            self._run.progress.spent(embedder.tokens, embedder.cost)
+            self._run.progress.spent(embedder.spending.tokens, embedder.spending.cost_usd)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pgfolio.config import models
 from pgfolio.config.errors import ConfigError
-from pgfolio.flows.embedding.batching import Bounds
-from pgfolio.flows.embedding.embedder import Embedder
+from pgfolio.flows.embedding.opening import EmbedderPlan
 from pgfolio.flows.embedding.retry import with_retries
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.flows.run.progress import NullProgress, Progress
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.embedding.rate_limit import RateLimiter
+    from pgfolio.flows.embedding.embedder import Embedder
+    from pgfolio.flows.embedding.spending import Spending
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
 
@@ -73,9 +73,9 @@ class RunContext:
 
     @cached_property
     def tokenizer(self) -> BundledTokenizer:
-        from pgfolio.config.models.wordllama import BundledTokenizer  # noqa: PLC0415 -- a no-op needs no model
+        from pgfolio.config.models.wordllama import bundled_tokenizer  # noqa: PLC0415 -- a no-op needs no model
 
-        return BundledTokenizer()
+        return bundled_tokenizer()
 
     def active_generation(self, connection: Connection) -> Generation:
         """On a new database one is made, in the space that the settings ask for. Raises ConfigError or ModelError.
@@ -120,60 +120,36 @@ class RunContext:
     @contextmanager
     def embedder(self, generation: Generation) -> Iterator[Embedder]:
         """The embedder of a generation's space; what it spent goes into the report."""
-        space, embedding = generation.space, self.settings.embedding
-        model = models.embedding_model(
-            self.settings,
-            space.provider,
-            space.model,
-            space.dimensions,
-            shorten=space.shortened,
-            tokenizer=self.tokenizer,
-        )
-        with self._rate_limiter(space) as rate_limiter:
-            embedder = Embedder(
-                model,
-                Bounds(embedding.batch_inputs, embedding.batch_tokens, embedding.deadline),
-                usd_per_million_tokens=self.price(space),
-                max_cost=self.options.max_cost,
-                spent_usd=self.report.cost_usd,
-                rate_limiter=rate_limiter,
-            )
+        with self.embedder_plan(generation).open() as embedder:
             try:
                 yield embedder
             finally:
                 embedder.stop()
-                self.report.tokens += embedder.tokens
-                self.report.cost_usd += embedder.cost
-                self._record_waits(embedder)
-                for note in embedder.notes():
-                    self.report.note(note)
+                self.record_spending(embedder.spending)
 
-    def _record_waits(self, embedder: Embedder) -> None:
+    def embedder_plan(self, generation: Generation, requests: int | None = None) -> EmbedderPlan:
+        return EmbedderPlan(
+            settings=self.settings,
+            conninfo=self.conninfo,
+            space=generation.space,
+            run_id=self.report.run_id,
+            max_cost=self.options.max_cost,
+            requests=requests,
+        )
+
+    def record_spending(self, spending: Spending) -> None:
+        """Of an embedder that is done."""
+        self.report.tokens += spending.tokens
+        self.report.cost_usd += spending.cost_usd
         seconds_by_cause = {
-            "seconds": embedder.working,
-            "rate_limited": embedder.limited,
-            "retrying": embedder.waited_for_retries,
+            "seconds": spending.working,
+            "rate_limited": spending.rate_limited,
+            "retrying": spending.retrying,
         }
         for name, seconds in seconds_by_cause.items():
             self.report.embedding[name] = self.report.embedding.get(name, 0.0) + seconds
-
-    @contextmanager
-    def _rate_limiter(self, space: Space) -> Iterator[RateLimiter | None]:
-        """What keeps the run within the limits of its key; the local model has none."""
-        if space.provider == "local":
-            yield None
-            return
-        from pgfolio.flows.embedding.rate_limit import RateLimiter, SharedState, WindowLimits  # noqa: PLC0415 -- its library takes 14 ms to import
-
-        embedding = self.settings.embedding
-        limits = WindowLimits(
-            embedding.requests_per_minute, embedding.tokens_per_minute, embedding.query_reserve
-        )
-        state = SharedState(self.conninfo, models.limits_name(self.settings, space.model))
-        try:
-            yield RateLimiter(limits, state)
-        finally:
-            state.close()
+        for note in spending.traffic.notes():
+            self.report.note(note)
 
     def price(self, space: Space) -> float:
         """US dollars for a million tokens."""

@@ -37,6 +37,16 @@ class ChunkCounts:
 
 
 @dataclass
+class WorkerCounts:
+    """What one worker of a run did; `seconds`: in all stages, by its threads together."""
+
+    batches: int = 0
+    documents: int = 0
+    chunks: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
 class Estimate:
     """`sampled`: reckoned from some of the files, or from the sizes of all."""
 
@@ -71,6 +81,8 @@ class Report:
     """Seconds with a request under way or due; of these waiting for the rate limit; waiting for a retry."""
     index: dict[str, Any] = field(default_factory=dict)
     """What each way of indexing the new vectors was predicted to take, in seconds, and what it took."""
+    workers: dict[str, WorkerCounts] = field(default_factory=dict)
+    """Where others than the run's own process did the work: by whom."""
     notes: list[str] = field(default_factory=list)
     """What went well and could go better, with what to do."""
     plan: list[dict[str, Any]] | None = None
@@ -110,6 +122,7 @@ class Report:
             **({"incomplete": self.incomplete} if self.incomplete else {}),
             **({"skipped": self.skipped} if self.skipped else {}),
             **({"error": self.error} if self.error else {}),
+            **({"workers": self._workers()} if self.workers else {}),
             **({"notes": self.notes} if self.notes else {}),
             **({"plan": self.plan, **self._estimate()} if self.plan is not None else {}),
         }
@@ -123,6 +136,12 @@ class Report:
             **({"index": self.index} if self.index else {}),
             **({"embedding": {k: round(v, 3) for k, v in self.embedding.items()}} if self.embedding else {}),
         }
+
+    def _workers(self) -> list[dict[str, Any]]:
+        return [
+            {"worker": name, **asdict(counts), "seconds": round(counts.seconds, 4)}
+            for name, counts in sorted(self.workers.items())
+        ]
 
     def _estimate(self) -> dict[str, Any]:
         return {"estimate": asdict(self.estimate)} if self.estimate else {}
@@ -142,6 +161,10 @@ class Report:
             incomplete=value.get("incomplete", 0),
             skipped=value.get("skipped", 0),
             error=value.get("error", ""),
+            workers={
+                counts["worker"]: WorkerCounts(**{k: v for k, v in counts.items() if k != "worker"})
+                for counts in value.get("workers", [])
+            },
             notes=value.get("notes", []),
         )
 

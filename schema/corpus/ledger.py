@@ -33,6 +33,13 @@ def load(
     return {row[0]: LedgerEntry(row[0], Signature._make(row[1:6]), *row[6:]) for row in rows}
 
 
+def of_paths(connection: Connection, source: Source, paths: Collection[str]) -> dict[str, LedgerEntry]:
+    """Rows of these files, by path."""
+    values = {"source_id": source.id, "paths": list(paths)}
+    rows = connection.execute(statement("ledger_of_paths"), values, binary=True)
+    return {row[0]: LedgerEntry(row[0], Signature._make(row[1:6]), *row[6:]) for row in rows}
+
+
 def folders(connection: Connection, source: Source) -> dict[str, bytes | None]:
     """Every folder that the ledger names, with the digest of its listing; None where the ledger was written to
     since, or where the last sync left something open."""
@@ -46,6 +53,11 @@ def mark_settled(connection: Connection, source: Source, listed: Sequence[tuple[
         names, digests, files = (list(column) for column in zip(*listed, strict=True))
         parameters = {"source_id": source.id, "folders": names, "digests": digests, "files": files}
         connection.execute(statement("mark_folders_settled"), parameters)
+
+
+def unsettle(connection: Connection, source: Source, folders: Collection[str]) -> None:
+    """Before workers write to these folders' rows: so none waits for another over it."""
+    connection.execute(statement("unsettle_folders"), {"source_id": source.id, "folders": sorted(folders)})
 
 
 def forget_folders(connection: Connection, source: Source) -> None:

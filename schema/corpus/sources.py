@@ -21,6 +21,10 @@ class SourceBusyError(Exception):
     """Another sync of this source is running."""
 
 
+class SourceLostError(Exception):
+    """Another sync owns this source now: nothing more may be stored of this one's."""
+
+
 def list_sources(connection: Connection) -> list[Source]:
     return [_source(row) for row in connection.execute(statement("list_sources"))]
 
@@ -76,12 +80,25 @@ def synced(connection: Connection, source: Source) -> None:
 
 
 @contextmanager
-def owned(connection: Connection, source: Source) -> Iterator[None]:
-    """Inside, no other sync of this source runs anywhere. Raises SourceBusyError."""
+def owned(connection: Connection, source: Source, *, fenced: bool = True) -> Iterator[Source]:
+    """Inside, no other sync of this source runs anywhere: the source with its new fence, after which what workers of
+    an earlier one still have is not stored. `fenced`: False for who stores nothing. Raises SourceBusyError."""
     with locks.session_lock(connection, locks.SOURCES, source.id) as is_locked:
         if not is_locked:
             raise SourceBusyError(f"another sync of {source.name!r} is running: wait until it is done")
-        yield
+        if fenced:
+            source = replace(source, fence=int(fetch_one(connection, "raise_fence", {"id": source.id})[0]))
+            connection.commit()
+        yield source
+
+
+def prove_owner(connection: Connection, source: Source) -> None:
+    """In the transaction that stores: that whose fence this is still owns the source, until that ends. (A lock does
+    not prove it: one that was lost is noticed too late. Kleppmann, "How to do distributed locking", 2016.) Raises
+    SourceLostError."""
+    values = {"id": source.id, "fence": source.fence}
+    if connection.execute(statement("hold_fence"), values).fetchone() is None:
+        raise SourceLostError(f"another sync of {source.name!r} has taken over: this one stores nothing more")
 
 
 def _updated(

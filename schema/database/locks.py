@@ -27,6 +27,12 @@ SOURCES: Final = 0x7067666F
 RUNS: Final = 0x72756E  # "run"
 """Whose process a run is, as (RUNS, id of the run); of a session."""
 
+CLAIMS: Final = 0x636C61  # "cla"
+"""Who is paying for texts, as (CLAIMS, id of the claim); of a session."""
+
+TURNS: Final = 0x747572  # "tur"
+"""Whose request is under way, as (TURNS, number of the run and of the turn); of a session."""
+
 FIRST_GENERATION: Final = 0x67656E  # "gen"
 """Who makes a database's first generation; until the transaction ends."""
 
@@ -35,6 +41,8 @@ REEMBED: Final = (0x67656E, 1)
 
 LOCK_TIMEOUT: Final = "200ms"
 """Readers take locks in their own order: what waits longer could deadlock with them, or hold them all up."""
+
+MAX_DEADLOCKS: Final = 10
 
 
 @contextmanager
@@ -63,5 +71,17 @@ def with_lock_retries(work: Callable[[], Result], attempts: int) -> Result | Non
         wait=wait_random(0, 0.2),
         stop=stop_after_attempt(attempts),
         retry_error_callback=lambda _: None,
+    )
+    return retrying(work)
+
+
+def with_deadlock_retries(work: Callable[[], Result]) -> Result:
+    """Do what is one transaction, and again where PostgreSQL chose it to give way to another's. Raises
+    DeadlockDetected when it was chosen each time."""
+    retrying = Retrying(
+        retry=retry_if_exception_type(psycopg.errors.DeadlockDetected),
+        wait=wait_random(0, 0.2),
+        stop=stop_after_attempt(MAX_DEADLOCKS),
+        reraise=True,
     )
     return retrying(work)

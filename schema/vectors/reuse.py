@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def keep(connection: Connection, generation: Generation, paid: Mapping[bytes, np
     paid for is not lost with the document that it was for."""
     rows = [
         {"generation": generation.id, "hash": key, "embedding": value(generation.space, vector)}
-        for key, vector in paid.items()
+        for key, vector in sorted(paid.items(), key=itemgetter(0))  # in one order: no two wait in a circle
     ]
     connection.cursor().executemany(vector_statement("retain_vector", generation), rows)
 

@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pgfolio.flows.ingest.store import store_batch
+from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations
 from tests.bench import floors
@@ -56,8 +57,7 @@ def few_changed(place: SyncedFolder, repeat: int) -> list[Line]:
 def store(place: SyncedFolder, repeat: int) -> list[Line]:
     """All that the store stage does, a transaction for each batch."""
     place.clear()
-    with connect(place.conninfo) as connection:
-        source = place.source(connection)
+    with connect(place.conninfo) as connection, sources.owned(connection, place.source(connection)) as source:
         generation = generations.ensure_active(connection, SPACE)
         connection.commit()
 

@@ -13,8 +13,9 @@ from pgfolio.flows.discovery.crawl import crawl
 from pgfolio.flows.discovery.reader import read_file
 from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.ingest.document import Processing
+from pgfolio.flows.ingest.file_batch import WorkItem, file_batches
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.ingest.prepare import Batch, WorkItem, batches, prepare
+from pgfolio.flows.ingest.prepare import Batch, prepare
 from pgfolio.flows.ingest.store import Ready, storable
 from pgfolio.flows.run.options import Options
 from pgfolio.flows.run.report import Report
@@ -83,8 +84,14 @@ class SyncedFolder:
         model = LocalModel(tokenizer=tokenizer)
         work_items = [WorkItem(entry) for entry in crawl(self.folder, Rules(max_bytes=2**40)).entries]
         made = (
-            prepare(partial(read_file, str(self.folder)), group, self.processing, tokenizer.count, report)
-            for group in batches(work_items)
+            prepare(
+                partial(read_file, str(self.folder)),
+                group.work_items,
+                self.processing,
+                tokenizer.count,
+                report,
+            )
+            for group in file_batches(work_items, 1)
         )
         return [_embedded(batch, model) for batch in made]
 

@@ -169,7 +169,7 @@ class Watched(SyncRun):
     def embedder(self, generation: Generation) -> Iterator[Embedder]:
         with super().embedder(generation) as embedder:
             yield embedder
-        self.working, self.limited = embedder.working, embedder.limited
+        self.working, self.limited = embedder.spending.working, embedder.spending.rate_limited
 
 
 def _round(

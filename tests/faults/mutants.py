@@ -145,8 +145,8 @@ MUTANTS: Final = (
         "nothing that is stored is used again",
         "touched",
         "flows/ingest/vectors.py",
-        "stored = reuse.reuse(self._reader, self._generation, list(texts))",
-        "stored: dict[bytes, np.ndarray] = {}",
+        "dict(self._stored(connection, texts))",
+        "{}",
         (SYNC + "files_that_swap_their_names_keep_their_texts_apart",),
     ),
     Mutant(
@@ -161,9 +161,9 @@ MUTANTS: Final = (
         "a batch that fails is passed over",
         "swallowed",
         "flows/ingest/vectors.py",
-        "            return self._ready(batch, texts)\n",
+        "            return self._ready(connection, batch, texts)\n",
         "            try:\n"
-        "                return self._ready(batch, texts)\n"
+        "                return self._ready(connection, batch, texts)\n"
         "            except Exception:\n"
         "                return store.Ready(type(batch)())\n",
         (
@@ -232,9 +232,9 @@ MUTANTS: Final = (
     Mutant(
         "the lookup of stored vectors leaves its transaction open",
         "transaction",
-        "flows/ingest/pipeline.py",
-        "connect(self.conninfo, autocommit=True) as reader,",
-        "connect(self.conninfo) as reader,",
+        "schema/database/per_thread.py",
+        "connect(self._conninfo, autocommit=True)",
+        "connect(self._conninfo)",
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[sync_of_a_change]",),
     ),
     Mutant(
@@ -415,9 +415,8 @@ MUTANTS: Final = (
         "each statement of a document's change is committed by itself",
         "too early",
         "flows/ingest/store.py",
-        '    with connection.transaction():\n        if source.kind == "pushed":\n',
-        "    connection.commit()\n    connection.set_autocommit(True)\n    if True:\n"
-        '        if source.kind == "pushed":\n',
+        "    with connection.transaction():\n        sources.prove_owner(connection, source)\n        if source.kind",
+        "    if True:\n        sources.prove_owner(connection, source)\n        if source.kind",
         (ELSEWHERE + "a_change_that_cannot_be_stored_leaves_the_last_version_whole",),
     ),
     Mutant(
@@ -436,7 +435,6 @@ MUTANTS: Final = (
         "too early",
         "flows/ingest/pipeline.py",
         "            for together in _apart(work_items, survey.unfinished):\n",
-        "            from pgfolio.schema import ledger\n\n"
         "            seen = [(file.entry.path, file.entry.signature) for file in survey.plan.changed]\n"
         "            ledger.touch(connection, source, seen)\n"
         "            connection.commit()\n"

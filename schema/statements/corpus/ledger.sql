@@ -38,6 +38,12 @@ insert into folders (source_id, folder, digest, files)
 select :source_id, * from unnest(:folders::text[], :digests::bytea[], :files::integer[])
 on conflict (source_id, folder) do update set digest = excluded.digest, files = excluded.files;
 
+-- name: unsettle_folders!
+-- Folders whose rows are about to be written to, by several at once: none of them waits for another over it then.
+insert into folders (source_id, folder)
+select :source_id, folder from unnest(:folders::text[]) f (folder) order by folder
+on conflict (source_id, folder) do update set digest = null where folders.digest is not null;
+
 -- name: forget_folders!
 -- Folders of which the ledger has no file any more.
 delete from folders f
@@ -122,3 +128,9 @@ where l.source_id = :source_id and l.path = t.path;
 -- name: count_chunks
 -- Documents and chunks of a source, as the ledger has them.
 select count(*), coalesce(sum(chunk_count), 0) from ledger where source_id = :source_id and document_id is not null;
+
+-- name: ledger_of_paths
+-- What the ledger knows of these files.
+select path, device, inode, size, mtime_ns, ctime_ns, content_hash, processing_fingerprint, state, document_id, chunk_count,
+       stage, reason, attempts, retry_at
+from ledger where source_id = :source_id and path = any(:paths);

@@ -35,3 +35,11 @@ update sources set synced_at = now() where id = :id;
 -- name: has_documents
 -- Whether anything is stored at all.
 select exists (select from documents);
+
+-- name: raise_fence
+-- Of a source that has a new owner: what earlier ones are storing is waited for, and nothing comes after it.
+update sources set fence = fence + 1 where id = :id returning fence;
+
+-- name: hold_fence
+-- A row if the source's owner is still the one that was given this fence, who stays it until the transaction ends.
+select from sources where id = :id and fence = :fence for share;

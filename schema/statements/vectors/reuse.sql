@@ -139,9 +139,14 @@ select space_id, :hash, :embedding from generations where id = :generation
 on conflict (space_id, hash) do update set retained_at = now();
 
 -- name: release_vectors!
--- Kept vectors whose chunks are stored now.
-delete from retained_vectors
-where hash = any(:hashes) and space_id = (select space_id from generations where id = :generation);
+-- Kept vectors whose chunks are stored now, in the order of hashes: no two that delete wait for each other in a circle.
+with released as materialized (
+    select space_id, hash from retained_vectors
+    where hash = any(:hashes) and space_id = (select space_id from generations where id = :generation)
+    order by hash
+    for update
+)
+delete from retained_vectors k using released r where k.space_id = r.space_id and k.hash = r.hash;
 
 -- name: expire_vectors!
 -- Vectors that were kept long enough.

@@ -165,7 +165,7 @@ def test_a_rejected_batch_does_not_count_against_the_cost() -> None:
     results = embedder.embed(["poison", "a", "b", "c"], [1] * 4)
     assert results[0] == RejectedInput("not this")
     assert [isinstance(result, np.ndarray) for result in results] == [False, True, True, True]
-    assert embedder.cost == 3.0
+    assert embedder.spending.cost_usd == 3.0
 
 
 def test_after_a_batch_that_is_postponed_a_smaller_one_may_still_fit() -> None:
@@ -280,7 +280,7 @@ def test_a_rate_limit_does_not_use_up_the_deadline_while_others_succeed() -> Non
         time.sleep(0.02)
     other.join()
     assert isinstance(results[0], np.ndarray)
-    assert embedder.limited > 1.0
+    assert embedder.spending.rate_limited > 1.0
 
 
 def test_a_wait_that_is_too_long_ends_the_run_and_says_how_long() -> None:

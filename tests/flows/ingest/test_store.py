@@ -13,7 +13,8 @@ from pgfolio.flows.discovery.crawl import crawl
 from pgfolio.flows.discovery.reader import read_file
 from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.ingest.document import Processing
-from pgfolio.flows.ingest.prepare import WorkItem, prepare
+from pgfolio.flows.ingest.file_batch import WorkItem
+from pgfolio.flows.ingest.prepare import prepare
 from pgfolio.flows.ingest.store import Ready, storable, store_batch
 from pgfolio.flows.run.report import Report
 from pgfolio.schema.corpus import ledger, sources
@@ -30,10 +31,13 @@ PROCESSING = Processing(400, 40, "english")
 
 
 def ready_of(library: Library) -> Ready:
-    """The library as one batch with its vectors, made without the database."""
+    """The library as one batch with its vectors."""
+    with connect(library.conninfo) as connection:
+        known = ledger.load(connection, sources.ensure_source(connection, str(library.root), name="library"))
     tokenizer = BundledTokenizer()
     model = LocalModel(tokenizer=tokenizer)
-    work_items = [WorkItem(entry) for entry in crawl(library.root, Rules(max_bytes=2**20)).entries]
+    entries = crawl(library.root, Rules(max_bytes=2**20)).entries
+    work_items = [WorkItem(entry, known.get(entry.path)) for entry in entries]
     batch = prepare(partial(read_file, str(library.root)), work_items, PROCESSING, tokenizer.count, Report())
     return Ready(
         batch,
@@ -74,17 +78,14 @@ def test_a_document_that_the_database_refuses_fails_and_the_others_are_stored(
     library.write("animals.md", "# Animals\n\nAnother text.\n")
     library.write("new.md", "# New\n\nA page.\n")
     ready = ready_of(library)
-    with connect(library.conninfo) as connection:
-        source = sources.ensure_source(connection, str(library.root), name="library")
+    with (
+        connect(library.conninfo) as connection,
+        sources.owned(
+            connection, sources.ensure_source(connection, str(library.root), name="library")
+        ) as source,
+    ):
         generation = generations.active_generation(connection)
         assert generation is not None
-        known = ledger.load(connection, source)
-        ready.storables = [
-            replace(item, document_id=known[item.document.path].document_id)
-            if item.document.path in known
-            else item
-            for item in ready.storables
-        ]
         ready.storables[0] = spoil(ready.storables[0])
         store_batch(connection, source, generation, ready, PROCESSING.fingerprint)
         connection.commit()
