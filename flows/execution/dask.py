@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.execution.hand_out import Ticket
     from pgfolio.flows.execution.job import ItemT, Job, ResultT
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 POLL_SECONDS = 5.0
 MAX_ALONE_SECONDS = 120.0
 """So long a cluster may be without any worker: one that was killed is started again."""
@@ -92,6 +92,8 @@ class DaskExecutor:
 
     def _threads(self) -> int:
         """Of all workers together: each does one item at a time."""
+        with suppress(TimeoutError, asyncio.TimeoutError):
+            self._client.wait_for_workers(1, CONNECT_SECONDS)
         versions = self._client.run(dask_worker.package_version, on_error="return")
         if not versions:
             raise ClusterError(f"the Dask cluster {self._address} has no worker")

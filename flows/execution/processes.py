@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STOP_SECONDS = 10.0
 """Seconds that a worker may take to end by itself."""
 
-MAX_DEATHS_IN_A_ROW = 4
+MAX_DEATHS_IN_A_ROW = 8
 """For each process: when so many have ended without one result between, none will come."""
 
 ONE_THREAD = {

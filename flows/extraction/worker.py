@@ -4,7 +4,7 @@ memory costs its file, not the run."""
 from __future__ import annotations
 
 from concurrent.futures import CancelledError, wait
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
@@ -83,6 +83,8 @@ class Workers:
             if self._pool is None:
                 from pebble import ProcessPool  # noqa: PLC0415 -- see run
 
+                # A worker of Dask may have no children, so that it leaves none behind: these end with their pipe.
+                current_process()._config.pop("daemon", None)  # type: ignore[attr-defined] # noqa: SLF001
                 # Not forked: threads of ours may hold locks at that moment.
                 self._pool = ProcessPool(
                     self._processes,

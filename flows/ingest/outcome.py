@@ -11,8 +11,10 @@ from pgfolio.schema.records import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pgfolio.flows.ingest.file_batch import WorkItem
     from pgfolio.flows.ingest.store import Ready
     from pgfolio.schema.corpus.documents import Written
+    from pgfolio.schema.records import LedgerEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,11 @@ class Outcome:
         cls, ready: Ready, written: Written, seconds: Mapping[str, float], process: str, spending: Spending
     ) -> Outcome:
         batch = ready.batch
+        earlier = [_is_new(item) for item, entry in ready.superseded if _is_stored(item, entry)]
         return cls(
-            files=batch.files + ready.superseded,
-            added=sum(item.document_id is None for item in ready.storables) + ready.superseded_added,
-            changed=sum(item.document_id is not None for item in ready.storables)
-            + ready.superseded
-            - ready.superseded_added,
+            files=batch.files + len(ready.superseded),
+            added=sum(item.document_id is None for item in ready.storables) + earlier.count(True),
+            changed=sum(item.document_id is not None for item in ready.storables) + earlier.count(False),
             unchanged=len(batch.unchanged_content),
             failed=tuple(
                 Problem(item.work_item.entry.path, item.stage, item.reason)
@@ -67,6 +68,15 @@ class Outcome:
             process=process,
             spending=spending,
         )
+
+
+def _is_new(item: WorkItem) -> bool:
+    return item.known is None or item.known.document_id is None
+
+
+def _is_stored(item: WorkItem, entry: LedgerEntry) -> bool:
+    """Whether a document was made of it, and not only its stat noted."""
+    return entry.state == "ok" and (item.known is None or item.known.content_hash != entry.content_hash)
 
 
 def _incomplete(ready: Ready) -> Iterator[tuple[str, str]]:

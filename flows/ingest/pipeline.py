@@ -253,8 +253,9 @@ class SyncRun(RunContext):
         load = maintenance.prepare(connection, generation, expected)
         ledger.unsettle(connection, source, {folder_of(item.entry.path) for item in work_items})
         connection.commit()
-        executor = self._workforce.executor(work_items)
-        job = self._job(source, load.place, executor)
+        metered = generation.space.provider != "local"
+        executor = self._workforce.executor(work_items, metered=metered)
+        job = self._job(source, load.place, executor, metered=metered)
         spending: dict[str, Spending] = {}
         postponed = 0
         try:
@@ -284,8 +285,8 @@ class SyncRun(RunContext):
             return carried(made, partial(read_file, source.root, follow_symlinks=follow_symlinks))
         return made
 
-    def _job(self, source: Source, place: Generation, executor: Executor) -> SyncJob:
-        share = self._workforce.share(executor, metered=place.space.provider != "local")
+    def _job(self, source: Source, place: Generation, executor: Executor, *, metered: bool) -> SyncJob:
+        share = self._workforce.share(executor, metered=metered)
         return SyncJob(
             settings=self.settings,
             conninfo=self.conninfo,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.ingest.file_batch import WorkItem
     from pgfolio.flows.ingest.prepare import Deferred, Prepared, Skipped, UnchangedContent
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.records import Generation, Source
+    from pgfolio.schema.records import Generation, LedgerEntry, Source
 
 _Item = TypeVar("_Item", bound="Prepared | UnchangedContent | Failed | Deferred | Skipped")
 
@@ -33,8 +33,8 @@ class Ready:
     """A batch with its vectors: what can be stored, what has failed on the way, what has to wait.
 
     `spare`: vectors that were paid for and that no document of the batch has now, by hash. `release`: those that
-    were kept and have their place now. `superseded`: files of it that were stored already, by a worker that
-    ended before it could say so; `superseded_added`: new ones among them.
+    were kept and have their place now. `superseded`: files of it that were done already, by a worker that
+    ended before it could say so, each with what became of it.
     """
 
     batch: Batch
@@ -43,8 +43,7 @@ class Ready:
     postponed: list[Deferred] = field(default_factory=list)
     spare: Mapping[bytes, np.ndarray] = field(default_factory=dict)
     release: Sequence[bytes] = ()
-    superseded: int = 0
-    superseded_added: int = 0
+    superseded: list[tuple[WorkItem, LedgerEntry]] = field(default_factory=list)
     embedded: int = 0
     reused: int = 0
 
@@ -163,9 +162,9 @@ def _drop_superseded(connection: Connection, source: Source, ready: Ready) -> No
     if not superseded:
         return
     ready.release = ()  # what they are of may be stored as something else
-    done = [item for item in work_items if item.entry.path in superseded & known.keys()]
-    ready.superseded += len(done)
-    ready.superseded_added += sum(item.known is None or item.known.document_id is None for item in done)
+    ready.superseded += [
+        (item, known[item.entry.path]) for item in work_items if item.entry.path in superseded & known.keys()
+    ]
     ready.batch = _without(ready.batch, superseded)
     ready.failed = [item for item in ready.failed if item.work_item.entry.path not in superseded]
     ready.postponed = [item for item in ready.postponed if item.work_item.entry.path not in superseded]

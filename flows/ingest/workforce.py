@@ -27,6 +27,8 @@ INLINE_SLOTS = 2
 """One batch is read while another is stored."""
 
 PRELOADED = ("pgfolio.flows.ingest.preloaded",)
+PRELOADED_CLIENT = ("pgfolio.config.models.openai",)
+"""Modules whose import loads what all workers share; and what those need who ask a model server."""
 
 
 class Share(NamedTuple):
@@ -49,13 +51,14 @@ class Workforce:
         if self._settings.sync.executor == "dask" and self._others is None:
             self._others = DaskExecutor(self._settings.sync.dask_address)
 
-    def executor(self, work_items: Sequence[WorkItem]) -> Executor:
-        """For these files."""
+    def executor(self, work_items: Sequence[WorkItem], *, metered: bool) -> Executor:
+        """For these files. `metered`: a model server is asked."""
         if sum(item.entry.signature.size + FILE_BYTES for item in work_items) <= FEW_BYTES:
             return InlineExecutor()
         self.connect()
         if self._others is None:
-            self._others = ProcessExecutor(self._settings.sync.workers or cores(), PRELOADED)
+            preloaded = (*PRELOADED, *(PRELOADED_CLIENT if metered else ()))
+            self._others = ProcessExecutor(self._settings.sync.workers or cores(), preloaded)
         return self._others
 
     def carries_bytes(self, executor: Executor) -> bool:

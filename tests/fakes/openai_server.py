@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 KEY = "sk-test"
@@ -158,6 +159,9 @@ class FakeOpenAI:
         """Requests for embeddings within the allowance."""
         self.answered: list[str] = []
         """Texts that were given vectors."""
+        self.most_at_once = 0
+        """Requests that were waiting for their answer together."""
+        self._at_once = 0
         self.left = threading.Event()
         """Set when a client went away in the middle of a stream."""
         self._fault_scenario: FaultScenario | None = None
@@ -280,6 +284,17 @@ class FakeOpenAI:
                 self._fault_scenario_left -= 1
             return fault_scenario
 
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
     def serve_forever(self) -> None:
         self._server.serve_forever(poll_interval=0.05)
 
@@ -364,7 +379,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, f"Unknown request URL: POST {self.path}", "unknown_url")
             return
         fault_scenario = self.fake.take_fault_scenario(kind, request)
-        time.sleep(fault_scenario.delay + self.fake.latency)
+        with self.fake.under_way():
+            time.sleep(fault_scenario.delay + self.fake.latency)
         headers = dict(fault_scenario.headers)
         if fault_scenario.retry_after is not None:
             headers["Retry-After"] = f"{fault_scenario.retry_after:g}"

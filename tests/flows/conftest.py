@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.flows.library import small_library
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
@@ -31,3 +32,14 @@ def environment(tmp_path: Path, conninfo: str) -> dict[str, str]:
         "PGFOLIO_DATABASE_URL": conninfo,
         "COLUMNS": "200",
     }
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The scheduler's address of a Dask cluster on loopback, whose workers are processes that are started again when
+    they end."""
+    from distributed import LocalCluster
+
+    start: Any = LocalCluster
+    with start(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as made:
+        yield made.scheduler_address
