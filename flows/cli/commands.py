@@ -205,7 +205,7 @@ def verify(*, repair: bool, as_json: bool) -> int:
         verification = (
             run_repair(settings, conninfo, progress=display)
             if repair
-            else run_verify(conninfo, progress=display)
+            else run_verify(conninfo, settings, progress=display)
         )
     if as_json:
         render.show_json(verification.as_json())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.flows.execution import dask_worker
-from pgfolio.flows.execution.hand_out import Items
+from pgfolio.flows.execution.hand_out import MAX_DEATHS, Items
 from pgfolio.flows.execution.job import Done
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class DaskExecutor:
                     if answer is not None:
                         to_do.done(ticket)
                         yield Done(answer.worker, answer.result)
-                    elif (item := to_do.lost(ticket)) is not None:
+                    elif (item := to_do.lost(ticket, MAX_DEATHS)) is not None:
                         yield Done("this process", job.give_up(item))
         finally:
             with suppress(Exception):  # the cluster may be what is gone

@@ -54,10 +54,10 @@ class Items(Generic[ItemT]):
         self._out -= 1
         self._weight -= ticket.weight
 
-    def lost(self, ticket: Ticket[ItemT]) -> ItemT | None:
-        """Its worker ended. Returns an item that is to be given up."""
+    def lost(self, ticket: Ticket[ItemT], deaths: int = 1) -> ItemT | None:
+        """So many workers ended over it. Returns an item that is to be given up."""
         self.done(ticket)
-        ticket.deaths += 1
+        ticket.deaths += deaths
         if ticket.deaths < MAX_DEATHS:
             self._again.append(ticket)
             return None

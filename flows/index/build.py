@@ -5,21 +5,25 @@ from __future__ import annotations
 
 import contextvars
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from pgfolio.config.machine import cores
 from pgfolio.flows.run.progress import ShowsBuild
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import hnsw, segments, tuning
 from pgfolio.schema.vectors.tuning import Parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pgfolio.flows.run.context import RunContext
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
+
+CORES_PER_BUILD = 4
 
 POLL_SECONDS = 0.5
 """Between two looks at a build's progress."""
@@ -41,6 +45,29 @@ def build(run: RunContext, connection: Connection, member: Generation, parameter
         segments.record_cost(connection, member, "build", segments.size(connection, member), took)
         connection.commit()
     note_advice(run, built)
+
+
+def build_all(
+    run: RunContext,
+    connection: Connection,
+    members: Sequence[Generation],
+    parameters: Parameters,
+    at_once: int = max(cores() // CORES_PER_BUILD, 1),
+) -> None:
+    """Several segments, some of them at the same time where there are cores for it: a build's beginning and end are
+    one process's. Commits."""
+    if min(at_once, len(members)) <= 1:
+        for member in members:
+            build(run, connection, member, parameters)
+        return
+    connection.commit()
+
+    def build_one(member: Generation) -> None:
+        with connect(run.conninfo) as own:
+            build(run, own, member, parameters)
+
+    with ThreadPoolExecutor(at_once, thread_name_prefix="build") as pool:
+        list(pool.map(build_one, members))
 
 
 def note_advice(run: RunContext, built: hnsw.IndexBuild) -> None:

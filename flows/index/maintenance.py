@@ -139,9 +139,9 @@ def loaded(run: RunContext, connection: Connection, load: VectorLoad) -> None:
 def finish(run: RunContext, connection: Connection, generation: Generation) -> None:
     """Build what is missing; renew segments that are many, empty or full of deleted rows."""
     parameters = build.parameters_of(run, connection, generation)
-    for member in segments.unindexed(connection, generation):
+    if members := segments.unindexed(connection, generation):
         run.progress.stage("building the index")
-        build.build(run, connection, member, parameters)
+        build.build_all(run, connection, members, parameters)
     connection.commit()
     if MaintenanceNeeds.of(connection, generation).due:
         with unless_syncing(connection) as free:  # else after the next sync

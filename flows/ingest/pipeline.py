@@ -21,6 +21,8 @@ from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.discovery.survey import Survey, mark_settled, survey_folder
 from pgfolio.flows.discovery.walk import SourceUnreachable
 from pgfolio.flows.embedding.spending import Spending
+from pgfolio.flows.execution.dask import DaskExecutor
+from pgfolio.flows.execution.workforce import Workforce
 from pgfolio.flows.extraction.worker import PROCESSES
 from pgfolio.flows.index import maintenance, tuning
 from pgfolio.flows.ingest import accounting, store
@@ -29,7 +31,6 @@ from pgfolio.flows.ingest.file_batch import WorkItem, carried, file_batches
 from pgfolio.flows.ingest.forecast import Forecaster, by_size
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.ingest.worker import SyncJob
-from pgfolio.flows.ingest.workforce import Workforce
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import Options, Step, at_once
 from pgfolio.schema.corpus import ledger, sources, statistics, word_statistics
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation, Source, Space
 
 REMOVE_BATCH_FILES = 500
+FILE_BYTES = 2048
+"""What a file costs, however small it is, in bytes of a larger one."""
+
 ANALYZE_FRACTION = 0.05
 """Of the chunks: after fewer new ones autovacuum is soon enough."""
 
@@ -254,7 +258,8 @@ class SyncRun(RunContext):
         ledger.unsettle(connection, source, {folder_of(item.entry.path) for item in work_items})
         connection.commit()
         metered = generation.space.provider != "local"
-        executor = self._workforce.executor(work_items, metered=metered)
+        weight = sum(item.entry.signature.size + FILE_BYTES for item in work_items)
+        executor = self._workforce.executor(weight, metered=metered)
         job = self._job(source, load.place, executor, metered=metered)
         spending: dict[str, Spending] = {}
         postponed = 0
@@ -280,13 +285,17 @@ class SyncRun(RunContext):
         self, source: Source, work_items: Sequence[WorkItem], executor: Executor
     ) -> Iterator[FileBatch]:
         made = file_batches(work_items, executor.processes)
-        if source.kind == "folder" and self._workforce.carries_bytes(executor):
+        if (
+            source.kind == "folder"
+            and self.settings.sync.read == "driver"
+            and isinstance(executor, DaskExecutor)
+        ):
             follow_symlinks = self.settings.crawl.follow_symlinks
             return carried(made, partial(read_file, source.root, follow_symlinks=follow_symlinks))
         return made
 
     def _job(self, source: Source, place: Generation, executor: Executor, *, metered: bool) -> SyncJob:
-        share = self._workforce.share(executor, metered=metered)
+        share = self._workforce.share(executor, self.settings.embedding.in_flight, metered=metered)
         return SyncJob(
             settings=self.settings,
             conninfo=self.conninfo,

@@ -7,16 +7,18 @@ file can repair gets a ledger row that makes the next sync make it anew, and tha
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import ModelError
+from pgfolio.flows.execution.workforce import Workforce
 from pgfolio.flows.index import build
 from pgfolio.flows.ingest.pipeline import run_sync
-from pgfolio.flows.integrity.verify import Verification, WrongChunk, examine, hash_known, run_verify
+from pgfolio.flows.integrity.comparison import WrongChunk, hash_known
+from pgfolio.flows.integrity.verify import Verification, examine, run_verify
 from pgfolio.flows.reembedding.backfill import backfill
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import FailedError, Options
@@ -57,12 +59,13 @@ def run_repair(settings: Settings, conninfo: str, *, progress: Progress | None =
         with ExitStack() as owned:
             for source in repair.sources.values():
                 owned.enter_context(sources.owned(connection, source))
-            with stored.snapshot(conninfo) as reader:
-                for batch in _batched(_counted(examine(reader, before, progress), before)):
+            with stored.snapshot(conninfo) as reader, closing(Workforce(settings)) as workforce:
+                found = examine(reader, conninfo, workforce, before, progress)
+                for batch in _batched(_counted(found, before)):
                     repair.repair_batch(batch)
             repair.finish()
     repair.sync()
-    after = run_verify(conninfo, progress=progress)
+    after = run_verify(conninfo, settings, progress=progress)
     after.repaired = {
         kind: count - after.counts[kind]
         for kind, count in before.counts.items()

@@ -4,14 +4,14 @@ the indexes find them. One snapshot of the whole database, so that syncs may go 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.flows.chunking.embedded_text import embedded_text
+from pgfolio.flows.execution.workforce import Workforce
+from pgfolio.flows.integrity.comparison import ComparisonJob
 from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.integrity import verify as stored
 from pgfolio.schema.integrity.findings import Finding
@@ -19,12 +19,15 @@ from pgfolio.schema.operations.overview import list_incomplete
 from pgfolio.schema.vectors import generations, segments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from pgfolio.config.settings import Settings
     from pgfolio.flows.run.progress import Progress
     from pgfolio.schema.database.connect import Connection
-    from pgfolio.schema.integrity.verify import ChunkRow, TextRow
     from pgfolio.schema.records import Generation
+
+CHUNK_WEIGHT = 50
+"""Of one to be compared, in bytes of a file to be synced."""
 
 MAX_REPORTED_PROBLEMS = 1000
 """A result names at most so many problems; its counts are complete."""
@@ -57,16 +60,6 @@ REMEDIES = {
     "lexemes_index": "built anew",
 }
 """What --repair does about each kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class WrongChunk(Finding):
-    """A chunk that is not what its hash or its place in the document says."""
-
-    right_content: str | None = None
-    """The document's text at its offsets, where the hash is that text's: only the content is wrong."""
-    hash_known: bool = False
-    """Its hash is that of a text that is known, so that its vector can be used again."""
 
 
 @dataclass
@@ -118,20 +111,24 @@ class Verification:
         }
 
 
-def run_verify(conninfo: str, *, progress: Progress | None = None) -> Verification:
-    """Verify the whole database; syncs may run meanwhile."""
+def run_verify(
+    conninfo: str, settings: Settings | None = None, *, progress: Progress | None = None
+) -> Verification:
+    """Verify the whole database; syncs may run meanwhile. `settings`: who may help; without them nobody does."""
     began = time.perf_counter()
     result = Verification()
-    with stored.snapshot(conninfo) as reader:
+    with stored.snapshot(conninfo) as reader, closing(Workforce(settings)) as workforce:
         result.syncing = stored.syncing(reader)
         result.incomplete = list_incomplete(reader, None, MAX_REPORTED_PROBLEMS)
-        for finding in examine(reader, result, progress or NullProgress()):
+        for finding in examine(reader, conninfo, workforce, result, progress or NullProgress()):
             result.add(finding)
     result.seconds = time.perf_counter() - began
     return result
 
 
-def examine(reader: Connection, result: Verification, progress: Progress) -> Iterator[Finding]:
+def examine(
+    reader: Connection, conninfo: str, workforce: Workforce, result: Verification, progress: Progress
+) -> Iterator[Finding]:
     """Every finding, while it is found; counts what was checked. `reader` must not be used until it is done."""
     size = stored.size(reader)
     result.checked = {
@@ -147,9 +144,11 @@ def examine(reader: Connection, result: Verification, progress: Progress) -> Ite
     yield from findings
     progress.stage("comparing ledger, documents and chunks")
     yield from stored.rows(reader)
-    for documents, chunks in stored.texts(reader):
-        yield from wrong_chunks(documents, chunks)
-        result.checked["chunks"] += len(chunks)
+    executor = workforce.executor(size.chunks * CHUNK_WEIGHT)
+    job = ComparisonJob(conninfo, stored.export_snapshot(reader))
+    for done in executor.run(job, stored.document_ranges(reader)):
+        yield from done.result.wrong
+        result.checked["chunks"] += done.result.chunks
         progress.stage(
             f"comparing chunks with their documents: {result.checked['chunks']:,} of {size.chunks:,}"
         )
@@ -159,49 +158,6 @@ def examine(reader: Connection, result: Verification, progress: Progress) -> Ite
         yield from stored.vector_rows(reader, generation)
     progress.stage("looking into the indexes")
     yield from _indexes(reader, generations, result)
-
-
-def wrong_chunks(documents: Sequence[TextRow], chunks: Sequence[ChunkRow]) -> Iterator[WrongChunk]:
-    """Chunks, in the documents' order, that are not the text at their offsets or have not their text's hash."""
-    by_document = {key: list(group) for key, group in groupby(chunks, key=lambda chunk: chunk.document_id)}
-    for document in documents:
-        for chunk in by_document.get(document.id, ()):
-            wrong = _wrong(document, chunk)
-            if wrong is not None:
-                yield wrong
-
-
-def hash_known(chunk: ChunkRow, titles: Iterable[str | None] = (), contents: Iterable[str] = ()) -> bool:
-    """Whether a chunk's hash is that of its own text or one of these, under its own title or one of these. It has
-    no copy of a title that its heading begins with."""
-    possible = {None, chunk.title, chunk.heading.split(" > ")[0], *titles}
-    return any(
-        _hash(title, chunk.heading, text) == chunk.hash
-        for title in possible
-        for text in (chunk.content, *contents)
-    )
-
-
-def _wrong(document: TextRow, chunk: ChunkRow) -> WrongChunk | None:
-    text = document.text[chunk.start : chunk.end]
-    hash_matches = _hash(document.title, chunk.heading, text) == chunk.hash
-    if hash_matches and chunk.content == text:
-        return None
-    return WrongChunk(
-        "chunk_hash" if chunk.content == text else "chunk_text",
-        source_id=document.source_id,
-        source=document.source,
-        path=document.path,
-        document_id=document.id,
-        chunk_id=chunk.id,
-        right_content=text if hash_matches else None,
-        hash_known=hash_matches or hash_known(chunk, [document.title], [text]),
-    )
-
-
-def _hash(title: str | None, heading: str, content: str) -> bytes:
-    """As flows/chunking/chunk.py makes it."""
-    return hashlib.sha256(embedded_text(title, heading, content).encode("utf-8", "replace")).digest()
 
 
 def _indexes(

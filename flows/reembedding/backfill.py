@@ -1,37 +1,32 @@
 """Gives chunks that lack a vector theirs: a stored one of the same text, or else the model's, which is asked once for
-each text. Syncs may add and delete chunks meanwhile. What is paid for is stored as soon as it comes; no transaction
-is open while the model works.
-"""
+each text. The texts are handed out; what became of them is counted."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from functools import partial
-from threading import Lock
+from contextlib import closing
 from typing import TYPE_CHECKING, Self
 
-from pgfolio.flows.chunking.embedded_text import embedded_text
-from pgfolio.flows.embedding.batching import Postponed, RejectedInput
-from pgfolio.flows.run.concurrency import ahead, workers
+from pgfolio.flows.embedding.spending import Spending
+from pgfolio.flows.execution.workforce import Workforce
+from pgfolio.flows.reembedding.backfill_job import BackfillJob
 from pgfolio.flows.run.progress import ShowsSpending
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
 from pgfolio.schema.vectors import missing, reuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from types import TracebackType
 
-    import numpy as np
-
-    from pgfolio.flows.embedding.batching import EmbeddingOutcome
-    from pgfolio.flows.embedding.embedder import Embedder
+    from pgfolio.flows.reembedding.backfill_job import BackfillOutcome
     from pgfolio.flows.run.context import RunContext
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.vectors.missing import Text
 
 BATCH_TEXTS = 500
+TEXT_BYTES = 1500
+"""Of one, about."""
 PAGE_CHUNKS = 2000
 """Chunks that are looked at in one transaction, of those whose text has a vector already."""
 
@@ -43,8 +38,7 @@ def backfill(run: RunContext, connection: Connection, generation: Generation) ->
 
 
 class Backfill:
-    """Of one generation, in as many rounds as it takes. One embedder serves all of them: the cost that is allowed
-    is that of the whole run."""
+    """Of one generation, in as many rounds as it takes, by the same workers."""
 
     def __init__(self, run: RunContext, generation: Generation) -> None:
         self.postponed = 0
@@ -52,17 +46,16 @@ class Backfill:
         self._run = run
         self._generation = generation
         self._rejected: set[bytes] = set()
-        self._lock = Lock()
-        self._opened = ExitStack()
-        self._opened_tools: tuple[Embedder, Connection] | None = None
+        self._workforce = Workforce(run.settings)
 
     def __enter__(self) -> Self:
+        self._workforce.connect()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._opened.close()
+        self._workforce.close()
 
     def run_round(self, connection: Connection) -> None:
         """One round: what is stored of the same text first, for it is free."""
@@ -74,29 +67,29 @@ class Backfill:
         connection.commit()
         if texts > len(self._rejected):
             self._run.progress.begin(texts - len(self._rejected))
-            self._embed_all()
+            self._embed_all(texts)
 
-    def _embed_all(self) -> None:
-        embedder, store = self._open()
-        with (
-            connect(self._run.conninfo, autocommit=True) as reader,
-            workers(embedder.in_flight, "embed") as pool,
-        ):
-            work = partial(self._embed, embedder, store)
-            try:
-                for batch, answers in ahead(pool, work, self._batches(reader), embedder.in_flight + 1):
-                    self._count(embedder, batch, answers)
-            except BaseException:
-                embedder.stop()  # a retry's long wait would hold up the pool's end
-                raise
-
-    def _open(self) -> tuple[Embedder, Connection]:
-        """The embedder, which loads a model, and where its vectors are stored: made when first needed."""
-        if self._opened_tools is None:
-            store = self._opened.enter_context(connect(self._run.conninfo, autocommit=True))
-            embedder = self._opened.enter_context(self._run.embedder(self._generation))
-            self._opened_tools = embedder, store
-        return self._opened_tools
+    def _embed_all(self, texts: int) -> None:
+        metered = self._generation.space.provider != "local"
+        executor = self._workforce.executor(texts * TEXT_BYTES, metered=metered)
+        share = self._workforce.share(executor, self._run.settings.embedding.in_flight, metered=metered)
+        job = BackfillJob(
+            conninfo=self._run.conninfo,
+            generation=self._generation,
+            embedder=self._run.embedder_plan(self._generation, share.requests),
+            slots=share.slots,
+        )
+        spending: dict[str, Spending] = {}
+        try:
+            with (
+                connect(self._run.conninfo, autocommit=True) as reader,
+                closing(executor.run(job, self._batches(reader))) as outcomes,
+            ):
+                for done in outcomes:
+                    spending[done.result.process] = done.result.spending
+                    self._count(done.result, sum(spending.values(), Spending()))
+        finally:
+            self._run.record_spending(sum(spending.values(), Spending()))
 
     def _batches(self, reader: Connection) -> Iterator[list[Text]]:
         """Texts to embed; what the model rejected once is not sent again in this run."""
@@ -104,30 +97,16 @@ class Backfill:
             if remaining := [text for text in batch if text.hash not in self._rejected]:
                 yield remaining
 
-    def _embed(
-        self, embedder: Embedder, store: Connection, batch: Sequence[Text]
-    ) -> tuple[Sequence[Text], list[EmbeddingOutcome]]:
-        """In a thread. Vectors are stored as they come: a kill loses no more than the requests in flight."""
-
-        def paid(positions: Sequence[int], made: list[np.ndarray]) -> None:
-            by_hash = {batch[at].hash: vector for at, vector in zip(positions, made, strict=True)}
-            with self._lock, self._run.report.timed("store"):
-                placed = reuse.place(store, self._generation, by_hash)
-                self._run.report.chunks.embedded += len(by_hash)
-                self._run.report.chunks.reused += max(placed - len(by_hash), 0)
-
-        prefix = self._generation.space.document_prefix
-        texts = [prefix + embedded_text(text.title, text.heading, text.content) for text in batch]
-        with self._run.report.timed("embed"):
-            return batch, embedder.embed(texts, [text.tokens for text in batch], paid)
-
-    def _count(self, embedder: Embedder, batch: Sequence[Text], answers: Sequence[EmbeddingOutcome]) -> None:
-        for text, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, RejectedInput):
-                self._rejected.add(text.hash)
-                self._run.report.problem(Problem(f"chunk {text.chunk_id}", "embed", answer.reason))
-            self.postponed += isinstance(answer, Postponed)
-        embedded = sum(not isinstance(answer, RejectedInput | Postponed) for answer in answers)
-        self._run.progress.advance(len(batch), embedded)
+    def _count(self, outcome: BackfillOutcome, spending: Spending) -> None:
+        report = self._run.report
+        report.seconds["embed"] += outcome.embed_seconds
+        report.seconds["store"] += outcome.store_seconds
+        report.chunks.embedded += outcome.embedded
+        report.chunks.reused += max(outcome.placed - outcome.embedded, 0)
+        for rejected in outcome.rejected:
+            self._rejected.add(rejected.hash)
+            report.problem(Problem(f"chunk {rejected.chunk_id}", "embed", rejected.reason))
+        self.postponed += outcome.postponed
+        self._run.progress.advance(outcome.texts, outcome.embedded)
         if isinstance(self._run.progress, ShowsSpending):
-            self._run.progress.spent(embedder.spending.tokens, embedder.spending.cost_usd)
+            self._run.progress.spent(report.tokens + spending.tokens, report.cost_usd + spending.cost_usd)

@@ -6,17 +6,18 @@ in repair.py.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from pgfolio.schema.database import locks
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.rows import fetch_records
-from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.database.statements import fetch_one, statement, template
 from pgfolio.schema.integrity.findings import Finding
 from pgfolio.schema.vectors import generations, segments
 from pgfolio.schema.vectors.recall import with_literals
@@ -24,8 +25,6 @@ from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, storage_of, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from psycopg import sql
 
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
@@ -73,6 +72,10 @@ class ChunkRow(NamedTuple):
     start: int
     end: int
     hash: bytes
+
+
+class NotComparedError(Exception):
+    """A part of the database could not be verified, in a sentence for the user."""
 
 
 @contextmanager
@@ -201,15 +204,62 @@ def _look_up(connection: Connection, generation: Generation, count: int) -> tupl
     return len(sample), lost
 
 
-def texts(
-    connection: Connection, max_bytes: int = MAX_BATCH_BYTES
-) -> Iterator[tuple[list[TextRow], list[ChunkRow]]]:
-    """All documents with their chunks, by id; `max_bytes` of text are held at once, or one document."""
-    for first, last in _ranges(connection, max_bytes):
-        values = {"first": first, "last": last}
-        documents = fetch_records(connection, TextRow, statement("verify_texts"), values, binary=True)
-        chunks = fetch_records(connection, ChunkRow, statement("verify_chunks"), values, binary=True)
-        yield documents, chunks
+def export_snapshot(connection: Connection) -> str:
+    """Of this connection's transaction, for `SharedSnapshot`, as long as it is open."""
+    return str(fetch_one(connection, "export_snapshot")[0])
+
+
+class SharedSnapshot:
+    """What another connection's transaction sees, for one thread. Opens its connection when it is first asked."""
+
+    def __init__(self, conninfo: str, name: str) -> None:
+        self._conninfo = conninfo
+        self._name = name
+        self._opened = ExitStack()
+        self._connection: Connection | None = None
+
+    def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._opened.enter_context(snapshot(self._conninfo))
+            self._connection.execute(template("use_snapshot").format(snapshot=sql.Literal(self._name)))
+        return self._connection
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+class DocumentRange(NamedTuple):
+    """First and last id, and how many characters they have together."""
+
+    first: int
+    last: int
+    length: int
+
+
+def texts_of(connection: Connection, documents: DocumentRange) -> tuple[list[TextRow], list[ChunkRow]]:
+    """These documents with their chunks, by id."""
+    values = {"first": documents.first, "last": documents.last}
+    return (
+        fetch_records(connection, TextRow, statement("verify_texts"), values, binary=True),
+        fetch_records(connection, ChunkRow, statement("verify_chunks"), values, binary=True),
+    )
+
+
+def document_ranges(connection: Connection, max_bytes: int = MAX_BATCH_BYTES) -> Iterator[DocumentRange]:
+    """All documents, by id; `max_bytes` of text in each range, or one document."""
+    after = first = last = total = 0
+    while page := connection.execute(
+        statement("verify_document_sizes"), {"after": after, "limit": 1000}
+    ).fetchall():
+        for document_id, length in page:
+            if total and total + length > max_bytes:
+                yield DocumentRange(first, last, total)
+                total = 0
+            first = document_id if not total else first
+            last, total = document_id, total + max(length, 1)
+        after = page[-1][0]
+    if total:
+        yield DocumentRange(first, last, total)
 
 
 def _index_on_its_way(connection: Connection, generation: Generation) -> bool:
@@ -223,23 +273,6 @@ def _stream(
     connection: Connection, query: sql.Composed, values: dict[str, Any] | None = None
 ) -> Iterator[Finding]:
     yield from connection.cursor(row_factory=class_row(Finding)).stream(query, values)
-
-
-def _ranges(connection: Connection, max_bytes: int) -> Iterator[tuple[int, int]]:
-    """First and last id of documents whose texts make up one batch."""
-    after = first = last = total = 0
-    while page := connection.execute(
-        statement("verify_document_sizes"), {"after": after, "limit": 1000}
-    ).fetchall():
-        for document_id, length in page:
-            if total and total + length > max_bytes:
-                yield first, last
-                total = 0
-            first = document_id if not total else first
-            last, total = document_id, total + max(length, 1)
-        after = page[-1][0]
-    if total:
-        yield first, last
 
 
 def _index_description(table: str, method: str, column: str | None, operators: str) -> str:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation
 
 MIB = 1024 * 1024
-MIN_BUILD_BYTES = 64 * 1024 * 1024
-"""PostgreSQL wants 32 MB for each process that builds."""
+PROCESS_BYTES = 32 * MIB
+"""PostgreSQL takes no more processes for a build than it has so much memory for."""
+
+PROCESS_ROWS = 1500
+"""Of fewer for each, another process takes longer to start than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ def build(connection: Connection, generation: Generation, m: int, ef_constructio
     with connection.transaction(), _notices(connection) as notices:
         connection.execute(vector_statement("drop_index", generation))
         rows = int(fetch_one(connection, vector_statement("segment_size", generation))[0])
-        memory = build_memory(generation, rows, m)
+        workers = int(fetch_one(connection, "build_workers")[0])
+        memory = build_memory(generation, rows, m, workers)
         connection.execute(statement("prepare_index_build"), {"memory_kb": memory // 1024})
         try:
             with connection.transaction():
@@ -99,9 +103,11 @@ def _notices(connection: Connection) -> Iterator[list[str]]:
         connection.remove_notice_handler(hear)
 
 
-def build_memory(generation: Generation, rows: int, m: int) -> int:
-    """Bytes that a build needs, so that its graph stays in memory, with a quarter to spare."""
-    return max(int(rows * graph_bytes(generation, m) * 1.25), MIN_BUILD_BYTES)
+def build_memory(generation: Generation, rows: int, m: int, workers: int = 1) -> int:
+    """Bytes that a build needs, so that its graph stays in memory, with a quarter to spare, and as many processes
+    beside its own take part as may and are worth it."""
+    processes = 1 + max(min(workers, rows // PROCESS_ROWS), 1)
+    return max(int(rows * graph_bytes(generation, m) * 1.25), processes * PROCESS_BYTES)
 
 
 def graph_bytes(generation: Generation, m: int) -> int:

@@ -69,6 +69,14 @@ order by c.id;
 -- The next documents by id, with the bytes of their text, which is not read for that.
 select id, octet_length(text) from documents where id > :after order by id limit :limit;
 
+-- name: export_snapshot
+-- What this transaction sees, by a name that others can use.
+select pg_export_snapshot();
+
+-- name: use_snapshot!
+-- Before anything else of the transaction.
+set transaction snapshot {snapshot};
+
 -- name: verify_texts
 -- Documents with their text, to compare their chunks with.
 select d.id, d.source_id, s.name as source, d.path, d.title, d.text

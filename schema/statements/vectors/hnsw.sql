@@ -24,6 +24,10 @@ select set_config('min_parallel_table_scan_size', '0', true),
        set_config('maintenance_work_mem',
                   least(pg_size_bytes(current_setting('maintenance_work_mem')) / 1024, :memory_kb)::text || 'kB', true);
 
+-- name: build_workers
+-- Processes that may take part in a build.
+select current_setting('max_parallel_maintenance_workers')::integer;
+
 -- name: build_progress
 -- How much of the table a build has put into its index, as a part of 1.
 select coalesce(blocks_done::float8 / nullif(blocks_total, 0), 0)

@@ -20,7 +20,7 @@ from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.integrity.findings import REASONS
-from pgfolio.schema.integrity.verify import texts
+from pgfolio.schema.integrity.verify import document_ranges, texts_of
 from pgfolio.schema.vectors import generations, tuning
 from pgfolio.schema.vectors.storage import vector_statement
 from pgfolio.schema.vectors.tuning import Parameters
@@ -438,9 +438,10 @@ def test_a_model_server_that_is_down_stops_only_what_needs_it(archive: Archive) 
 
 def test_texts_are_read_in_batches_that_miss_none(archive: Archive) -> None:
     with connect(archive.conninfo) as connection:
-        one_batch = list(texts(connection))
+        one_batch = [texts_of(connection, part) for part in document_ranges(connection)]
         for batch_characters in (1, 3000):
-            parts = list(texts(connection, batch_characters))
+            ranges = document_ranges(connection, batch_characters)
+            parts = [texts_of(connection, part) for part in ranges]
             assert len(parts) > len(one_batch) == 1
             assert [d for documents, _ in parts for d in documents] == one_batch[0][0]
             assert [c for _, chunks in parts for c in chunks] == one_batch[0][1]
