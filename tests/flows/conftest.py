@@ -38,8 +38,10 @@ def environment(tmp_path: Path, conninfo: str) -> dict[str, str]:
 def cluster() -> Iterator[str]:
     """The scheduler's address of a Dask cluster on loopback, whose workers are processes that are started again when
     they end."""
+    import dask
     from distributed import LocalCluster
 
     start: Any = LocalCluster
-    with start(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as made:
+    soon = dask.config.set({"distributed.scheduler.allowed-failures": 1})  # instead of three
+    with soon, start(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as made:
         yield made.scheduler_address
