@@ -24,8 +24,8 @@ MIN_CHUNKS = 5000
 """Chunks from which on there are postings. In a smaller corpus words are counted for each question, so that scores do
 not depend on its history."""
 
-SEGMENT_CHUNKS = 65_536
-"""Of one segment at most: three seconds of building."""
+SEGMENT_CHUNKS = 131_072
+"""Of one segment at most: six seconds of writing."""
 
 MERGE_FACTOR = 4
 """A segment is merged into a newer one that has at least this part of its chunks."""

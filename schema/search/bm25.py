@@ -27,8 +27,9 @@ EXACT_FIRST: Final = 1e4
 
 
 class Postings(Struct, frozen=True):
-    """The chunks of a segment that have a lexeme, by their slots, and its impact on each: BM25 but for the idf."""
+    """Chunks that have a lexeme, by their slots from the `first` on, and its impact on each: BM25 but for the idf."""
 
+    first: int
     slots: np.ndarray
     impacts: np.ndarray
 
@@ -66,10 +67,11 @@ def _saturation() -> np.ndarray:
 _COUNTS: Final = _saturation()
 
 
-def postings(packed: np.ndarray, norms: np.ndarray) -> Postings:
-    """From slot * 256 + how often, and the norms of a segment's chunks."""
-    slots, counts = packed >> 8, _COUNTS[packed & 255]
-    return Postings(slots, ((K1 + 1) * counts / (counts + norms[slots])).astype(np.float32))
+def impacts(packed: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """From slot * 256 + how often, and the norm of each such chunk."""
+    counts = _COUNTS[packed & 255]
+    worths: np.ndarray = ((K1 + 1) * counts / (counts + norms)).astype(np.float32)
+    return worths
 
 
 def norms(tokens: np.ndarray, mean: float) -> np.ndarray:
@@ -101,31 +103,45 @@ def weigh(terms: Sequence[Term], chunks: float) -> Weights:
 
 
 def score(
-    terms: Sequence[Term], idf: Sequence[float], postings_of: Mapping[str, Postings], chunks: int
+    terms: Sequence[Term], idf: Sequence[float], pieces: Mapping[str, Sequence[Postings]], chunks: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Of each of a segment's chunks its BM25, and what it has of what is asked for exactly; None: nothing."""
+    """Of each chunk its BM25, and what it has of what is asked for exactly; None: nothing. A term's postings may come
+    in pieces, of different chunks."""
     scores = np.zeros(chunks)
     exact: np.ndarray | None = None
-    families: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    families: dict[str, list[tuple[Term, float]]] = defaultdict(list)
     for term, weight in zip(terms, idf, strict=True):
-        of_term = postings_of.get(term.lexeme)
-        if of_term is None:
-            continue
-        slots, worths = of_term.slots, of_term.impacts * weight
-        if term.exact_match:
-            exact = np.zeros(chunks) if exact is None else exact
-            exact[slots] += weight
-        if term.family is None:
-            scores[slots] += worths
-            continue
-        words, prefixes = families.setdefault(term.family, (np.zeros(chunks), np.zeros(chunks)))
-        if term.prefix_match:
-            prefixes[slots] = np.maximum(prefixes[slots], worths)
-        else:
-            words[slots] += worths
-    for words, prefixes in families.values():
-        scores += np.maximum(words, prefixes)
+        if term.family is not None:
+            families[term.family].append((term, weight))
+        for piece in pieces[term.lexeme]:
+            if term.exact_match:
+                exact = np.zeros(chunks) if exact is None else exact
+                exact[piece.first :][piece.slots] += weight
+            if term.family is None:
+                scores[piece.first :][piece.slots] += piece.impacts * weight
+    for family in families.values():
+        _add_family(scores, family, pieces)
     return scores, exact
+
+
+def _add_family(
+    scores: np.ndarray, family: Sequence[tuple[Term, float]], pieces: Mapping[str, Sequence[Postings]]
+) -> None:
+    """Its words together or one of their prefix terms, whichever is worth more. Only what they change: the arrays are
+    as long as the corpus."""
+    words, prefixes = np.zeros(len(scores)), np.zeros(len(scores))
+    changed = []
+    for term, weight in family:
+        for piece in pieces[term.lexeme]:
+            worths, slots = piece.impacts * weight, piece.first + piece.slots
+            if term.prefix_match:
+                prefixes[slots] = np.maximum(prefixes[slots], worths)
+            else:
+                words[slots] += worths
+            changed.append(slots)
+    if changed:
+        every = np.concatenate(changed)  # one twice is written twice, and the same
+        scores[every] = scores[every] + np.maximum(words[every], prefixes[every])
 
 
 def top(ranked: np.ndarray, k: int, among: np.ndarray | None) -> np.ndarray:

@@ -16,16 +16,17 @@ from msgspec import Struct
 from psycopg import sql
 
 from pgfolio.schema.search import bm25
-from pgfolio.schema.search.bm25 import Term, Weights
+from pgfolio.schema.search.bm25 import Postings, Term, Weights
 from pgfolio.schema.search.question import NAME_LETTERS, NAME_WEIGHT, RANKING_NUMBERS, Scored
 from pgfolio.schema.search.segments import (
     MAX_UNPOSTED,
     STATE_COLUMNS,
-    SegmentPostings,
+    Chunks,
     State,
     TermLists,
-    read_segments,
-    read_unposted,
+    add_unposted,
+    read_chunks,
+    read_postings,
 )
 from pgfolio.schema.search.vector import begin, checked, parameter
 from pgfolio.schema.vectors.storage import scan, vector_statement
@@ -74,7 +75,7 @@ async def rank_postings(
     terms = [row[STATE_COLUMNS:] for row in rows if row[STATE_COLUMNS] is not None]
     if any(unspaced and len(lexeme) == 1 for lexeme, _, _, _, _, _, unspaced, *_ in terms):
         return None  # it stands for each pair that it begins
-    ranking = await _ranking(connection, state, terms)
+    ranking = await _ranking(connection, state, terms, limit + SPARE_CANDIDATES)
     named = _named(ranking, state, query)
     arm = set(state.vector_arm or ())
     placed = {
@@ -87,24 +88,21 @@ async def rank_postings(
 
 
 class WordRanking(Struct, frozen=True):
-    """Every chunk's scores, by segment: its BM25, and what it has of what is asked for exactly."""
+    """Every chunk's scores by slot: its BM25, and what it has of what is asked for exactly. `rare`: slots of the
+    rarest term that more than a few have."""
 
     terms: Sequence[Term]
     weights: Weights
-    segments: Sequence[tuple[SegmentPostings, np.ndarray, np.ndarray | None]]
+    chunks: Chunks
+    scores: np.ndarray
+    exact: np.ndarray | None
+    rare: np.ndarray | None
 
     def best(self, k: int) -> list[int]:
         """Ids of the best k, those with an exact match first, and of those equal to the last of them."""
-        rarest_first = [self.terms[i].lexeme for i in np.argsort([-each for each in self.weights.idf])]
-        ids, values = [], []
-        for segment, scores, exact in self.segments:
-            ranked = scores if exact is None else scores + bm25.EXACT_FIRST * exact
-            lists = (segment.postings[lexeme].slots for lexeme in rarest_first if lexeme in segment.postings)
-            slots = bm25.top(ranked, k, next((each for each in lists if len(each) > k), None))
-            ids.append(segment.ids[slots])
-            values.append(ranked[slots])
-        best = bm25.top(np.concatenate(values), k, None)
-        return [int(each) for each in np.concatenate(ids)[best[: 2 * k]]]
+        ranked = self.scores if self.exact is None else self.scores + bm25.EXACT_FIRST * self.exact
+        ids: list[int] = self.chunks.ids[bm25.top(ranked, k, self.rare)[: 2 * k]].tolist()
+        return ids
 
     def placed(
         self, rows: Sequence[tuple[Any, ...]], named: dict[int, float], arm: set[int], limit: int
@@ -123,31 +121,37 @@ class WordRanking(Struct, frozen=True):
         return [each for each in candidates if each.chunk_id in best_ids]
 
     def _scores_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        all_scores, all_exact = np.zeros(len(ids)), np.zeros(len(ids))
-        for segment, scores, exact in self.segments:
-            slots = np.searchsorted(segment.ids, ids)
-            inside = slots < len(segment.ids)
-            inside[inside] = segment.ids[slots[inside]] == ids[inside]
-            all_scores[inside] = scores[slots[inside]]
-            if exact is not None:
-                all_exact[inside] = exact[slots[inside]]
-        return all_scores, all_exact
+        """Of chunks that came after the question began: nothing."""
+        slots = np.minimum(np.searchsorted(self.chunks.ids, ids), len(self.chunks.ids) - 1)
+        known = self.chunks.ids[slots] == ids
+        exact = np.zeros(len(ids)) if self.exact is None else self.exact[slots]
+        return self.scores[slots] * known, exact * known
 
 
-async def _ranking(connection: AsyncConnection, state: State, rows: Sequence[tuple[Any, ...]]) -> WordRanking:
+async def _ranking(
+    connection: AsyncConnection, state: State, rows: Sequence[tuple[Any, ...]], k: int
+) -> WordRanking:
     lists = [TermLists(row[0], *row[8:]) for row in rows]
-    segments = await read_segments(connection, state, lists, SHORT_LIST)
-    dfs = [sum(each.dfs or ()) for each in lists]
+    chunks = await read_chunks(connection, state)
+    pieces = await read_postings(connection, state, chunks, lists, SHORT_LIST)
+    dfs = {each.lexeme: sum(each.dfs or ()) for each in lists}
     if state.unposted:
-        since, since_dfs = await read_unposted(connection, state, [each.lexeme for each in lists])
-        segments.append(since)
-        dfs = [sum(each) for each in zip(dfs, since_dfs, strict=True)]
-    terms = [Term(*(*row[:8], df)) for row, df in zip(rows, dfs, strict=True)]
+        chunks, since = await add_unposted(connection, state, chunks, pieces)
+        dfs = {lexeme: df + since[lexeme] for lexeme, df in dfs.items()}
+    terms = [Term(*(*row[:8], dfs[row[0]])) for row in rows]
     weights = bm25.weigh(terms, state.chunks)
-    scored = [
-        (segment, *bm25.score(terms, weights.idf, segment.postings, len(segment.ids))) for segment in segments
-    ]
-    return WordRanking(terms, weights, scored)
+    scores, exact = bm25.score(terms, weights.idf, pieces, len(chunks.ids))
+    return WordRanking(terms, weights, chunks, scores, exact, _rare(terms, weights, pieces, k))
+
+
+def _rare(
+    terms: Sequence[Term], weights: Weights, pieces: dict[str, list[Postings]], k: int
+) -> np.ndarray | None:
+    """The chunks with the rarest term that more than k have."""
+    often = [(idf, term.lexeme) for term, idf in zip(terms, weights.idf, strict=True) if term.df > k]
+    if not often:
+        return None
+    return np.concatenate([piece.first + piece.slots for piece in pieces[max(often)[1]]])
 
 
 def _named(ranking: WordRanking, state: State, query: str) -> dict[int, float]:

@@ -36,6 +36,7 @@ class State(NamedTuple):
     mean: float
     segments: Sequence[int]
     built: Sequence[float]
+    sizes: Sequence[int]
     last: int
     unposted: int
     named: Sequence[int] | None
@@ -56,11 +57,13 @@ class SegmentKey(NamedTuple):
     mean: float
 
 
-class SegmentPostings(Struct, frozen=True):
-    """Its chunks by slot, ids ascending, and the postings of a question's lexemes."""
+class Chunks(Struct, frozen=True):
+    """All chunks by slot, ids ascending: one segment after the other, `starts` by segment, then those that are in
+    none. `norms`: see bm25.py."""
 
     ids: np.ndarray
-    postings: Mapping[str, Postings]
+    norms: np.ndarray
+    starts: Mapping[int, int]
 
 
 class TermLists(NamedTuple):
@@ -80,67 +83,80 @@ _CACHE: Final[LRUCache[Hashable, tuple[np.ndarray, np.ndarray]]] = LRUCache(MAX_
 _LOCK: Final = Lock()
 
 
-async def read_segments(
-    connection: AsyncConnection, state: State, lists: Sequence[TermLists], short: int
-) -> list[SegmentPostings]:
-    """All segments, with the postings of these lexemes; those of up to `short` chunks came with them."""
-    chunks = await _read_chunks(connection, state.keys)
+async def read_chunks(connection: AsyncConnection, state: State) -> Chunks:
+    """Those of all segments."""
+    together = tuple(state.keys)
+    if (cached := _cached(together)) is None:
+        parts = await _read_parts(connection, together)
+        cached = np.concatenate([ids for ids, _ in parts]), np.concatenate([norms for _, norms in parts])
+        _keep(together, cached)
+    starts = np.cumsum([0, *state.sizes[:-1]]).tolist()
+    return Chunks(*cached, dict(zip(state.segments, starts, strict=True)))
+
+
+async def read_postings(
+    connection: AsyncConnection, state: State, chunks: Chunks, lists: Sequence[TermLists], short: int
+) -> dict[str, list[Postings]]:
+    """By lexeme, in pieces; those of up to `short` chunks of a segment came with the lists, and make one."""
     keys = {key.id: key for key in state.keys}
-    postings: dict[int, dict[str, Postings]] = {key: {} for key in keys}
+    pieces: dict[str, list[Postings]] = {of.lexeme: [] for of in lists}
     missing: list[tuple[int, str]] = []
     for of in lists:
-        at = 0
-        packed = np.frombuffer(of.short or b"", ">i4").astype(np.int32)
-        for segment, df in zip(of.segments or (), of.dfs or (), strict=True):
-            if df <= short:
-                own, at = packed[at : at + df], at + df
-                postings[segment][of.lexeme] = bm25.postings(own, chunks[segment][1])
-            elif cached := _cached((keys[segment], of.lexeme)):
-                postings[segment][of.lexeme] = Postings(*cached)
-            else:
+        parts = list(zip(of.segments or (), of.dfs or (), strict=True))
+        firsts = [(chunks.starts[segment], df) for segment, df in parts if df <= short]
+        if firsts:
+            packed = np.frombuffer(of.short, ">i4").astype(np.int32)
+            slots = (packed >> 8) + np.repeat(*np.array(firsts).T)
+            pieces[of.lexeme].append(Postings(0, slots, bm25.impacts(packed, chunks.norms[slots])))
+        for segment, df in parts:
+            if df > short and (cached := _cached((keys[segment], of.lexeme))):
+                pieces[of.lexeme].append(Postings(chunks.starts[segment], *cached))
+            elif df > short:
                 missing.append((segment, of.lexeme))
     for segment, lexeme, data in await _read_lists(connection, missing):
-        read = bm25.postings(np.frombuffer(data, ">i4").astype(np.int32), chunks[segment][1])
-        _keep((keys[segment], lexeme), (read.slots, read.impacts))
-        postings[segment][lexeme] = read
-    return [SegmentPostings(chunks[segment][0], postings[segment]) for segment in keys]
+        packed, first = np.frombuffer(data, ">i4").astype(np.int32), chunks.starts[segment]
+        slots = packed >> 8
+        arrays = slots, bm25.impacts(packed, chunks.norms[first:][slots])
+        _keep((keys[segment], lexeme), arrays)
+        pieces[lexeme].append(Postings(first, *arrays))
+    return pieces
 
 
-async def read_unposted(
-    connection: AsyncConnection, state: State, lexemes: Sequence[str]
-) -> tuple[SegmentPostings, list[int]]:
-    """The chunks that came since, as a segment, and in how many of them each lexeme stands."""
-    values = {"lexemes": list(lexemes), "last": state.last, "limit": MAX_UNPOSTED}
+async def add_unposted(
+    connection: AsyncConnection, state: State, chunks: Chunks, pieces: dict[str, list[Postings]]
+) -> tuple[Chunks, dict[str, int]]:
+    """The chunks that came since with the others, and in how many of them each lexeme stands."""
+    values = {"lexemes": list(pieces), "last": state.last, "limit": MAX_UNPOSTED}
     cursor = await connection.execute(statement("read_unposted"), values, binary=True)
     rows = await cursor.fetchall()
-    packed: dict[str, list[int]] = {lexeme: [] for lexeme in lexemes}
+    norms = bm25.norms(np.array([row[1] for row in rows]), state.mean)
+    packed: dict[str, list[int]] = {lexeme: [] for lexeme in pieces}
     for slot, (_, _, of_chunk, counts) in enumerate(rows):
         for lexeme, count in zip(of_chunk or (), counts or (), strict=True):
             packed[lexeme].append(slot * 256 + count)
-    norms = bm25.norms(np.array([row[1] for row in rows]), state.mean)
-    postings = {
-        lexeme: bm25.postings(np.array(lists, np.int32), norms) for lexeme, lists in packed.items() if lists
-    }
-    ids = np.array([row[0] for row in rows], np.int64)
-    return SegmentPostings(ids, postings), [len(packed[lexeme]) for lexeme in lexemes]
+    for lexeme, each in packed.items():
+        array = np.array(each, np.int32)
+        pieces[lexeme].append(Postings(len(chunks.ids), array >> 8, bm25.impacts(array, norms[array >> 8])))
+    ids = np.concatenate([chunks.ids, np.array([row[0] for row in rows], np.int64)])
+    together = Chunks(ids, np.concatenate([chunks.norms, norms]), chunks.starts)
+    return together, {lexeme: len(each) for lexeme, each in packed.items()}
 
 
-async def _read_chunks(
+async def _read_parts(
     connection: AsyncConnection, keys: Sequence[SegmentKey]
-) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Ids and norms of each segment's chunks."""
-    cached = {key: _cached(key) for key in keys}
-    chunks = {key.id: entry for key, entry in cached.items() if entry is not None}
-    missing = {key.id: key for key, entry in cached.items() if entry is None}
+    parts = {key: _cached(key) for key in keys}
+    missing = {key.id: key for key, part in parts.items() if part is None}
     if missing:
         cursor = await connection.execute(
             statement("read_segment_chunks"), {"ids": list(missing)}, binary=True
         )
         for segment, ids, tokens in await cursor.fetchall():
             norms = bm25.norms(np.frombuffer(tokens, ">i4"), missing[segment].mean)
-            chunks[segment] = np.frombuffer(ids, ">i8").astype(np.int64), norms
-            _keep(missing[segment], chunks[segment])
-    return chunks
+            parts[missing[segment]] = part = np.frombuffer(ids, ">i8").astype(np.int64), norms
+            _keep(missing[segment], part)
+    return [part for part in parts.values() if part is not None]
 
 
 async def _read_lists(

@@ -1,18 +1,18 @@
 -- name: read_terms
 -- All that a question's ranking begins with, in one round trip. In all rows the same: the nearest chunks; the corpus; the
--- segments, and how many chunks came since, up to one more than a limit; the documents that the whole question is a name of,
+-- segments in the order of their chunks, and how many chunks came since, up to one more than a limit; the documents that the whole question is a name of,
 -- as in rank_words. In each row a lexeme of the question: the segments that have it, in how many of their chunks, its postings
 -- there as far as they are short, and the documents of that name.
 with vector_arm as materialized (
     {{vector_arm}}
 ), segments as materialized (
-    select id, built_at, last_chunk from posting_segments
+    select id, built_at, chunks, last_chunk from posting_segments order by first_chunk
 ), state as materialized (
-    select (select array_agg(chunk_id) from vector_arm) as vector_arm, c.chunks, c.tokens, s.ids, s.built, s.last,
+    select (select array_agg(chunk_id) from vector_arm) as vector_arm, c.chunks, c.tokens, s.ids, s.built, s.sizes, s.last,
            (select count(*) from (select from chunks where id > s.last limit :max_unposted + 1) u) as unposted
     from corpus c
     cross join (select array_agg(id) as ids, array_agg(extract(epoch from built_at)::double precision) as built,
-                       max(last_chunk) as last
+                       array_agg(chunks) as sizes, max(last_chunk) as last
                 from segments) s
 ), named as materialized (
     select array_agg(d.id) as named
