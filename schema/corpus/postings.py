@@ -82,14 +82,14 @@ def update(connection: Connection, min_chunks: int = MIN_CHUNKS) -> None:
 
 
 def stale(segments: Sequence[PostingSegment]) -> list[SegmentBuild]:
-    """Of which too many chunks are gone. One takes in the older neighbour where both fit: else a corpus that changes
-    would come to have ever more and ever smaller ones."""
+    """Of which too many chunks are gone. One takes in the older neighbour if that is not much larger: else a corpus
+    that changes would come to have ever more and ever smaller ones."""
     builds: list[SegmentBuild] = []
     for before, segment in zip([None, *segments], segments, strict=False):
         if segment.chunks - segment.live <= MAX_DEAD_FRACTION * segment.chunks:
             continue
-        free = before is not None and not any(before.id in build.replaced for build in builds)
-        if before is not None and free and before.live + segment.live <= SEGMENT_CHUNKS:
+        replaced = {each for build in builds for each in build.replaced}
+        if before is not None and before.id not in replaced and _fits(before, segment.live):
             builds.append(SegmentBuild(before.first, segment.last, (before.id, segment.id)))
         else:
             builds.append(SegmentBuild(segment.first, segment.last, (segment.id,)))
@@ -99,14 +99,15 @@ def stale(segments: Sequence[PostingSegment]) -> list[SegmentBuild]:
 def merged(segments: Sequence[PostingSegment], unposted: int) -> Sequence[PostingSegment]:
     """The newest segments that so many new chunks take in."""
     count, at = unposted, len(segments)
-    while (
-        at
-        and segments[at - 1].live <= MERGE_FACTOR * count
-        and segments[at - 1].live + count <= SEGMENT_CHUNKS
-    ):
+    while at and _fits(segments[at - 1], count):
         at -= 1
         count += segments[at].live
     return segments[at:]
+
+
+def _fits(older: PostingSegment, count: int) -> bool:
+    """Whether so many chunks can take in an older segment and are worth writing it again."""
+    return older.live <= MERGE_FACTOR * count and older.live + count <= SEGMENT_CHUNKS
 
 
 def _new(connection: Connection, segments: Sequence[PostingSegment], newest: int) -> Iterator[SegmentBuild]:

@@ -186,6 +186,17 @@ def test_a_segment_is_written_anew_when_many_of_its_chunks_are_gone(library: Lib
     ) == [(0,)]
 
 
+def test_a_segment_whose_chunks_are_all_gone_goes_alone(library: Library) -> None:
+    update(library)
+    before = library.rows("select id from posting_segments")
+    add(library, 1)
+    update(library)
+    with connect(library.conninfo) as connection:
+        connection.execute("delete from chunks where id = (select max(id) from chunks)")
+    update(library)
+    assert library.rows("select id from posting_segments") == before
+
+
 def test_repaired_chunks_are_no_longer_searched_by_their_old_words(library: Library) -> None:
     update(library)
     with connect(library.conninfo) as connection:
@@ -265,10 +276,11 @@ def test_new_chunks_take_in_what_is_not_much_larger(
     assert [segment.id for segment in merged(of(*sizes), unposted)] == taken
 
 
-def test_a_stale_segment_takes_in_its_older_neighbour() -> None:
+def test_a_stale_segment_takes_in_an_older_neighbour_that_is_not_much_larger() -> None:
     fresh, dead = of(100, 100), of(100, 100, live=0.5)
     assert stale(fresh) == []
     assert stale([fresh[0], dead[1]]) == [SegmentBuild(1, 200, (1, 2))]
+    assert stale([fresh[0], *of(100, 10, live=0.5)[1:]]) == [SegmentBuild(101, 110, (2,))]
     assert stale([dead[0], fresh[1]]) == [SegmentBuild(1, 100, (1,))]
     assert stale(of(SEGMENT_CHUNKS, SEGMENT_CHUNKS, live=0.8)) == [
         SegmentBuild(1, SEGMENT_CHUNKS, (1,)),
