@@ -317,6 +317,27 @@ create table collection_languages (
     primary key (collection_id, language)
 );
 
+-- Ranges of chunk ids, one after the other, whose postings were written: all chunks that there are up to the last
+-- one's end. A segment never changes.
+create table posting_segments (
+    id integer generated always as identity primary key,
+    first_chunk bigint not null unique,
+    last_chunk bigint not null,
+    chunks integer not null,
+    chunk_ids bytea not null,  -- 8 bytes each; the place here is the slot in postings
+    tokens bytea not null,  -- of the same chunks, 4 bytes each
+    built_at timestamptz not null default clock_timestamp()
+);
+
+-- The chunks of a segment that have a lexeme. Of a segment that is no longer there: nothing.
+create table posting_lists (
+    segment_id integer not null,
+    lexeme text not null,
+    df integer not null,  -- how many
+    postings bytea storage external not null,  -- 4 bytes each: slot * 256 + how often it stands there, 255 at most
+    primary key (segment_id, lexeme)
+);
+
 -- Texts that somebody is paying for just now.
 create table embedding_claims (
     space_id integer not null references spaces(id),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pgfolio.flows.index import build
 from pgfolio.flows.run.exclusive import unless_syncing
-from pgfolio.schema.corpus import statistics, word_statistics
+from pgfolio.schema.corpus import postings, statistics, word_statistics
 from pgfolio.schema.vectors import hnsw, segments
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def loaded(run: RunContext, connection: Connection, load: VectorLoad) -> None:
 
 
 def finish(run: RunContext, connection: Connection, generation: Generation) -> None:
-    """Build what is missing; renew segments that are many, empty or full of deleted rows."""
+    """Build what is missing; renew segments that are many, empty or full of deleted rows. Postings of words too."""
     parameters = build.parameters_of(run, connection, generation)
     if members := segments.unindexed(connection, generation):
         run.progress.stage("building the index")
@@ -147,6 +147,8 @@ def finish(run: RunContext, connection: Connection, generation: Generation) -> N
         with unless_syncing(connection) as free:  # else after the next sync
             if free:
                 _rebuild_segments(run, connection, generation, parameters)
+    with run.report.timed("index"):
+        postings.update(connection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from pgfolio.query_api.explain.records import NONE, Explanation, Ranked, StoredCandidate, TracedCandidate
 from pgfolio.schema.search.hits import locate
-from pgfolio.schema.search.lexical import Scored
 from pgfolio.schema.search.pool import in_snapshot
+from pgfolio.schema.search.question import Scored
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence

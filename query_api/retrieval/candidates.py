@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.access import Permitted
-    from pgfolio.schema.search.lexical import Scored
+    from pgfolio.schema.search.question import Scored
 
 
 NOT_AT_ALL: Final = "not at all: the model knows no part of the question"

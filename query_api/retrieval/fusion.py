@@ -20,7 +20,7 @@ from pgfolio.schema.search.vector import Candidate
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgfolio.schema.search.lexical import Scored
+    from pgfolio.schema.search.question import Scored
 
 Fusion = Literal["scores", "rrf"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from pgfolio.schema.search.lexical import Question
+from pgfolio.schema.search.question import Question
 
 MAX_PHRASES = 8
 MAX_PHRASE_CHARACTERS = 200

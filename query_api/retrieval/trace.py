@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.search.lexical import Scored
+    from pgfolio.schema.search.question import Scored
     from pgfolio.schema.search.vector import Candidate
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgfolio.schema.corpus import postings
 from pgfolio.schema.database.statements import fetch_one, statement
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def are_behind(connection: Connection) -> bool:
 
 
 def are_counted(connection: Connection) -> bool:
-    """Whether they were since an upgrade changed them: known at once, where `are_stale` reads the whole ledger."""
-    return bool(fetch_one(connection, "word_statistics_exist")[0])
+    """Whether they were since an upgrade changed them, and postings were written: known at once, where `are_stale`
+    reads the whole ledger."""
+    return bool(fetch_one(connection, "word_statistics_exist", {"min_posted": postings.MIN_CHUNKS})[0])
 
 
 def counted(connection: Connection) -> int:

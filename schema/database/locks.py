@@ -39,6 +39,9 @@ FIRST_GENERATION: Final = 0x67656E  # "gen"
 REEMBED: Final = (0x67656E, 1)
 """Who moves the corpus to another space; of a session."""
 
+POSTINGS: Final = (0x67656E, 2)
+"""Who writes postings; of a session."""
+
 LOCK_TIMEOUT: Final = "200ms"
 """Readers take locks in their own order: what waits longer could deadlock with them, or hold them all up."""
 

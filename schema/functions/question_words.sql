@@ -15,13 +15,14 @@ as $$
     with plain as materialized (
         select spaced(folded(question)) as words, folded(question) as whole
     ), languages_seen as materialized (
-        select s.language, coalesce(k.share, 0) as share
-        from spoken() s (language) left join languages k on k.language = s.language
-        where visible is null
-        union all
-        select p.language, p.share from permitted_languages(visible) p
+        select s.language, s.share, prefix_terms(s.language, 'abcdef') <> '' as prefixed
+        from (select s.language, coalesce(k.share, 0) as share
+              from spoken() s (language) left join languages k on k.language = s.language
+              where visible is null
+              union all
+              select p.language, p.share from permitted_languages(visible) p) s
     ), stems as materialized (
-        select t.token, s.language, l.lexeme,
+        select t.token, s.language, s.prefixed, l.lexeme,
                sum(case when l.lexeme is null then s.share else 0 end) over (partition by t.token) as stopped
         from plain
         cross join lateral (select distinct token from ts_parse('default', parted(plain.words)) where tokid <> 12) t
@@ -30,7 +31,7 @@ as $$
     ), begun as materialized (
         select s.lexeme, b.lexeme as prefix_term, s.stopped
         from stems s cross join lateral unnest(prefix_terms(s.language, s.token)) b
-        where s.lexeme is not null
+        where s.lexeme is not null and s.prefixed  -- most languages have none: asking for each word took a quarter
     ), families as materialized (
         select lexeme, min(prefix_term) as family from begun group by lexeme
     ), looked_for as (

@@ -40,9 +40,10 @@ def forget_missing(connection: Connection, findings: Sequence[Finding]) -> None:
 
 
 def repair_chunk_contents(connection: Connection, contents: Mapping[int, str]) -> None:
-    """Chunk texts by chunk id; PostgreSQL makes their lexemes anew."""
+    """Chunk texts by chunk id; PostgreSQL makes their lexemes anew, the next sync their postings."""
     values = {"ids": list(contents), "contents": list(contents.values())}
     connection.execute(statement("repair_chunk_contents"), values)
+    connection.execute(statement("forget_postings"))
 
 
 def delete_vectors(connection: Connection, generation: Generation, chunk_ids: Sequence[int]) -> None:

@@ -6,95 +6,28 @@ chunks and questions go through the same functions there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
 from psycopg import sql
 
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search.access import EVERYTHING
 from pgfolio.schema.search.conditions import OF_CHUNK, matches
-from pgfolio.schema.search.vector import effective_ef_search, parameter, ranked
+from pgfolio.schema.search.postings import rank_postings
+from pgfolio.schema.search.question import MAX_COMMON_WORD_CHUNKS, RANKING_NUMBERS, Scored
+from pgfolio.schema.search.vector import HAS_POSTINGS, effective_ef_search, parameter, ranked
 from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, vector_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
 
     from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.access import Permitted, Scope
-
-MAX_COMMON_WORD_CHUNKS: Final = 30_000
-"""Chunks that a common word is looked for in where vectors find some too."""
-
-RANKED_CHUNKS: Final = 3000
-"""Chunks with the rarest words together, among which the words of a question are ranked."""
-
-RANKED_PREFIX_CHUNKS: Final = 1000
-"""The same of the prefix terms, which come after the words."""
-
-CANDIDATES_PER_HIT: Final = 5
-"""Of these so many times the limit are scored with all words."""
-
-PHRASE_CANDIDATES: Final = 5000
-"""Chunks with all words of a phrase, in which it is looked for."""
-
-PHRASE_WORTH: Final = 20
-"""Of an exact match: more than the idf of any word."""
-
-NAME_WEIGHT: Final = 2
-"""What a document's name is worth, in the idf of the name that a question has."""
-
-NAMED_DOCUMENTS: Final = 100
-"""Documents of one name."""
-
-LEADING_CHUNKS: Final = 3
-"""Chunks of a named document that are candidates: its first ones."""
-
-NAME_LETTERS: Final = 400
-"""Of a question that may be a document's name: as many as functions/path_names.sql has of each."""
-
-SAMPLE_CHUNKS: Final = 1000
-"""Chunks whose mean length is taken where no statistics were counted yet."""
-
-RANKING_NUMBERS: Final[Mapping[str, sql.Composable]] = {
-    "ranked_chunks": sql.Literal(RANKED_CHUNKS),
-    "ranked_prefix_chunks": sql.Literal(RANKED_PREFIX_CHUNKS),
-    "candidates_per_hit": sql.Literal(CANDIDATES_PER_HIT),
-    "phrase_candidates": sql.Literal(PHRASE_CANDIDATES),
-    "phrase_worth": sql.Literal(PHRASE_WORTH),
-    "name_weight": sql.Literal(NAME_WEIGHT),
-    "named_documents": sql.Literal(NAMED_DOCUMENTS),
-    "leading_chunks": sql.Literal(LEADING_CHUNKS),
-    "name_letters": sql.Literal(NAME_LETTERS),
-    "sample_chunks": sql.Literal(SAMPLE_CHUNKS),
-}
-"""What stands for the placeholders of `rank_words`: plans are made for these numbers as part of its text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, and the phrases of it that are meant word for word."""
-
-    text: str
-    phrases: tuple[str, ...] = ()
-
-
-class Scored(Struct, frozen=True):
-    """A candidate with both scores. `exact_match`: how much it has of what is asked for exactly. `max_bm25`: what all
-    words of the question together would be worth, the same for all candidates. `in_vector_arm`: it is one of the
-    nearest."""
-
-    chunk_id: int
-    similarity: float
-    bm25: float
-    exact_match: float
-    max_bm25: float
-    in_vector_arm: bool
+    from pgfolio.schema.search.question import Question
 
 
 async def rank_words(
@@ -112,6 +45,19 @@ async def rank_words(
     which need not have any of the words. None: the nearest, through the index, which is one round trip for both. By
     words it is never short while more match."""
     effective = effective_ef_search(limit, ef_search)
+    everywhere = scope == EVERYTHING
+    if everywhere and not question.phrases and HAS_POSTINGS.get(connection, True):
+        scored = await rank_postings(
+            connection,
+            generation,
+            question.text,
+            vector,
+            limit,
+            in_vector_arm=in_vector_arm,
+            ef_search=effective,
+        )
+        if scored is not None:
+            return scored
     text, values = _composed(generation, limit, scope, effective, nearest=in_vector_arm is None)
     values |= {
         "visible": array(scope.permitted),
@@ -121,7 +67,7 @@ async def rank_words(
         "vector_arm": list(in_vector_arm or ()),
         "all_words": False,
     }
-    everywhere = scope == EVERYTHING  # where planning anew each time takes 2 of 15 ms, and gives the same
+    # Everywhere planning anew each time takes 2 of 15 ms, and gives the same.
     rows = await ranked(connection, generation, text, values, effective, planned_once=everywhere)
     some_words_skipped = not rows or rows[0][-1]
     alone = in_vector_arm is not None or not everywhere  # else the nearest of all chunks make up for it

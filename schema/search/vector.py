@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, LiteralString
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import psycopg
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import AsyncConnection
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.access import Permitted, Scope
+
+
+HAS_POSTINGS: WeakKeyDictionary[AsyncConnection, bool] = WeakKeyDictionary()
+"""Whether there were postings when each connection was last asked: where there are none, they are not asked for."""
 
 
 class Hit(Struct, frozen=True):
@@ -108,7 +113,7 @@ async def nearest(
     if not rows or rows[0][-1] != f"{effective} {ITERATIVE}":
         SESSION_EF_SEARCH.pop(connection, None)
         async with connection.pipeline():
-            await _begin(connection, effective)
+            await begin(connection, effective)
             cursor = await connection.execute(statement_, values, binary=True)
         rows = await cursor.fetchall()
     if rows and not _is_meant(generation, rows[0][-2]):
@@ -182,9 +187,10 @@ async def collection_ids(
     return {row[0]: row[1] for row in await cursor.fetchall()}
 
 
-async def _begin(
+async def begin(
     connection: AsyncConnection, ef_search: int, *, planned_once: bool = False
 ) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+    """The settings of what is to be asked in this transaction; `checked` reads the answer."""
     values = {
         "ef_search": str(min(ef_search, EF_SEARCH_MAXIMUM)),
         "iterative": ITERATIVE,
@@ -215,14 +221,18 @@ async def ranked(
     """The rows of a statement over one generation, in one round trip. `planned_once`: its plan is the same whatever
     its parameters. Raises GenerationChangedError."""
     async with connection.pipeline():
-        begun = await _begin(connection, ef_search, planned_once=planned_once)
+        begun = await begin(connection, ef_search, planned_once=planned_once)
         cursor = await connection.execute(text, values, binary=True)
-    await _check(begun, generation)
+    await checked(connection, begun, generation)
     return await cursor.fetchall()
 
 
-async def _check(begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation) -> None:
+async def checked(
+    connection: AsyncConnection, begun: psycopg.AsyncCursor[tuple[Any, ...]], generation: Generation
+) -> None:
+    """What `begin` found. Raises GenerationChangedError."""
     row = await begun.fetchone()
+    HAS_POSTINGS[connection] = row is not None and bool(row[-2])
     if row is None or not _is_meant(generation, row[-1]):
         raise GenerationChangedError
 

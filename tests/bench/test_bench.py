@@ -78,3 +78,11 @@ def test_what_an_index_costs_is_measured_at_any_size() -> None:
         ("indexing", ["--rows", "1000", "--dimensions", "8"]),
     ):
         assert len(printed(f"tests.bench.{module}", *options).splitlines()) > 3, module
+
+
+@pytest.mark.long
+def test_the_word_arm_is_measured_and_compared_with_an_exhaustive_one(tmp_path: Path) -> None:
+    write_markdown(tmp_path, files=20)
+    shown = printed("tests.bench.words", "--folder", os.fspath(tmp_path), "--repeat", "1")
+    assert "both arms, from postings" in shown
+    assert "postings: the first 10 of an exhaustive BM25 in 100.0%" in shown

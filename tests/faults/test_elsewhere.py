@@ -29,7 +29,7 @@ from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources, statistics
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.search.lexical import RANKING_NUMBERS
+from pgfolio.schema.search.question import RANKING_NUMBERS
 from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import vector_statement
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, FaultScenario, vector

@@ -12,8 +12,8 @@ select case when c.chunks > :exact_chunks then false
 from corpus c;
 
 -- name: word_statistics_exist
--- Whether they were at all, and are the same.
-select exists (select from corpus where measured_at > '-infinity');
+-- Whether they were at all, and are the same, and there are postings where there are to be some.
+select exists (select from corpus where measured_at > '-infinity' and (chunks < :min_posted or exists (select from posting_segments)));
 
 -- name: counted_chunks
 -- How many there were when words were counted, if they were.

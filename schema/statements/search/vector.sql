@@ -19,9 +19,10 @@ where g.id = :id;
 
 -- name: begin_search
 -- The same until the end of the transaction, and whether a statement is planned for its parameters or once for all.
--- Answers the active generation's id, to be compared with the one that the question was embedded for.
+-- Answers whether there are postings, and the active generation's id, to be compared with the one that the question was
+-- embedded for.
 select set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterative_scan', :iterative, true),
-       set_config('plan_cache_mode', :planned, true),
+       set_config('plan_cache_mode', :planned, true), exists (select from posting_segments),
        (select id from generations where state = 'active');
 
 -- name: search_vectors

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pgfolio.config.models.wordllama import BundledTokenizer, vocabulary_coverage
 from pgfolio.query_api.retrieval.fusion import fuse_ranks, fuse_scores, rank_by_bm25, vector_share
-from pgfolio.schema.search.lexical import Scored
+from pgfolio.schema.search.question import Scored
 
 if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.fusion import Fusion

@@ -11,7 +11,7 @@ from psycopg import sql
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.database.statements import names
 from pgfolio.schema.records import Generation, Space
-from pgfolio.schema.search.lexical import RANKING_NUMBERS
+from pgfolio.schema.search.question import RANKING_NUMBERS
 from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import vector_statement
 
