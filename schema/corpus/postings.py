@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from pgfolio.schema.database.connect import Connection
 
-MIN_CHUNKS = 5000
+MIN_CHUNKS = 10_000
 """Chunks from which on there are postings. In a smaller corpus words are counted for each question, so that scores do
-not depend on its history."""
+not depend on its history, and looking into chunks takes no longer."""
 
 SEGMENT_CHUNKS = 131_072
 """Of one segment at most: six seconds of writing."""

@@ -32,9 +32,6 @@ from tests.fakes.openai_server import KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgfolio.config.settings import Settings
-    from pgfolio.flows.embedding.embedder import Embedder
-    from pgfolio.schema.records import Generation
 
 ROOT = Path(__file__).resolve().parents[2]
 ERR = Console(stderr=True, highlight=False)
@@ -144,32 +141,17 @@ def _sync(conninfo: str, url: str, server: Server, folder: Path) -> dict[str, fl
     )
     with connect(conninfo) as connection:
         source = sources.ensure_source(connection, str(folder), name=folder.name)
-    run = Watched(settings, conninfo)
+    run = SyncRun(settings, conninfo, Options())
     with run.recorded("sync") as connection:
         run.execute(connection, [source], lambda _, work, *arguments: work(*arguments))
     documents = run.report.documents
     return {
-        "working": run.working,
-        "limited": run.limited,
+        "working": run.report.embedding["seconds"],
+        "limited": run.report.embedding["rate_limited"],
         "added": documents.added,
         "failed": documents.failed,
         "tokens": run.report.tokens,
     }
-
-
-class Watched(SyncRun):
-    """A sync that remembers how long the rate limit held it back."""
-
-    working = limited = 0.0
-
-    def __init__(self, settings: Settings, conninfo: str) -> None:
-        super().__init__(settings, conninfo, Options())
-
-    @contextmanager
-    def embedder(self, generation: Generation) -> Iterator[Embedder]:
-        with super().embedder(generation) as embedder:
-            yield embedder
-        self.working, self.limited = embedder.spending.working, embedder.spending.rate_limited
 
 
 def _round(

@@ -1,0 +1,118 @@
+"""Workers and drivers of syncs that need several processes are killed at random moments: nothing is half done, at the
+end all is as an undisturbed sync makes it, and no more was paid for twice than was in flight."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from pgfolio.schema.database.connect import connect
+from tests.fakes.openai_server import FakeOpenAI, FaultScenario
+from tests.faults.test_kills import IN_FLIGHT, environment, paid_twice
+from tests.faults.world import Command, Reader, Tree, half_done, stored
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+SEED = 20261130
+KILLS, SOME_KILLS = 50, 6
+WORKERS = 3
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree.grown(tmp_path / "tree", SEED, 120)
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Of a running sync: the children of the process that they are forked from."""
+    try:
+        children = psutil.Process(process.pid).children()
+        servers = [child for child in children if "forkserver" in " ".join(child.cmdline())]
+        return [worker for server in servers for worker in server.children()]
+    except psutil.Error:
+        return []
+
+
+@pytest.mark.timeout(900)
+def test_workers_and_drivers_killed_anywhere_lose_nothing(
+    tree: Tree, tmp_path: Path, new_database: Callable[[], AbstractContextManager[str]], full: bool
+) -> None:
+    chosen = random.Random(SEED)
+    kills = {"worker": 0, "driver": 0}
+    differences = rounds = 0
+    with FakeOpenAI() as server:
+        server.fault_scenario = FaultScenario(delay=0.05)
+        while sum(kills.values()) < (KILLS if full else SOME_KILLS):
+            rounds += 1
+            tree.edit()
+            contents = []
+            for disturbed in (False, True):
+                server.requests.clear()
+                with new_database() as conninfo:
+                    settings = {
+                        **environment(conninfo, tmp_path / "home", server.url),
+                        "PGFOLIO_SYNC__WORKERS": str(WORKERS),
+                    }
+                    command, reader = Command(tree.root, settings), Reader(conninfo)
+                    before = sum(kills.values())
+                    with reader.looking():
+                        if disturbed:
+                            _disturb(command, chosen, kills)
+                        with connect(conninfo, autocommit=True) as connection:
+                            assert half_done(connection) == []
+                        report = command.sync()
+                        assert report["status"] == "complete"
+                    assert paid_twice(server) <= (IN_FLIGHT + WORKERS) * (sum(kills.values()) - before)
+                    assert reader.seen == []
+                    contents.append(stored(conninfo))
+                    assert command.sync()["documents"]["unchanged"] == len(list(tree.root.rglob("*.md")))
+            differences += len(set(contents[0]) ^ set(contents[1]))
+            assert contents[0] == contents[1]
+    print(f"\n{kills} kills in {rounds} rounds; differences to undisturbed syncs: {differences}")
+
+
+def _disturb(command: Command, chosen: random.Random, kills: dict[str, int]) -> None:
+    """Kills workers while it runs, and then, or before, the sync itself."""
+    process = command.start()
+    for _ in range(4):
+        time.sleep(chosen.uniform(0.2, 1.0))
+        if process.poll() is not None:
+            process.communicate()
+            return
+        if found := workers(process):
+            victim = chosen.choice(found)
+            try:
+                victim.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:
+                continue
+            kills["worker"] += 1
+    if process.poll() is None:
+        psutil.Process(process.pid).kill()
+        kills["driver"] += 1
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while _orphans(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _orphans(process.pid)
+
+
+def _orphans(session: int) -> list[int]:
+    """What is left of a killed sync: its workers end with their pipe."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (OSError, psutil.Error):
+            continue
+    return found
