@@ -46,7 +46,8 @@ def queries() -> list[str]:
     text = "".join(file.read_text() for file in STATEMENTS.rglob("*.sql"))
     other = set(
         re.findall(
-            r"-- name: (\w+)!?\n(?:--.*\n)+(?:copy|create|alter|drop|analyze|truncate|lock|listen|set)\b", text
+            r"-- name: (\w+)!?\n(?:--.*\n)+(?:copy|create|alter|drop|analyze|truncate|lock|listen|set)\b",
+            text,
         )
     )
     return [name for name in names() if name not in other]
