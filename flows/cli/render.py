@@ -93,6 +93,11 @@ def _show_done(report: Report) -> None:
         f"{chunks.total:,} chunks; {chunks.embedded:,} embedded, {chunks.reused:,} reused; "
         f"{report.tokens:,} tokens{cost}; {report.seconds['total']:.2f} s: {report.status}"
     )
+    if report.workers:
+        shares = sorted(counts.documents for counts in report.workers.values())
+        OUT.print(
+            f"{len(shares)} workers: {shares[0]:,} to {shares[-1]:,} documents each (`--json` has them one by one)"
+        )
 
 
 def _show_plan(plan: list[dict[str, Any]], report: Report) -> None:

@@ -186,6 +186,12 @@ class Report:
         if self.error:
             lines += ["", f"**{self.error}**"]
         lines += [f"\nNote: {note}" for note in self.notes]
+        if self.workers:
+            lines += ["", "| worker | batches | documents | chunks | seconds |", "|---|---|---|---|---|"]
+            lines += [
+                f"| {_cell(name)} | {counts.batches} | {counts.documents} | {counts.chunks} | {counts.seconds:.1f} |"
+                for name, counts in sorted(self.workers.items())
+            ]
         if self.problems:
             lines += ["", "| document | stage | reason |", "|---|---|---|"]
             lines += [

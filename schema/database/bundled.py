@@ -126,6 +126,7 @@ def configuration(memory: Postgres, machine_mb: int, cores: int) -> str:
         "effective_cache_size": f"{max(machine_mb // 2, 256)}MB",
         "work_mem": "32MB",
         "max_wal_size": "4GB",
+        "max_connections": 100 + 4 * cores,  # a worker of a sync takes up to four
         "max_worker_processes": max(8, cores + 2),
         "max_parallel_workers": max(8, cores),
         "max_parallel_maintenance_workers": max(1, cores - 1),

@@ -116,3 +116,33 @@ def _orphans(session: int) -> list[int]:
         except (OSError, psutil.Error):
             continue
     return found
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupt_ends_all_processes_and_leaves_nothing_half_done(
+    tree: Tree, tmp_path: Path, conninfo: str
+) -> None:
+    with FakeOpenAI() as server, connect(conninfo, autocommit=True) as connection:
+        server.fault_scenario = FaultScenario(delay=0.2)
+        settings = {
+            **environment(conninfo, tmp_path / "home", server.url),
+            "PGFOLIO_SYNC__WORKERS": str(WORKERS),
+        }
+        command = Command(tree.root, settings)
+        process = command.start()
+        while not connection.execute("select 1 from documents limit 1").fetchone():
+            assert process.poll() is None
+            time.sleep(0.02)
+        began = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=30)
+        assert time.monotonic() - began < 10
+        assert process.returncode == 130
+        told = connection.execute("select error from runs order by id desc limit 1").fetchone()
+        assert told is not None
+        assert told[0].startswith("interrupted; what was done until then is stored")
+        assert _orphans(process.pid) == []
+        assert half_done(connection) == []
+        server.fault_scenario = FaultScenario()
+        assert command.sync()["status"] == "complete"
+        assert half_done(connection) == []

@@ -12,8 +12,10 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from pgfolio.config.models.wordllama import LocalModel
-from pgfolio.flows.index import maintenance
+from pgfolio.flows.index import build, maintenance
+from pgfolio.flows.ingest.pipeline import SyncRun
 from pgfolio.flows.integrity.verify import run_verify
+from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations, hnsw, segments
@@ -289,3 +291,21 @@ def test_statistics_keep_up_with_a_large_load(library: Library, monkeypatch: pyt
 def analyzed(library: Library) -> int:
     ((times,),) = library.rows("select analyze_count from pg_stat_user_tables where relname = 'chunks'")
     return int(times)
+
+
+def test_several_segments_get_their_indexes_at_the_same_time(grown: Library) -> None:
+    for name in ("second", "third"):
+        grow(grown, name, 60)
+        grown.sync()
+    run = SyncRun(grown.settings, grown.conninfo, Options())
+    with connect(grown.conninfo) as connection:
+        generation = active(connection)
+        for member in segments.members(connection, generation):
+            connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier(member.index)))
+        connection.commit()
+        lacking = segments.unindexed(connection, generation)
+        parameters = build.parameters_of(run, connection, generation)
+        build.build_all(run, connection, lacking, parameters, at_once=2)
+    assert len(lacking) == 3
+    assert all(indexed for _, size, indexed in members(grown) if size)
+    assert run_verify(grown.conninfo).complete

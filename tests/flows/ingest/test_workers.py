@@ -21,6 +21,7 @@ from pgfolio.flows.ingest.file_batch import file_batches
 from pgfolio.flows.ingest.pipeline import SyncRun, run_sync, work_items_of
 from pgfolio.flows.ingest.worker import SyncJob
 from pgfolio.flows.run.options import FailedError, Options
+from pgfolio.flows.run.report import Report
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceLostError
 from pgfolio.schema.database.connect import connect
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Source
     from tests.fakes.openai_server import FakeOpenAI
     from tests.flows.library import Library
@@ -103,7 +103,10 @@ def test_what_is_stored_does_not_depend_on_who_did_it(
         assert sum(worker.documents for worker in report.workers.values()) == FILES * (name != "one"), name
     assert len(reports["four"].workers) == 4
     assert len(reports["dask"].workers) == 2
-    assert [w["documents"] for w in reports["four"].as_json()["workers"]]
+    told = reports["four"].as_json()
+    assert [row["worker"] for row in told["workers"]] == [f"worker {n}" for n in range(1, 5)]
+    assert Report.of_json(told).workers.keys() == reports["four"].workers.keys()
+    assert "| worker 4 | " in reports["four"].as_markdown("sync")
 
 
 @contextmanager
