@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEED = 20261130
-KILLS, SOME_KILLS = 50, 6
+KILLS, SOME_KILLS = 50, 3
 WORKERS = 3
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    return Tree.grown(tmp_path / "tree", SEED, 120)
+    return Tree.grown(tmp_path / "tree", SEED, 60)
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -51,7 +51,7 @@ def test_workers_and_drivers_killed_anywhere_lose_nothing(
     kills = {"worker": 0, "driver": 0}
     differences = rounds = 0
     with FakeOpenAI() as server:
-        server.fault_scenario = FaultScenario(delay=0.05)
+        server.fault_scenario = FaultScenario(delay=0.03)
         while sum(kills.values()) < (KILLS if full else SOME_KILLS):
             rounds += 1
             tree.edit()
