@@ -148,7 +148,7 @@ def test_workers_that_are_killed_lose_nothing_and_no_text_is_paid_for_twice_but_
         openai_server.requests.clear()
         with new_database() as conninfo:
             settings = new_settings(database_url=conninfo, embedding=embedding, sync={"workers": 3}, **key)
-            with killing(forked_workers if kill else list, 0.5) as count:
+            with killing(forked_workers if kill else list, 0.7, 4) as count:
                 report = synced(settings, conninfo, tree)
             assert (report.documents.added, report.documents.failed) == (FILES, 1)
             check(conninfo)
