@@ -82,6 +82,7 @@ async def rank_postings(
         "ids": [*{*ranking.best(limit + SPARE_CANDIDATES), *arm}],
         "named": list(named),
         "vector": values["vector"],
+        "permitted": None,
     }
     cursor = await connection.execute(_place_candidates(generation), placed, binary=True)
     return ranking.placed(await cursor.fetchall(), named, arm, limit)

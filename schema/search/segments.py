@@ -126,7 +126,7 @@ async def add_unposted(
     connection: AsyncConnection, state: State, chunks: Chunks, pieces: dict[str, list[Postings]]
 ) -> tuple[Chunks, dict[str, int]]:
     """The chunks that came since with the others, and in how many of them each lexeme stands."""
-    values = {"lexemes": list(pieces), "last": state.last, "limit": MAX_UNPOSTED}
+    values = {"lexemes": list(pieces), "last": state.last, "limit": MAX_UNPOSTED, "permitted": None}
     cursor = await connection.execute(statement("read_unposted"), values, binary=True)
     rows = await cursor.fetchall()
     norms = bm25.norms(np.array([row[1] for row in rows]), state.mean)

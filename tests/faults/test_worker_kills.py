@@ -15,7 +15,7 @@ import pytest
 from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import FakeOpenAI, FaultScenario
 from tests.faults.test_kills import IN_FLIGHT, environment, paid_twice
-from tests.faults.world import Command, Reader, Tree, half_done, stored
+from tests.faults.world import Command, Reader, Tree, half_done, stored, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -100,10 +100,7 @@ def _disturb(command: Command, chosen: random.Random, kills: dict[str, int]) -> 
         psutil.Process(process.pid).kill()
         kills["driver"] += 1
     process.communicate()
-    deadline = time.monotonic() + 10
-    while _orphans(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _orphans(process.pid)
+    wait_until(lambda: not _orphans(process.pid))
 
 
 def _orphans(session: int) -> list[int]:
@@ -141,7 +138,7 @@ def test_an_interrupt_ends_all_processes_and_leaves_nothing_half_done(
         told = connection.execute("select error from runs order by id desc limit 1").fetchone()
         assert told is not None
         assert told[0].startswith("interrupted; what was done until then is stored")
-        assert _orphans(process.pid) == []
+        wait_until(lambda: not _orphans(process.pid))
         assert half_done(connection) == []
         server.fault_scenario = FaultScenario()
         assert command.sync()["status"] == "complete"

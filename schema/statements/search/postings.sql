@@ -20,7 +20,7 @@ with vector_arm as materialized (
     cross join unnest(case when strpos(question_name, ' ') > 0 then array[' ', '_', '-'] else array[' '] end) space
     cross join lateral (
         select id from documents d where d.names @@ word_query(replace(question_name, ' ', space)) limit {{named_documents}}) d
-    where length(question_name) > 1
+    where length(question_name) > 1 and :permitted::integer[] is null
 )
 select s.*, n.*, t.*
 from state s
@@ -57,7 +57,7 @@ cross join lateral (
     select array_agg(lexeme) as lexemes,
            array_agg(least(coalesce(cardinality(positions), 1), 255)) as counts
     from unnest(c.lexemes) where lexeme = any(:lexemes::text[])) l
-where c.id > :last
+where c.id > :last and :permitted::integer[] is null
 order by c.id
 limit :limit;
 
@@ -72,4 +72,5 @@ from (select unnest(:ids::bigint[]) as id
       select id from chunks where document_id = any(:named::bigint[]) and ordinal < {{leading_chunks}}) a
 join chunks c on c.id = a.id
 join documents d on d.id = c.document_id
+where :permitted::integer[] is null
 order by d.path, d.source_id, c.ordinal;

@@ -244,7 +244,7 @@ def test_a_large_corpus_without_postings_is_to_be_indexed(library: Library) -> N
     """As after an upgrade."""
     with connect(library.conninfo) as connection:
         assert word_statistics.are_counted(connection)
-        connection.execute("update corpus set chunks = 5000")
+        connection.execute("update corpus set chunks = 10000")
         assert not word_statistics.are_counted(connection)
         postings.update(connection, 1)
         assert word_statistics.are_counted(connection)
