@@ -79,7 +79,6 @@ class Embedder:
     ) -> None:
         """`spent_usd`: what the run spent before, of `max_cost`; or a `budget` that others share. `turn`: inside it a
         request is under way."""
-        self.in_flight = model.in_flight
         self._deadline = bounds.deadline
         self._bounds = RequestBounds(bounds)
         self._rate_limiter = rate_limiter

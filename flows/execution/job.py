@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -63,6 +65,11 @@ class Executor(Protocol):
         MAX_WEIGHT, but for one that is alone. What one raises is raised, and the others are stopped."""
 
     def close(self) -> None: ...
+
+
+def process_name() -> str:
+    """Of this process among those of all machines."""
+    return f"{socket.gethostname()}/{os.getpid()}"
 
 
 MAX_WEIGHT = 32 * 1024 * 1024

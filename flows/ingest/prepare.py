@@ -100,9 +100,6 @@ class Batch:
         groups = (self.prepared, self.unchanged_content, self.failed, self.deferred, self.skipped)
         return sum(map(len, groups))
 
-    def characters(self) -> int:
-        return sum(len(item.document.text) for item in self.prepared)
-
 
 @contextmanager
 def prepared(

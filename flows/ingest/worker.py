@@ -3,14 +3,13 @@ transaction."""
 
 from __future__ import annotations
 
-import os
-import socket
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgfolio.flows.discovery.reader import reader
 from pgfolio.flows.embedding.spending import Spending
+from pgfolio.flows.execution.job import process_name
 from pgfolio.flows.extraction.worker import Workers
 from pgfolio.flows.ingest import store
 from pgfolio.flows.ingest.outcome import Outcome
@@ -101,7 +100,7 @@ class BatchWorker:
         self._vectors = VectorSupply(embedder, job.generation, is_metered=job.embedder.is_metered)
         self._parsers = Workers(job.settings.crawl.extract_timeout, job.parsers)
         self._connections = connections
-        self._process = f"{socket.gethostname()}/{os.getpid()}"
+        self._process = process_name()
 
     def __call__(self, item: FileBatch) -> Outcome:
         """Raises ModelError, SourceLostError and what the database raises."""

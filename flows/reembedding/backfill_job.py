@@ -3,8 +3,6 @@ work. Syncs may add and delete chunks meanwhile; no transaction is open while th
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.embedding.batching import Postponed, RejectedInput
 from pgfolio.flows.embedding.spending import Spending
+from pgfolio.flows.execution.job import process_name
 from pgfolio.schema.database.per_thread import ThreadConnections
 from pgfolio.schema.vectors import reuse
 
@@ -86,7 +85,7 @@ class BackfillWorker:
         self._generation = generation
         self._embedder = embedder
         self._connections = connections
-        self._process = f"{socket.gethostname()}/{os.getpid()}"
+        self._process = process_name()
 
     def __call__(self, item: list[Text]) -> BackfillOutcome:
         """Raises ModelError and what the database raises."""
