@@ -165,7 +165,7 @@ class Search(Section):
     candidates: Annotated[int, Field(ge=10, le=1000)] = Field(description="taken from each arm before fusion")
     min_similarity: Fraction = Field(description="results that are less similar are left out")
     answer_threshold: Fraction = Field(
-        description="relevance below which ask, without a chat model, says that it found nothing"
+        description="probability of the best passage below which ask, without a chat model, says that nothing answers"
     )
 
 

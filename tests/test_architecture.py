@@ -93,7 +93,7 @@ ROOMS = {
         "service",
         "services",
     },
-    "query_api.evaluation": {"retrieval", "services"},
+    "query_api.evaluation": {"answering", "retrieval", "services"},
     "query_api.explain": {"auth", "background", "retrieval"},
     "query_api.observability": set(),
     "query_api.retrieval": {"background", "observability"},

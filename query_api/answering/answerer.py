@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 from pgfolio.config.models import wordllama
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
-from pgfolio.query_api.answering import extractive, prompt_context
-from pgfolio.query_api.answering.citations import Quote, checked_citations, supporting_quotes
+from pgfolio.query_api.answering import prompt_context
+from pgfolio.query_api.answering.citations import checked_citations, supporting_quotes
 from pgfolio.query_api.answering.ending import ending_notes, usage_of
+from pgfolio.query_api.answering.quoting import read_evidence, select_quotes, written
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
 from pgfolio.query_api.answering.refusal import is_refusal, may_become_refusal
-from pgfolio.query_api.answering.sentences import QuotablePassage, lines, passages
 from pgfolio.query_api.observability.timings import stage
 from pgfolio.query_api.retrieval.results import display_title
 from pgfolio.schema.search import hits as stored
-from pgfolio.schema.search import lexical
 from pgfolio.schema.search.pool import in_snapshot
 
 if TYPE_CHECKING:
@@ -34,14 +33,16 @@ if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.retrieval.results import Retrieved
     from pgfolio.query_api.retrieval.retriever import Retriever
-    from pgfolio.schema.database.connect import AsyncConnection
-    from pgfolio.schema.markdown import Span
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.vector import Hit
 
 Result = TypeVar("Result")
 
 NO_ANSWER = "Nothing in the documents answers this question."
+QUOTED_CHUNKS = 12
+"""Chunks that are looked at for an answer without a chat model: of 209 questions with an answer it stood in the first
+five for 78%, in the first twelve for 86%."""
+
 MAX_THREADS = 8
 """Answers whose passages are compared at once: work of this process."""
 
@@ -91,6 +92,11 @@ class Answerer:
         self.prompts = prompts
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="answer")
 
+    @property
+    def generates(self) -> bool:
+        """Whether a chat model writes the answers; else they are quoted."""
+        return self._chat is not None
+
     async def close(self) -> None:
         """Ends without waiting for requests that are still under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -102,6 +108,8 @@ class Answerer:
         prompts = self.prompts.current()
         if prompt not in prompts:
             raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(sorted(prompts))}")
+        if not self.generates:
+            query = replace(query, limit=max(query.limit, QUOTED_CHUNKS))
         retrieved = await self._retriever.retrieve(query, permitted)
         hits = [result.hit for result in retrieved.results if result.near_duplicate_of is None]
         return AnswerRequest(
@@ -224,65 +232,24 @@ class Answerer:
         )
 
     async def _extract(self, request: AnswerRequest) -> Answer:
-        settings = self._retriever.settings.search
-        read = partial(_read, request=request)
-        idf, candidates, chunks = await in_snapshot(self._retriever.pool, read)
-        work = partial(_extracted, request, idf, candidates, chunks, settings.answer_threshold)
-        sentences = await self._in_thread(work)
-        if not sentences:
+        passages = await read_evidence(
+            self._retriever.pool, request.question, request.hits, request.permitted
+        )
+        threshold = self._retriever.settings.search.answer_threshold
+        quotes = await self._in_thread(partial(select_quotes, request.question, passages, threshold))
+        if not quotes:
             return self._unanswered(request, None)
-        markers = {chunk: n for n, chunk in enumerate(dict.fromkeys(c.chunk for c in sentences), 1)}
-        quotes = [Quote(markers[c.chunk], c.chunk, c.passage) for c in sentences]
         citations = await checked_citations(self._retriever.pool, request.hits, quotes, request.permitted)
-        text = "\n\n".join(f"{c.quote} [{c.marker}]" for c in citations)
-        return Answer(text, answered=True, mode="extractive", citations=citations, sources=request.sources)
+        return Answer(
+            written(request.question, quotes),
+            answered=True,
+            mode="extractive",
+            citations=citations,
+            sources=request.sources,
+        )
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-async def _read(
-    connection: AsyncConnection, *, request: AnswerRequest
-) -> tuple[extractive.Idf, list[extractive.PassageCandidate], list[tuple[str, extractive.Words]]]:
-    """The question's words, the passages and the chunks with theirs, in one snapshot."""
-    idf = await lexical.idf_of_words(connection, request.question, request.permitted)
-    code = await stored.read_code_blocks(connection, request.hits, request.permitted)
-    quotable = await asyncio.to_thread(_passages, request.hits, code)
-    chunks = [f"{display_title(hit.title, hit.path)}\n{hit.heading}\n{hit.content}" for hit in request.hits]
-    ids = [hit.chunk_id for hit in request.hits]
-    texts = [(ids[i], p.text) for i, p in quotable] + list(zip(ids, chunks, strict=True))
-    lexemes = await lexical.lexemes(connection, texts, request.permitted)
-    candidates = [extractive.PassageCandidate(i, p, w) for (i, p), w in zip(quotable, lexemes, strict=False)]
-    return idf, candidates, list(zip(chunks, lexemes[len(quotable) :], strict=True))
-
-
-def _passages(
-    hits: Sequence[Hit], code: Sequence[Sequence[Span] | None]
-) -> list[tuple[int, QuotablePassage]]:
-    return [
-        (place, passage)
-        for place, (hit, blocks) in enumerate(zip(hits, code, strict=True))
-        for passage in passages(hit.content, blocks)
-    ]
-
-
-def _extracted(
-    request: AnswerRequest,
-    idf: extractive.Idf,
-    candidates: list[extractive.PassageCandidate],
-    chunks: list[tuple[str, extractive.Words]],
-    threshold: float,
-) -> list[extractive.PassageCandidate]:
-    """Passages of the relevant chunks; where these have none, as a table has, the line of the best one."""
-    relevant = extractive.relevance(request.question, idf, chunks)
-    best = max(range(len(relevant)), key=relevant.__getitem__, default=0)
-    if not relevant or relevant[best] < threshold:
-        return []
-    relevant_passages = [c for c in candidates if relevant[c.chunk] >= threshold]
-    if relevant_passages:
-        return extractive.best_sentences(request.question, idf, relevant, relevant_passages)
-    line = extractive.support(request.question, lines(request.hits[best].content))
-    return [extractive.PassageCandidate(best, line, frozenset())] if line else []
 
 
 def _sources(hits: Sequence[Hit]) -> list[AnswerSource]:

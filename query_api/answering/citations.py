@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgfolio.query_api.answering.extractive import support
 from pgfolio.query_api.answering.records import Citation
 from pgfolio.query_api.answering.sentences import QuotablePassage, excerpt, passages
+from pgfolio.query_api.answering.similarity import support
 from pgfolio.query_api.retrieval.results import display_title
 from pgfolio.schema.search import hits as stored
 from pgfolio.schema.search.pool import in_snapshot

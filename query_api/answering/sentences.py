@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pgfolio.schema.markdown import code_blocks
 
@@ -23,6 +23,7 @@ MAX_SENTENCE_CHARACTERS = 600
 """Characters of a sentence that can be quoted as one."""
 
 MIN_WORDS = 4
+MIN_LETTERED_WORDS = 2
 BROKEN_OFF = ".,;:!?)]}\u2026"
 
 _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?")
@@ -33,6 +34,7 @@ _NOT_PROSE = re.compile(
 _RULE = re.compile(r"[ \t]*(?:[-=_*]\s*){3,}$")
 _LINK = re.compile(r"!?\[[^\]]{0,300}\]\([^)]{0,1000}\)|<?https?://\S+>?")
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_NUMBER_OR_WORD = re.compile(r"[^\W\d_]{2,}|\d[\d.,]*")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _STOP = re.compile(
     r"(?<![.!?\u0964\u061f])[.!?\u0964\u061f]++[\"'\u201d\u2019)\]*_`]*+(?=\s|$)|[\u3002\uff01\uff1f]+[\u201d\u300d\u300f]?"
@@ -44,13 +46,20 @@ _LONGEST_ABBREVIATION = len(" approx")
 _NOT_SPACE = re.compile(r"\S")
 
 
+Shape = Literal["sentence", "row", "line"]
+
+
 @dataclass(frozen=True, slots=True)
 class QuotablePassage:
-    """`text` is the chunk's own at `start`; `is_complete`: a sentence, from its beginning to its stop."""
+    """`text` is the chunk's own at `start`; `is_complete`: a sentence, from its beginning to its stop, a row or a
+    line. `context`: what stands before it and says what it is about, its heading, a table's head, the sentence
+    before."""
 
     start: int
     text: str
     is_complete: bool = True
+    context: tuple[str, ...] = ()
+    shape: Shape = "sentence"
 
     @property
     def end(self) -> int:
@@ -155,4 +164,7 @@ def _stop(content: str, at: int, end: int, *, lower: bool) -> int | None:
 
 
 def _wordy(text: str) -> bool:
-    return len(_WORD.findall(text)) >= MIN_WORDS or len(_WIDE.findall(text)) >= MIN_WORDS
+    """Numbers are words too: "She carried 64 guns."."""
+    letters = len(_WORD.findall(text))
+    wordy = letters >= MIN_LETTERED_WORDS and len(_NUMBER_OR_WORD.findall(text)) >= MIN_WORDS
+    return wordy or len(_WIDE.findall(text)) >= MIN_WORDS

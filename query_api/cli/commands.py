@@ -117,7 +117,12 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
 
 
 @cli.command("eval")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--answers",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='Questions with their answers: {"question": "...", "answers": ["...", ...]}, none where there is none.',
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option(
     "--mode", type=click.Choice(get_args(Mode)), help="One mode.  [default: all; with --json hybrid]"
@@ -142,7 +147,12 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
     help="Of hybrid: vectors count so many times as much; several are set side by side.  [default: 1]",
 )
 @click.option("--rerank", is_flag=True, help="Each without and with the reranker.")
-@click.option("--all", "every", is_flag=True, help="With --json: all, as an object by name.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="With --json: all, as an object by name; with --answers each question.",
+)
 @click.option(
     "--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Documents to rank."
 )
@@ -155,7 +165,8 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
 )
 def evaluate(
     *,
-    file: Path,
+    file: Path | None,
+    answers: Path | None,
     as_json: bool,
     mode: Mode | None,
     fusion: Fusion | None,
@@ -168,11 +179,17 @@ def evaluate(
 ) -> None:
     """Measure retrieval on labelled queries, modes and settings side by side: nDCG@10, MRR@10, recall@10, latency.
 
-    FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}, grades from 0 to 1000.
+    FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}, grades from 0 to 1000. With
+    --answers in its place: what part of questions is answered right, quoted and by the chat model.
     """
-    from pgfolio.query_api.cli import render  # noqa: PLC0415
+    from pgfolio.query_api.cli import render_quality  # noqa: PLC0415
     from pgfolio.query_api.evaluation import evaluate as evaluation  # noqa: PLC0415
 
+    if answers is not None and file is None:
+        _evaluate_answers(answers, as_json=as_json, every=every)
+        return
+    if file is None or answers is not None:
+        raise click.UsageError("name one file: FILE of labelled queries, or --answers FILE")
     if fusion and mode not in (None, "hybrid"):
         raise click.UsageError("--fusion is of hybrid only")
     variants: Sequence[evaluation.Variant] = evaluation.VARIANTS
@@ -190,7 +207,19 @@ def evaluate(
         qualities = evaluation.evaluate(load_settings(), labelled, variants, limit)
     except evaluation.EvaluationInputError as error:
         raise click.UsageError(terminal.printable(str(error))) from error
-    render.show_quality(qualities, as_json=as_json)
+    render_quality.show_quality(qualities, as_json=as_json)
+
+
+def _evaluate_answers(file: Path, *, as_json: bool, every: bool) -> None:
+    from pgfolio.query_api.cli import render_quality  # noqa: PLC0415
+    from pgfolio.query_api.evaluation import answers as evaluation  # noqa: PLC0415
+    from pgfolio.query_api.evaluation.evaluate import EvaluationInputError  # noqa: PLC0415
+
+    try:
+        judged = evaluation.evaluate_answers(load_settings(), evaluation.read_answers(file))
+    except EvaluationInputError as error:
+        raise click.UsageError(terminal.printable(str(error))) from error
+    render_quality.show_answer_quality(judged, each=every, as_json=as_json)
 
 
 def _query(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from pgfolio.config.terminal import Terminal, printable, printable_json
@@ -23,11 +22,10 @@ from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import database
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pgfolio.config.settings import Settings
     from pgfolio.query_api.answering.records import Citation
-    from pgfolio.query_api.evaluation.evaluate import Quality
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.service.contracts import AskAnswer, Result, SearchAnswer
 
@@ -41,7 +39,7 @@ def search(settings: Settings, query: Query, *, explain: bool, document: str | N
     with database(settings) as conninfo:
         answer = asyncio.run(_search(settings, conninfo, query, document, explain=explain))
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     _show_results(answer)
     if answer.explain is not None:
@@ -55,26 +53,9 @@ def ask(settings: Settings, query: Query, prompt: str, *, as_json: bool) -> None
     with database(settings) as conninfo:
         answer = asyncio.run(_ask(settings, conninfo, query, prompt))
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         _show_answer(answer)
-
-
-def show_quality(qualities: Mapping[str, Quality], *, as_json: bool) -> None:
-    """A row for each way of retrieving; as JSON the one way's object, or an object of them by name."""
-    if as_json:
-        one = next(iter(qualities.values()))
-        _print_json(one if len(qualities) == 1 else dict(qualities))
-        return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("mode")
-    for heading in ("nDCG@10", "MRR@10", "recall@10", "queries", "p50 ms", "p95 ms"):
-        table.add_column(heading, justify="right")
-    for name, quality in qualities.items():
-        shares = [f"{share:.3f}" for share in (quality.ndcg, quality.mrr, quality.recall)]
-        times = [f"{quality.p50_ms:.1f}", f"{quality.p95_ms:.1f}"]
-        table.add_row(name, *shares, f"{quality.queries:,}", *times)
-    OUT.print(table)
 
 
 async def _search(
@@ -109,7 +90,7 @@ def _show_results(answer: SearchAnswer) -> None:
     for rank, listed in enumerate(answer.results, 1):
         OUT.print(f"[bold]{rank}. {escape(listed.title)}[/]  [dim]{listed.score:.2f}[/]")
         OUT.print(f"   [cyan]{escape(_where(listed))}[/]", soft_wrap=True)
-        OUT.print(Padding(Text(printable(_short(listed.content))), (0, 0, 1, 3)))
+        OUT.print(Padding(Text(printable(short(listed.content))), (0, 0, 1, 3)))
     _show_notes(answer.notes)
     OUT.print(f"[dim]{answer.total_returned} results in {answer.took_ms:.0f} ms, {escape(answer.space)}[/]")
 
@@ -147,7 +128,7 @@ def _where(one: Result) -> str:
     return f"{one.collection}: {one.path}{page}{heading}"
 
 
-def _short(content: str) -> str:
+def short(content: str) -> str:
     text = " ".join(content.split())
     return (
         text
@@ -156,6 +137,6 @@ def _short(content: str) -> str:
     )
 
 
-def _print_json(value: SearchAnswer | AskAnswer | Quality | dict[str, Quality]) -> None:
+def print_json(value: object) -> None:
     sys.stdout.write(printable_json(msgspec.json.encode(value).decode()) + "\n")
     sys.stdout.flush()

@@ -109,10 +109,14 @@ def test_an_extractive_answer_is_its_quotes_with_their_markers(api: httpx.Client
     assert 1 <= len(answer["citations"]) <= 3
 
 
-def test_neither_headings_nor_code_are_quoted(api: httpx.Client) -> None:
+def test_headings_and_fences_are_not_quoted_but_a_line_of_code_is(api: httpx.Client) -> None:
     for question in ("wait between retries", "fragile task with retries and retry_delay_seconds"):
         for citation in ask(api, question)["citations"]:
-            assert not citation["quote"].startswith(("#", "`" * 3, "@", "def "))
+            assert not citation["quote"].startswith(("#", "`" * 3))
+    assert (
+        "@task(retries=2, retry_delay_seconds=60)"
+        in ask(api, "which decorator sets retry_delay_seconds")["answer"]
+    )
 
 
 PROCEDURE = "The writing team reads part {} of this handbook once a month, and keeps notes about it."

@@ -8,8 +8,8 @@ import pytest
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.prompts import Prompts, load_prompts
-from pgfolio.query_api.answering.extractive import coverage
 from pgfolio.query_api.answering.prompt_context import FENCE_TOKENS, claims, pack
+from pgfolio.query_api.answering.similarity import coverage
 from pgfolio.schema.search.vector import Hit
 
 if TYPE_CHECKING:
