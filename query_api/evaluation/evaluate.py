@@ -254,6 +254,7 @@ async def _measure(
             vector_weight=variant.vector_weight,
             ef_search=variant.ef_search,
             rerank=variant.rerank,
+            max_per_document=None,  # documents are ranked
         )
 
     await retriever.retrieve(query(labelled[0]), None)  # a first query plans and warms up

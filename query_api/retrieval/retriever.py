@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.retrieval.candidates import CandidateSearch, collections
+from pgfolio.query_api.retrieval.crowding import limit_per_document
 from pgfolio.query_api.retrieval.deduplication import near_duplicates
 from pgfolio.query_api.retrieval.neighbors import expand
 from pgfolio.query_api.retrieval.phrases import parse_question
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 MAX_INLINE_RESULTS = 40
 """Results beyond which near-duplicates are looked for in a thread."""
+
+CROWDED = (
+    "fewer results than the limit: more is in documents that have {} already, and max_per_document allows it"
+)
 
 EXTRA_CANDIDATES = 10
 """Candidates that are read beyond twice the limit."""
@@ -134,8 +139,16 @@ class Retriever:
             in_thread = len(results) > MAX_INLINE_RESULTS
             results = await asyncio.to_thread(deduplicate) if in_thread else deduplicate()
         if query.neighbors:
-            results = await self._expand_passages(search, results)
+            results, surplus = await self._expand_passages(search, results)
             complete = complete and not ranking.more
+        else:
+            results, surplus = limit_per_document(
+                results, query.max_per_document, lambda result: result.hit.document_id
+            )
+        trace.drop([result.hit for result in surplus], query.max_per_document)
+        if len(results) < query.limit and (surplus or ranking.left_out):
+            complete = False
+            trace.notes.append(CROWDED.format(query.max_per_document))
         results = results[: query.limit]
         trace.results = [result.hit.chunk_id for result in results]
         return Retrieved(
@@ -158,17 +171,24 @@ class Retriever:
 
     async def _expand_passages(
         self, search: CandidateSearch, results: list[SearchResult]
-    ) -> list[SearchResult]:
-        """Read in another snapshot: a chunk that is gone by then stays as it was read first."""
+    ) -> tuple[list[SearchResult], list[SearchResult]]:
+        """As limit_per_document answers. Read in another snapshot: a chunk that is gone by then stays as it was read
+        first."""
         query = search.query
         ids = [result.hit.chunk_id for result in results]
         read = partial(read_passages, ids=ids, around=query.neighbors, permitted=search.permitted)
-        expanded = expand([result.hit for result in results], await in_snapshot(self.pool, read), query.limit)
+        passages = await in_snapshot(self.pool, read)
+        hits = [result.hit for result in results]
+        expanded = expand(hits, passages, query.limit, query.max_per_document)
         search.trace.dropped |= {
             chunk: f"part of the passage of chunk {best}" for chunk, best in expanded.merged.items()
         }
         by_id = {result.hit.chunk_id: result for result in results}
-        return [replace(by_id[hit.chunk_id], hit=hit) for hit in expanded.hits]
+        placed, surplus = (
+            [replace(by_id[hit.chunk_id], hit=hit) for hit in some]
+            for some in (expanded.hits, expanded.surplus)
+        )
+        return placed, surplus
 
 
 def _deduplicate(results: list[SearchResult], limit: int, trace: Trace) -> list[SearchResult]:

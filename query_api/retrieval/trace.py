@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.question import Scored
-    from pgfolio.schema.search.vector import Candidate
+    from pgfolio.schema.search.vector import Candidate, Hit
 
 
 @dataclass(slots=True)
@@ -36,3 +36,8 @@ class Trace:
     seconds: dict[str, float] = field(default_factory=dict)
     answer: dict[str, Any] | None = None
     """Of a question that was answered: by whom, from which chunks."""
+
+    def drop(self, surplus: Sequence[Candidate | Hit], maximum: int | None) -> None:
+        """Candidates whose documents have all their places."""
+        reason = f"its document has {maximum} better results: max_per_document allows no more"
+        self.dropped |= {candidate.chunk_id: reason for candidate in surplus}

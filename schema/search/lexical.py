@@ -46,7 +46,8 @@ async def rank_words(
     words it is never short while more match."""
     effective = effective_ef_search(limit, ef_search)
     everywhere = scope == EVERYTHING
-    if everywhere and not question.phrases and HAS_POSTINGS.get(connection, True):
+    of_all = scope == EVERYTHING.without(scope.excluded)
+    if of_all and not question.phrases and HAS_POSTINGS.get(connection, True):
         scored = await rank_postings(
             connection,
             generation,
@@ -55,6 +56,7 @@ async def rank_words(
             limit,
             in_vector_arm=in_vector_arm,
             ef_search=effective,
+            excluded=scope.excluded,
         )
         if scored is not None:
             return scored
@@ -100,9 +102,9 @@ def _composed(
 ) -> tuple[bytes, dict[str, Any]]:
     permitted = {"permitted": array(scope.permitted_collections)}
     corpus = "corpus_of_all" if scope.permitted is None else "corpus_of_visible"
-    if scope.condition is None:
+    if scope.restriction is None:
         return _everywhere(generation, limit, ef_search, corpus, nearest=nearest), permitted
-    condition, values = matches(scope.condition, OF_CHUNK)
+    condition, values = matches(scope.restriction, OF_CHUNK)
     return _text(generation, limit, ef_search, corpus, condition, nearest=nearest), {**values, **permitted}
 
 

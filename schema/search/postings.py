@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 from psycopg import sql
 
+from pgfolio.schema.database.statements import statement
 from pgfolio.schema.search import bm25
 from pgfolio.schema.search.bm25 import Postings, Term, Weights
 from pgfolio.schema.search.question import NAME_LETTERS, NAME_WEIGHT, RANKING_NUMBERS, Scored
@@ -53,8 +54,10 @@ async def rank_postings(
     *,
     in_vector_arm: Sequence[int] | None,
     ef_search: int,
+    excluded: Sequence[int] = (),
 ) -> list[Scored] | None:
-    """As `rank_words` of everything, without phrases. None: there are no postings, or not of what is asked for."""
+    """As `rank_words` of everything but the documents `excluded`, without phrases. None: there are no postings, or
+    not of what is asked for."""
     values = {
         "query": query,
         "max_unposted": MAX_UNPOSTED,
@@ -77,6 +80,9 @@ async def rank_postings(
         return None  # it stands for each pair that it begins
     ranking = await _ranking(connection, state, terms, limit + SPARE_CANDIDATES)
     named = _named(ranking, state, query)
+    if excluded:
+        await _exclude(connection, ranking, excluded)
+        named = {document: worth for document, worth in named.items() if document not in excluded}
     arm = set(state.vector_arm or ())
     placed = {
         "ids": [*{*ranking.best(limit + SPARE_CANDIDATES), *arm}],
@@ -112,8 +118,8 @@ class WordRanking(Struct, frozen=True):
         scores, exact = self._scores_of(np.array([row[0] for row in rows], np.int64))
         exact += np.array([named.get(row[1], 0.0) for row in rows])
         candidates = [
-            Scored(chunk, similarity, score, worth, self.weights.max_bm25, chunk in arm)
-            for (chunk, _, similarity), score, worth in zip(
+            Scored(chunk, similarity, score, worth, self.weights.max_bm25, chunk in arm, document)
+            for (chunk, document, similarity), score, worth in zip(
                 rows, scores.tolist(), exact.tolist(), strict=True
             )
         ]
@@ -143,6 +149,17 @@ async def _ranking(
     weights = bm25.weigh(terms, state.chunks)
     scores, exact = bm25.score(terms, weights.idf, pieces, len(chunks.ids))
     return WordRanking(terms, weights, chunks, scores, exact, _rare(terms, weights, pieces, k))
+
+
+async def _exclude(connection: AsyncConnection, ranking: WordRanking, documents: Sequence[int]) -> None:
+    """As if their chunks had none of the words."""
+    values = {"documents": list(documents), "permitted": None}
+    cursor = await connection.execute(statement("chunks_of"), values)
+    ids = np.array([row[0] for row in await cursor.fetchall()], np.int64)
+    slots = np.flatnonzero(np.isin(ranking.chunks.ids, ids))
+    for scores in (ranking.scores, ranking.exact):
+        if scores is not None:
+            scores[slots] = 0.0
 
 
 def _rare(

@@ -127,7 +127,7 @@ select p.id,
        p.score, p.exact_match,
        (select coalesce(sum(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end), 0)
         from weights where not prefix_match) as max_bm25,
-       p.id in (select chunk_id from vector_arm) as in_vector_arm, exists (select from weights where n > 0 and not looked_for) as some_words_skipped
+       p.id in (select chunk_id from vector_arm) as in_vector_arm, p.document_id, exists (select from weights where n > 0 and not looked_for) as some_words_skipped
 from placed p
 where (p.place <= {{limit}} and (p.score > 0 or p.exact_match > 0)) or p.id in (select chunk_id from vector_arm)
 order by p.path, p.source_id, p.ordinal;
