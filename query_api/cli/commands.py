@@ -62,6 +62,7 @@ def retrieval(asking: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Results of one document at most.",
         ),
+        click.option("--exact-words", is_flag=True, help="Do not correct words that no document has."),
         click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True),
         click.option(
             "--limit", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to find."

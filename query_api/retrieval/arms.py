@@ -51,6 +51,7 @@ class Arms:
             scope,
             in_vector_arm=in_vector_arm,
             ef_search=search.ef_search,
+            unknown=search.trace.unknown_words,
         )
 
     async def vectors(self, scope: Scope, k: int) -> list[Candidate]:

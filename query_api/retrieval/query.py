@@ -45,3 +45,5 @@ class Query:
     neighbors: int = 0
     max_per_document: int | None = MAX_PER_DOCUMENT
     """None: any number."""
+    exact_words: bool = False
+    """No word is corrected."""

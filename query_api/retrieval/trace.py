@@ -33,6 +33,10 @@ class Trace:
     """Why, by chunk; what is simply beyond the limit is not here."""
     results: Sequence[int] = ()
     notes: list[str] = field(default_factory=list)
+    unknown_words: set[str] = field(default_factory=set)
+    """Of the question, that no chunk of the collections has; and names and pairs of letters that none has."""
+    corrections: Mapping[str, str] = field(default_factory=dict)
+    """Words that the question means, by those that it has; a note says so of each."""
     seconds: dict[str, float] = field(default_factory=dict)
     answer: dict[str, Any] | None = None
     """Of a question that was answered: by whom, from which chunks."""

@@ -32,6 +32,8 @@ class Retrieval(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     neighbors: Annotated[int, Meta(ge=0, le=10)] = 0
     max_per_document: Annotated[int, Meta(ge=1, le=100)] = MAX_PER_DOCUMENT
     """Results of one document at most."""
+    exact_words: bool = False
+    """Words that no document has are not corrected."""
     explain: bool = False
     why: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
     """A document, by its path or id: why is it not among the results. With `explain`."""

@@ -143,4 +143,5 @@ def _query(text: str, data: c.Retrieval) -> Query:
         rerank=data.rerank,
         neighbors=data.neighbors,
         max_per_document=data.max_per_document,
+        exact_words=data.exact_words,
     )

@@ -55,6 +55,7 @@ async def rank_postings(
     in_vector_arm: Sequence[int] | None,
     ef_search: int,
     excluded: Sequence[int] = (),
+    unknown: set[str] | None = None,
 ) -> list[Scored] | None:
     """As `rank_words` of everything but the documents `excluded`, without phrases. None: there are no postings, or
     not of what is asked for."""
@@ -79,6 +80,8 @@ async def rank_postings(
     if any(unspaced and len(lexeme) == 1 for lexeme, _, _, _, _, _, unspaced, *_ in terms):
         return None  # it stands for each pair that it begins
     ranking = await _ranking(connection, state, terms, limit + SPARE_CANDIDATES)
+    if unknown is not None:
+        unknown.update(ranking.unknown())
     named = _named(ranking, state, query)
     if excluded:
         await _exclude(connection, ranking, excluded)
@@ -104,6 +107,11 @@ class WordRanking(Struct, frozen=True):
     scores: np.ndarray
     exact: np.ndarray | None
     rare: np.ndarray | None
+
+    def unknown(self) -> set[str]:
+        """Words of the question that no chunk has."""
+        tokens = {term.token for term in self.terms if not term.prefix_match}
+        return tokens - {term.token for term in self.terms if term.df and not term.prefix_match}
 
     def best(self, k: int) -> list[int]:
         """Ids of the best k, those with an exact match first, and of those equal to the last of them."""
