@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgfolio.query_api.retrieval.phrases import MAX_PHRASE_CHARACTERS, MAX_PHRASES, parse_question
+from pgfolio.schema.search.question import Question
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,10 @@ from pgfolio.query_api.retrieval.phrases import MAX_PHRASE_CHARACTERS, MAX_PHRAS
 )
 def test_quotation_marks_mean_a_phrase(text: str, phrases: tuple[str, ...]) -> None:
     assert parse_question(text).phrases == phrases
+
+
+def test_what_has_no_width_does_not_split_a_word() -> None:
+    assert parse_question('re\u200btry\ufeff "a b\u2060c"') == Question('retry "a bc"', ("a bc",))
 
 
 @given(st.text(max_size=400))
