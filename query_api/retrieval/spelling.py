@@ -81,7 +81,9 @@ def nearest_word(word: str, texts: Iterable[str]) -> str | None:
     ranked = [
         (distance + (other[0] != word[0]), -words[other], other)
         for other, distance, _ in near
-        if len(other) >= MIN_LETTERS and (other[0] == word[0] or _may_begin_otherwise(word, other))
+        if len(other) >= MIN_LETTERS
+        and (other[0] == word[0] or _may_begin_otherwise(word, other))
+        and (len(word) > MIN_LETTERS or not _is_substitution(word, other))
     ]
     return min(ranked)[2] if ranked else None
 
@@ -93,6 +95,11 @@ def max_mistakes(word: str) -> int:
 def corrected(question: str, corrections: Mapping[str, str]) -> str:
     """The question with the words that it means."""
     return _ANY_WORD.sub(lambda match: corrections.get(match[0].lower(), match[0]), question)
+
+
+def _is_substitution(word: str, other: str) -> bool:
+    """Of four letters any word is near to some other: "stop" to "stol"."""
+    return len(word) == len(other) and sorted(word) != sorted(other)
 
 
 def _may_begin_otherwise(word: str, other: str) -> bool:

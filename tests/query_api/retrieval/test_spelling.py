@@ -125,6 +125,7 @@ def test_words_that_come_are_known_at_once(conninfo: str, new_settings: Callable
         ("принтр", ["принтер", "привет"], "принтер"),
         ("cafés", ["cafés", "calf"], "cafés"),
         ("tset", ["test", "text"], "test"),
+        ("stop", ["stol", "shop"], None),
         ("bird", ["flower", "house"], None),
         ("cook", ["look", "book"], None),
     ],
