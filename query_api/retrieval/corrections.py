@@ -42,7 +42,7 @@ class Corrections:
         vocabulary = await self._vocabulary(connection, permitted)
         corrections = {}
         for word in unknown:
-            lexemes = await asyncio.to_thread(spelling.near_lexemes, word, vocabulary)
+            lexemes = await asyncio.to_thread(spelling.similar_lexemes, word, vocabulary)
             texts = await stored.texts_with(connection, lexemes, permitted)
             if (meant := spelling.nearest_word(word, texts)) is not None:
                 corrections[word] = meant
@@ -52,9 +52,9 @@ class Corrections:
         self, connection: AsyncConnection, permitted: Permitted
     ) -> Mapping[int, Sequence[str]]:
         version = await stored.vocabulary_version(connection, permitted)
-        kept = self._vocabularies.get(permitted)
-        if kept is None or kept[0] != version:
+        cached = self._vocabularies.get(permitted)
+        if cached is None or cached[0] != version:
             lexemes = await stored.vocabulary(connection, permitted)
-            kept = version, await asyncio.to_thread(spelling.by_length, lexemes)
-            self._vocabularies[permitted] = kept
-        return kept[1]
+            cached = version, await asyncio.to_thread(spelling.by_length, lexemes)
+            self._vocabularies[permitted] = cached
+        return cached[1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfolio.query_api.retrieval.phrases import is_number
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -58,7 +60,10 @@ class SearchParameters:
 
     @property
     def vector_weight(self) -> float:
-        """The query's or the settings' weight, times how much of the question's vocabulary the model knows."""
+        """The query's or the settings' weight, times how much of the question's vocabulary the model knows: of
+        numbers without a word nothing."""
+        if is_number(self.query.text):
+            return 0.0
         requested = self.query.vector_weight
         weight = self.settings.search.vector_weight if requested is None else requested
         return weight * self.embedding.vocabulary_coverage

@@ -42,8 +42,8 @@ def correctable(words: Iterable[str], question: str, phrases: Sequence[str]) -> 
     as it is."""
     quoted = {word for phrase in phrases for word in _ANY_WORD.findall(phrase.lower())}
     unknown = {part for word in words for part in _ANY_WORD.findall(word.lower())}
-    asked = dict.fromkeys(_ANY_WORD.findall(question.lower()))
-    return [word for word in asked if word in unknown and word not in quoted and WORD.fullmatch(word)]
+    in_question = dict.fromkeys(_ANY_WORD.findall(question.lower()))
+    return [word for word in in_question if word in unknown and word not in quoted and WORD.fullmatch(word)]
 
 
 def by_length(lexemes: Iterable[str]) -> dict[int, list[str]]:
@@ -55,10 +55,10 @@ def by_length(lexemes: Iterable[str]) -> dict[int, list[str]]:
     return vocabulary
 
 
-def near_lexemes(word: str, vocabulary: Mapping[int, Sequence[str]]) -> list[str]:
+def similar_lexemes(word: str, vocabulary: Mapping[int, Sequence[str]]) -> list[str]:
     """Lexemes near to a beginning of the word, the nearest first."""
     mistakes = max_mistakes(word)
-    near: list[tuple[float, int, str]] = []
+    similar: list[tuple[float, int, str]] = []
     for length in range(max(3, len(word) - MAX_ENDING), len(word) + mistakes + 1):
         # A letter too few shifts the end, and a stem may have another last letter (forti).
         bound = min(mistakes + (length <= len(word)), (length + 1) // 3)
@@ -69,18 +69,18 @@ def near_lexemes(word: str, vocabulary: Mapping[int, Sequence[str]]) -> list[str
             score_cutoff=bound,
             limit=PER_LENGTH,
         )
-        near += [(distance, -length, lexeme) for lexeme, distance, _ in matches]
-    return [lexeme for _, _, lexeme in sorted(near)[:MAX_LEXEMES]]
+        similar += [(distance, -length, lexeme) for lexeme, distance, _ in matches]
+    return [lexeme for _, _, lexeme in sorted(similar)[:MAX_LEXEMES]]
 
 
 def nearest_word(word: str, texts: Iterable[str]) -> str | None:
     """Of the texts' words the one that the word is a misspelling of, in small letters."""
     mistakes = max_mistakes(word)
     words = Counter(each for text in texts for each in _ANY_WORD.findall(text.lower()))
-    near = process.extract(word, list(words), scorer=OSA.distance, score_cutoff=mistakes, limit=None)
+    similar = process.extract(word, list(words), scorer=OSA.distance, score_cutoff=mistakes, limit=None)
     ranked = [
         (distance + (other[0] != word[0]), -words[other], other)
-        for other, distance, _ in near
+        for other, distance, _ in similar
         if len(other) >= MIN_LETTERS
         and (other[0] == word[0] or _may_begin_otherwise(word, other))
         and (len(word) > MIN_LETTERS or not _is_substitution(word, other))

@@ -99,7 +99,10 @@ async def _retrieved(retriever: Retriever, text: str, limit: int, mode: Any) -> 
 
 def _right(answers: Sequence[Retrieved], questions: Sequence[tuple[str, str]]) -> str:
     right = [
-        [re.search(pattern, result.hit.content) is not None for result in answer.results]
+        [
+            re.search(pattern, f"# {result.hit.heading}\n{result.hit.content}") is not None
+            for result in answer.results
+        ]
         for answer, (_, pattern) in zip(answers, questions, strict=True)
     ]
     return f"{sum(any(one[:1]) for one in right)} right at first, {sum(map(any, right))} within {FIRST}"

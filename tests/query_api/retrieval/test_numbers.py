@@ -87,6 +87,18 @@ def test_a_number_that_is_a_name_is_found(numbered: httpx.Client, name: str, mod
         assert PLACES[name] in first(numbered, query, mode)
 
 
+@pytest.mark.parametrize("form", ["{}", "v{}"])
+def test_by_its_number_alone_both_arms_find_a_version_as_words_do(numbered: httpx.Client, form: str) -> None:
+    for version in VERSIONS[::3]:
+        body = {"query": form.format(version), "max_per_document": 100}
+        hybrid, lexical = (
+            numbered.post("/search", json={**body, "mode": mode}).json()["results"]
+            for mode in ("hybrid", "lexical")
+        )
+        right = [result["chunk_id"] for result in lexical]
+        assert [result["chunk_id"] for result in hybrid][: len(right)] == right
+
+
 @pytest.mark.parametrize(("query", "text"), [("7.1.4", "v7.1.4"), ("v7.1.5", "7.1.5")])
 def test_the_other_form_of_a_version_is_as_good(numbered: httpx.Client, query: str, text: str) -> None:
     assert PLACES[text] in first(numbered, query, "hybrid")

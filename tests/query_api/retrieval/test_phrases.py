@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.query_api.retrieval.phrases import MAX_PHRASE_CHARACTERS, MAX_PHRASES, parse_question
+from pgfolio.query_api.retrieval.phrases import MAX_PHRASE_CHARACTERS, MAX_PHRASES, is_number, parse_question
 from pgfolio.schema.search.question import Question
 
 
@@ -27,6 +27,15 @@ from pgfolio.schema.search.question import Question
 )
 def test_quotation_marks_mean_a_phrase(text: str, phrases: tuple[str, ...]) -> None:
     assert parse_question(text).phrases == phrases
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("3.2.0", True), ("v3.2.0?", True), ("10.0.0.7 2024-05-17", True), ("python 3.10", False), ("3.2.0rc1", False),
+     ("?", False), ("水", False), ("第3章", False), ("vv3", False)],
+)  # fmt: skip
+def test_a_number_is_no_word(text: str, number: bool) -> None:
+    assert is_number(text) is number
 
 
 def test_what_has_no_width_does_not_split_a_word() -> None:

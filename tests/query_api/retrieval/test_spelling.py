@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgfolio.query_api.retrieval.spelling import by_length, correctable, corrected, near_lexemes, nearest_word
+from pgfolio.query_api.retrieval.spelling import (
+    by_length,
+    correctable,
+    corrected,
+    nearest_word,
+    similar_lexemes,
+)
 from pgfolio.schema.corpus import postings
 from pgfolio.schema.database.connect import connect
 from tests.query_api.library import PAGES, Page, make_key, running_api, stock
@@ -138,7 +144,7 @@ def test_of_words_the_nearest_is_meant(word: str, words: list[str], meant: str |
                                             ("shedule", "schedul"), ("runing", "run"), ("rtey", "try")])  # fmt: skip
 def test_a_stem_is_near_to_its_misspelt_word(word: str, stem: str) -> None:
     others = ["flow", "task", "state", "artifact", "work", "pool", "3.2.0", "druck*"]
-    assert (stem in near_lexemes(word, by_length([stem, *others]))) is (stem != "try")
+    assert (stem in similar_lexemes(word, by_length([stem, *others]))) is (stem != "try")
 
 
 def test_only_words_of_the_question_are_corrected_and_case_and_marks_stay() -> None:
