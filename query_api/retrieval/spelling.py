@@ -84,6 +84,7 @@ def nearest_word(word: str, texts: Iterable[str]) -> str | None:
         if len(other) >= MIN_LETTERS
         and (other[0] == word[0] or _may_begin_otherwise(word, other))
         and (len(word) > MIN_LETTERS or not _is_substitution(word, other))
+        and not _is_other_form(word, other)
     ]
     return min(ranked)[2] if ranked else None
 
@@ -100,6 +101,11 @@ def corrected(question: str, corrections: Mapping[str, str]) -> str:
 def _is_substitution(word: str, other: str) -> bool:
     """Of four letters any word is near to some other: "stop" to "stol"."""
     return len(word) == len(other) and sorted(word) != sorted(other)
+
+
+def _is_other_form(word: str, other: str) -> bool:
+    """Another last letter is another ending: "drukarki" is no misspelling of "drukarka"."""
+    return word[:-1] == other[:-1]
 
 
 def _may_begin_otherwise(word: str, other: str) -> bool:
