@@ -129,6 +129,24 @@ class Space:
         kind = "" if self.storage == "halfvec" else f"/{self.storage}"
         return f"{self.provider}/{self.model}/{self.dimensions}{kind}"
 
+    def prefix_note(self, query_prefix: str, document_prefix: str) -> str | None:
+        """What of the settings' prefixes the space was made without, and what to run; None: it has them."""
+        prefixes = {
+            "query_prefix": (self.query_prefix, query_prefix),
+            "document_prefix": (self.document_prefix, document_prefix),
+        }
+        differing = [
+            f"{name} {configured!r} (it has {'none' if not own else repr(own)})"
+            for name, (own, configured) in prefixes.items()
+            if own != configured
+        ]
+        if not differing:
+            return None
+        return (
+            f"the space {self.name} was made without the settings' {' and '.join(differing)}, and goes on so: "
+            "`pgfolio reembed` moves to one that has what the settings say"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:

@@ -17,16 +17,21 @@ from zlib import crc32
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
+from pgfolio.flows.chunking.outline import START
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pgfolio.flows.chunking.outline import Outline
 
-PARAGRAPH, BEHIND_COLON, IN_CODE, IN_BLOCK = 7, 8, 9, 10  # ranks of boundaries below the six heading levels
+PARAGRAPH, INTRODUCED, IN_CODE, IN_BLOCK, INTRODUCED_LINE = 7, 8, 9, 10, 11
+"""Ranks of boundaries below the six heading levels."""
 
 _BLANK = re.compile(r"\n(?:[ \t]*\n)+")
 _SPACES = re.compile(r"\s*")
 _NEWLINE = re.compile(r"\n+")
+_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]")
+_CONTINUED = re.compile(r" {2}|\t")
 
 
 MAX_PACKED_CHARACTERS = 1024 * 1024
@@ -90,12 +95,14 @@ def _boundaries(outline: Outline, low: int, high: int, size: int) -> Iterator[tu
 
 
 def _blocks(outline: Outline, low: int, high: int) -> Iterator[tuple[int, int]]:
-    """Headings by their level, then blank lines; the worst are behind a colon and inside code.
+    """Headings by their level, then blank lines and the ends of code blocks; the worst are behind what introduces the
+    next block and inside code.
 
     None comes directly after a heading, which is thus never parted from what it announces.
     """
     text, starts = outline.document.text, outline.starts
     places = {match.end(): match.start() for match in _BLANK.finditer(text, low, high) if match.end() < high}
+    places |= _code_ends(outline, low, high)
     first, last = bisect_right(starts, low), bisect_left(starts, high)
     levels = dict(zip(starts[first:last], outline.levels[first:last], strict=True))
     for offset in sorted(places.keys() | levels.keys()):
@@ -107,17 +114,47 @@ def _blocks(outline: Outline, low: int, high: int) -> Iterator[tuple[int, int]]:
         elif outline.in_code(offset - 1):
             rank = IN_CODE
         else:
-            end = places[offset]
-            rank = BEHIND_COLON if text[end - 1 : end] == ":" else PARAGRAPH
+            rank = INTRODUCED if _is_introduced(outline, places[offset], offset) else PARAGRAPH
         yield offset, rank
+
+
+def _code_ends(outline: Outline, low: int, high: int) -> dict[int, int]:
+    """Where code blocks begin and end, each with the end of what is before: with no blank line around it, one that
+    fits would be cut because it does not together with its paragraph."""
+    text = outline.document.text
+    first, last = bisect_left(outline.code, low, key=START), bisect_left(outline.code, high, key=START)
+    ends = {block.start: block.start - 1 for block in outline.code[first:last] if block.start > low}
+    for block in outline.code[first:last]:
+        following = block.end + 1
+        if following < high and text[block.end] == "\n" and text[following] != "\n":
+            ends[following] = block.end
+    return ends
+
+
+def _is_introduced(outline: Outline, end: int, offset: int) -> bool:
+    """Whether a block is announced by the one that ends before it: by a colon, as the first item of a list, as the
+    rest of an item."""
+    text = outline.document.text
+    if text[end - 1 : end] == ":":
+        return True
+    if not outline.document.markdown:
+        return False
+    before = text.rfind("\n", 0, end) + 1
+    if _ITEM.match(text, offset):
+        return not (_ITEM.match(text, before) or _CONTINUED.match(text, before) or outline.in_code(end - 1))
+    return _CONTINUED.match(text, offset) is not None
 
 
 def _lines(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:
     return (
-        (match.end(), _key(text, match.end(), IN_BLOCK))
+        (match.end(), _key(text, match.end(), _rank_of_line(text, match.start())))
         for match in _NEWLINE.finditer(text, low, high)
         if low < match.end() < high
     )
+
+
+def _rank_of_line(text: str, end: int) -> int:
+    return INTRODUCED_LINE if text[end - 1 : end] == ":" else IN_BLOCK
 
 
 def _key(text: str, offset: int, rank: int) -> int:

@@ -21,7 +21,7 @@ from pgfolio.schema.records import Chunk
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-FINGERPRINT = f"chunk-2/semantic-text-splitter-{version('semantic-text-splitter')}"
+FINGERPRINT = f"chunk-3/semantic-text-splitter-{version('semantic-text-splitter')}"
 MIN_TOKENS = 96  # the context line takes up to 80 bytes of title; content must still fit
 TARGET_FRACTION = 0.96  # of the limit, by estimate: 3% of the pieces are over it and cut again
 

@@ -187,6 +187,7 @@ def status(*, as_json: bool) -> int:
             None,
             keep_generations_days=settings.index.keep_generations_days,
             ef_search=settings.index.ef_search,
+            prefixes=(settings.embedding.query_prefix, settings.embedding.document_prefix),
         )
     (render.show_json if as_json else render.show_status)(status_overview)
     return 0

@@ -155,6 +155,9 @@ def show_status(status: dict[str, Any]) -> None:
     )
     _show_generations(status["generations"])
     for generation in status["generations"]:
+        if prefixes := generation.get("prefixes"):
+            OUT.print(escape(prefixes))
+            OUT.print()
         if recall := generation.get("recall"):
             OUT.print(
                 f"{escape(generation['space'])}: recall@10 {recall['recall']:.3f} at ef_search {recall['ef_search']} "

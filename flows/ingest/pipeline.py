@@ -94,6 +94,7 @@ class SyncRun(RunContext):
         with closing(self._workforce):
             if not self.options.plan_only:
                 self._workforce.connect()
+            self.note_prefixes(connection)
             reached = self._all(connection, selected, step)
         if not self.options.plan_only:
             reuse.expire(connection, self.settings.sync.keep_vectors_days)

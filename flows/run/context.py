@@ -96,6 +96,16 @@ class RunContext:
             connection.commit()
         return generation
 
+    def note_prefixes(self, connection: Connection) -> None:
+        """Those that were set after the active space was made are said to have no effect."""
+        generation = generations.active_generation(connection)
+        connection.commit()
+        embedding = self.settings.embedding
+        if generation and (
+            note := generation.space.prefix_note(embedding.query_prefix, embedding.document_prefix)
+        ):
+            self.report.note(note)
+
     def requested_space(self) -> Space:
         """The space that the settings ask for. Raises ConfigError or ModelError."""
         lookup = partial(models.configured_space, self.settings)

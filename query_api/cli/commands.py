@@ -17,6 +17,7 @@ from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse_json
 from pgfolio.query_api.retrieval.fusion import Fusion
 from pgfolio.query_api.retrieval.query import (
+    MAX_PER_DOCUMENT,
     MAX_QUESTION_CHARACTERS,
     Mode,
     Query,
@@ -54,6 +55,14 @@ def retrieval(asking: Callable[..., Any]) -> Callable[..., Any]:
             default=0,
             help="Chunks before and after each result that belong to its passage.",
         ),
+        click.option(
+            "--max-per-document",
+            type=click.IntRange(1, 100),
+            default=MAX_PER_DOCUMENT,
+            show_default=True,
+            help="Results of one document at most.",
+        ),
+        click.option("--exact-words", is_flag=True, help="Do not correct words that no document has."),
         click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True),
         click.option(
             "--limit", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to find."

@@ -44,8 +44,9 @@ async def why(
     explained = explanation(retrieved.trace, "search")
     is_document = Equal(BuiltIn("path"), (stored.path,)), Equal(BuiltIn("source"), (stored.source,))
     document_query = replace(
-        query, condition=Every(is_document), collections=None, min_similarity=-1.0, rerank=False, neighbors=0
-    )
+        query, condition=Every(is_document), collections=None, min_similarity=-1.0, rerank=False, neighbors=0,
+        max_per_document=None,
+    )  # fmt: skip
     document_explanation = explanation((await retriever.retrieve(document_query, permitted)).trace, "search")
     best = next(iter(document_explanation.candidates), None)
     by_chunk = {one.chunk_id: one for one in explained.candidates}

@@ -5,59 +5,52 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from pgfolio.query_api.retrieval.arms import NOT_AT_ALL, Arms
+from pgfolio.query_api.retrieval.crowding import full_documents, limit_per_document
 from pgfolio.query_api.retrieval.fusion import fuse_ranks, fuse_scores, rank_by_bm25, vector_share
-from pgfolio.query_api.retrieval.phrases import parse_question
+from pgfolio.query_api.retrieval.parameters import SearchParameters
 from pgfolio.query_api.retrieval.query import UnknownCollectionError
 from pgfolio.query_api.retrieval.results import SearchResult
-from pgfolio.query_api.retrieval.vector_search import EXACT, nearest_matching
+from pgfolio.query_api.retrieval.vector_search import EXACT
 from pgfolio.schema.search import vector as stored
 from pgfolio.schema.search.access import EVERYTHING, Scope
 from pgfolio.schema.search.hits import read_hits
-from pgfolio.schema.search.lexical import rank_words
 from pgfolio.schema.search.vector import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    import numpy as np
-
-    from pgfolio.config.settings import Settings
-    from pgfolio.query_api.retrieval.fusion import Fusion
+    from pgfolio.query_api.retrieval.crowding import OfDocument
     from pgfolio.query_api.retrieval.query import Query
-    from pgfolio.query_api.retrieval.query_embedding import QueryEmbedding
-    from pgfolio.query_api.retrieval.trace import Trace
     from pgfolio.schema.database.connect import AsyncConnection
-    from pgfolio.schema.records import Generation
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.question import Scored
 
 
-NOT_AT_ALL: Final = "not at all: the model knows no part of the question"
 PERMITTED: Final = "among those that the key may see"
 """How vectors are searched for a limited key is told no closer: it goes by how many of the nearest it may see."""
+
+MAX_ROUNDS: Final = 5
+"""Searches of one question: each next one leaves out the documents that have all their places."""
+
+READ_PER_PLACE: Final = 2
+"""Candidates of a document that are read for each place that it may take: some may be near-duplicates of others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """The best chunks first, maybe more than the limit. `complete`: nothing else can match; `more`: there are
-    candidates that were not read."""
+    candidates that were not read; `left_out`: there may be more of documents that have all their places."""
 
     results: Sequence[SearchResult]
     complete: bool
     more: bool
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class CandidateSearch:
-    """One question to one generation; `candidate_count` candidates are read."""
-
-    settings: Settings
-    generation: Generation
-    embedding: QueryEmbedding
-    query: Query
-    permitted: Permitted
-    candidate_count: int
-    trace: Trace
+class CandidateSearch(SearchParameters):
+    """One question to one generation."""
 
     async def run(self, connection: AsyncConnection) -> Ranking:
         """Raises UnknownCollectionError, GenerationChangedError, DatabaseError."""
@@ -81,78 +74,70 @@ class CandidateSearch:
             and not self.trace.searched.startswith(EXACT)
         )
 
-    @property
-    def vector(self) -> np.ndarray:
-        return self.embedding.vector
-
-    @property
-    def is_unfiltered_vector(self) -> bool:
-        """The common question: the nearest of all chunks."""
-        query = self.query
-        everywhere = query.collections is None and query.condition is None and self.permitted is None
-        return query.mode == "vector" and everywhere and not query.exact and bool(self.vector.any())
-
-    @property
-    def arm_candidate_count(self) -> int:
-        """Candidates of each arm."""
-        if self.query.mode == "vector":
-            return self.candidate_count
-        return max(self.candidate_count, self.settings.search.candidates)
-
-    @property
-    def min_similarity(self) -> float | None:
-        """The settings' 0 means no bound: a word's chunk may well have a similarity below 0."""
-        if self.query.min_similarity is not None:
-            return self.query.min_similarity
-        return self.settings.search.min_similarity or None
-
-    @property
-    def fusion(self) -> Fusion:
-        return self.query.fusion or self.settings.search.fusion
-
-    @property
-    def vector_weight(self) -> float:
-        """The query's or the settings' weight, times how much of the question's vocabulary the model knows."""
-        requested = self.query.vector_weight
-        weight = self.settings.search.vector_weight if requested is None else requested
-        return weight * self.embedding.vocabulary_coverage
-
-    @property
-    def ef_search(self) -> int:
-        return self.query.ef_search or self.generation.ef_search or self.settings.index.ef_search
-
 
 @dataclass(frozen=True, slots=True)
 class _SearchRun:
     search: CandidateSearch
     connection: AsyncConnection
 
+    @property
+    def arms(self) -> Arms:
+        return Arms(self.search, self.connection)
+
     async def ranking(self) -> Ranking:
+        _record_settings(self.search)
+        return await (self._nearest() if self.search.query.mode == "vector" else self._fused())
+
+    async def _nearest(self) -> Ranking:
+        """By vectors alone: what follows is even less similar."""
+        search, scope = self.search, EVERYTHING
+        k = search.candidate_count
+        results = await self._through_index(k) if search.is_unfiltered_vector else []
+        if len(results) < k:
+            scope = Scope(search.permitted, await self._collections(), search.query.condition)
+            results = await self._read(await self.arms.vectors(scope, k))
+        best = {result.hit.chunk_id: result for result in results}
+        for _ in range(MAX_ROUNDS):
+            full = self._full_documents([each.hit for each in best.values()])
+            if len(results) < k or not full or self._is_past(best.values()):
+                break
+            scope, k = scope.without(full), search.arm_candidate_count
+            results = await self._read(await self.arms.vectors(scope, k))
+            best |= {result.hit.chunk_id: result for result in results}
+        ranked = sorted(best.values(), key=lambda result: -result.score)
+        search.trace.candidates = search.trace.ranking = [
+            Candidate(each.hit.chunk_id, each.score, each.hit.document_id) for each in ranked
+        ]
+        return Ranking(
+            self._similar_enough(ranked), complete=True, more=len(results) >= k, left_out=bool(scope.excluded)
+        )
+
+    async def _through_index(self, k: int) -> list[SearchResult]:
+        """The common question, in one round trip."""
         search = self.search
-        _record_settings(search)
-        if search.is_unfiltered_vector:
-            hits = await stored.nearest(
-                self.connection,
-                search.generation,
-                search.vector,
-                search.candidate_count,
-                search.ef_search,
-                None,
-            )
-            if len(hits) == search.candidate_count:
-                search.trace.searched = "through the index"
-                search.trace.candidates = [Candidate(hit.chunk_id, hit.similarity) for hit in hits]
-                search.trace.ranking = search.trace.candidates
-                return Ranking(
-                    self._similar_enough([SearchResult(hit, hit.similarity) for hit in hits]), True, True
-                )
+        search.trace.searched = "through the index"
+        hits = await stored.nearest(
+            self.connection, search.generation, search.vector, k, search.ef_search, None
+        )
+        return [SearchResult(hit, hit.similarity) for hit in hits]
+
+    async def _fused(self) -> Ranking:
+        search, k = self.search, self.search.arm_candidate_count
         scope = Scope(search.permitted, await self._collections(), search.query.condition)
-        ranking, complete = await self._ranked(scope, search.arm_candidate_count)
+        ranking, complete, left_out = await self._ranked(scope, k)
         search.trace.ranking = ranking
+        to_read, surplus = ranking, list[Candidate]()
         # With a least similarity, any of the candidates may turn out to be among the first few that pass it.
-        to_read = ranking if search.min_similarity is not None else ranking[: search.candidate_count]
-        more = len(ranking) > len(to_read) or len(ranking) >= search.arm_candidate_count
-        return Ranking(self._similar_enough(await self._read(to_read)), complete, more)
+        if search.min_similarity is None:
+            maximum = search.query.max_per_document
+            to_read, surplus = limit_per_document(
+                ranking, maximum and maximum * READ_PER_PLACE, lambda candidate: candidate.document_id
+            )
+            to_read = to_read[: search.candidate_count]
+        search.trace.drop(surplus, search.query.max_per_document)
+        more = len(ranking) > len(to_read) or len(ranking) >= k
+        results = self._similar_enough(await self._read(to_read))
+        return Ranking(results, complete, more, left_out or bool(surplus))
 
     async def _read(self, candidates: Sequence[Candidate]) -> list[SearchResult]:
         ids = [candidate.chunk_id for candidate in candidates]
@@ -160,30 +145,46 @@ class _SearchRun:
         hits = await read_hits(self.connection, search.generation, search.vector, ids, search.permitted)
         return [SearchResult(hits[c.chunk_id], c.score) for c in candidates if c.chunk_id in hits]
 
-    async def _ranked(self, scope: Scope, k: int) -> tuple[list[Candidate], bool]:
-        """Candidates, the best first, and whether nothing else matches at all."""
-        search = self.search
-        if search.query.mode == "vector":
-            search.trace.candidates = nearest = await self._vector_arm(scope, k)
-            return nearest, True  # what follows is even less similar
-        if search.query.mode == "lexical":
-            search.trace.candidates = candidates = await self._bm25_arm(scope, k, in_vector_arm=())
-            matching = rank_by_bm25(candidates)
-            return matching, len(matching) < k
-        search.trace.candidates = candidates = await self._both_arms(scope, k)
-        fused = self._fused(candidates)
-        vector_count, bm25_count = (
-            sum(c.in_vector_arm for c in candidates),
-            sum(c.bm25 > 0 for c in candidates),
-        )
-        return fused, (vector_count < k and bm25_count < k) or self._is_past_min_similarity(candidates)
+    async def _ranked(self, scope: Scope, k: int) -> tuple[list[Candidate], bool, bool]:
+        """Candidates, the best first; whether nothing else matches at all, but in documents that have all their
+        places; and whether there are such. Those are left out of another round where they fill an arm."""
+        scored: dict[int, Scored] = {}
+        for _ in range(MAX_ROUNDS):
+            candidates = await self._scored(scope, k)
+            scored |= {candidate.chunk_id: candidate for candidate in candidates}
+            arms = [c for c in candidates if c.in_vector_arm], [c for c in candidates if c.bm25 > 0]
+            full = set[int]().union(*(self._full_documents(arm) for arm in arms if len(arm) >= k))
+            if not full:
+                break
+            scope = scope.without(full)
+        self.search.trace.candidates = every = list(scored.values())
+        exhausted = all(len(arm) < k for arm in arms)
+        if self.search.query.mode == "lexical":
+            return rank_by_bm25(every), exhausted, bool(scope.excluded)
+        return self._weighted(every), exhausted or self._is_past_min_similarity(every), bool(scope.excluded)
 
-    def _fused(self, candidates: Sequence[Scored]) -> list[Candidate]:
+    async def _scored(self, scope: Scope, k: int) -> list[Scored]:
+        if self.search.query.mode == "lexical":
+            return await self.arms.words(scope, k, in_vector_arm=())
+        return await self.arms.both(scope, k)
+
+    def _full_documents(self, arm: Sequence[OfDocument]) -> set[int]:
+        query = self.search.query
+        if query.max_per_document is None:
+            return set()
+        return full_documents(arm, query.max_per_document, query.limit)
+
+    def _weighted(self, candidates: Sequence[Scored]) -> list[Candidate]:
         if self.search.fusion == "rrf":
             return fuse_ranks(candidates)
         share = vector_share(candidates, self.search.vector_weight)
         self.search.trace.settings["vector_share"] = round(share, 3)
         return fuse_scores(candidates, share)
+
+    def _is_past(self, results: Collection[SearchResult]) -> bool:
+        """Whether the farthest of the nearest have too little similarity."""
+        min_similarity = self.search.min_similarity
+        return min_similarity is not None and min(each.score for each in results) < min_similarity
 
     def _is_past_min_similarity(self, candidates: Sequence[Scored]) -> bool:
         """Whether the nearest go on to where similarity is too little: what was not found has even less."""
@@ -191,43 +192,6 @@ class _SearchRun:
         return min_similarity is not None and any(
             c.in_vector_arm and c.similarity < min_similarity for c in candidates
         )
-
-    async def _both_arms(self, scope: Scope, k: int) -> list[Scored]:
-        """In one round trip where every chunk may be found and the index gives enough."""
-        if scope == EVERYTHING and not self.search.query.exact and self.search.vector.any():
-            self.search.trace.searched = "through the index"
-            candidates = await self._bm25_arm(scope, k, in_vector_arm=None)
-            if sum(c.in_vector_arm for c in candidates) >= k:
-                return candidates
-        nearest = await self._vector_arm(scope, k)
-        return await self._bm25_arm(scope, k, in_vector_arm=[c.chunk_id for c in nearest])
-
-    async def _bm25_arm(self, scope: Scope, k: int, *, in_vector_arm: Sequence[int] | None) -> list[Scored]:
-        search = self.search
-        return await rank_words(
-            self.connection,
-            search.generation,
-            parse_question(search.query.text),
-            search.vector,
-            k,
-            scope,
-            in_vector_arm=in_vector_arm,
-            ef_search=search.ef_search,
-        )
-
-    async def _vector_arm(self, scope: Scope, k: int) -> list[Candidate]:
-        search = self.search
-        if not search.vector.any():  # a question without any known token is near to nothing
-            search.trace.searched = NOT_AT_ALL
-            return []
-        target = self.connection, search.generation, search.vector
-        if search.query.exact:
-            search.trace.searched = EXACT
-            return await stored.rank_exact(*target, k, scope)
-        nearest, search.trace.searched = await nearest_matching(
-            *target, search.query.limit, k, search.ef_search, scope
-        )
-        return nearest
 
     def _similar_enough(self, results: list[SearchResult]) -> list[SearchResult]:
         min_similarity = self.search.min_similarity
@@ -265,11 +229,12 @@ def _record_settings(search: CandidateSearch) -> None:
     search.trace.settings = {
         "ef_search": search.ef_search,
         "storage": search.generation.space.storage,
-        "candidates": search.arm_candidate_count,
+        "candidates": search.candidate_count if query.mode == "vector" else search.arm_candidate_count,
         "exact": query.exact,
         "filter": query.condition is not None,
         "min_similarity": search.min_similarity,
         "fusion": search.fusion if query.mode == "hybrid" else None,
         "rerank": query.rerank,
         "neighbors": query.neighbors,
+        "max_per_document": query.max_per_document,
     }

@@ -89,7 +89,9 @@ def _exact_matches_first(candidates: Sequence[Scored], scores: Sequence[float]) 
         scores = [
             (score + c.exact_match / max_exact_match) / 2 for c, score in zip(candidates, scores, strict=True)
         ]
-    ranked = [Candidate(c.chunk_id, score) for c, score in zip(candidates, scores, strict=True)]
+    ranked = [
+        Candidate(c.chunk_id, score, c.document_id) for c, score in zip(candidates, scores, strict=True)
+    ]
     return sorted(ranked, key=lambda candidate: -candidate.score)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from pgfolio.query_api.retrieval.crowding import limit_per_document
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -17,13 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExpandedHits:
-    """Results with their passages, the best first, and the chunks that went into a better one's passage."""
+    """Results with their passages, the best first, the chunks that went into a better one's passage, and the passages
+    whose documents have all their places."""
 
     hits: Sequence[Hit]
     merged: Mapping[int, int]
+    surplus: Sequence[Hit] = ()
 
 
-def expand(hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int) -> ExpandedHits:
+def expand(
+    hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int, max_per_document: int | None = None
+) -> ExpandedHits:
     """As many of the hits as the limit says, each with its passage; what overlaps a better one's passage is joined
     to it and takes no place."""
     expanded: list[Hit] = []
@@ -45,10 +51,13 @@ def expand(hits: Sequence[Hit], passages: Mapping[int, Passage], limit: int) -> 
             expanded[index] = reduce(_merge, (widened, *overlapping[1:]), best)
         else:
             expanded.append(widened)
-    limited = expanded[:limit]
+    placed, surplus = limit_per_document(expanded, max_per_document, lambda hit: hit.document_id)
+    limited = placed[:limit]
     limited_ids = {hit.chunk_id for hit in limited}
     return ExpandedHits(
-        limited, {chunk: best for chunk, best in merged.items() if _final(best, merged) in limited_ids}
+        limited,
+        {chunk: best for chunk, best in merged.items() if _final(best, merged) in limited_ids},
+        surplus,
     )
 
 

@@ -18,6 +18,10 @@ QuestionText = Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARACT
 """What a question may be, over HTTP, in the terminal and in a file of labelled queries."""
 
 
+MAX_PER_DOCUMENT = 3
+"""Results of one document where the question does not say: one long page would take all places."""
+
+
 class UnknownCollectionError(Exception):
     """A question within a collection that is not there; the message names it and those that are."""
 
@@ -25,7 +29,7 @@ class UnknownCollectionError(Exception):
 @dataclass(frozen=True, slots=True)
 class Query:
     """What is looked for, checked already. None leaves a choice to the settings. `neighbors`: so many chunks before
-    and after each result belong to its passage."""
+    and after each result belong to its passage; `max_per_document`: so many results may be of one document."""
 
     text: str
     limit: int = 5
@@ -39,3 +43,7 @@ class Query:
     vector_weight: float | None = None
     rerank: bool = False
     neighbors: int = 0
+    max_per_document: int | None = MAX_PER_DOCUMENT
+    """None: any number."""
+    exact_words: bool = False
+    """No word is corrected."""

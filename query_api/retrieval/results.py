@@ -35,3 +35,5 @@ class Retrieved:
     results: Sequence[SearchResult] = ()
     complete: bool = True
     space: str | None = None
+    question: str = ""
+    """As it was understood: with the words that it means."""

@@ -4,6 +4,7 @@ near-duplicates, widened by their neighbours, as the query says. Used by the API
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,12 +14,15 @@ from msgspec.structs import replace
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.retrieval.candidates import CandidateSearch, collections
+from pgfolio.query_api.retrieval.corrections import Corrections
+from pgfolio.query_api.retrieval.crowding import limit_per_document
 from pgfolio.query_api.retrieval.deduplication import near_duplicates
 from pgfolio.query_api.retrieval.neighbors import expand
 from pgfolio.query_api.retrieval.phrases import parse_question
 from pgfolio.query_api.retrieval.query_embedding import QueryEmbedding
 from pgfolio.query_api.retrieval.reranking import UNSET
 from pgfolio.query_api.retrieval.results import Retrieved
+from pgfolio.query_api.retrieval.spelling import correctable, corrected
 from pgfolio.query_api.retrieval.trace import Trace
 from pgfolio.schema.search.hits import read_passages
 from pgfolio.schema.search.pool import GenerationChangedError, in_snapshot
@@ -36,6 +40,14 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 MAX_INLINE_RESULTS = 40
 """Results beyond which near-duplicates are looked for in a thread."""
+
+CORRECTED = (
+    '"{}" is in no document: searched for "{}" instead (exact_words: true searches for what is written)'
+)
+
+CROWDED = (
+    "fewer results than the limit: more is in documents that have {} already, and max_per_document allows it"
+)
 
 EXTRA_CANDIDATES = 10
 """Candidates that are read beyond twice the limit."""
@@ -65,28 +77,31 @@ class Retriever:
         self.pool = pool
         self.spaces = spaces
         self.reranking = reranking
+        self._spelling = Corrections()
 
     async def retrieve(self, query: Query, permitted: Permitted) -> Retrieved:
         """Of the permitted collections only. Raises UnknownCollectionError, a ModelError, DatabaseError,
         SwitchingError.
 
         The question is embedded before the transaction begins, and a reranker is asked after it. If another space
-        became active meanwhile, everything is done again for that one: nothing of two spaces is ever mixed.
+        became active meanwhile, everything is done again for that one: nothing of two spaces is ever mixed. So it is
+        where words are misspelt, for those that are meant.
         """
-        active = await self.spaces.current()
+        active, meant, corrections = await self.spaces.current(), query, dict[str, str]()
         for _ in range(ATTEMPTS):
-            trace = Trace(query, seconds=timings.seconds())
+            trace = Trace(query, seconds=timings.seconds(), corrections=corrections)
+            trace.notes += [CORRECTED.format(*pair) for pair in corrections.items()]
             if active is None:
                 await in_snapshot(self.pool, partial(collections, query=query, permitted=permitted))
-                return Retrieved(trace)
+                return Retrieved(trace, question=query.text)
             with timings.stage("embed"):
-                embedding = await self._embed_query(active, query, trace)
+                embedding = await self._embed_query(active, meant, trace)
             trace.generation = generation = active.generation
             search = CandidateSearch(
                 settings=self.settings,
                 generation=generation,
                 embedding=embedding,
-                query=query,
+                query=meant,
                 permitted=permitted,
                 candidate_count=self._candidate_count(query),
                 trace=trace,
@@ -96,13 +111,28 @@ class Retriever:
                     ranking = await in_snapshot(self.pool, search.run)
             except GenerationChangedError:
                 active = await self.spaces.refresh(active)
-            else:
-                return await self._refine(search, ranking)
+                continue
+            if not corrections and (corrections := await self._corrections(search)):
+                meant = dataclasses.replace(query, text=corrected(query.text, corrections))
+                continue
+            return await self._refine(search, ranking)
         raise SwitchingError("the active space is changing: try again in a moment")
 
     @property
     def reranks(self) -> bool:
         return self.reranking is not None and self.reranking.is_set
+
+    async def _corrections(self, search: CandidateSearch) -> dict[str, str]:
+        """The words that are meant, by those that no document has. Where documents have all, nothing is asked."""
+        if search.query.exact_words or not search.trace.unknown_words:
+            return {}
+        question = parse_question(search.query.text)
+        words = correctable(search.trace.unknown_words, question.text, question.phrases)
+        if not words:
+            return {}
+        correct = partial(self._spelling.corrections, words=words, permitted=search.permitted)
+        with timings.stage("retrieve"):
+            return await in_snapshot(self.pool, correct)
 
     async def _embed_query(self, active: ActiveSpace, query: Query, trace: Trace) -> QueryEmbedding:
         """Lexical search needs no model, but to say how similar its results are."""
@@ -134,12 +164,24 @@ class Retriever:
             in_thread = len(results) > MAX_INLINE_RESULTS
             results = await asyncio.to_thread(deduplicate) if in_thread else deduplicate()
         if query.neighbors:
-            results = await self._expand_passages(search, results)
+            results, surplus = await self._expand_passages(search, results)
             complete = complete and not ranking.more
+        else:
+            results, surplus = limit_per_document(
+                results, query.max_per_document, lambda result: result.hit.document_id
+            )
+        trace.drop([result.hit for result in surplus], query.max_per_document)
+        if len(results) < query.limit and (surplus or ranking.left_out):
+            complete = False
+            trace.notes.append(CROWDED.format(query.max_per_document))
         results = results[: query.limit]
         trace.results = [result.hit.chunk_id for result in results]
         return Retrieved(
-            trace, results, complete or len(results) == query.limit, search.generation.space.name
+            trace,
+            results,
+            complete or len(results) == query.limit,
+            search.generation.space.name,
+            query.text,
         )
 
     async def _rerank(self, query: Query, results: list[SearchResult], trace: Trace) -> list[SearchResult]:
@@ -158,17 +200,24 @@ class Retriever:
 
     async def _expand_passages(
         self, search: CandidateSearch, results: list[SearchResult]
-    ) -> list[SearchResult]:
-        """Read in another snapshot: a chunk that is gone by then stays as it was read first."""
+    ) -> tuple[list[SearchResult], list[SearchResult]]:
+        """As limit_per_document answers. Read in another snapshot: a chunk that is gone by then stays as it was read
+        first."""
         query = search.query
         ids = [result.hit.chunk_id for result in results]
         read = partial(read_passages, ids=ids, around=query.neighbors, permitted=search.permitted)
-        expanded = expand([result.hit for result in results], await in_snapshot(self.pool, read), query.limit)
+        passages = await in_snapshot(self.pool, read)
+        hits = [result.hit for result in results]
+        expanded = expand(hits, passages, query.limit, query.max_per_document)
         search.trace.dropped |= {
             chunk: f"part of the passage of chunk {best}" for chunk, best in expanded.merged.items()
         }
         by_id = {result.hit.chunk_id: result for result in results}
-        return [replace(by_id[hit.chunk_id], hit=hit) for hit in expanded.hits]
+        placed, surplus = (
+            [replace(by_id[hit.chunk_id], hit=hit) for hit in some]
+            for some in (expanded.hits, expanded.surplus)
+        )
+        return placed, surplus
 
 
 def _deduplicate(results: list[SearchResult], limit: int, trace: Trace) -> list[SearchResult]:

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct, field
 
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage  # noqa: TC001 -- litestar and msgspec read them
 from pgfolio.query_api.explain.records import Explanation, Why  # noqa: TC001 -- litestar and msgspec read them
-from pgfolio.query_api.retrieval.query import Mode, QuestionText  # noqa: TC001 -- litestar and msgspec read them
+from pgfolio.query_api.retrieval.query import MAX_PER_DOCUMENT, Mode, QuestionText
 
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Similarity = Annotated[float, Meta(ge=-1, le=1)]
@@ -30,6 +30,10 @@ class Retrieval(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     exact: bool = False
     ef_search: Annotated[int, Meta(ge=1, le=1000)] | None = None
     neighbors: Annotated[int, Meta(ge=0, le=10)] = 0
+    max_per_document: Annotated[int, Meta(ge=1, le=100)] = MAX_PER_DOCUMENT
+    """Results of one document at most."""
+    exact_words: bool = False
+    """Words that no document has are not corrected."""
     explain: bool = False
     why: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
     """A document, by its path or id: why is it not among the results. With `explain`."""

@@ -54,6 +54,7 @@ async def status(request: AnyRequest) -> c.Status:
                 permitted(request),
                 keep_generations_days=settings.index.keep_generations_days,
                 ef_search=settings.index.ef_search,
+                prefixes=(settings.embedding.query_prefix, settings.embedding.document_prefix),
             )
 
     tables = await asyncio.to_thread(read)

@@ -142,4 +142,6 @@ def _query(text: str, data: c.Retrieval) -> Query:
         ef_search=data.ef_search,
         rerank=data.rerank,
         neighbors=data.neighbors,
+        max_per_document=data.max_per_document,
+        exact_words=data.exact_words,
     )

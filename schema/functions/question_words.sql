@@ -1,6 +1,8 @@
 -- The lexemes of a question, each as it is looked for: the words in every language that there is; the prefix_terms of words
 -- as those that are `prefix_match`, of which a stop word has none; pairs of letters; names, `exact_match` where a name means itself
--- and is no compound like "two-dimensional" or "and/or".
+-- and is no compound like "two-dimensional" or "and/or", nor a range like "10-20": versions, addresses, dates and times do
+-- without a letter. A version is looked for with and without a leading v, as its other form, which counts as a prefix term:
+-- of both a chunk has what is worth more.
 -- `token`: the word that it comes from. `family`: what has several of one has what is worth more, its words together or
 -- one of their prefix_terms. `stopped`: the part of all documents in whose language the word is a stop word. `share`: how
 -- common it is, null where it is rare.
@@ -34,6 +36,8 @@ as $$
         where s.lexeme is not null and s.prefixed  -- most languages have none: asking for each word took a quarter
     ), families as materialized (
         select lexeme, min(prefix_term) as family from begun group by lexeme
+    ), named as materialized (
+        select distinct n, n ~ '^v?[0-9]+[.][0-9]' as versioned from plain cross join lateral unnest(names(plain.words)) n
     ), looked_for as (
         select s.lexeme, min(s.token) as token, false as prefix_match, min(f.family) as family, min(s.stopped) as stopped, false as exact_match
         from stems s left join families f on f.lexeme = s.lexeme
@@ -45,8 +49,13 @@ as $$
         select p.lexeme, p.lexeme, false, null, 0, false
         from plain cross join lateral unnest(pairs(plain.whole)) p where plain.whole <> plain.words
         union all
-        select distinct n, n, false, null, 0::double precision, n ~ '[a-z]' and n ~ '[_.:@#0-9]|/.*/'
-        from plain cross join lateral unnest(names(plain.words)) n
+        select n, n, false, case when versioned then ltrim(n, 'v') end, 0::double precision,
+               n ~ '[a-z]' and n ~ '[_.:@#0-9]|/.*/' or n ~ '^[0-9]+([.:][0-9]+)+$' or n ~ '^[0-9]+([-./:][0-9]+){2,}$'
+        from named
+        union all
+        select other, other, true, ltrim(n, 'v'), 0::double precision, true
+        from named cross join lateral (select case when n like 'v%' then ltrim(n, 'v') else 'v' || n end as other) o
+        where versioned and not exists (select from named each where each.n = o.other)
     )
     select a.lexeme, a.token, a.prefix_match, a.family, word_query(a.lexeme), a.stopped, a.exact_match,
            case when visible is null then (select k.share from common_words k where k.lexeme = a.lexeme)

@@ -26,9 +26,11 @@ def overview(
     problems: int = 1000,
     keep_generations_days: int | None = None,
     ef_search: int | None = None,
+    prefixes: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """Plain values, ready for JSON; at most so many problems; `ef_search` is what is searched with where nothing was
-    tuned. Of the permitted collections only: what counts over all of them is left out for who may not see all."""
+    tuned; `prefixes`: the settings' ones of queries and of documents, which the active space may lack. Of the
+    permitted collections only: what counts over all of them is left out for who may not see all."""
     names = ("name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at")
     seen = {"permitted": array(permitted)}
     rows = connection.execute(statement("source_counts"), seen).fetchall()
@@ -38,7 +40,7 @@ def overview(
             generation
             if permitted is None
             else {name: generation[name] for name in ("space", "state", "index")}
-            for generation in describe_generations(connection, keep_generations_days, ef_search)
+            for generation in describe_generations(connection, keep_generations_days, ef_search, prefixes)
         ],
         "runs": [_run(run) for run in runs.last(connection, permitted)],
         "problems": _problems(connection, {**seen, "limit": problems}),
@@ -60,7 +62,10 @@ def _with_reasons(
 
 
 def describe_generations(
-    connection: Connection, keep_days: int | None = None, ef_search: int | None = None
+    connection: Connection,
+    keep_days: int | None = None,
+    ef_search: int | None = None,
+    prefixes: tuple[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Each with its index, what was measured of it before it became active, and, if it is retired, since when and,
     by the setting `keep_days`, until when it is kept for a rollback."""
@@ -68,7 +73,12 @@ def describe_generations(
     notes = {row[0]: row[1:] for row in rows}
     return [
         _generation(
-            connection, generation, *notes[generation.id], expires=keep_days is not None, ef_search=ef_search
+            connection,
+            generation,
+            *notes[generation.id],
+            expires=keep_days is not None,
+            ef_search=ef_search,
+            prefixes=prefixes,
         )
         for generation in generations.list_generations(connection, "building", "ready", "active", "retired")
         if generation.id in notes
@@ -84,6 +94,7 @@ def _generation(
     *,
     expires: bool,
     ef_search: int | None,
+    prefixes: tuple[str, str] | None,
 ) -> dict[str, Any]:
     row = connection.execute(vector_statement("count_vectors", generation)).fetchone()
     note: dict[str, Any] = {
@@ -94,6 +105,8 @@ def _generation(
     }
     if generation.state == "active" and (drift := _drift(connection, generation, ef_search)):
         note["recall"] = drift
+    if generation.state == "active" and prefixes and (differing := generation.space.prefix_note(*prefixes)):
+        note["prefixes"] = differing
     if measured:
         note["measured"] = {name: value for name, value in measured.items() if value is not None}
     if retired_at is not None:

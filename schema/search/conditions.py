@@ -101,7 +101,14 @@ class Negated:
     part: Condition
 
 
-Condition: TypeAlias = Equal | Ordered | Like | Exists | Every | Some | Negated
+@dataclass(frozen=True, slots=True)
+class NotDocuments:
+    """The document is none of these, by their ids."""
+
+    ids: tuple[int, ...]
+
+
+Condition: TypeAlias = Equal | Ordered | Like | Exists | Every | Some | Negated | NotDocuments
 
 OF_DOCUMENT: Final = sql.SQL("{}")
 """Where documents d and sources s are at hand."""
@@ -147,6 +154,8 @@ class _Composer:
                 return sql.SQL("({}) is not true").format(self._composed(part))
             case Equal(BuiltIn(name), values):
                 return self._column_equal(name, values)
+            case NotDocuments(ids):
+                return sql.SQL("d.id <> all({}::bigint[])").format(self._put(list(ids)))
             case Equal(Key(path), values):
                 return self._key_equal(path, values)
             case Ordered(BuiltIn(name), order, value):

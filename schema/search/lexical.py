@@ -40,13 +40,16 @@ async def rank_words(
     *,
     in_vector_arm: Sequence[int] | None = (),
     ef_search: int = EF_SEARCH_MAXIMUM,
+    unknown: set[str] | None = None,
 ) -> list[Scored]:
     """The best chunks by words, those with what was asked for exactly first, and with them those `in_vector_arm`,
     which need not have any of the words. None: the nearest, through the index, which is one round trip for both. By
-    words it is never short while more match."""
+    words it is never short while more match. Words that no chunk of these collections has, and names and pairs of
+    letters, are added to `unknown`."""
     effective = effective_ef_search(limit, ef_search)
     everywhere = scope == EVERYTHING
-    if everywhere and not question.phrases and HAS_POSTINGS.get(connection, True):
+    of_all = scope == EVERYTHING.without(scope.excluded)
+    if of_all and not question.phrases and HAS_POSTINGS.get(connection, True):
         scored = await rank_postings(
             connection,
             generation,
@@ -55,6 +58,8 @@ async def rank_words(
             limit,
             in_vector_arm=in_vector_arm,
             ef_search=effective,
+            excluded=scope.excluded,
+            unknown=unknown,
         )
         if scored is not None:
             return scored
@@ -69,11 +74,13 @@ async def rank_words(
     }
     # Everywhere planning anew each time takes 2 of 15 ms, and gives the same.
     rows = await ranked(connection, generation, text, values, effective, planned_once=everywhere)
-    some_words_skipped = not rows or rows[0][-1]
+    some_words_skipped = not rows or rows[0][-2]
     alone = in_vector_arm is not None or not everywhere  # else the nearest of all chunks make up for it
     if alone and some_words_skipped and sum(row[2] > 0 for row in rows) < limit:
         rows = await ranked(connection, generation, text, {**values, "all_words": True}, effective)
-    return [Scored(*row[:-1]) for row in rows]
+    if unknown is not None:
+        unknown.update((rows[0][-1] or ()) if rows else question.text.split())
+    return [Scored(*row[:-2]) for row in rows]
 
 
 async def lexemes(
@@ -100,9 +107,9 @@ def _composed(
 ) -> tuple[bytes, dict[str, Any]]:
     permitted = {"permitted": array(scope.permitted_collections)}
     corpus = "corpus_of_all" if scope.permitted is None else "corpus_of_visible"
-    if scope.condition is None:
+    if scope.restriction is None:
         return _everywhere(generation, limit, ef_search, corpus, nearest=nearest), permitted
-    condition, values = matches(scope.condition, OF_CHUNK)
+    condition, values = matches(scope.restriction, OF_CHUNK)
     return _text(generation, limit, ef_search, corpus, condition, nearest=nearest), {**values, **permitted}
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 from psycopg import sql
 
+from pgfolio.schema.database.statements import statement
 from pgfolio.schema.search import bm25
 from pgfolio.schema.search.bm25 import Postings, Term, Weights
 from pgfolio.schema.search.question import NAME_LETTERS, NAME_WEIGHT, RANKING_NUMBERS, Scored
@@ -53,8 +54,11 @@ async def rank_postings(
     *,
     in_vector_arm: Sequence[int] | None,
     ef_search: int,
+    excluded: Sequence[int] = (),
+    unknown: set[str] | None = None,
 ) -> list[Scored] | None:
-    """As `rank_words` of everything, without phrases. None: there are no postings, or not of what is asked for."""
+    """As `rank_words` of everything but the documents `excluded`, without phrases. None: there are no postings, or
+    not of what is asked for."""
     values = {
         "query": query,
         "max_unposted": MAX_UNPOSTED,
@@ -76,7 +80,12 @@ async def rank_postings(
     if any(unspaced and len(lexeme) == 1 for lexeme, _, _, _, _, _, unspaced, *_ in terms):
         return None  # it stands for each pair that it begins
     ranking = await _ranking(connection, state, terms, limit + SPARE_CANDIDATES)
+    if unknown is not None:
+        unknown.update(ranking.unknown())
     named = _named(ranking, state, query)
+    if excluded:
+        await _exclude(connection, ranking, excluded)
+        named = {document: worth for document, worth in named.items() if document not in excluded}
     arm = set(state.vector_arm or ())
     placed = {
         "ids": [*{*ranking.best(limit + SPARE_CANDIDATES), *arm}],
@@ -99,6 +108,11 @@ class WordRanking(Struct, frozen=True):
     exact: np.ndarray | None
     rare: np.ndarray | None
 
+    def unknown(self) -> set[str]:
+        """Words of the question that no chunk has."""
+        tokens = {term.token for term in self.terms if not term.prefix_match}
+        return tokens - {term.token for term in self.terms if term.df and not term.prefix_match}
+
     def best(self, k: int) -> list[int]:
         """Ids of the best k, those with an exact match first, and of those equal to the last of them."""
         ranked = self.scores if self.exact is None else self.scores + bm25.EXACT_FIRST * self.exact
@@ -112,8 +126,8 @@ class WordRanking(Struct, frozen=True):
         scores, exact = self._scores_of(np.array([row[0] for row in rows], np.int64))
         exact += np.array([named.get(row[1], 0.0) for row in rows])
         candidates = [
-            Scored(chunk, similarity, score, worth, self.weights.max_bm25, chunk in arm)
-            for (chunk, _, similarity), score, worth in zip(
+            Scored(chunk, similarity, score, worth, self.weights.max_bm25, chunk in arm, document)
+            for (chunk, document, similarity), score, worth in zip(
                 rows, scores.tolist(), exact.tolist(), strict=True
             )
         ]
@@ -143,6 +157,17 @@ async def _ranking(
     weights = bm25.weigh(terms, state.chunks)
     scores, exact = bm25.score(terms, weights.idf, pieces, len(chunks.ids))
     return WordRanking(terms, weights, chunks, scores, exact, _rare(terms, weights, pieces, k))
+
+
+async def _exclude(connection: AsyncConnection, ranking: WordRanking, documents: Sequence[int]) -> None:
+    """As if their chunks had none of the words."""
+    values = {"documents": list(documents), "permitted": None}
+    cursor = await connection.execute(statement("chunks_of"), values)
+    ids = np.array([row[0] for row in await cursor.fetchall()], np.int64)
+    slots = np.flatnonzero(np.isin(ranking.chunks.ids, ids))
+    for scores in (ranking.scores, ranking.exact):
+        if scores is not None:
+            scores[slots] = 0.0
 
 
 def _rare(

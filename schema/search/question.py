@@ -70,7 +70,7 @@ class Question:
 class Scored(Struct, frozen=True):
     """A candidate with both scores. `exact_match`: how much it has of what is asked for exactly. `max_bm25`: what all
     words of the question together would be worth, the same for all candidates. `in_vector_arm`: it is one of the
-    nearest."""
+    nearest. `document_id`: whose chunk it is."""
 
     chunk_id: int
     similarity: float
@@ -78,3 +78,4 @@ class Scored(Struct, frozen=True):
     exact_match: float
     max_bm25: float
     in_vector_arm: bool
+    document_id: int = 0

@@ -64,6 +64,8 @@ class Candidate(Struct, frozen=True):
 
     chunk_id: int
     score: float
+    document_id: int = 0
+    """Whose chunk it is; 0: not known yet."""
 
 
 async def active_generation(connection: AsyncConnection) -> Generation | None:
@@ -173,7 +175,7 @@ async def rank_exact(
     scope: Scope,
 ) -> list[Candidate]:
     """The same with every vector within the scope compared: never short while more match."""
-    name = "rank_vectors_exact" if scope.condition is None else "rank_vectors_exact_matching"
+    name = "rank_vectors_exact" if scope.restriction is None else "rank_vectors_exact_matching"
     text, values = _filtered(name, generation, limit, scope, OF_DOCUMENT)
     return await _ranked(connection, generation, text, {**values, "vector": parameter(generation, vector)})
 
@@ -259,7 +261,7 @@ def _filtered(
     ef_search: int = 0,
 ) -> tuple[bytes, dict[str, Any]]:
     """The statement with its scope, and the parameters that belong to it."""
-    condition, values = matches(scope.condition, place)
+    condition, values = matches(scope.restriction, place)
     scan_limit = scan(generation.space, limit, ef_search) if generation else limit
     text = sql.SQL(_read(name, generation)).format(
         limit=sql.Literal(limit), scan=sql.Literal(scan_limit), matches=condition

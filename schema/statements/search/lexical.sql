@@ -44,7 +44,7 @@ with vector_arm as materialized (
     from corpus cross join terms t
     left join (select lexeme, count(*) as n from matches group by lexeme) m using (lexeme)
 ), weights as materialized (
-    select lexeme, prefix_match, family, word, exact_match, share, n, ln(1 + (size - df + 0.5) / (df + 0.5)) as idf,
+    select lexeme, token, token_df, prefix_match, family, word, exact_match, share, n, ln(1 + (size - df + 0.5) / (df + 0.5)) as idf,
            n > 0 and (chunks_before < {{limit}} or chunks_before + token_df <= {{ranked_chunks}}
                      or prefix_match and prefix_chunks_before + token_df <= {{ranked_prefix_chunks}} or :all_words) as looked_for
     from (select *, sum(n) over (order by prefix_match, token_df, token) - token_df as chunks_before,
@@ -127,7 +127,9 @@ select p.id,
        p.score, p.exact_match,
        (select coalesce(sum(case when spaced(lexeme) <> ' ' then idf when n > 0 then idf / 2 end), 0)
         from weights where not prefix_match) as max_bm25,
-       p.id in (select chunk_id from vector_arm) as in_vector_arm, exists (select from weights where n > 0 and not looked_for) as some_words_skipped
+       p.id in (select chunk_id from vector_arm) as in_vector_arm, p.document_id,
+       exists (select from weights where n > 0 and not looked_for) as some_words_skipped,
+       (select array_agg(token) from weights where token_df = 0 and not prefix_match) as unknown
 from placed p
 where (p.place <= {{limit}} and (p.score > 0 or p.exact_match > 0)) or p.id in (select chunk_id from vector_arm)
 order by p.path, p.source_id, p.ordinal;

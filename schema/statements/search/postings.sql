@@ -61,6 +61,10 @@ where c.id > :last and :permitted::integer[] is null
 order by c.id
 limit :limit;
 
+-- name: chunks_of
+-- The chunks of documents that are left out.
+select id from chunks where document_id = any(:documents::bigint[]) and :permitted::integer[] is null;
+
 -- name: place_candidates
 -- Candidates and the first chunks of the documents named, as far as they are still there, in the order of paths, each
 -- with its similarity.

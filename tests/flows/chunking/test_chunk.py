@@ -293,3 +293,39 @@ def test_a_headings_markup_is_left_out_of_the_heading_path() -> None:
     text = '# `run` <sup><a href="x#L1"><Icon icon="github" /></a></sup>\n\nIt runs [the flow](flow.md).\n'
     [chunk_] = chunk(text, title=None, pages=(), markdown=True, count=words)
     assert chunk_.heading == "run"
+
+
+def fenced(lines: int, fence: str = "```") -> str:
+    """Code with blank lines in it."""
+    return "\n".join([fence, *(f"call number {n} of it\n" for n in range(lines)), fence])
+
+
+@pytest.mark.parametrize("before", ["Text right above.\n", "An introduction:\n", "Text.\n\n", "- an item\n"])
+@pytest.mark.parametrize("after", ["\nText right below. ", "\n\nText. "])
+@pytest.mark.parametrize("fence", ["```", "~~~"])
+def test_a_code_block_that_fits_is_in_one_chunk(before: str, after: str, fence: str) -> None:
+    for number in range(6):
+        code = fenced(9, fence)
+        text = f"{paragraph(number, 4 + number)}\n\n{before * 3}{code}{after}{paragraph(number + 9, 5)}"
+        assert [piece for piece in chunks_of(text, tokens=120) if code in piece.content], (number, text)
+
+
+@pytest.mark.parametrize("introduction", ["You need these things:", "You need the following"])
+@pytest.mark.parametrize("gap", ["\n\n", "\n"])
+@pytest.mark.parametrize("item", ["- item {n}: {text}", "{n}. item {n}: {text}", "* item {n}: {text}"])
+def test_a_list_begins_with_its_introduction(introduction: str, gap: str, item: str) -> None:
+    if gap == "\n" and not introduction.endswith(":"):
+        pytest.skip("one block, cut where it is longest")
+    for size in range(1, 7):
+        items = gap.join(item.format(n=n, text=paragraph(n, 1)) for n in range(1, 12))
+        text = f"{paragraph(size, size)}\n\n{introduction}{gap}{items}\n\n{paragraph(90, 4)}"
+        [piece] = [
+            p for p in chunks_of(text) if p.content.find("item 1:") >= p.content.find(introduction) >= 0
+        ]
+        assert introduction in piece.content
+
+
+def test_an_item_is_not_parted_from_its_own_paragraphs() -> None:
+    items = [f"- Step {n}\n\n  {paragraph(n, 2)}\n\n  {paragraph(n + 50, 1)}" for n in range(12)]
+    for piece in chunks_of("\n\n".join(items)):
+        assert piece.content.startswith("- Step") or not piece.content.lstrip().startswith("  ")

@@ -109,6 +109,21 @@ def test_status_shows_sources_spaces_and_runs(run: Run, folder: Path) -> None:
     assert [row["status"] for row in status["runs"]] == ["complete"]
 
 
+def test_prefixes_that_were_set_later_are_said_to_have_no_effect(run: Run, folder: Path) -> None:
+    prefixes = {
+        "PGFOLIO_EMBEDDING__QUERY_PREFIX": "query: ",
+        "PGFOLIO_EMBEDDING__DOCUMENT_PREFIX": "passage: ",
+    }
+    run("sync", str(folder))
+    [note] = last_json(run("sync", str(folder), "--json", **prefixes))["notes"]
+    assert "without the settings' query_prefix 'query: '" in note
+    assert "document_prefix 'passage: '" in note
+    assert "`pgfolio reembed`" in note
+    assert last_json(run("status", "--json", **prefixes))["generations"][0]["prefixes"] == note
+    assert "pgfolio reembed" in run("status", **prefixes).stdout
+    assert "prefixes" not in last_json(run("status", "--json"))["generations"][0]
+
+
 def test_search_finds_the_document(run: Run, folder: Path) -> None:
     run("sync", str(folder))
     done = run("search", "how old does an oak get", "--json")

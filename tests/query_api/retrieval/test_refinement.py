@@ -258,8 +258,9 @@ def test_fewer_passages_than_the_limit_are_not_complete_where_there_are_more(
     sections = {f"Part {n}": f"How is a failed task retried: time {n} of a failed task." for n in range(90)}
     stock(conninfo, settings, (Page("long.md", "Long", sections), *PAGES))
     with running_api(new_settings(database_url=conninfo, search={"candidates": 10}), conninfo) as client:
-        few = search(client, mode=mode, limit=8, neighbors=10, exact=True)
-        many = search(client, mode=mode, limit=50, neighbors=10)
+        fields: dict[str, Any] = {"mode": mode, "neighbors": 10, "max_per_document": 100}
+        few = search(client, **fields, limit=8, exact=True)
+        many = search(client, **fields, limit=50)
     assert few["total_returned"] < min(8, many["total_returned"])
     assert few["complete"] is False
 

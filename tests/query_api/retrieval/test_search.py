@@ -275,7 +275,8 @@ def test_nothing_similar_enough_is_missed_where_results_are_fewer_than_the_limit
     missed = 0
     with running_api(settings, conninfo) as client:
         for text in list(parts.values())[:20]:
-            query: dict[str, Any] = {"query": text[:25], "mode": "vector", "limit": 10, "ef_search": 1}
+            query: dict[str, Any] = {"query": text[:25], "mode": "vector", "limit": 10, "ef_search": 1,
+                                     "max_per_document": 100}  # fmt: skip
             exact = search(client, **query, exact=True)["results"]
             results = search(client, **query)["results"]
             missed += exact[4]["similarity"] > results[4]["similarity"] + 0.001

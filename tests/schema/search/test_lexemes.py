@@ -51,6 +51,12 @@ def lexemes(conninfo: str, text: str, language: str = "english") -> set[str]:
         ("작업을", "simple", {"작업", "업을"}),
         ("ｱｲｳ", "simple", {"アイ", "イウ"}),
         ("ﬁle re\u00adtry cafe\u0301", "simple", {"file", "retry", "café"}),
+        (
+            "re\u200btry \u2060pre\u200dfect\ufeff_api\u200c_url now",
+            "simple",
+            {"retry", "prefect", "api", "url", "prefect_api_url", "now"},
+        ),
+        ("Auf\u200clage \u200b x\u200by", "german", {"auflag", "aufla*", "xy"}),
         ("AT&T or R&D, he & she", "english", {"at&t", "d", "r", "r&d"}),
         ("e.g. and/or", "simple", {"e", "g", "and", "or", "and/or"}),
         ("", "english", set()),
@@ -126,6 +132,24 @@ def test_what_an_ampersand_joins_is_found_in_what_was_stored_before(postgres: st
             rows = new.execute("select xmin::text, tsvector_to_array(lexemes) from chunks order by ordinal")
             (_, joined), (untouched, plain) = rows.fetchall()
             assert (joined, plain, untouched) == (["at&t", "hous"], ["brindl", "hous"], before[1][0])
+
+
+def test_a_word_that_was_split_by_a_space_without_width_is_whole_again(postgres: str) -> None:
+    """And postings of what it was are gone."""
+    with empty_database(postgres, "test_before_zero_width") as conninfo:
+        migrated_before(conninfo, "0035")
+        with psycopg.connect(conninfo) as old:
+            for function in ("names", "prefix_stems", "prefix_terms", "lexemes_of"):
+                old.execute(texts()[function].encode())
+            _store_chunk(old, "The hou\u200bses")
+            old.execute("insert into posting_segments (first_chunk, last_chunk, chunks, chunk_ids, tokens)"
+                        " values (1, 1, 1, '', '')")  # fmt: skip
+        prepare(conninfo)
+        with connect(conninfo) as new:
+            row = new.execute(
+                "select tsvector_to_array(lexemes), (select count(*) from posting_segments) from chunks"
+            )
+            assert row.fetchone() == (["hous"], 0)
 
 
 def test_words_of_before_get_their_beginnings(postgres: str) -> None:
