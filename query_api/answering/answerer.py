@@ -113,7 +113,7 @@ class Answerer:
         retrieved = await self._retriever.retrieve(query, permitted)
         hits = [result.hit for result in retrieved.results if result.near_duplicate_of is None]
         return AnswerRequest(
-            question=query.text,
+            question=retrieved.question or query.text,
             prompt=prompts[prompt],
             permitted=permitted,
             retrieved=retrieved,
