@@ -125,6 +125,11 @@ class Space:
     storage: Storage = "halfvec"
 
     @property
+    def asks_server(self) -> bool:
+        """Whether its model is another program's, maybe a paid one; else it is in the process."""
+        return self.provider not in {"local", "transformers"}
+
+    @property
     def name(self) -> str:
         kind = "" if self.storage == "halfvec" else f"/{self.storage}"
         return f"{self.provider}/{self.model}/{self.dimensions}{kind}"
