@@ -55,7 +55,7 @@ def configured_space(settings: Settings) -> tuple[Provider, str, int, bool]:
     return provider, model, openai.embeddings_client(settings, model).model_dimensions(), False
 
 
-def model_card(provider: str, model: str) -> ModelCard | None:
+def files_card(provider: str, model: str) -> ModelCard | None:
     """What the files of a space's model say, where there are such. Raises ConfigError."""
     if provider != "transformers":
         return None
@@ -134,6 +134,6 @@ __all__ = [
     "FatalModelError",
     "configured_space",
     "embedding_model",
+    "files_card",
     "limits_name",
-    "model_card",
 ]

@@ -101,7 +101,7 @@ class RunContext:
         lookup = partial(models.configured_space, self.settings)
         provider, model, dimensions, shortened = with_retries(lookup, self.settings.embedding.deadline)
         embedding = self.settings.embedding
-        card = models.model_card(provider, model)
+        card = models.files_card(provider, model)
         if card is not None and card.max_tokens < self.settings.chunking.tokens:
             self.report.note(
                 f"{model} reads {card.max_tokens} tokens of a text, and chunks have up to "
