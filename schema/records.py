@@ -131,8 +131,11 @@ class Space:
 
     @property
     def name(self) -> str:
+        """For people, clients of the API among them: of a folder on this machine its last name."""
         kind = "" if self.storage == "halfvec" else f"/{self.storage}"
-        return f"{self.provider}/{self.model}/{self.dimensions}{kind}"
+        is_path = self.provider == "transformers" and self.model.startswith("/")
+        model = self.model.rpartition("/")[2] if is_path else self.model
+        return f"{self.provider}/{model}/{self.dimensions}{kind}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ def test_documents_and_questions_are_embedded_as_the_files_say(with_model: Libra
     space = active_space(with_model.conninfo)
     assert (report.status, report.notes, space.model, space.dimensions) == ("complete", [], name, width)
     assert (space.query_prefix, space.document_prefix) == ("query ", "passage ")
+    assert report.space == f"transformers/model@{name.rpartition('@')[2]}/{width}"
     with_model.check()
     model = transformer_model(name, width)
     for content, vector in stored_vectors(with_model).items():
