@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pgfolio.config.models.model_card import ModelCard
     from pgfolio.config.models.model_files import ModelFiles
 
-BATCH_TOKENS: Final = 1024
-"""That go through the network at once, padding included: more are no faster on processors, and take memory."""
+BATCH_TOKENS: Final = 256
+"""That go through the network at once for each of its threads, padding included: with all-MiniLM-L6-v2 512 on two
+threads are a fifth faster than 2,048, and take less memory."""
 
 THREADS: Final = "OMP_NUM_THREADS"
 """The variable by which libraries are told how many they may start; workers of a sync get their share by it."""
@@ -45,8 +46,9 @@ class Encoder:
         """`threads`: of one batch; None: as many as OMP_NUM_THREADS says, else cores. Raises ConfigError where the
         library is not installed or the files cannot be used."""
         self.files, self.card = files, card
+        self._threads = threads or allowed_threads()
         try:
-            self._session = _session(files, threads or allowed_threads())
+            self._session = _session(files, self._threads)
             self._tokenizer = _tokenizer(files, card)
         except ImportError as error:
             raise ConfigError(
@@ -73,7 +75,7 @@ class Encoder:
         lengths = [len(encoding) for encoding in encodings]
         order = sorted(range(len(encodings)), key=lambda row: -lengths[row])
         while order:
-            count = max(BATCH_TOKENS // max(lengths[order[0]], 1), 1)
+            count = max(BATCH_TOKENS * self._threads // max(lengths[order[0]], 1), 1)
             rows, order = order[:count], order[count:]
             inputs = self._inputs([encodings[row] for row in rows])
             (made,) = self._session.run([output], {name: inputs[name] for name in self._types})
