@@ -33,11 +33,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Embedding(Section):
     """How texts become vectors."""
 
-    provider: Literal["auto", "local", "openai"] = Field(
-        description="auto, local or openai (any compatible server); auto: local for its own models, else openai"
+    provider: Literal["auto", "local", "transformers", "openai"] = Field(
+        description="auto, local, transformers (in the process: pip install 'pgfolio[transformers]') or openai (any "
+        "compatible server); auto: local for its own models, transformers for a folder, else openai"
     )
     model: str = Field(
-        description="empty: wordllama-256 (local), text-embedding-3-small (openai); then run `pgfolio reembed`"
+        description="empty: wordllama-256 (local), text-embedding-3-small (openai); transformers: a folder with "
+        "model.onnx and tokenizer.json, or a name on the model hub; then run `pgfolio reembed`"
     )
     dimensions: Annotated[int, Field(ge=1, le=4000)] | None = Field(
         default=None, description="fewer than the model's own, where it offers that; unset: its own"
@@ -56,8 +58,12 @@ class Embedding(Section):
     )
     base_url: str | None = Field(default=None, description="of this model's server, where it is another one")
     api_key: SecretStr | None = Field(default=None, description="of that server")
-    query_prefix: str = Field(description='put before a question, for models that want it ("query: ")')
-    document_prefix: str = Field(description='put before a chunk ("passage: ")')
+    query_prefix: str | None = Field(
+        default=None, description='put before a question ("query: "); unset: what a transformer\'s files say'
+    )
+    document_prefix: str | None = Field(
+        default=None, description='put before a chunk ("passage: "); unset: as above'
+    )
 
 
 class Chat(Section):
@@ -176,9 +182,11 @@ class Rerank(Section):
         description="of a server with the rerank API (Jina, Cohere, vLLM), or of text-embeddings-inference"
     )
     api: Literal["jina", "tei", "local"] = Field(
-        description="jina, tei, or local: a cross-encoder in the process (pip install 'pgfolio[rerank]')"
+        description="jina, tei, or local: a cross-encoder in the process (pip install 'pgfolio[transformers]')"
     )
-    model: str = Field(description="local: a folder, or a name that is fetched once")
+    model: str = Field(
+        description="local: a folder with model.onnx and tokenizer.json, or a name on the model hub"
+    )
     key: SecretStr | None = Field(
         default=None, description="of the server; a secret: better set by its variable"
     )

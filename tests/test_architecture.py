@@ -51,6 +51,8 @@ DOORS = {
     "kreuzberg": {"flows/extraction/"},
     "pypdfium2": {"flows/extraction/"},
     "wordllama": {"config/models/"},
+    "onnxruntime": {"config/models/encoder.py"},
+    "huggingface_hub": {"config/models/model_files.py"},
 }
 ROOMS = {
     "schema.corpus": {"database", "markdown", "records", "vectors"},

@@ -57,6 +57,7 @@ ALLOWED = {
     "_within_limit",
     "most_common",  # the standard library's
     "NotFoundError", "NotFoundException", "PackageNotFoundError", "FileNotFoundError",
+    "RepositoryNotFoundError", "LocalEntryNotFoundError",
     "repeats",  # a field of search results, and so of the HTTP answer
 }  # fmt: skip
 """Names that are promises, other libraries' or right as they are."""

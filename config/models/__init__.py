@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgfolio.config.errors import ConfigError
+from pgfolio.config.machine import cores
+from pgfolio.config.models.model_files import is_local
 from pgfolio.config.models.protocols import EmbeddingModel, FatalModelError, Reranker
 
 if TYPE_CHECKING:
+    from pgfolio.config.models.model_card import ModelCard
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
+
+Provider: TypeAlias = Literal["local", "transformers", "openai"]
 
 LOCAL_MODELS = ("wordllama-256",)
 
 
-def configured_space(settings: Settings) -> tuple[Literal["local", "openai"], str, int, bool]:
+def configured_space(settings: Settings) -> tuple[Provider, str, int, bool]:
     """Provider, model, dimensions that the settings ask for, and whether they must be asked of the server
     because they are not the model's own. Raises ConfigError or ModelError."""
     embedding = settings.embedding
-    provider = embedding.provider
-    if provider == "auto":
-        provider = "local" if not embedding.model or embedding.model in LOCAL_MODELS else "openai"
+    provider = _provider(settings)
+    if provider == "transformers":
+        from pgfolio.config.models.transformer import transformer_space  # noqa: PLC0415
+
+        if not embedding.model:
+            raise ConfigError(
+                "PGFOLIO_EMBEDDING__MODEL: name a transformer, as a folder or by its name on the hub"
+            )
+        model, width = transformer_space(embedding.model, embedding.dimensions)
+        return provider, model, width, False
     if provider == "local":
         from pgfolio.config.models.wordllama import DIMENSIONS  # noqa: PLC0415
 
@@ -43,6 +55,15 @@ def configured_space(settings: Settings) -> tuple[Literal["local", "openai"], st
     return provider, model, openai.embeddings_client(settings, model).model_dimensions(), False
 
 
+def files_card(provider: str, model: str) -> ModelCard | None:
+    """What the files of a space's model say, where there are such. Raises ConfigError."""
+    if provider != "transformers":
+        return None
+    from pgfolio.config.models.transformer import card_of  # noqa: PLC0415
+
+    return card_of(model)
+
+
 def embedding_model(
     settings: Settings,
     provider: str,
@@ -51,8 +72,14 @@ def embedding_model(
     *,
     shorten: bool = False,
     tokenizer: BundledTokenizer | None = None,
+    threads: int | None = None,
 ) -> EmbeddingModel:
-    """The client of one space. Raises ConfigError when something that it needs is not set."""
+    """The client of one space; `threads` of a transformer, None: all that it may have. Raises ConfigError when
+    something that it needs is not set or not there."""
+    if provider == "transformers":
+        from pgfolio.config.models.transformer import transformer_model  # noqa: PLC0415
+
+        return transformer_model(model, dimensions, settings.embedding.model, threads)
     if provider == "local":
         from pgfolio.config.models.wordllama import LocalModel  # noqa: PLC0415
 
@@ -81,7 +108,7 @@ def reranker(settings: Settings) -> Reranker | None:
 
         if not rerank.model:
             raise ConfigError("PGFOLIO_RERANK__MODEL: name a cross-encoder, as a folder or by its name")
-        return LocalReranker(rerank.model)
+        return LocalReranker(rerank.model, threads=max(cores() // settings.api.workers, 1))
     if not rerank.url:
         return None
     from pgfolio.config.models.rerank_http import HttpReranker  # noqa: PLC0415
@@ -90,10 +117,23 @@ def reranker(settings: Settings) -> Reranker | None:
     return HttpReranker(rerank.url, rerank.model, key, rerank.timeout, rerank.api)
 
 
+def _provider(settings: Settings) -> Provider:
+    """A server may have models by the names of folders, too: where one is named, they are its."""
+    embedding = settings.embedding
+    if embedding.provider != "auto":
+        return embedding.provider
+    if not embedding.model or embedding.model in LOCAL_MODELS:
+        return "local"
+    if is_local(embedding.model) and not (embedding.base_url or settings.openai_base_url):
+        return "transformers"
+    return "openai"
+
+
 __all__ = [
     "EmbeddingModel",
     "FatalModelError",
     "configured_space",
     "embedding_model",
+    "files_card",
     "limits_name",
 ]

@@ -111,7 +111,9 @@ def sync(
 
 
 @cli.command()
-@click.option("--provider", type=click.Choice(["local", "openai"]), help="Default: as the settings say.")
+@click.option(
+    "--provider", type=click.Choice(["local", "transformers", "openai"]), help="Default: as the settings say."
+)
 @click.option("--model", help="The provider's name of the model.")
 @click.option(
     "--dimensions",

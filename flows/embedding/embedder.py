@@ -76,9 +76,10 @@ class Embedder:
         rate_limiter: RateLimiter | None = None,
         budget: Budget | None = None,
         turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        is_billed: bool = True,
     ) -> None:
         """`spent_usd`: what the run spent before, of `max_cost`; or a `budget` that others share. `turn`: inside it a
-        request is under way."""
+        request is under way. `is_billed`: whether the model's own count of tokens is a bill."""
         self._deadline = bounds.deadline
         self._bounds = RequestBounds(bounds)
         self._rate_limiter = rate_limiter
@@ -89,6 +90,7 @@ class Embedder:
         self._server = MeteredModel(
             model, self._budget, rate_limiter, self._traffic, self._stopped, bounds.deadline, turn
         )
+        self._server.is_billed = is_billed
         self._fatal: FatalModelError | None = None
         self._working = Stopwatch()
         self._retrying = Stopwatch()

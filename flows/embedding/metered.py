@@ -46,6 +46,8 @@ class MeteredModel:
         self._stopped = stopped
         self._deadline = deadline
         self._turn = turn
+        self.is_billed = True
+        """Else its own count of tokens is compared with nothing."""
 
     def request(self, texts: Sequence[str], counted: int, policy: RetryPolicy | None = None) -> Embeddings:
         """One request within the cost and the limits; what was billed is counted, of a bad answer as well."""
@@ -80,7 +82,7 @@ class MeteredModel:
 
     def _bill(self, bill: Bill, counted: int, billed: int | None) -> None:
         """Where the server does not say what it bills, our own count stands for it and teaches nothing."""
-        self._traffic.answered(counted, billed)
+        self._traffic.answered(counted, billed if self.is_billed else counted)
         bill.tokens = self._budget.estimate(counted) if billed is None else billed
         bill.counted = 0 if billed is None else counted
 

@@ -37,7 +37,7 @@ class EmbedderPlan:
     @property
     def is_metered(self) -> bool:
         """Whether it is a server that is asked, and maybe paid."""
-        return self.space.provider != "local"
+        return self.space.asks_server
 
     @property
     def usd_per_million_tokens(self) -> float:
@@ -63,6 +63,7 @@ class EmbedderPlan:
                 rate_limiter=self._rate_limiter(opened),
                 budget=self._budget(opened),
                 turn=self._turn(opened),
+                is_billed=self.is_metered,
             )
             try:
                 yield embedder

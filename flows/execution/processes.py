@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pgfolio.config.environment import temporary_environment, variables
+from pgfolio.config.machine import cores
 from pgfolio.flows.execution import worker_process
 from pgfolio.flows.execution.hand_out import Items
 from pgfolio.flows.execution.job import Done
@@ -32,10 +33,10 @@ MAX_DEATHS_IN_A_ROW = 8
 ONE_THREAD = {
     "TOKENIZERS_PARALLELISM": "false",
     "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
     "PYTHONSAFEPATH": "1",
 }
-"""Libraries of a worker start no threads: there are as many workers as cores. What lies in the working directory is
+"""Libraries of a worker start no threads: there are as many workers as cores, or else a network has its share of them
+(OMP_NUM_THREADS). What lies in the working directory is
 no module of theirs."""
 
 
@@ -46,12 +47,12 @@ class WorkersEndError(Exception):
 class _Worker:
     """One process as the run sees it."""
 
-    def __init__(self, name: str, preload: Sequence[str]) -> None:
+    def __init__(self, name: str, preload: Sequence[str], threads: int) -> None:
         self.name = name
         self.out: dict[int, Ticket[Any]] = {}
         context: Any = multiprocessing.get_context(_start_method())
         self.pipe, theirs = context.Pipe()
-        with _without_main_module(), temporary_environment(**ONE_THREAD):
+        with _without_main_module(), temporary_environment(**ONE_THREAD, OMP_NUM_THREADS=str(threads)):
             context.set_forkserver_preload(list(preload))
             self._process = context.Process(
                 target=worker_process.serve, args=(theirs, dict(variables())), name=name
@@ -86,6 +87,7 @@ class ProcessExecutor:
     def __init__(self, processes: int, preload: Sequence[str]) -> None:
         self.processes = processes
         self._preload = preload
+        self._threads = max(cores() // processes, 1)
         self._workers: list[_Worker] = []
         self._numbers = 0
         self._deaths = 0
@@ -140,7 +142,7 @@ class ProcessExecutor:
 
     def _add(self) -> _Worker:
         self._numbers += 1
-        worker = _Worker(f"worker {self._numbers}", self._preload)
+        worker = _Worker(f"worker {self._numbers}", self._preload, self._threads)
         self._workers.append(worker)
         return worker
 

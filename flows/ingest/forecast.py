@@ -28,7 +28,7 @@ MAX_FILES_READ = 5000
 TOKENS_PER_BYTE = 0.25
 """Of a source of which nothing is stored yet."""
 
-TOKENS_PER_SECOND = {"local": 400_000.0, "openai": 50_000.0}
+TOKENS_PER_SECOND = {"local": 400_000.0, "transformers": 3_000.0, "openai": 50_000.0}
 """Of a space in which no run has embedded much yet."""
 
 Action = Literal["add", "change", "move", "remove", "hold", "fail", "skip"]
@@ -168,7 +168,7 @@ def seconds(connection: Connection, settings: Settings, space: Space, tokens: in
     """How long embedding takes: as fast as the last run in the space, and within the allowed rate."""
     tokens_per_second = runs.tokens_per_second(connection, space.name) or TOKENS_PER_SECOND[space.provider]
     limit = settings.embedding.tokens_per_minute
-    if limit and space.provider != "local":
+    if limit and space.asks_server:
         tokens_per_second = min(tokens_per_second, limit / 60)
     return tokens / tokens_per_second
 

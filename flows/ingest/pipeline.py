@@ -258,7 +258,7 @@ class SyncRun(RunContext):
         load = maintenance.prepare(connection, generation, expected)
         ledger.unsettle(connection, source, {folder_of(item.entry.path) for item in work_items})
         connection.commit()
-        metered = generation.space.provider != "local"
+        metered = generation.space.asks_server
         weight = sum(item.entry.signature.size + FILE_BYTES for item in work_items)
         executor = self._workforce.executor(weight, metered=metered)
         job = self._job(source, load.place, executor, metered=metered)

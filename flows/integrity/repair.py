@@ -60,7 +60,7 @@ def run_repair(settings: Settings, conninfo: str, *, progress: Progress | None =
             for source in repair.sources.values():
                 owned.enter_context(sources.owned(connection, source))
             with stored.snapshot(conninfo) as reader, closing(Workforce(settings)) as workforce:
-                found = examine(reader, conninfo, workforce, before, progress)
+                found = examine(reader, conninfo, workforce, before, progress, settings)
                 for batch in _batched(_counted(found, before)):
                     repair.repair_batch(batch)
             repair.finish()
@@ -94,6 +94,7 @@ class Repair:
         self._remade_paths: set[str] = set()
         self._table_findings: list[Finding] = []
         self._narrowed: dict[int, Generation] = {}
+        self._outdated: dict[int, Generation] = {}
         connection.commit()
 
     def repair_batch(self, batch: Sequence[Finding]) -> None:
@@ -192,7 +193,7 @@ class Repair:
         for finding in (*(missing or ()), *by_kind.get("ledger_path", ()), *mismatched):
             self._from_file(finding)
 
-    def _remove_vectors(self, batch: Iterable[Finding]) -> None:
+    def _remove_vectors(self, batch: Sequence[Finding]) -> None:
         unusable = [f for f in batch if f.kind in UNUSABLE_VECTORS]
         for generation in self._generations.values():
             own = [f for f in unusable if f.generation_id == generation.id]
@@ -200,6 +201,8 @@ class Repair:
                 stored_repair.delete_vectors(self._connection, generation, _chunk_ids(own))
             if any(f.kind == "vector_dimensions" for f in own):
                 self._narrowed[generation.id] = generation
+            if any(f.kind == "vector_outdated" and f.generation_id == generation.id for f in batch):
+                self._outdated[generation.id] = generation
 
     def _from_file(self, finding: Finding) -> bool:
         """Whether the file is there to make the document of; its source is synced then."""
@@ -227,6 +230,8 @@ class Repair:
                     stored_repair.make_table(self._connection, self._generations[finding.generation_id])
             for generation in self._narrowed.values():
                 stored_repair.repair_dimensions(self._connection, generation)
+            for generation in self._outdated.values():
+                stored_repair.delete_vectors_of_model(self._connection, generation)
             stored_repair.forget_retained_vectors(self._connection)
         self._connection.commit()
         if any(finding.kind == "generation_missing" for finding in self._table_findings):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgfolio.flows.execution.workforce import Workforce
 from pgfolio.flows.integrity.comparison import ComparisonJob
+from pgfolio.flows.integrity.model_sample import model_findings
 from pgfolio.flows.run.progress import NullProgress
 from pgfolio.schema.integrity import verify as stored
 from pgfolio.schema.integrity.findings import Finding
@@ -49,6 +50,8 @@ REMEDIES = {
     "vector_dimensions": "replaced as a missing one",
     "vector_zero": "replaced as a missing one",
     "vector_collection": "put into the document's collection",
+    "vector_outdated": "all vectors of that model are made anew, which costs nothing",
+    "model_unusable": "nothing: put the model's files back, or run `pgfolio reembed`",
     "kept_vector": "removed",
     "generation_missing": "the settings' space becomes active and is embedded",
     "table_missing": "made, and filled as with missing vectors",
@@ -120,16 +123,22 @@ def run_verify(
     with stored.snapshot(conninfo) as reader, closing(Workforce(settings)) as workforce:
         result.syncing = stored.syncing(reader)
         result.incomplete = list_incomplete(reader, None, MAX_REPORTED_PROBLEMS)
-        for finding in examine(reader, conninfo, workforce, result, progress or NullProgress()):
+        for finding in examine(reader, conninfo, workforce, result, progress or NullProgress(), settings):
             result.add(finding)
     result.seconds = time.perf_counter() - began
     return result
 
 
 def examine(
-    reader: Connection, conninfo: str, workforce: Workforce, result: Verification, progress: Progress
+    reader: Connection,
+    conninfo: str,
+    workforce: Workforce,
+    result: Verification,
+    progress: Progress,
+    settings: Settings | None,
 ) -> Iterator[Finding]:
-    """Every finding, while it is found; counts what was checked. `reader` must not be used until it is done."""
+    """Every finding, while it is found; counts what was checked. `reader` must not be used until it is done. Without
+    settings no model is asked."""
     size = stored.size(reader)
     result.checked = {
         "sources": size.sources,
@@ -156,6 +165,11 @@ def examine(
     for generation in generations:
         result.checked["vectors"] += stored.count_vectors(reader, generation)
         yield from stored.vector_rows(reader, generation)
+    if settings is not None:
+        progress.stage("embedding a sample anew")
+        for count, findings in model_findings(reader, settings, generations):
+            result.checked["reembedded"] = result.checked.get("reembedded", 0) + count
+            yield from findings
     progress.stage("looking into the indexes")
     yield from _indexes(reader, generations, result)
 

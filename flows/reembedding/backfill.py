@@ -70,7 +70,7 @@ class Backfill:
             self._embed_all(texts)
 
     def _embed_all(self, texts: int) -> None:
-        metered = self._generation.space.provider != "local"
+        metered = self._generation.space.asks_server
         executor = self._workforce.executor(texts * TEXT_BYTES, metered=metered)
         share = self._workforce.share(executor, self._run.settings.embedding.in_flight, metered=metered)
         job = BackfillJob(

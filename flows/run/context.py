@@ -111,6 +111,14 @@ class RunContext:
         lookup = partial(models.configured_space, self.settings)
         provider, model, dimensions, shortened = with_retries(lookup, self.settings.embedding.deadline)
         embedding = self.settings.embedding
+        card = models.files_card(provider, model)
+        if card is not None and card.max_tokens < self.settings.chunking.tokens:
+            self.report.note(
+                f"{model} reads {card.max_tokens} tokens of a text, and chunks have up to "
+                f"{self.settings.chunking.tokens}: what comes after has no part in their vectors; "
+                "PGFOLIO_CHUNKING__TOKENS makes them shorter"
+            )
+        own_prefixes = (card.query_prefix, card.document_prefix) if card else ("", "")
         storage = self.settings.index.storage
         if dimensions > KINDS[storage].max_dimensions:
             raise ConfigError(
@@ -122,8 +130,10 @@ class RunContext:
             model=model,
             dimensions=dimensions,
             shortened=shortened,
-            query_prefix=embedding.query_prefix,
-            document_prefix=embedding.document_prefix,
+            query_prefix=own_prefixes[0] if embedding.query_prefix is None else embedding.query_prefix,
+            document_prefix=own_prefixes[1]
+            if embedding.document_prefix is None
+            else embedding.document_prefix,
             storage=storage,
         )
 

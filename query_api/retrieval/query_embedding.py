@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from async_lru import alru_cache
 from cachetools import LRUCache
 
+from pgfolio.config.machine import cores
 from pgfolio.config.models import embedding_model
 from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, local_model, vocabulary_coverage
 from pgfolio.query_api.observability.timings import count
@@ -180,5 +181,14 @@ def load_model(settings: Settings, space: Space, threads: ThreadPoolExecutor) ->
         local = local_model() if same else LocalModel(space.dimensions)
         local.embed(["ready"])
         return ThreadedEmbedder(local, threads, max_inline_characters=MAX_INLINE_CHARACTERS)
-    model = embedding_model(settings, space.provider, space.model, space.dimensions, shorten=space.shortened)
+    model = embedding_model(
+        settings,
+        space.provider,
+        space.model,
+        space.dimensions,
+        shorten=space.shortened,
+        threads=max(cores() // settings.api.workers, 1),
+    )
+    if not space.asks_server:
+        model.embed(["ready"])
     return ThreadedEmbedder(model, threads)

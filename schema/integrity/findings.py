@@ -48,6 +48,9 @@ REASONS = {
     "vector_dimensions": "the vector of chunk {chunk} has {found} dimensions, its space {expected}",
     "vector_zero": "the vector of chunk {chunk} has length zero, so no search finds it",
     "vector_collection": "the vector of chunk {chunk} is in collection {found}, its document in {expected}",
+    "vector_outdated": "the model of {expected} makes another vector of chunk {chunk} now (similarity {found}): "
+    "all that are stored may be of another version",
+    "model_unusable": "the vectors of {path} cannot be compared with its model, nor questions with them: {found}",
     "kept_vector": "a vector kept for reuse has {found} of {expected} dimensions, or length zero",
     "generation_missing": "there are chunks, and no embedding space is active",
     "table_missing": "the table {path} of an embedding space is gone",

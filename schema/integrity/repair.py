@@ -50,6 +50,16 @@ def delete_vectors(connection: Connection, generation: Generation, chunk_ids: Se
     connection.execute(vector_statement("delete_vectors", generation), {"ids": list(chunk_ids)})
 
 
+def delete_vectors_of_model(connection: Connection, generation: Generation) -> None:
+    """All that are stored of the generation's model, whatever they are used for."""
+    space = generation.space
+    for other in generations.list_generations(connection, "active", "building", "ready", "retired"):
+        if (other.space.provider, other.space.model) == (space.provider, space.model):
+            connection.execute(vector_statement("delete_all_vectors", other))
+    values = {"provider": space.provider, "model": space.model}
+    connection.execute(statement("forget_vectors_of_model"), values)
+
+
 def delete_chunks(
     connection: Connection, generation: Generation | None, chunk_ids: Sequence[int], keep: Sequence[int] = ()
 ) -> None:

@@ -36,6 +36,15 @@ where c.id = t.id;
 -- Vectors that are of no use.
 delete from {vectors} where chunk_id = any(:ids);
 
+-- name: delete_all_vectors!
+-- Of a model that makes others by now.
+delete from {vectors};
+
+-- name: forget_vectors_of_model!
+-- Kept ones of the same.
+delete from retained_vectors k using spaces s
+where s.id = k.space_id and s.provider = :provider and s.model = :model;
+
 -- name: read_chunks_without_document
 -- Chunks whose document is gone, to tell whether their vectors can be kept.
 select document_id, id, title, heading, content, start_at as start, end_at as end, hash

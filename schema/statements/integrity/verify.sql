@@ -111,6 +111,17 @@ where c.id is null or vector_dims(v.embedding) <> :dimensions or {norm}(v.embedd
    or v.collection_id <> d.collection_id
 order by v.chunk_id;
 
+-- name: sample_with_texts
+-- Vectors by chance, each with the text that it was made of.
+select c.id as chunk_id, c.document_id, s.id as source_id, s.name as source, d.path, d.title, c.heading, c.content,
+       c.hash, v.embedding as vector
+from (select chunk_id, embedding from {vectors}
+      where {norm}(embedding) > 0 and vector_dims(embedding) = :dimensions order by random() limit :count) v
+join chunks c on c.id = v.chunk_id
+join documents d on d.id = c.document_id
+join sources s on s.id = d.source_id
+order by c.id;
+
 -- name: verify_missing_vectors
 -- Chunks without a vector.
 select 'vector_missing' as kind, s.id as source_id, s.name as source, d.path, d.id as document_id, c.id as chunk_id,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.models import reranker as reranker_of
+from pgfolio.config.models.rerank_local import LocalReranker
 from pgfolio.query_api.retrieval.deduplication import (
     JACCARD_THRESHOLD,
     MAX_SIMILARITY_DIFFERENCE,
@@ -22,6 +23,12 @@ from pgfolio.query_api.retrieval.neighbors import expand
 from pgfolio.schema.search.hits import Passage
 from pgfolio.schema.search.vector import Hit
 from tests.fakes.rerank_server import FakeReranker
+from tests.fakes.tiny_transformers import (
+    cross_encoder_folder,
+    cross_encoder_table,
+    embedding_folder,
+    token_ids,
+)
 from tests.query_api.library import PAGES, Page, running_api, stock
 
 if TYPE_CHECKING:
@@ -276,22 +283,47 @@ def test_a_chunk_that_is_gone_by_then_stays_as_it_was_read() -> None:
     assert expand([only, replace(only, chunk_id=2, document_id=2)], {}, limit=5).hits[0] == only
 
 
-def test_a_local_reranker_that_is_not_installed_is_a_setting_to_correct(
-    new_settings: Callable[..., Settings],
+def test_a_local_reranker_without_a_model_is_a_setting_to_correct(
+    new_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="PGFOLIO_RERANK__MODEL"):
+    with pytest.raises(ConfigError, match="PGFOLIO_RERANK__MODEL: name a cross-encoder"):
         reranker_of(new_settings(rerank={"api": "local"}))
-    if importlib.util.find_spec("sentence_transformers") is None:
-        with pytest.raises(ConfigError, match=r"pip install 'pgfolio\[rerank\]'"):
-            reranker_of(new_settings(rerank={"api": "local", "model": "any"}))
+    with pytest.raises(ConfigError, match=r"PGFOLIO_RERANK__MODEL: .* has no model.onnx"):
+        reranker_of(new_settings(rerank={"api": "local", "model": str(tmp_path)}))
+    embeds = embedding_folder(tmp_path)
+    with pytest.raises(ConfigError, match="it is no cross-encoder"):
+        reranker_of(new_settings(rerank={"api": "local", "model": str(embeds)}))
+    with pytest.raises(ConfigError, match="gives 3 numbers"):
+        LocalReranker(str(cross_encoder_folder(tmp_path / "three", labels=3)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "activation", "expected"),
+    [(1, None, "sigmoid"), (2, None, "sigmoid"), (1, "torch.nn.modules.linear.Identity", "logit")],
+)
+def test_a_cross_encoder_scores_question_and_text_together(
+    tmp_path: Path, labels: int, activation: str | None, expected: str
+) -> None:
+    """Its table and its segments are known: the text's tokens count twice."""
+    config = {"config.json": {"sentence_transformers": {"activation_fn": activation}}} if activation else {}
+    model = LocalReranker(str(cross_encoder_folder(tmp_path, labels=labels, files=config)))
+    table = cross_encoder_table(labels)
+    logits = []
+    for text in (["whale"], ["the", "violin", "of", "a", "glacier"], []):
+        question = table[token_ids("[CLS]", "volcano", "[SEP]")].sum(axis=0)
+        numbers = question + 2 * table[token_ids(*text, "[SEP]")].sum(axis=0)
+        logits.append(numbers[0] if labels == 1 else numbers[1] - numbers[0])
+    scores = model.rank("volcano", ["whale", "the violin of a glacier", ""])
+    assert scores == pytest.approx(
+        logits if expected == "logit" else 1 / (1 + np.exp(-np.array(logits))), abs=1e-5
+    )
+    assert model.rank("volcano", []) == []
 
 
 def test_a_cross_encoder_in_the_process_ranks_too(
     library: str, new_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    """Of chance weights: nothing is fetched. With the extra `rerank` alone, which is a gigabyte."""
-    pytest.importorskip("sentence_transformers")
-    folder = tiny_cross_encoder(tmp_path)
+    folder = cross_encoder_folder(tmp_path)
     reranker_settings = new_settings(
         database_url=library, rerank={"api": "local", "model": str(folder), "timeout": 30}
     )
@@ -300,19 +332,3 @@ def test_a_cross_encoder_in_the_process_ranks_too(
     scores = [result["score"] for result in answer["results"]]
     assert (answer["notes"], scores) == ([], sorted(scores, reverse=True))
     assert len(set(scores)) > 1
-
-
-def tiny_cross_encoder(folder: Path) -> Path:
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
-
-    torch.manual_seed(1)
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    (folder / "vocab.txt").write_text("\n".join(words))
-    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    BertForSequenceClassification(BertConfig(vocab_size=len(words), num_labels=1, **shape)).save_pretrained(
-        folder
-    )
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
