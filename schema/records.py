@@ -137,8 +137,9 @@ class Space:
         model = self.model.rpartition("/")[2] if is_path else self.model
         return f"{self.provider}/{model}/{self.dimensions}{kind}"
 
-    def prefix_note(self, query_prefix: str, document_prefix: str) -> str | None:
-        """What of the settings' prefixes the space was made without, and what to run; None: it has them."""
+    def prefix_note(self, query_prefix: str | None, document_prefix: str | None) -> str | None:
+        """What of the settings' prefixes the space was made without, and what to run; None: it has them. One that is
+        not set is the model's own."""
         prefixes = {
             "query_prefix": (self.query_prefix, query_prefix),
             "document_prefix": (self.document_prefix, document_prefix),
@@ -146,7 +147,7 @@ class Space:
         differing = [
             f"{name} {configured!r} (it has {'none' if not own else repr(own)})"
             for name, (own, configured) in prefixes.items()
-            if own != configured
+            if configured is not None and own != configured
         ]
         if not differing:
             return None

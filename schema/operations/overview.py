@@ -26,7 +26,7 @@ def overview(
     problems: int = 1000,
     keep_generations_days: int | None = None,
     ef_search: int | None = None,
-    prefixes: tuple[str, str] | None = None,
+    prefixes: tuple[str | None, str | None] | None = None,
 ) -> dict[str, Any]:
     """Plain values, ready for JSON; at most so many problems; `ef_search` is what is searched with where nothing was
     tuned; `prefixes`: the settings' ones of queries and of documents, which the active space may lack. Of the
@@ -65,7 +65,7 @@ def describe_generations(
     connection: Connection,
     keep_days: int | None = None,
     ef_search: int | None = None,
-    prefixes: tuple[str, str] | None = None,
+    prefixes: tuple[str | None, str | None] | None = None,
 ) -> list[dict[str, Any]]:
     """Each with its index, what was measured of it before it became active, and, if it is retired, since when and,
     by the setting `keep_days`, until when it is kept for a rollback."""
@@ -94,7 +94,7 @@ def _generation(
     *,
     expires: bool,
     ef_search: int | None,
-    prefixes: tuple[str, str] | None,
+    prefixes: tuple[str | None, str | None] | None,
 ) -> dict[str, Any]:
     row = connection.execute(vector_statement("count_vectors", generation)).fetchone()
     note: dict[str, Any] = {
