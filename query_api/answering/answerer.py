@@ -109,7 +109,11 @@ class Answerer:
         if prompt not in prompts:
             raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(sorted(prompts))}")
         if not self.generates:
-            query = replace(query, limit=max(query.limit, QUOTED_CHUNKS))
+            query = replace(
+                query,
+                limit=max(query.limit, QUOTED_CHUNKS),
+                max_per_document=query.max_per_document and max(query.max_per_document, QUOTED_CHUNKS // 2),
+            )
         retrieved = await self._retriever.retrieve(query, permitted)
         hits = [result.hit for result in retrieved.results if result.near_duplicate_of is None]
         return AnswerRequest(

@@ -24,6 +24,9 @@ from pgfolio.schema.search.pool import in_snapshot
 MAX_CANDIDATES: Final = 120
 """Passages that are weighed."""
 
+MAX_TITLE_CHARACTERS: Final = 120
+"""Of the line above a table that is its title."""
+
 STEM_LETTERS: Final = 4
 """Letters by which words are taken for forms of one, before PostgreSQL tells their stems."""
 
@@ -51,12 +54,22 @@ def select_quotes(question: str, evidence: Evidence, threshold: float) -> list[Q
 
 
 def written(question: str, quotes: Sequence[Quote]) -> str:
-    """The quotes one after the other; of a table's row the cells that are asked for, each with its head."""
-    return "\n\n".join(f"{_display_text(question, quote.passage)} [{quote.marker}]" for quote in quotes)
+    """The quotes one after the other, each with its markers; of a table's row the cells that are asked for, each with
+    its head, and the table's title, which has the units."""
+    markers: dict[str, list[int]] = {}
+    for quote in quotes:
+        markers.setdefault(_display_text(question, quote.passage), []).append(quote.marker)
+    return "\n\n".join(
+        f"{text} {''.join(f'[{marker}]' for marker in dict.fromkeys(of))}" for text, of in markers.items()
+    )
 
 
 def _display_text(question: str, passage: QuotablePassage) -> str:
-    return cells_in_words(question, passage) if passage.shape == "row" else passage.text
+    if passage.shape != "row":
+        return passage.text
+    title = passage.context[0].strip()
+    cells = cells_in_words(question, passage)
+    return f"{cells} ({title})" if title and len(title) <= MAX_TITLE_CHARACTERS else cells
 
 
 async def _read(

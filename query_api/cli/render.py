@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pgfolio.query_api.service.contracts import AskAnswer, Result, SearchAnswer
 
 OUT = Terminal()
+MAX_NEAREST = 5
+"""Documents that are shown where none answers."""
+
 MAX_CONTENT_CHARACTERS = 400
 """Characters of a chunk's text that a result shows."""
 
@@ -104,6 +107,10 @@ def _show_answer(answered: AskAnswer) -> None:
         OUT.print(f"[bold]\\[{citation.marker}][/] [cyan]{escape(citation.path)}[/]{mark}", soft_wrap=True)
         if answered.mode == "generated":
             OUT.print(Padding(Text(printable(citation.quote), style="dim"), (0, 0, 0, 4)))
+    if not answered.answered and answered.sources:
+        OUT.print("[dim]The nearest documents:[/]")
+        for source in answered.sources[:MAX_NEAREST]:
+            OUT.print(f"   [cyan]{escape(source.path)}[/]  [dim]{source.similarity:.2f}[/]", soft_wrap=True)
     _show_notes(answered.notes)
     how = (
         "sentences quoted from the documents, no chat model"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from pgfolio.query_api.answering.citations import Quote
 from pgfolio.query_api.answering.expected import expected_answer
 from pgfolio.query_api.answering.facts import defines, holds
 from pgfolio.query_api.answering.quotable import quotable
+from pgfolio.query_api.answering.quoting import written
 from pgfolio.query_api.answering.ranking import (
     ABOUT_BY_DOCUMENT,
     Evidence,
@@ -119,6 +121,12 @@ def test_of_a_row_the_cell_that_is_asked_for_is_said_with_its_head() -> None:
     row = next(each for each in quotable("report.md", CHUNK, None) if each.shape == "row")
     assert cells_in_words("What was the revenue in 2021?", row) == "Revenue, 2021: 3,412"
     assert cells_in_words("What was the revenue?", row) == "Revenue, 2022: 3,776; 2021: 3,412"
+
+
+def test_what_two_documents_say_alike_is_said_once_with_both_markers_and_the_tables_title() -> None:
+    row = next(each for each in quotable("report.md", CHUNK, None) if each.shape == "row")
+    text = written("What was the revenue in 2021?", [Quote(1, 0, row), Quote(2, 1, row)])
+    assert text == "Revenue, 2021: 3,412 (Table 1. In NOK million) [1][2]"
 
 
 def candidate(text: str, *context: str) -> PassageCandidate:
