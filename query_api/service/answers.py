@@ -75,6 +75,7 @@ def ask_answer(
         explain=explained.explanation,
         why=explained.why,
         finish_reason=answer.finish_reason,
+        question=request.question,
     )
 
 

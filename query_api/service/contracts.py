@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime  # noqa: TC003 -- msgspec reads it
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage  # noqa: TC001 -- litestar and msgspec read them
@@ -43,10 +44,26 @@ class SearchRequest(Retrieval, forbid_unknown_fields=True, kw_only=True, frozen=
     query: QuestionText
 
 
+class ConversationMessage(Struct, forbid_unknown_fields=True, frozen=True):
+    role: Literal["user", "assistant", "system"]
+    content: Annotated[str, Meta(max_length=100_000)]
+
+
 class AskRequest(Retrieval, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    question: QuestionText
+    """`question`, or `messages`, the last of which is the question and the others what was said before."""
+
+    question: QuestionText | None = None
+    messages: Annotated[list[ConversationMessage], Meta(min_length=1, max_length=100)] | None = None
     prompt: Annotated[str, Meta(min_length=1, max_length=100)] = "answer"
     stream: bool = False
+
+    def __post_init__(self) -> None:
+        if self.question is None and self.messages is None:
+            raise ValueError("`question` is missing, or `messages`, the last of which is the question")
+        if self.messages is not None and (self.question is not None or self.messages[-1].role != "user"):
+            raise ValueError("send `question` or `messages`, not both; the last of `messages` is of the user")
+        if self.messages is not None:
+            msgspec.convert(self.messages[-1].content, QuestionText)
 
 
 class Result(Struct, frozen=True):
@@ -107,6 +124,8 @@ class AskAnswer(Struct, frozen=True):
     explain: Explanation | None = None
     why: Why | None = None
     finish_reason: str | None = None
+    question: str = ""
+    """As it was understood, by what was said before."""
 
 
 class DocumentItem(Struct, frozen=True):

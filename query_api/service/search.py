@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Operation
 from litestar.response import Response
 
+from pgfolio.query_api.answering.conversation import Message
 from pgfolio.query_api.auth.caller import caller_of
 from pgfolio.query_api.auth.guard import READ
 from pgfolio.query_api.observability.timings import took_ms
@@ -81,8 +82,10 @@ async def ask(
 ) -> Response[Any]:
     began = time.perf_counter()
     answerer = services(request).answerer
-    query = _query(data.question, data)
-    retrieving = answerer.retrieve(query, permitted(request), data.prompt)
+    *earlier, question = data.messages or [c.ConversationMessage("user", data.question or "")]
+    query = _query(question.content, data)
+    said = [Message(each.role, each.content.replace("\x00", " ")) for each in earlier]
+    retrieving = answerer.retrieve(query, permitted(request), data.prompt, said)
     if wants_stream(", ".join(request.headers.getall("accept", [])), requested=data.stream):
 
         async def done(answer: Answer, answer_request: AnswerRequest) -> c.AskAnswer:

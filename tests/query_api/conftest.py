@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes.openai_server import KEY
 from tests.query_api.library import running_api, stock
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
     from pgfolio.config.settings import Settings
+    from tests.fakes.openai_server import FakeOpenAI
 
 
 @pytest.fixture(scope="session")
@@ -31,4 +33,16 @@ def library(
 def api(library: str, new_settings: Callable[..., Settings]) -> Iterator[httpx.Client]:
     """A client of the API that serves the library, with the shipped settings."""
     with running_api(new_settings(database_url=library), library) as client:
+        yield client
+
+
+@pytest.fixture
+def chat_api(
+    library: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
+) -> Iterator[httpx.Client]:
+    """The library with the chat model of the loopback server."""
+    settings = new_settings(
+        openai_api_key=KEY, openai_base_url=openai_server.url, chat={"model": "gpt-4o-mini", "timeout": 5}
+    )
+    with running_api(settings, library) as client:
         yield client

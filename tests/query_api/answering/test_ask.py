@@ -34,7 +34,7 @@ from tests.query_api.library import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
@@ -66,18 +66,6 @@ def check_quotes(answer: dict[str, Any]) -> None:
     for citation in answer["citations"]:
         assert TEXTS[citation["path"]][citation["start"] : citation["end"]] == citation["quote"]
         assert citation["verified"] is True
-
-
-@pytest.fixture
-def chat_api(
-    library: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
-) -> Iterator[httpx.Client]:
-    """The library with the chat model of the loopback server."""
-    settings = new_settings(
-        openai_api_key=KEY, openai_base_url=openai_server.url, chat={"model": "gpt-4o-mini", "timeout": 5}
-    )
-    with running_api(settings, library) as client:
-        yield client
 
 
 @pytest.mark.parametrize(
