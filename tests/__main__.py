@@ -19,7 +19,7 @@ CHECKS = (
     (
         "pytest",
         "-n",
-        "2",
+        "3",
         "--dist",
         "loadfile",
         "--no-loadscope-reorder",  # files with few tests have the longest ones: they must not come last

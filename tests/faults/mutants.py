@@ -214,8 +214,9 @@ MUTANTS: Final = (
         "a first sync asks for the model's dimensions in a transaction",
         "transaction",
         "flows/run/context.py",
-        "generation = generations.active_generation(connection)\n        connection.commit()\n",
-        "generation = generations.active_generation(connection)\n",
+        "generation = generations.active_generation(connection)\n        connection.commit()\n"
+        "        if generation is",
+        "generation = generations.active_generation(connection)\n        if generation is",
         (
             ELSEWHERE
             + "no_transaction_is_open_while_the_model_server_is_waited_for[first_sync_with_an_unknown_model]",
@@ -258,25 +259,25 @@ MUTANTS: Final = (
         "transaction",
         "query_api/retrieval/retriever.py",
         '            with timings.stage("embed"):\n'
-        "                embedding = await self._embed_query(active, query, trace)\n"
+        "                embedding = await self._embed_query(active, meant, trace)\n"
         "            trace.generation = generation = active.generation\n"
         "            search = CandidateSearch(\n"
         "                settings=self.settings,\n"
         "                generation=generation,\n"
         "                embedding=embedding,\n"
-        "                query=query,\n"
+        "                query=meant,\n"
         "                permitted=permitted,\n"
         "                candidate_count=self._candidate_count(query),\n"
         "                trace=trace,\n"
         "            )\n",
         "            trace.generation = generation = active.generation\n"
-        "            make = partial(CandidateSearch, settings=self.settings, generation=generation, query=query,\n"
+        "            make = partial(CandidateSearch, settings=self.settings, generation=generation, query=meant,\n"
         "                           permitted=permitted, candidate_count=self._candidate_count(query), trace=trace)\n"
-        "            embed = partial(self._embed_query, active, query, trace)\n\n"
+        "            embed = partial(self._embed_query, active, meant, trace)\n\n"
         "            async def run(connection: AsyncConnection, make: Any = make, embed: Any = embed) -> Ranking:\n"
         '                await connection.execute("select 1")\n'
         "                return await make(embedding=await embed()).run(connection)\n\n"
-        '            search = type("Late", (), {"run": staticmethod(run), "query": query, "trace": trace,\n'
+        '            search = type("Late", (), {"run": staticmethod(run), "query": meant, "trace": trace,\n'
         '                                       "generation": generation, "permitted": permitted})()\n',
         (ELSEWHERE + "no_transaction_is_open_while_the_model_server_is_waited_for[question]",),
     ),
@@ -339,7 +340,7 @@ MUTANTS: Final = (
     Mutant(
         "a request's ef_search is not passed on",
         "unused",
-        "query_api/retrieval/candidates.py",
+        "query_api/retrieval/parameters.py",
         "return self.query.ef_search or self.generation.ef_search",
         "return self.generation.ef_search",
         (

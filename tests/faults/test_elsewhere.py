@@ -402,7 +402,13 @@ def test_fifty_of_a_small_collection_are_found_where_the_index_gives_up_early(
     near_the_others = sentences(1, 0)["Part 0.0"]
     with running_api(crowd, conninfo) as client:
         for mode in ("vector", "hybrid"):
-            body = {"query": near_the_others, "mode": mode, "collections": ["rare"], "limit": 50}
+            body = {
+                "query": near_the_others,
+                "mode": mode,
+                "collections": ["rare"],
+                "limit": 50,
+                "max_per_document": 50,
+            }
             answer = client.post("/search", json=body).raise_for_status().json()
             assert {result["path"] for result in answer["results"]} == {"rare.md"}
             assert (answer["total_returned"], answer["complete"]) == (50, True)

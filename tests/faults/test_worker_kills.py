@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEED = 20261130
-KILLS, SOME_KILLS = 50, 3
+KILLS, SOME_KILLS = 50, 2
 WORKERS = 3
 
 
