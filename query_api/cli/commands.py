@@ -132,6 +132,12 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help='Questions with their answers: {"question": "...", "answers": ["...", ...]}, none where there is none.',
 )
+@click.option(
+    "--make",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Print so many labelled queries made from the corpus' own titles, headings and sentences.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option(
     "--mode", type=click.Choice(get_args(Mode)), help="One mode.  [default: all; with --json hybrid]"
@@ -176,6 +182,7 @@ def evaluate(
     *,
     file: Path | None,
     answers: Path | None,
+    make: int | None,
     as_json: bool,
     mode: Mode | None,
     fusion: Fusion | None,
@@ -189,16 +196,20 @@ def evaluate(
     """Measure retrieval on labelled queries, modes and settings side by side: nDCG@10, MRR@10, recall@10, latency.
 
     FILE has a JSON object a line: {"query": "...", "relevant": {"path": grade}}, grades from 0 to 1000. With
-    --answers in its place: what part of questions is answered right, quoted and by the chat model.
+    --answers in its place: what part of questions is answered right, quoted and by the chat model. Without any of
+    your own, --make makes some: `pgfolio eval --make 200 > queries.jsonl`.
     """
     from pgfolio.query_api.cli import render_quality  # noqa: PLC0415
     from pgfolio.query_api.evaluation import evaluate as evaluation  # noqa: PLC0415
 
-    if answers is not None and file is None:
+    if make is not None and file is None and answers is None:
+        _make_queries(make)
+        return
+    if answers is not None and file is None and make is None:
         _evaluate_answers(answers, as_json=as_json, every=every)
         return
-    if file is None or answers is not None:
-        raise click.UsageError("name one file: FILE of labelled queries, or --answers FILE")
+    if file is None or answers is not None or make is not None:
+        raise click.UsageError("name one: FILE of labelled queries, --answers FILE, or --make N")
     if fusion and mode not in (None, "hybrid"):
         raise click.UsageError("--fusion is of hybrid only")
     variants: Sequence[evaluation.Variant] = evaluation.VARIANTS
@@ -217,6 +228,18 @@ def evaluate(
     except evaluation.EvaluationInputError as error:
         raise click.UsageError(terminal.printable(str(error))) from error
     render_quality.show_quality(qualities, as_json=as_json)
+
+
+def _make_queries(count: int) -> None:
+    from pgfolio.query_api.evaluation.evaluate import EvaluationInputError  # noqa: PLC0415
+    from pgfolio.query_api.evaluation.made_queries import make_queries  # noqa: PLC0415
+
+    try:
+        made = make_queries(load_settings(), count)
+    except EvaluationInputError as error:
+        raise click.UsageError(terminal.printable(str(error))) from error
+    for query in made:
+        click.echo(terminal.printable_json(msgspec.json.encode(query).decode()))
 
 
 def _evaluate_answers(file: Path, *, as_json: bool, every: bool) -> None:

@@ -142,3 +142,23 @@ async def list_collections(connection: AsyncConnection, permitted: Permitted) ->
     """Every collection that may be seen, by name."""
     values = {"permitted": array(permitted)}
     return await read_records(connection, StoredCollection, statement("list_collections"), values)
+
+
+@dataclass(frozen=True, slots=True)
+class SampledDocument:
+    """`titled`: how many documents have its title; heading and content of one of its chunks."""
+
+    path: str
+    title: str | None
+    titled: int
+    heading: str
+    content: str
+
+
+async def sample_documents(
+    connection: AsyncConnection, seed: int, limit: int, permitted: Permitted
+) -> list[SampledDocument]:
+    """Some documents, the same ones for a seed."""
+    values = {"seed": seed, "limit": limit, "permitted": array(permitted)}
+    cursor = await connection.execute(statement("sample_documents"), values)
+    return [SampledDocument(*row) for row in await cursor.fetchall()]

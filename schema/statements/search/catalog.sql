@@ -84,3 +84,17 @@ select k.id, k.name,
 from collections k
 where (:permitted::integer[] is null or k.id = any(:permitted::integer[]))
 order by k.name;
+
+-- name: sample_documents
+-- Documents in an order that goes by a seed, each with the number of those of the same title and one of its chunks.
+select d.path, d.title, d.titled, c.heading, c.content
+from (select d.id, d.path, d.title, count(*) over (partition by d.title) as titled
+      from documents d
+      where :permitted::integer[] is null or d.collection_id = any(:permitted::integer[])
+      order by md5(d.id::text || :seed::text)
+      limit :limit) d
+cross join lateral (
+    select c.heading, c.content from chunks c
+    where c.document_id = d.id and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
+    order by md5(c.id::text || :seed::text)
+    limit 1) c;

@@ -203,3 +203,21 @@ def test_search_takes_a_filter(library: str) -> None:
     assert {result["path"] for result in json.loads(done.stdout)["results"]} == {RETRIES.path}
     wrong = run("search", "task", "--filter", '{"a": {"$near": 1}}', PGFOLIO_DATABASE_URL=library)
     assert (wrong.returncode, "'$near'" in wrong.stderr) == (2, True)
+
+
+def test_queries_are_made_from_the_corpus_and_can_be_evaluated(library: str, tmp_path: Path) -> None:
+    made = run("eval", "--make", "4", PGFOLIO_DATABASE_URL=library)
+    assert made.returncode == 0, made.stderr
+    assert run("eval", "--make", "4", PGFOLIO_DATABASE_URL=library).stdout == made.stdout
+    queries = [json.loads(line) for line in made.stdout.splitlines()]
+    assert 2 <= len(queries) <= 4
+    assert all(len(each["query"].split()) >= 2 and len(each["relevant"]) == 1 for each in queries)
+    file = tmp_path / "made.jsonl"
+    file.write_text(made.stdout)
+    assert measure(str(file), "--mode", "lexical", database=library)["recall@10"] > 0.5
+
+
+def test_one_of_file_answers_and_make_is_named(library: str, labelled: str) -> None:
+    for arguments in ((), (labelled, "--make", "3"), (labelled, "--answers", labelled)):
+        done = run("eval", *arguments, PGFOLIO_DATABASE_URL=library)
+        assert (done.returncode, "name one" in done.stderr) == (2, True), done.stderr
