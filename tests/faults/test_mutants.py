@@ -25,6 +25,7 @@ def test_each_line_of_what_goes_wrong_elsewhere_has_a_mutant() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
 
 
+@pytest.mark.long
 def test_the_tests_that_must_notice_a_mutant_are_there() -> None:
     tests = {test for mutant in MUTANTS for test in mutant.tests}
     collected = subprocess.run(

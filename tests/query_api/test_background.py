@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, nullcontext
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pgfolio.query_api.background import Supervisor
 from pgfolio.schema.database.connect import connect
 from tests.query_api.library import make_key, running_api, stock
@@ -55,6 +57,7 @@ def test_a_task_that_fails_is_tried_again_and_reported_once() -> None:
     assert (shown[1], shown[-1]) == (["counts: nothing is counted"], [])
 
 
+@pytest.mark.long
 def test_keys_that_cannot_be_read_open_nothing_until_they_can(settings: Settings, conninfo: str) -> None:
     """Whatever keeps them from being read: here a table that is not as it should be."""
     stock(conninfo, settings)

@@ -246,6 +246,7 @@ def test_a_document_that_lacks_something_is_stored_and_told_everywhere(run: Run,
     assert last_json(run("status", "--json"))["incomplete"] == []
 
 
+@pytest.mark.long
 def test_a_question_may_begin_with_a_dash(run: Run, folder: Path) -> None:
     run("sync", str(folder))
     for command in ("search", "ask"):
@@ -332,6 +333,7 @@ def test_ctrl_c_does_not_wait_for_a_parser_that_never_ends(
     assert process.wait(10) == 130
 
 
+@pytest.mark.long
 def test_up_starts_the_listener_again(environment: dict[str, str], folder: Path) -> None:
     port = free_port()
     with started(environment, "up", str(folder), "--port", str(port), "--every", "0") as process:

@@ -158,6 +158,7 @@ def test_a_flow_killed_while_it_makes_pushes_leaves_nothing_half_and_loses_none(
         assert report_of(metered, "pushed")["chunks"]["embedded"] == 0
 
 
+@pytest.mark.long
 def test_who_listens_makes_documents_as_they_come(client: httpx.Client, environment: dict[str, str]) -> None:
     """Also what came before, and after its connection was lost; it ends when it is told to."""
     waiting = pushed(client)

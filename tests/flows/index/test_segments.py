@@ -214,6 +214,7 @@ def test_a_merge_that_is_written_to_meanwhile_leaves_everything_as_it_was(grown:
     grown.check()
 
 
+@pytest.mark.long
 def test_many_deleted_rows_are_not_left_for_a_vacuum(grown: Library) -> None:
     """Vacuuming HNSW takes longer than building it; until then searches walk through what is gone."""
     grow(grown, "second", 100)
@@ -278,6 +279,7 @@ def touched(connection: Connection, generation: Generation) -> tuple[object, ...
     return row
 
 
+@pytest.mark.long
 def test_statistics_keep_up_with_a_large_load(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search that was planned for a small table took seconds until the end of the sync that made it large."""
     monkeypatch.setattr(maintenance, "MIN_CHUNKS_TO_ANALYZE", 100)
@@ -293,6 +295,7 @@ def analyzed(library: Library) -> int:
     return int(times)
 
 
+@pytest.mark.long
 def test_several_segments_get_their_indexes_at_the_same_time(grown: Library) -> None:
     for name in ("second", "third"):
         grow(grown, name, 60)

@@ -310,6 +310,7 @@ def test_a_rebuild_that_cannot_be_had_leaves_what_is_known_of_the_index(grown: L
             assert tuning.tuned(connection, active(connection))[0] == built
 
 
+@pytest.mark.long
 def test_the_command_shows_what_it_measured(grown: Library, tmp_path: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],

@@ -239,6 +239,7 @@ def workers(conninfo: str) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.long
 def test_several_workers_show_each_gauge_once_and_to_nobody_who_may_not_see_it(
     settings: Settings, conninfo: str
 ) -> None:

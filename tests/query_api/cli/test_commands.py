@@ -170,6 +170,7 @@ def test_a_stopped_server_ends_well_and_silently(
     assert (serving.returncode, stderr) == (0, "")
 
 
+@pytest.mark.long
 def test_several_workers_serve_one_port(library: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -88,6 +88,7 @@ def test_one_fusion_can_be_measured_alone(library: str, labelled: str) -> None:
     assert (done.returncode, "hybrid only" in done.stderr) == (2, True)
 
 
+@pytest.mark.long
 def test_another_generation_is_evaluated_by_its_own_vectors(
     conninfo: str, settings: Settings, labelled: str
 ) -> None:

@@ -180,6 +180,7 @@ def test_a_body_that_trickles_in_is_given_up(library: str, new_settings: Callabl
             assert b" 503 " in connection.recv(1000)
 
 
+@pytest.mark.long
 def test_a_body_that_goes_on_trickling_in_after_its_answer_is_disconnected(api: httpx.Client) -> None:
     with socket.create_connection(("127.0.0.1", api.base_url.port or 0), timeout=5) as connection:
         connection.sendall(b"POST /search HTTP/1.1\r\nHost: elsewhere\r\nContent-Length: 100000\r\n\r\n{")

@@ -27,6 +27,7 @@ OPAQUE = "positive_data_acceptance"
 """No schema can say which texts are a cursor or a filter: such a 400 is right."""
 
 
+@pytest.mark.long
 def test_every_answer_to_anything_is_as_the_document_says(
     new_settings: Callable[..., Settings], conninfo: str, tmp_path: Path, full: bool
 ) -> None:

@@ -75,6 +75,7 @@ def check_reads(client: httpx.Client) -> None:
         assert "writes" in check(refused, 503, "database-unavailable")["detail"]
 
 
+@pytest.mark.long
 def test_a_failover_to_a_reader_locks_no_key_out(settings: Settings, conninfo: str, postgres: str) -> None:
     stock(conninfo, settings)
     key = make_key(conninfo, "admin")

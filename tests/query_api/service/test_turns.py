@@ -176,6 +176,7 @@ def test_two_hundred_clients_at_once_are_all_served(
     assert Counter(reply.status for reply in replies) == {200: 200}
 
 
+@pytest.mark.long
 def test_whoever_comes_again_after_retry_after_is_served(
     library: str, new_settings: Callable[..., Settings]
 ) -> None:
