@@ -18,7 +18,7 @@ from pgfolio.query_api.answering import prompt_context
 from pgfolio.query_api.answering.citations import checked_citations, supporting_quotes
 from pgfolio.query_api.answering.conversation import understood_before
 from pgfolio.query_api.answering.ending import ending_notes, usage_of
-from pgfolio.query_api.answering.follow_up import understand
+from pgfolio.query_api.answering.follow_up import FOLLOW_UP, understand
 from pgfolio.query_api.answering.quoting import read_evidence, select_quotes, written
 from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
 from pgfolio.query_api.answering.refusal import is_refusal, may_become_refusal
@@ -116,8 +116,9 @@ class Answerer:
         found for the question before stays a candidate. Raises UnknownPromptError, a ModelError and what retrieving
         raises."""
         prompts = self.prompts.current()
-        if prompt not in prompts:
-            raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(sorted(prompts))}")
+        names = sorted(set(prompts) - {FOLLOW_UP})
+        if prompt not in names:
+            raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(names)}")
         previous = understood_before(earlier)
         query = replace(query, text=await understand(self._chat, prompts, query.text, earlier))
         if not self.generates:

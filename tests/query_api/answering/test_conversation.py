@@ -147,3 +147,10 @@ def test_a_question_that_stands_by_itself_costs_no_call(
 def test_wrong_messages_are_named(api: httpx.Client, body: dict[str, object], said: str) -> None:
     response = api.post("/ask", json=body)
     assert (response.status_code, said in response.json()["detail"]) == (400, True), response.text
+
+
+def test_the_prompt_for_follow_ups_answers_nothing(api: httpx.Client) -> None:
+    response = api.post("/ask", json={"question": "how is bread baked", "prompt": "follow_up"})
+    assert (response.status_code, "there are answer" in response.json()["detail"]) == (400, True), (
+        response.text
+    )
