@@ -75,17 +75,6 @@ def passages(content: str, code: Sequence[Span] | None = None) -> list[QuotableP
     ]
 
 
-def lines(content: str) -> list[QuotablePassage]:
-    """Each that has a word, whatever else it is."""
-    quotable, offset = [], 0
-    for line in content.splitlines(keepends=True):
-        text = line.strip()[:MAX_SENTENCE_CHARACTERS].rstrip()
-        if _WORD.search(text):
-            quotable.append(QuotablePassage(offset + line.index(text[0]), text, is_complete=False))
-        offset += len(line)
-    return quotable
-
-
 def excerpt(content: str) -> QuotablePassage:
     """The chunk's first lines, where it has no sentence to quote."""
     start = len(content) - len(content.lstrip())

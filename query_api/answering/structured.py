@@ -4,6 +4,7 @@ prose; each with what says what it is about: its table's head, the lines before 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.query_api.answering.sentences import MAX_SENTENCE_CHARACTERS, QuotablePassage
@@ -109,7 +110,8 @@ def _quoted(start: int, line: str, context: tuple[str, ...], shape: Shape) -> Qu
 
 
 def _in_code(start: int, code: Sequence[Span]) -> bool:
-    return any(span.start <= start < span.end for span in code)
+    before = bisect_right(code, start, key=lambda span: span.start)
+    return before > 0 and start < code[before - 1].end
 
 
 def _lines(content: str) -> Iterator[tuple[int, str]]:

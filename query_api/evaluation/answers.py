@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from pgfolio.query_api.answering.answerer import Answerer
-from pgfolio.query_api.evaluation.evaluate import EvaluationInputError
+from pgfolio.query_api.evaluation.evaluate import EvaluationInputError, read_lines
 from pgfolio.query_api.retrieval.query import Query, QuestionText
 from pgfolio.query_api.services import open_services
 from pgfolio.schema.database.connect import database
@@ -81,16 +81,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 def read_answers(path: Path) -> list[AnsweredQuestion]:
     """The questions of a file, one JSON object a line. Raises EvaluationInputError."""
-    questions = []
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    questions.append(msgspec.json.decode(line, type=AnsweredQuestion))
-                except msgspec.DecodeError as error:
-                    raise EvaluationInputError(
-                        f"{path}, line {number}: {error}; a line is {EXPECTED}"
-                    ) from error
+    questions = read_lines(path, AnsweredQuestion, EXPECTED)
     if not questions:
         raise EvaluationInputError(f"{path} has no question")
     return questions

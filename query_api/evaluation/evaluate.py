@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import ir_measures
 import msgspec
@@ -45,6 +45,10 @@ CHUNKS_PER_DOCUMENT = 10
 """Chunks that are retrieved for each document of the limit, up to the API's own maximum."""
 
 MAX_CHUNKS = 100
+
+LABELLED = '{"query": "...", "relevant": {"path": grade}}, a grade a whole number from 0 to 1000'
+
+Line = TypeVar("Line", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +150,25 @@ class _FixedSpace:
         return seen
 
 
-def read_labelled(path: Path) -> list[LabelledQuery]:
-    """The queries of a file, one JSON object a line; one without a relevant document measures nothing and is left
-    out. Raises EvaluationError."""
-    queries = []
+def read_lines(path: Path, kind: type[Line], expected: str) -> list[Line]:
+    """The objects of a file, one JSON object a line. Raises EvaluationInputError, which says what is `expected`."""
+    read = []
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
-                    queries.append(msgspec.json.decode(line, type=LabelledQuery))
+                    read.append(msgspec.json.decode(line, type=kind))
                 except msgspec.DecodeError as error:
-                    expected = (
-                        '{"query": "...", "relevant": {"path": grade}}, a grade a whole number from 0 to 1000'
-                    )
                     raise EvaluationInputError(
                         f"{path}, line {number}: {error}; a line is {expected}"
                     ) from error
+    return read
+
+
+def read_labelled(path: Path) -> list[LabelledQuery]:
+    """The queries of a file, one JSON object a line; one without a relevant document measures nothing and is left
+    out. Raises EvaluationInputError."""
+    queries = read_lines(path, LabelledQuery, LABELLED)
     measured = [each for each in queries if any(grade > 0 for grade in each.relevant.values())]
     if not measured:
         raise EvaluationInputError(f"{path} has no query with a relevant document")

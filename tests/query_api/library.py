@@ -18,7 +18,7 @@ import uvicorn
 from pgfolio.config.models import embedding_model
 from pgfolio.query_api.service.app import create_app
 from pgfolio.query_api.service.server import OPTIONS
-from pgfolio.schema.corpus import sources
+from pgfolio.schema.corpus import postings, sources
 from pgfolio.schema.corpus.documents import Storable, store
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.markdown import code_blocks
@@ -170,6 +170,14 @@ def switch(conninfo: str, settings: Settings, space: Space, *, drop: bool) -> No
         connection.commit()
         if drop:
             assert generations.drop_generation(connection, old)
+
+
+def write_postings(conninfo: str) -> None:
+    """However few chunks there are."""
+    with connect(conninfo) as connection:
+        connection.execute("insert into corpus (chunks, newest_chunk, tokens) "
+                           "select count(*), max(id), avg(tokens) from chunks")  # fmt: skip
+        postings.update(connection, 1)
 
 
 @contextmanager

@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgfolio.query_api.retrieval.crowding import full_documents, limit_per_document
-from pgfolio.schema.corpus import postings
-from pgfolio.schema.database.connect import connect
 from pgfolio.schema.search.question import Scored
-from tests.query_api.library import Page, running_api, stock
+from tests.query_api.library import Page, running_api, stock, write_postings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,10 +47,7 @@ def crowded(
         settings = new_settings(database_url=conninfo, search={"candidates": 20}, api={"log": "off"})
         stock(conninfo, settings, (LONG, *OTHERS, ANSWERING))
         if request.param == "posted":
-            with connect(conninfo) as connection:
-                connection.execute("insert into corpus (chunks, newest_chunk, tokens) "
-                                   "select count(*), max(id), avg(tokens) from chunks")  # fmt: skip
-                postings.update(connection, 1)
+            write_postings(conninfo)
         with running_api(settings, conninfo) as client:
             yield client
 

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.schema.corpus import postings
-from pgfolio.schema.database.connect import connect
-from tests.query_api.library import Page, running_api, stock
+from tests.query_api.library import Page, running_api, stock, write_postings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,10 +57,7 @@ def numbered(
         settings = new_settings(database_url=conninfo, api={"log": "off"})
         stock(conninfo, settings, (RELEASES, NOISE, *pages))
         if request.param == "posted":
-            with connect(conninfo) as connection:
-                connection.execute("insert into corpus (chunks, newest_chunk, tokens) "
-                                   "select count(*), max(id), avg(tokens) from chunks")  # fmt: skip
-                postings.update(connection, 1)
+            write_postings(conninfo)
         with running_api(settings, conninfo) as client:
             yield client
 
