@@ -30,6 +30,10 @@ _NOT_QUOTED = re.compile(r"\n(?![ \t]*>)")
 _HEADING = re.compile(
     r"^ {0,3}(?:(?P<marks>#{1,6})(?:[ \t]+(?P<words>.*))?|(?P<underline>={3,}+|-{3,}+)[ \t]*)$", re.MULTILINE
 )
+_TABLE_DASHES = re.compile(
+    r"^[ \t]*+\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t]*+$", re.MULTILINE
+)
+_NO_ROW = re.compile(r"\n(?=[^|\n]*(?:\n|\Z))")
 _NOT_SETEXT = ("#", ">", "-", "*", "+", "|", "<", "`", "~", "=")
 _TICKS = re.compile(r"`+")
 _ESCAPED_OR_TICKS = re.compile(r"\\.|(?P<ticks>`+)", re.DOTALL)
@@ -46,6 +50,13 @@ class Span(NamedTuple):
     """text[start:end], in characters."""
 
     start: int
+    end: int
+
+
+class Table(NamedTuple):
+    """Its header is two lines; the rows go on up to `end`."""
+
+    header: Span
     end: int
 
 
@@ -74,6 +85,45 @@ def code_blocks(text: str) -> list[Span]:
         end = _end_of_block(text, opening, limit)
         blocks.append(Span(opening.start(), end))
     return blocks
+
+
+def tables(text: str, code: Sequence[Span] = ()) -> list[Table]:
+    """Tables that are in none of the code blocks, in their order: a row of headings, the line of dashes below it, and
+    the rows up to the first line without a bar."""
+    every: list[Table] = []
+    if "|" not in text:
+        return every
+    starts = [block.start for block in code]
+    for dashes in _TABLE_DASHES.finditer(text):
+        start = text.rfind("\n", 0, max(dashes.start() - 1, 0)) + 1
+        block = bisect_right(starts, start) - 1
+        in_code = block >= 0 and start < code[block].end
+        if in_code or dashes.start() == 0 or "|" not in text[start : dashes.start()] or "|" not in dashes[0]:
+            continue
+        if every and start < every[-1].end:
+            continue
+        start += len(text[start : dashes.start()]) - len(text[start : dashes.start()].lstrip())
+        after = _NO_ROW.search(text, dashes.end())
+        every.append(Table(Span(start, dashes.end()), after.start() if after else len(text)))
+    return every
+
+
+def table_at(every: Sequence[Table], offset: int) -> Table | None:
+    """The one that this is a place in."""
+    index = bisect_right(every, offset, key=_header_start) - 1
+    return every[index] if index >= 0 and offset < every[index].end else None
+
+
+def header_above(every: Sequence[Table], text: str, offset: int) -> Span | None:
+    """The header of the table one of whose rows begins here."""
+    table = table_at(every, offset)
+    if table is None or offset <= table.header.end:
+        return None
+    return table.header if not text[text.rfind("\n", 0, offset) + 1 : offset].strip() else None
+
+
+def _header_start(table: Table) -> int:
+    return table.header.start
 
 
 def headings(text: str, code: Sequence[Span]) -> Iterator[Heading]:

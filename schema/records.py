@@ -73,7 +73,8 @@ class LedgerEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A slice of a document's stored text: `content == text[start:end]`, offsets in characters."""
+    """A slice of a document's stored text: `content` ends with `text[start:end]`, offsets in characters, and is that
+    but for rows of a table that was cut, which have the table's header above them."""
 
     content: str
     heading: str

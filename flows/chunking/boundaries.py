@@ -43,7 +43,9 @@ def chunk_boundaries(outline: Outline, low: int, high: int, size: int) -> Iterat
     """Parts that cost at most `size`, cut between blocks, and inside a block only if it costs more."""
     for begin, until in pairwise(_stretches(outline.document.text, low, high)):
         boundaries = (
-            [begin, until] if outline.cost(begin, until) <= size else _pack(outline, begin, until, size)
+            [begin, until]
+            if outline.cost_with_header(begin, until) <= size
+            else _pack(outline, begin, until, size)
         )
         for start, end in pairwise(boundaries):
             yield from _split(outline, start, end, size)
@@ -70,10 +72,11 @@ def _pack(outline: Outline, low: int, high: int, size: int) -> list[int]:
     ordered = sorted(_boundaries(outline, low, high, size))
     offsets = [low, *(offset for offset, _ in ordered), high]
     totals = [outline.totals[offset] for offset in offsets]
+    headers = [outline.header_cost(offset) for offset in offsets]
     previous, following = list(range(-1, len(offsets) - 1)), list(range(1, len(offsets) + 1))
     for index in sorted(range(len(ordered)), key=lambda index: -ordered[index][1]):
         above, below = previous[index + 1], following[index + 1]
-        if totals[below] - totals[above] <= size:
+        if totals[below] - totals[above] + headers[above] <= size:
             following[above], previous[below] = below, above
     boundaries, index = [low], following[0]
     while index < len(offsets):
@@ -86,12 +89,12 @@ def _boundaries(outline: Outline, low: int, high: int, size: int) -> Iterator[tu
     """Where blocks meet, each place with its key; in blocks that cost more than `size` their line ends as well."""
     text, previous = outline.document.text, low
     for offset, rank in _blocks(outline, low, high):
-        if outline.cost(previous, offset) > size:
-            yield from _lines(text, outline.body(previous, offset), offset)
+        if outline.cost_with_header(previous, offset) > size:
+            yield from _lines(outline, outline.body(previous, offset), offset)
         yield offset, _key(text, offset, rank)
         previous = offset
-    if outline.cost(previous, high) > size:
-        yield from _lines(text, outline.body(previous, high), high)
+    if outline.cost_with_header(previous, high) > size:
+        yield from _lines(outline, outline.body(previous, high), high)
 
 
 def _blocks(outline: Outline, low: int, high: int) -> Iterator[tuple[int, int]]:
@@ -145,16 +148,18 @@ def _is_introduced(outline: Outline, end: int, offset: int) -> bool:
     return _CONTINUED.match(text, offset) is not None
 
 
-def _lines(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:
+def _lines(outline: Outline, low: int, high: int) -> Iterator[tuple[int, int]]:
+    text = outline.document.text
     return (
-        (match.end(), _key(text, match.end(), _rank_of_line(text, match.start())))
+        (match.end(), _key(text, match.end(), _rank_of_line(outline, match)))
         for match in _NEWLINE.finditer(text, low, high)
         if low < match.end() < high
     )
 
 
-def _rank_of_line(text: str, end: int) -> int:
-    return INTRODUCED_LINE if text[end - 1 : end] == ":" else IN_BLOCK
+def _rank_of_line(outline: Outline, end: re.Match[str]) -> int:
+    after_colon = outline.document.text[end.start() - 1 : end.start()] == ":"
+    return INTRODUCED_LINE if after_colon or outline.parts_header(end.end()) else IN_BLOCK
 
 
 def _key(text: str, offset: int, rank: int) -> int:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgfolio.flows.chunking.boundaries import chunk_boundaries
-from pgfolio.flows.chunking.embedded_text import embedded_text
+from pgfolio.flows.chunking.embedded_text import embedded_text, with_header
 from pgfolio.flows.chunking.outline import Chunkable, Outline
 from pgfolio.flows.chunking.token_estimate import TOKEN
 from pgfolio.schema.records import Chunk
@@ -21,8 +21,13 @@ from pgfolio.schema.records import Chunk
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-FINGERPRINT = f"chunk-3/semantic-text-splitter-{version('semantic-text-splitter')}"
+    from pgfolio.schema.markdown import Span
+
+FINGERPRINT = f"chunk-4/semantic-text-splitter-{version('semantic-text-splitter')}"
 MIN_TOKENS = 96  # the context line takes up to 80 bytes of title; content must still fit
+MAX_HEADER_SHARE = 0.25
+"""Of a chunk that a table's header may take which is repeated in it."""
+
 TARGET_FRACTION = 0.96  # of the limit, by estimate: 3% of the pieces are over it and cut again
 
 _GAP = re.compile(r"\s+")
@@ -61,7 +66,7 @@ def chunk_many(
     if tokens < MIN_TOKENS:
         raise ValueError(f"chunking.tokens is {tokens}: it must be at least {MIN_TOKENS}")
     room, lead = int(tokens * TARGET_FRACTION * TOKEN), overlap * TOKEN
-    outlines = [Outline.of(document) for document in documents]
+    outlines = [Outline.of(document, room * MAX_HEADER_SHARE) for document in documents]
     pending = [
         _piece(outline, number, start, end, room=room, overlap=lead)
         for number, outline in enumerate(outlines)
@@ -97,16 +102,18 @@ def _within_limit(
 
 
 class _Piece(NamedTuple):
-    """A slice of a document: text[start:end] is its own, text[lead:start] repeated from the piece before."""
+    """A slice of a document: text[start:end] is its own, text[lead:start] repeated from the piece before. `header`:
+    of the table whose rows it begins with, repeated above them."""
 
     document: int
     start: int
     end: int
     lead: int
     heading: str
+    header: Span | None = None
 
     def content(self, text: str) -> str:
-        return text[self.lead : self.end]
+        return with_header(text, self.header, text[self.lead : self.end])
 
     def text_to_embed(self, outlines: Sequence[Outline]) -> str:
         document = outlines[self.document].document
@@ -116,6 +123,8 @@ class _Piece(NamedTuple):
 def _piece(outline: Outline, number: int, start: int, end: int, *, room: int, overlap: int) -> _Piece:
     """A piece with as much of the text before it as there is room for."""
     heading = outline.path(start)
+    if (header := outline.table_header(start)) is not None:
+        return _Piece(number, start, end, start, heading, header)
     remaining = room - outline.context(heading) - outline.cost(start, end)
     return _Piece(number, start, end, _lead(outline, start, min(overlap, remaining)), heading)
 
@@ -141,7 +150,9 @@ def _lead(outline: Outline, start: int, overlap: int) -> int:
     low = bisect_left(totals, totals[start] - overlap, section, start) if overlap > 0 else start
     if low >= start:
         return start
-    if low == section:
+    if (following := outline.after_rows(low)) > low:
+        begin = min(following, start)
+    elif low == section:
         begin = low
     else:
         pause = _PAUSE.search(text, low, start - 1) or _GAP.search(text, low, start - 1)
@@ -157,19 +168,25 @@ def _split_further(piece: _Piece, outline: Outline, counted: int, tokens: int, l
         return []
     if piece.lead < piece.start:
         return [piece._replace(lead=piece.start)]
+    if piece.header is not None and "\n" not in outline.document.text[piece.start : piece.end]:
+        return [piece._replace(header=None)]
     if piece.heading and length <= tokens // 2:
         return [piece._replace(heading="")]
     if length == 1:
         return []
-    own = outline.cost(piece.start, piece.end)
-    size = min(own - 1, max(1, int(own * tokens / counted * 0.95)))
+    header_cost = outline.cost(*piece.header) if piece.header else 0
+    cost = outline.cost(piece.start, piece.end) + header_cost
+    size = min(cost - 1, max(1, int(cost * tokens / counted * 0.95)))
     return [
-        _Piece(
-            piece.document,
-            start,
-            end,
-            start if start == piece.start else _lead(outline, start, min(lead, size // 4)),
-            outline.path(start) if piece.heading else "",
-        )
+        _smaller(piece, outline, start, end, lead=min(lead, size // 4))
         for start, end in chunk_boundaries(outline, piece.start, piece.end, size)
     ]
+
+
+def _smaller(piece: _Piece, outline: Outline, start: int, end: int, *, lead: int) -> _Piece:
+    heading = outline.path(start) if piece.heading else ""
+    header = piece.header if start == piece.start else outline.table_header(start)
+    begins = start == piece.start or header is not None
+    return _Piece(
+        piece.document, start, end, start if begins else _lead(outline, start, lead), heading, header
+    )

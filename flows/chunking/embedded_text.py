@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pgfolio.flows.chunking.outline import HEADING_BYTES, TITLE_BYTES
 from pgfolio.schema.markdown import plain
+
+if TYPE_CHECKING:
+    from pgfolio.schema.markdown import Span
+
+
+def with_header(text: str, header: Span | None, rows: str) -> str:
+    """Rows of a table that was cut below its header, which is text[header.start:header.end]."""
+    return rows if header is None else f"{text[header.start : header.end]}\n{rows}"
 
 
 def embedded_text(title: str | None, heading: str, content: str) -> str:

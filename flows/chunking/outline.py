@@ -13,7 +13,7 @@ from pgfolio.schema import markdown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgfolio.schema.markdown import Span
+    from pgfolio.schema.markdown import Span, Table
 
 CONTEXT_COST = 35  # a character of title or heading, in hundredths of a token
 START = itemgetter(0)
@@ -44,18 +44,22 @@ class Outline:
     levels: list[int] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     code: list[Span] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     @classmethod
-    def of(cls, document: Chunkable) -> Outline:
+    def of(cls, document: Chunkable, max_header_cost: float) -> Outline:
+        """`max_header_cost`: of a table's header that is repeated."""
         outline = cls(document, running_total(document.text))
         if document.markdown:
-            outline.read()
+            outline.read(max_header_cost)
         return outline
 
-    def read(self) -> None:
+    def read(self, max_header_cost: float) -> None:
         text = self.document.text
         code = self.document.code_blocks
         self.code.extend(markdown.code_blocks(text) if code is None else code)
+        tables = markdown.tables(text, self.code)
+        self.tables.extend(table for table in tables if self.cost(*table.header) <= max_header_cost)
         trail: list[tuple[int, str]] = []
         for start, end, level, words in markdown.headings(text, self.code):
             while trail and trail[-1][0] >= level:
@@ -77,6 +81,28 @@ class Outline:
     def in_code(self, offset: int) -> bool:
         block = bisect_right(self.code, offset, key=START) - 1
         return block >= 0 and offset < self.code[block].end
+
+    def table_header(self, offset: int) -> Span | None:
+        """That of the table one of whose rows begins here."""
+        return markdown.header_above(self.tables, self.document.text, offset)
+
+    def header_cost(self, offset: int) -> int:
+        """What the header costs that is repeated above the row that begins here."""
+        header = self.table_header(offset) if self.tables else None
+        return self.cost(*header) if header else 0
+
+    def cost_with_header(self, low: int, high: int) -> int:
+        return self.cost(low, high) + self.header_cost(low)
+
+    def after_rows(self, offset: int) -> int:
+        """The end of the table among whose rows this is; else the offset itself."""
+        table = markdown.table_at(self.tables, offset)
+        return table.end if table else offset
+
+    def parts_header(self, offset: int) -> bool:
+        """Whether a cut here would part a table's header, or leave it without a row."""
+        table = markdown.table_at(self.tables, offset)
+        return table is not None and table.header.start < offset <= table.header.end + 1
 
     def path(self, offset: int) -> str:
         return self.paths[index - 1] if (index := bisect_right(self.starts, offset)) else ""

@@ -6,10 +6,12 @@ from __future__ import annotations
 import hashlib
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.chunking.embedded_text import embedded_text
+from pgfolio.flows.chunking.embedded_text import embedded_text, with_header
+from pgfolio.schema import markdown
 from pgfolio.schema.integrity import verify as stored
 from pgfolio.schema.integrity.findings import Finding
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pgfolio.schema.integrity.verify import ChunkRow, DocumentRange, TextRow
+    from pgfolio.schema.markdown import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,54 @@ class ComparisonWorker:
     def stop(self) -> None: ...
 
 
+@dataclass
+class _Comparison:
+    """One document with what its chunks may be."""
+
+    document: TextRow
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        text = self.document.text
+        return markdown.tables(text, markdown.code_blocks(text))
+
+    def possible_contents(self, chunk: ChunkRow) -> list[str]:
+        """What the document says at the chunk's offsets, and that below the header of its table."""
+        text = self.document.text
+        own = text[chunk.start : chunk.end]
+        header = markdown.header_above(self.tables, text, chunk.start)
+        return [own] if header is None else [own, with_header(text, header, own)]
+
+    def wrong(self, chunk: ChunkRow) -> WrongChunk | None:
+        document = self.document
+        own = document.text[chunk.start : chunk.end]
+        if chunk.content == own and _hash(document.title, chunk.heading, own) == chunk.hash:
+            return None
+        possible = self.possible_contents(chunk)
+        right_content = next(
+            (c for c in possible if _hash(document.title, chunk.heading, c) == chunk.hash), None
+        )
+        if right_content == chunk.content:
+            return None
+        return WrongChunk(
+            "chunk_hash" if chunk.content in possible else "chunk_text",
+            source_id=document.source_id,
+            source=document.source,
+            path=document.path,
+            document_id=document.id,
+            chunk_id=chunk.id,
+            right_content=right_content,
+            hash_known=right_content is not None or hash_known(chunk, [document.title], possible),
+        )
+
+
 def wrong_chunks(documents: Sequence[TextRow], chunks: Sequence[ChunkRow]) -> Iterator[WrongChunk]:
-    """Chunks, in the documents' order, that are not the text at their offsets or have not their text's hash."""
+    """Chunks, in the documents' order, that are not what their text says at their offsets or have not its hash."""
     by_document = {key: list(group) for key, group in groupby(chunks, key=lambda chunk: chunk.document_id)}
     for document in documents:
+        comparison = _Comparison(document)
         for chunk in by_document.get(document.id, ()):
-            wrong = _wrong(document, chunk)
-            if wrong is not None:
+            if (wrong := comparison.wrong(chunk)) is not None:
                 yield wrong
 
 
@@ -90,23 +134,6 @@ def hash_known(chunk: ChunkRow, titles: Iterable[str | None] = (), contents: Ite
         _hash(title, chunk.heading, text) == chunk.hash
         for title in possible
         for text in (chunk.content, *contents)
-    )
-
-
-def _wrong(document: TextRow, chunk: ChunkRow) -> WrongChunk | None:
-    text = document.text[chunk.start : chunk.end]
-    hash_matches = _hash(document.title, chunk.heading, text) == chunk.hash
-    if hash_matches and chunk.content == text:
-        return None
-    return WrongChunk(
-        "chunk_hash" if chunk.content == text else "chunk_text",
-        source_id=document.source_id,
-        source=document.source,
-        path=document.path,
-        document_id=document.id,
-        chunk_id=chunk.id,
-        right_content=text if hash_matches else None,
-        hash_known=hash_matches or hash_known(chunk, [document.title], [text]),
     )
 
 

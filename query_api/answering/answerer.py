@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
@@ -15,12 +15,14 @@ from pgfolio.config.models import wordllama
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import prompt_context
+from pgfolio.query_api.answering.catalog_answer import MAX_ABOUT, answer_from_catalog
+from pgfolio.query_api.answering.catalog_question import catalog_question
 from pgfolio.query_api.answering.citations import checked_citations, supporting_quotes
 from pgfolio.query_api.answering.conversation import understood_before
 from pgfolio.query_api.answering.ending import ending_notes, usage_of
 from pgfolio.query_api.answering.follow_up import FOLLOW_UP, understand
 from pgfolio.query_api.answering.quoting import read_evidence, select_quotes, written
-from pgfolio.query_api.answering.records import AnswerSource, Citation, Usage
+from pgfolio.query_api.answering.records import Answer, AnswerRequest, AnswerSource, Citation
 from pgfolio.query_api.answering.refusal import is_refusal, may_become_refusal
 from pgfolio.query_api.observability.timings import stage
 from pgfolio.query_api.retrieval.results import display_title
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
 
     from pgfolio.config.models.protocols import ChatModel
     from pgfolio.config.prompts import Prompt, Prompts
+    from pgfolio.query_api.answering.catalog_question import CatalogQuestion
     from pgfolio.query_api.answering.conversation import Message
     from pgfolio.query_api.retrieval.query import Query
-    from pgfolio.query_api.retrieval.results import Retrieved
     from pgfolio.query_api.retrieval.retriever import Retriever
     from pgfolio.schema.search.access import Permitted
     from pgfolio.schema.search.vector import Hit
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 NO_ANSWER = "Nothing in the documents answers this question."
+CONTRADICTORY = "the documents contradict each other: each is quoted with its date"
 QUOTED_CHUNKS = 12
 """Chunks that are looked at for an answer without a chat model: of 209 questions with an answer it stood in the first
 five for 78%, in the first twelve for 86%."""
@@ -55,34 +58,6 @@ MAX_THREADS = 8
 
 class UnknownPromptError(Exception):
     """A prompt that prompts.yaml does not have; the message names those that it has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """`answered` is false when the documents do not hold the answer; `mode` says who wrote it."""
-
-    text: str
-    answered: bool
-    mode: Literal["generated", "extractive"]
-    citations: Sequence[Citation] = ()
-    sources: Sequence[AnswerSource] = ()
-    model: str | None = None
-    usage: Usage | None = None
-    finish_reason: str | None = None
-    notes: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRequest:
-    """A question with what was retrieved for it, of the permitted collections only."""
-
-    question: str
-    prompt: Prompt
-    permitted: Permitted
-    retrieved: Retrieved
-    hits: Sequence[Hit]
-    """Without near-duplicates."""
-    sources: Sequence[AnswerSource] = field(default_factory=list)
 
 
 Event: TypeAlias = str | Citation | Answer
@@ -121,6 +96,10 @@ class Answerer:
             raise UnknownPromptError(f"there is no prompt {prompt!r}: there are {', '.join(names)}")
         previous = understood_before(earlier)
         query = replace(query, text=await understand(self._chat, prompts, query.text, earlier))
+        if about_documents := catalog_question(query.text):
+            request = await self._from_catalog(about_documents, query, permitted, prompts[prompt])
+            if request is not None:
+                return request
         if not self.generates:
             query = replace(
                 query,
@@ -142,6 +121,21 @@ class Answerer:
             sources=_sources(hits),
         )
 
+    async def _from_catalog(
+        self, question: CatalogQuestion, query: Query, permitted: Permitted, prompt: Prompt
+    ) -> AnswerRequest | None:
+        topic = replace(
+            query, text=question.topic or question.kind or query.text, limit=MAX_ABOUT, max_per_document=1
+        )
+        retrieved = await self._retriever.retrieve(topic, permitted)
+        hits = [result.hit for result in retrieved.results]
+        answer = await answer_from_catalog(self._retriever.pool, question, query, hits, permitted)
+        if answer is None:
+            return None
+        return AnswerRequest(
+            query.text, prompt, permitted, retrieved, hits, sources=answer.sources, from_catalog=answer
+        )
+
     async def _hits_before(self, query: Query, permitted: Permitted, hits: Sequence[Hit]) -> list[Hit]:
         retrieved = await self._retriever.retrieve(query, permitted)
         known = {hit.chunk_id for hit in hits}
@@ -149,6 +143,8 @@ class Answerer:
 
     async def answer(self, request: AnswerRequest) -> Answer:
         """The whole answer. Raises a ModelError, DatabaseError."""
+        if request.from_catalog is not None:
+            return self._record_answer(request, request.from_catalog)
         if self._chat is None:
             return self._record_answer(request, await self._extract(request))
         if not request.hits:
@@ -160,7 +156,7 @@ class Answerer:
 
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Event]:
         """The same in pieces. When the consumer leaves, the model's request is ended."""
-        if self._chat is None or not request.hits:
+        if self._chat is None or not request.hits or request.from_catalog is not None:
             answer = await self.answer(request)
             yield answer.text
         else:
@@ -262,16 +258,18 @@ class Answerer:
             self._retriever.pool, request.question, request.hits, request.permitted
         )
         threshold = self._retriever.settings.search.answer_threshold
-        quotes = await self._in_thread(partial(select_quotes, request.question, passages, threshold))
+        select = partial(select_quotes, request.question, passages, threshold)
+        quotes, contradictory = await self._in_thread(select)
         if not quotes:
             return self._unanswered(request, None)
         citations = await checked_citations(self._retriever.pool, request.hits, quotes, request.permitted)
         return Answer(
-            written(request.question, quotes),
+            written(request.question, quotes, dated=request.hits if contradictory else ()),
             answered=True,
             mode="extractive",
             citations=citations,
             sources=request.sources,
+            notes=(CONTRADICTORY,) if contradictory else (),
         )
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:

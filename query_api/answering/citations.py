@@ -37,8 +37,10 @@ def supporting_quotes(
     quotes: dict[tuple[int, int], Quote] = {}
     for claim in claims:
         index = claim.marker - 1
-        content = context_hits[index].content
-        passage = support(claim.text, passages(content, code[index])) or excerpt(content)
+        hit = context_hits[index]
+        passage = support(claim.text, passages(hit.content, code[index])) or excerpt(
+            hit.content, hit.header_length
+        )
         quotes.setdefault((claim.marker, passage.start), Quote(claim.marker, index, passage))
     return list(quotes.values())
 
@@ -50,8 +52,8 @@ async def checked_citations(
     rows = [
         (
             hits[index].document_id,
-            hits[index].start + passage.start,
-            hits[index].start + passage.end,
+            hits[index].start + passage.start - hits[index].header_length,
+            hits[index].start + passage.end - hits[index].header_length,
             passage.text,
         )
         for _, index, passage in quotes

@@ -102,6 +102,7 @@ _FACTS: Final[dict[AnswerType, re.Pattern[str]]] = {
 """Of "yes_no" and "other" anything may be an answer."""
 
 _WORDS: Final = re.compile(r"\w+")
+_GROUPED: Final = re.compile(r"(?<=\d)[,\u00a0\u202f' ](?=\d{3}(?!\d))")
 
 
 def holds(kind: AnswerType, text: str, question: str, shape: Shape = "sentence") -> bool:
@@ -111,13 +112,17 @@ def holds(kind: AnswerType, text: str, question: str, shape: Shape = "sentence")
         kind = "number"
     if shape == "line" and kind == "how_to":
         return True
+    return kind not in _FACTS or bool(facts_in(kind, text, question))
+
+
+def facts_in(kind: AnswerType, text: str, question: str) -> frozenset[str]:
+    """Those of a kind, in small letters, numbers without what groups their digits; none of a kind that has no
+    pattern."""
     pattern = _FACTS.get(kind)
-    if pattern is None:
-        return True
     question_words = frozenset(_WORDS.findall(question.casefold()))
-    return any(
-        not question_words.issuperset(_WORDS.findall(match.group().casefold()))
-        for match in pattern.finditer(text)
+    facts = (match.group().casefold() for match in pattern.finditer(text)) if pattern else ()
+    return frozenset(
+        _GROUPED.sub("", fact) for fact in facts if not question_words.issuperset(_WORDS.findall(fact))
     )
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfolio.query_api.retrieval.results import display_title
+from pgfolio.query_api.retrieval.results import date_of, display_title
 from pgfolio.schema.markdown import code_spans
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MIN_DOCUMENT_TOKENS = 50
 """Tokens of a document: less says nothing."""
 
-FENCE_TOKENS = 30
-"""Tokens of a document's number, title and heading."""
+FENCE_TOKENS = 40
+"""Tokens of a document's number, title, date and heading."""
 
 _TAG = re.compile(r"<(\s*/?\s*documents?\b)", re.IGNORECASE)
 _MARKERS = re.compile(
@@ -77,9 +77,10 @@ def _numbers(marker: str) -> Iterator[int]:
 def _fenced(number: int, hit: Hit, characters: int) -> str:
     """A document cannot end its own fence: what looks like our tags in it is written otherwise."""
     heading = f' section="{_attribute(hit.heading)}"' if hit.heading else ""
-    opening = (
-        f'<document number="{number}" title="{_attribute(display_title(hit.title, hit.path))}"{heading}>'
-    )
+    dated = date_of(hit.created_at, hit.updated_at)
+    date = f' date="{dated}"' if dated else ""
+    title = _attribute(display_title(hit.title, hit.path))
+    opening = f'<document number="{number}" title="{title}"{date}{heading}>'
     return f"{opening}\n{_TAG.sub(_escape, hit.content[:characters])}\n</document>"
 
 

@@ -15,8 +15,8 @@ from pgfolio.query_api.answering.expected import expected_answer
 from pgfolio.query_api.answering.quotable import quotable
 from pgfolio.query_api.answering.ranking import Evidence, PassageCandidate, best_passages
 from pgfolio.query_api.answering.similarity import WORD
-from pgfolio.query_api.answering.structured import cells_in_words
-from pgfolio.query_api.retrieval.results import display_title
+from pgfolio.query_api.answering.structured import STEM_LETTERS, cells_in_words
+from pgfolio.query_api.retrieval.results import date_of, display_title
 from pgfolio.schema.search import hits as stored
 from pgfolio.schema.search import lexical
 from pgfolio.schema.search.pool import in_snapshot
@@ -26,9 +26,6 @@ MAX_CANDIDATES: Final = 120
 
 MAX_TITLE_CHARACTERS: Final = 120
 """Of the line above a table that is its title."""
-
-STEM_LETTERS: Final = 4
-"""Letters by which words are taken for forms of one, before PostgreSQL tells their stems."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,22 +43,31 @@ async def read_evidence(pool: Pool, question: str, hits: Sequence[Hit], permitte
     return await in_snapshot(pool, partial(_read, question=question, hits=hits, permitted=permitted))
 
 
-def select_quotes(question: str, evidence: Evidence, threshold: float) -> list[Quote]:
-    """What answers, the best first; none: nothing does. Each chunk has a marker of its own."""
-    selected = best_passages(question, expected_answer(question), evidence, threshold)
-    markers = {chunk: n for n, chunk in enumerate(dict.fromkeys(c.chunk for c in selected), 1)}
-    return [Quote(markers[c.chunk], c.chunk, c.passage) for c in selected]
+def select_quotes(question: str, evidence: Evidence, threshold: float) -> tuple[list[Quote], bool]:
+    """What answers, the best first, and whether the documents contradict each other; none: nothing does. Each chunk
+    has a marker of its own."""
+    selection = best_passages(question, expected_answer(question), evidence, threshold)
+    markers = {chunk: n for n, chunk in enumerate(dict.fromkeys(c.chunk for c in selection.passages), 1)}
+    quotes = [Quote(markers[c.chunk], c.chunk, c.passage) for c in selection.passages]
+    return quotes, selection.contradictory
 
 
-def written(question: str, quotes: Sequence[Quote]) -> str:
+def written(question: str, quotes: Sequence[Quote], dated: Sequence[Hit] = ()) -> str:
     """The quotes one after the other, each with its markers; of a table's row the cells that are asked for, each with
-    its head, and the table's title, which has the units."""
+    its head, and the table's title, which has the units. `dated`: all hits, for each quote to have its document's
+    date."""
     markers: dict[str, list[int]] = {}
     for quote in quotes:
-        markers.setdefault(_display_text(question, quote.passage), []).append(quote.marker)
+        text = _display_text(question, quote.passage)
+        text += f" ({_date(dated[quote.hit])})" if dated else ""
+        markers.setdefault(text, []).append(quote.marker)
     return "\n\n".join(
         f"{text} {''.join(f'[{marker}]' for marker in dict.fromkeys(of))}" for text, of in markers.items()
     )
+
+
+def _date(hit: Hit) -> str:
+    return date_of(hit.created_at, hit.updated_at)
 
 
 def _display_text(question: str, passage: QuotablePassage) -> str:
@@ -88,6 +94,7 @@ async def _read(
         idf=idf,
         headers=headers,
         chunks=[(chunk, words[i, chunk]) for i, chunk in enumerate(chunks)],
+        documents=[hit.document_id for hit in hits],
         candidates=[
             PassageCandidate(
                 i,

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from pgfolio.query_api.answering.contradictions import contradict
 from pgfolio.query_api.answering.expected import versions_in, years_in
 from pgfolio.query_api.answering.facts import defines, holds
 from pgfolio.query_api.answering.similarity import SoftCoverage, coverage, similarities
+from pgfolio.query_api.answering.structured import names_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +55,7 @@ class PassageWeights(Struct, frozen=True):
     defines: float = 3.0
     complete: float = 0.4
     row: float = 0.81
+    cell: float = 3.5
     line: float = -0.61
 
 
@@ -73,32 +76,56 @@ class PassageCandidate:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What was found for a question: the `idf` of its words, of each chunk its `headers`, title and headings, and its
-    text with these and the words of it, and what can be quoted."""
+    text with these and the words of it, whose `documents` they are, by id, and what can be quoted."""
 
     idf: Idf
     headers: Sequence[str]
     chunks: Sequence[tuple[str, Words]]
+    documents: Sequence[int]
     candidates: Sequence[PassageCandidate]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What answers, the best first; `contradictory`: documents say different things of the same."""
+
+    passages: Sequence[PassageCandidate] = ()
+    contradictory: bool = False
 
 
 def best_passages(
     question: str, expected: Expected, evidence: Evidence, threshold: float, limit: int = MAX_PASSAGES
-) -> list[PassageCandidate]:
+) -> Selection:
     """The passages that answer best, the best first, none twice; none where the best one's probability is below the
-    threshold. All are about the years and versions of the question."""
+    threshold. All are about the years and versions of the question. Where documents contradict each other, the best
+    one of each."""
     pool = [(c, share) for c in evidence.candidates if (share := about(expected, c, evidence)) > 0]
     if not pool:
-        return []
+        return Selection()
     worths = _worths(question, expected, evidence, pool)
     order = sorted(range(len(pool)), key=lambda i: (-worths[i], pool[i][0].chunk, pool[i][0].passage.start))
     if probability(worths[order[0]]) < threshold:
-        return []
-    selected: dict[str, PassageCandidate] = {}
-    for i in order:
-        if len(selected) == limit or worths[i] < worths[order[0]] - MAX_DROP:
-            break
-        selected.setdefault(" ".join(pool[i][0].passage.text.split()).casefold(), pool[i][0])
-    return list(selected.values())
+        return Selection()
+    ranked = [pool[i][0] for i in order if worths[i] >= worths[order[0]] - MAX_DROP]
+    if others := _contradicting(question, expected, evidence, ranked):
+        return Selection([ranked[0], *others][:limit], contradictory=True)
+    distinct = {
+        " ".join(candidate.passage.text.split()).casefold(): candidate for candidate in reversed(ranked)
+    }
+    return Selection(list(distinct.values())[::-1][:limit])
+
+
+def _contradicting(
+    question: str, expected: Expected, evidence: Evidence, ranked: Sequence[PassageCandidate]
+) -> list[PassageCandidate]:
+    """What other documents say against the best passage."""
+    best, *others = ranked
+    return [
+        other
+        for other in others
+        if evidence.documents[other.chunk] != evidence.documents[best.chunk]
+        and contradict(question, expected, best.passage, other.passage)
+    ]
 
 
 def probability(worth: float) -> float:
@@ -159,6 +186,7 @@ def _worths(
             + w.defines * (bool(expected.subject) and defines(passage.text, expected.subject))
             + w.complete * passage.is_complete
             + w.row * (passage.shape == "row")
+            + w.cell * (passage.shape == "row" and names_cell(question, passage))
             + w.line * (passage.shape == "line")
         )
     return worths

@@ -12,12 +12,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pgfolio.schema.markdown import code_blocks
+from pgfolio.schema.markdown import Span, code_blocks, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from pgfolio.schema.markdown import Span
 
 MAX_SENTENCE_CHARACTERS = 600
 """Characters of a sentence that can be quoted as one."""
@@ -69,33 +67,34 @@ class QuotablePassage:
 def passages(content: str, code: Sequence[Span] | None = None) -> list[QuotablePassage]:
     """In reading order. `code`: the content's code blocks; None: as it shows them itself, from its own beginning."""
     code = code_blocks(content) if code is None else code
+    blocks = sorted([*code, *(Span(table.header.start, table.end) for table in tables(content, code))])
     lower = not any(c.isupper() for c in content)
     return [
-        p for start, end in _paragraphs(content, code) for p in _sentences(content, start, end, lower=lower)
+        p for start, end in _paragraphs(content, blocks) for p in _sentences(content, start, end, lower=lower)
     ]
 
 
-def excerpt(content: str) -> QuotablePassage:
-    """The chunk's first lines, where it has no sentence to quote."""
-    start = len(content) - len(content.lstrip())
+def excerpt(content: str, begin: int = 0) -> QuotablePassage:
+    """The chunk's first lines from an offset on, where it has no sentence to quote."""
+    start = len(content) - len(content[begin:].lstrip())
     text = content[start : start + MAX_SENTENCE_CHARACTERS // 2]
     line_end = text.rfind("\n") if len(content) - start > len(text) else -1
     return QuotablePassage(start, (text[:line_end] if line_end > 0 else text).rstrip(), is_complete=False)
 
 
-def _paragraphs(content: str, code: Sequence[Span]) -> Iterator[tuple[int, int]]:
+def _paragraphs(content: str, no_prose: Sequence[Span]) -> Iterator[tuple[int, int]]:
     """Where prose begins and ends: lines of one paragraph or one list item together."""
     begin = end = -1
     offset = 0
-    blocks = deque(code)
+    blocks = deque(no_prose)
     for line in content.splitlines(keepends=True):
         at, offset = offset, offset + len(line)
         body = line.rstrip()
         while blocks and blocks[0].end <= at:
             blocks.popleft()
-        in_code = bool(blocks) and blocks[0].start < offset
+        in_block = bool(blocks) and blocks[0].start < offset
         heading_before = end >= 0 and _RULE.match(body) is not None
-        if in_code or not body.strip() or _no_prose(body):
+        if in_block or not body.strip() or _no_prose(body):
             if begin >= 0 and not heading_before:
                 yield begin, end
             begin = end = -1

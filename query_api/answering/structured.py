@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.query_api.answering.sentences import MAX_SENTENCE_CHARACTERS, QuotablePassage
+from pgfolio.schema.markdown import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from pgfolio.schema.markdown import Span
 
 _ROW: Final = re.compile(r"[ \t]*\|.*\|[ \t]*$")
-_RULE: Final = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*$")
 _BAR: Final = re.compile(r"(?<!\\)\|")
 _FENCE: Final = re.compile(r"[ \t>]*(?:`{3,}|~{3,})")
 _HEADING: Final = re.compile(r" {0,3}#{1,6}\s+(.*\S)")
@@ -27,6 +28,9 @@ _CODE_FILE: Final = re.compile(
     r"|\.(?:scala|cs|r|conf|env)$",
     re.IGNORECASE,
 )
+STEM_LETTERS: Final = 4
+"""Letters by which words are taken for forms of one, before PostgreSQL tells their stems."""
+
 CONTEXT_LINES: Final = 2
 """Lines before a line of code that tell what it does."""
 
@@ -36,19 +40,24 @@ def is_code_file(path: str) -> bool:
 
 
 def rows(content: str, code: Sequence[Span]) -> Iterator[QuotablePassage]:
-    """Rows of tables in Markdown's form, but for the head, which each has as its context, with the line above it."""
-    head, above, previous = "", "", ""
+    """Rows of tables in Markdown's form, each with the line above the table and its head as context; where the head
+    is in an earlier chunk, the row before."""
+    remaining = deque(tables(content, code))
+    above, head = "", ""
     for start, line in _lines(content):
-        if not _ROW.match(line) or _in_code(start, code):
-            above = line or above
-            head = previous = ""
-            continue
-        if _RULE.match(line):
-            head = previous or head
-            continue
-        if head or previous:
-            yield _quoted(start, line, (above, head or previous), "row")
-        previous = line
+        while remaining and remaining[0].end <= start:
+            remaining.popleft()
+        if remaining and start + len(line) > remaining[0].header.start:
+            if start > remaining[0].header.end:
+                yield _quoted(start, line, (above, head), "row")
+            elif start <= remaining[0].header.start:
+                head = line
+        elif not _ROW.match(line) or _in_code(start, code):
+            above, head = line or above, ""
+        else:
+            if head:
+                yield _quoted(start, line, (above, head), "row")
+            head = line
 
 
 def cells(row: str) -> list[str]:
@@ -65,15 +74,31 @@ def cells_in_words(question: str, row: QuotablePassage) -> str:
     heads, values = cells(row.context[-1]), cells(row.text)
     if len(heads) != len(values) or len(values) < 2:
         return row.text
-    question_words = set(_WORDS.findall(question.casefold()))
-    named = [
-        i
-        for i in range(1, len(heads))
-        if (words := set(_WORDS.findall(heads[i].casefold()))) and words <= question_words
-    ]
-    columns = named or list(range(1, len(values)))
+    columns = named_columns(question, heads) or list(range(1, len(values)))
     of = [f"{heads[i]}: {values[i]}" if heads[i] else values[i] for i in columns if values[i]]
     return f"{values[0]}, {'; '.join(of)}" if values[0] else "; ".join(of)
+
+
+def named_columns(question: str, heads: Sequence[str]) -> list[int]:
+    """Columns, but for the first, that a question names: those whose heads have most of their words in it, in any
+    form."""
+    stems = _stems(question)
+    shares = [len(stems & own) / len(own) if (own := _stems(head)) else 0.0 for head in heads]
+    best = max(shares[1:], default=0.0)
+    return [i for i in range(1, len(heads)) if shares[i] == best > 0]
+
+
+def names_cell(question: str, row: QuotablePassage) -> bool:
+    """Whether a question names both what a row is about, its first cell, and one of its table's columns."""
+    heads, values = cells(row.context[-1]), cells(row.text)
+    if len(heads) != len(values) or not named_columns(question, heads):
+        return False
+    subject = set(_WORDS.findall(values[0].casefold()))
+    return bool(subject) and subject <= set(_WORDS.findall(question.casefold()))
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:STEM_LETTERS] for word in _WORDS.findall(text.casefold()) if len(word) >= STEM_LETTERS}
 
 
 def code_lines(content: str, code: Sequence[Span], *, all_code: bool = False) -> Iterator[QuotablePassage]:

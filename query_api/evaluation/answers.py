@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.answering.answerer import Answer
+    from pgfolio.query_api.answering.records import Answer
 
 Outcome = Literal["right", "wrong", "silent", "refused", "wrongly answered"]
 """Of a question with an answer the first three, of one without the others."""

@@ -84,10 +84,10 @@ def _overlap(one: Hit, other: Hit) -> bool:
 
 
 def _merge(best: Hit, other: Hit) -> Hit:
-    """Both are slices of the same text."""
+    """Both are slices of the same text, each with a table's header above it or none."""
     first, second = (best, other) if best.start <= other.start else (other, best)
     content = (
-        first.content + second.content[first.end - second.start :]
+        first.content + second.content[second.header_length + first.end - second.start :]
         if second.end > first.end
         else first.content
     )

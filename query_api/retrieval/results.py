@@ -9,6 +9,7 @@ from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from pgfolio.query_api.retrieval.trace import Trace
     from pgfolio.schema.search.vector import Hit
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 def display_title(title: str | None, path: str) -> str:
     """A document without a title goes by its file's name."""
     return title or path.rsplit("/", 1)[-1]
+
+
+def date_of(created_at: datetime | None, updated_at: datetime | None) -> str:
+    """A document's own date, or that of its file, which is named so."""
+    if created_at is not None:
+        return f"{created_at:%Y-%m-%d}"
+    return f"file of {updated_at:%Y-%m-%d}" if updated_at is not None else ""
 
 
 class SearchResult(Struct, frozen=True):

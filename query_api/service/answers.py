@@ -11,7 +11,7 @@ from pgfolio.query_api.service import contracts as c
 from pgfolio.query_api.service.answer_size import bounded_results, size_notes
 
 if TYPE_CHECKING:
-    from pgfolio.query_api.answering.answerer import Answer, AnswerRequest
+    from pgfolio.query_api.answering.records import Answer, AnswerRequest
     from pgfolio.query_api.explain.records import Explanation, Why
     from pgfolio.query_api.retrieval.query import Query
     from pgfolio.query_api.retrieval.results import Retrieved, SearchResult
@@ -117,6 +117,8 @@ def result(ranked: SearchResult) -> c.Result:
         repeats=ranked.near_duplicate_of,
         file_start=hit.file_start,
         file_end=hit.file_end,
+        created_at=hit.created_at,
+        updated_at=hit.updated_at,
     )
 
 

@@ -67,9 +67,9 @@ class AskRequest(Retrieval, forbid_unknown_fields=True, kw_only=True, frozen=Tru
 
 
 class Result(Struct, frozen=True):
-    """A chunk that was found. `start` and `end` are offsets, in characters, in the document's stored text;
-    `similarity` is 1 minus the cosine distance, `score` what the results are ranked by; `repeats` names the better
-    result that says the same."""
+    """A chunk that was found. `start` and `end` are offsets, in characters, in the document's stored text,
+    with which `content` ends: rows of a table that was cut have its header above them. `similarity` is 1 minus the
+    cosine distance, `score` what the results are ranked by; `repeats` names the better result that says the same."""
 
     chunk_id: int
     document_id: int
@@ -89,6 +89,9 @@ class Result(Struct, frozen=True):
     file_start: int | None = None
     """The same places in the file's own characters; null where it is no text."""
     file_end: int | None = None
+    created_at: datetime | None = None
+    """The document's own date, and when its file was changed."""
+    updated_at: datetime | None = None
 
 
 class SearchAnswer(Struct, frozen=True):

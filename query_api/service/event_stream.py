@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from pgfolio.query_api.answering.answerer import Answer
+from pgfolio.query_api.answering.records import Answer
 from pgfolio.query_api.auth.caller import caller_of
 from pgfolio.query_api.service.disconnect import unless_client_leaves
 from pgfolio.query_api.service.heartbeat import HEARTBEAT_SECONDS, with_heartbeats
@@ -19,7 +19,7 @@ from pgfolio.query_api.service.requests import AnyRequest, services
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
-    from pgfolio.query_api.answering.answerer import AnswerRequest
+    from pgfolio.query_api.answering.records import AnswerRequest
     from pgfolio.query_api.service.contracts import AskAnswer
 
     Done = Callable[[Answer, AnswerRequest], Awaitable[AskAnswer]]

@@ -27,7 +27,7 @@ from pgfolio.query_api.service.requests import ASKING, AnyRequest, permitted, se
 if TYPE_CHECKING:
     from litestar.params import JSONBody
 
-    from pgfolio.query_api.answering.answerer import Answer, AnswerRequest
+    from pgfolio.query_api.answering.records import Answer, AnswerRequest
     from pgfolio.query_api.retrieval.results import Retrieved
     from pgfolio.query_api.service.answers import Explained
 

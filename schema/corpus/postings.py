@@ -33,7 +33,11 @@ MERGE_FACTOR = 4
 MAX_DEAD_FRACTION = 0.1
 """Part of its chunks that were deleted from which on a segment is built anew: until then they count in df."""
 
-LOCK_ATTEMPTS = 20
+LOCK_TIMEOUT = "3s"
+"""Only writers wait meanwhile, and the lock is the only one of its transaction. An autovacuum of the documents, which
+takes minutes after a large load, gives way to who has waited for PostgreSQL's deadlock_timeout, a second."""
+
+LOCK_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ def _count(connection: Connection, after: int, last: int) -> int:
 def _newest_settled_chunk(connection: Connection) -> int:
     """An id up to which no chunk will come any more: a transaction that has reserved ids has ended."""
     with _transaction(connection):
-        connection.execute(statement("limit_lock_wait"), {"timeout": locks.LOCK_TIMEOUT})
+        connection.execute(statement("limit_lock_wait"), {"timeout": LOCK_TIMEOUT})
         connection.execute(statement("lock_document_writes"))
         return int(fetch_one(connection, "newest_chunk")[0])
 

@@ -145,6 +145,53 @@ async def list_collections(connection: AsyncConnection, permitted: Permitted) ->
 
 
 @dataclass(frozen=True, slots=True)
+class DatedDocument:
+    """`created_at`: its own date, where it has one; `updated_at`: when its file was changed."""
+
+    id: int
+    title: str | None
+    path: str
+    created_at: datetime | None
+    updated_at: datetime
+
+
+async def count_documents(
+    connection: AsyncConnection,
+    permitted: Permitted,
+    *,
+    collections: Sequence[str] | None = None,
+    condition: Condition | None = None,
+) -> dict[str, int]:
+    """Of each collection, by name, those that may be seen and match."""
+    cursor = await connection.execute(*_selected("count_documents", permitted, collections, condition))
+    return {row[0]: int(row[1]) for row in await cursor.fetchall()}
+
+
+async def dated_documents(
+    connection: AsyncConnection,
+    limit: int,
+    permitted: Permitted,
+    *,
+    oldest: bool = False,
+    collections: Sequence[str] | None = None,
+    condition: Condition | None = None,
+) -> list[DatedDocument]:
+    """The latest by their own date, or their file's, or the oldest."""
+    text, values = _selected("dated_documents", permitted, collections, condition)
+    cursor = await connection.execute(text, {**values, "limit": limit, "oldest": oldest})
+    return [DatedDocument(*row) for row in await cursor.fetchall()]
+
+
+def _selected(
+    name: str, permitted: Permitted, collections: Sequence[str] | None, condition: Condition | None
+) -> tuple[sql.Composed, dict[str, Any]]:
+    matching, parameters = matches(condition, OF_DOCUMENT)
+    text = sql.SQL(statement(name).as_string()).format(matches=matching)
+    names = None if collections is None else list(collections)
+    return text, {"permitted": array(permitted), "collections": names, **parameters}
+
+
+@dataclass(frozen=True, slots=True)
 class SampledDocument:
     """`titled`: how many documents have its title; heading and content of one of its chunks."""
 

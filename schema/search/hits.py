@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A slice of a document's text, by its offsets in it, and in the file where that is text."""
+    """A slice of a document's text, by its offsets in it, and in the file where that is text; above it the header
+    of a table, where it begins among its rows."""
 
     start: int
     end: int
@@ -98,12 +99,17 @@ async def read_code_blocks(
     values = {
         "document_ids": [hit.document_id for hit in hits],
         "starts": [hit.start for hit in hits],
-        "ends": [hit.start + len(hit.content) for hit in hits],
+        "ends": [hit.end for hit in hits],
         "permitted": array(permitted),
     }
     cursor = await connection.execute(statement("get_code_blocks"), values)
     rows = await cursor.fetchall()
     return [
-        None if row[0] is None else [Span(part.lower - hit.start, part.upper - hit.start) for part in row[0]]
+        None if row[0] is None else [_span_in_content(hit, part.lower, part.upper) for part in row[0]]
         for hit, row in zip(hits, rows, strict=True)
     ]
+
+
+def _span_in_content(hit: Hit, start: int, end: int) -> Span:
+    """Offsets in the document as such in the hit's content."""
+    return Span(start - hit.start + hit.header_length, end - hit.start + hit.header_length)

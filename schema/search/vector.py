@@ -24,6 +24,7 @@ from pgfolio.schema.vectors.storage import EF_SEARCH_MAXIMUM, scan, value, vecto
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from pgvector import HalfVector, Vector
 
@@ -38,7 +39,7 @@ HAS_POSTINGS: WeakKeyDictionary[AsyncConnection, bool] = WeakKeyDictionary()
 
 class Hit(Struct, frozen=True):
     """A chunk that was found, with what an answer shows of it; `start` and `end` are offsets in the
-    document's stored text, `similarity` is 1 minus the cosine distance."""
+    document's stored text, with which `content` ends; `similarity` is 1 minus the cosine distance."""
 
     chunk_id: int
     document_id: int
@@ -57,6 +58,14 @@ class Hit(Struct, frozen=True):
     file_start: int | None = None
     """The same places in the file's own characters; None where it has no such."""
     file_end: int | None = None
+    created_at: datetime | None = None
+    """The document's own date, and when its file was changed."""
+    updated_at: datetime | None = None
+
+    @property
+    def header_length(self) -> int:
+        """Characters of the content before what stands at `start`: a cut table's header, repeated."""
+        return len(self.content) - (self.end - self.start)
 
 
 class Candidate(Struct, frozen=True):

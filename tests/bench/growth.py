@@ -27,6 +27,7 @@ from pgfolio.config.models.wordllama import LocalModel
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.vectors import generations, hnsw, segments
 from tests.bench.corpus import SYLLABLES
+from tests.bench.memory import MEGABYTE, shared_out_mb
 from tests.bench.room import new_room
 from tests.bench.serving import serving
 from tests.environment import without_settings
@@ -41,7 +42,6 @@ CHUNKS_A_FILE = 20
 TOKENS = 128
 QUESTIONS = 300
 TOPICS = 2000
-MEGABYTE = 1 << 20
 
 
 def write(folder: Path, chunks: int) -> None:
@@ -71,7 +71,7 @@ def questions() -> Iterator[str]:
 
 
 def synced(settings: Settings, folder: Path) -> dict[str, Any]:
-    """The command's report, with the peak memory of its process in MB."""
+    """The command's report, with the peak memory of its processes together in MB, PostgreSQL's aside."""
     environment = {
         **os.environ,
         "PGFOLIO_HOME": os.fspath(settings.home),
@@ -80,22 +80,21 @@ def synced(settings: Settings, folder: Path) -> dict[str, Any]:
     }
     command = [sys.executable, "-m", "pgfolio.flows", "sync", os.fspath(folder), "--json"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    peak = [0]
+    peak = [0.0]
     watcher = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
     watcher.start()
     out, _ = process.communicate()
     if process.returncode:
         raise RuntimeError(f"the sync ended with {process.returncode}")
     found: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return {**found, "peak_mb": peak[0] // MEGABYTE}
+    return {**found, "peak_mb": round(peak[0])}
 
 
-def _watch(pid: int, peak: list[int]) -> None:
+def _watch(pid: int, peak: list[float]) -> None:
     try:
-        process = psutil.Process(pid)
         while True:
-            peak[0] = max(peak[0], process.memory_info().rss)
-            time.sleep(0.05)
+            peak[0] = max(peak[0], shared_out_mb(pid))
+            time.sleep(0.2)
     except psutil.Error:
         return
 

@@ -19,6 +19,7 @@ from rich.table import Table
 from pgfolio.config.loading import load_settings
 from pgfolio.schema.database.connect import connect, database
 from tests.bench import corpus
+from tests.bench.memory import shared_out_mb
 from tests.bench.place import SyncedFolder
 from tests.bench.room import new_room
 from tests.environment import without_settings
@@ -134,7 +135,7 @@ def _watched(line: Line) -> Iterator[None]:
 
     def look() -> None:
         while not done.wait(SAMPLE_SECONDS):
-            line.memory_mb = max(line.memory_mb, _memory_mb())
+            line.memory_mb = max(line.memory_mb, shared_out_mb())
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -143,18 +144,6 @@ def _watched(line: Line) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def _memory_mb() -> float:
-    this = psutil.Process()
-    total = 0
-    for process in [this, *this.children(recursive=True)]:
-        try:
-            if "postgres" not in process.name():
-                total += process.memory_full_info().pss
-        except psutil.Error:
-            continue
-    return total / 2**20
 
 
 def _table(lines: list[Line]) -> Table:

@@ -85,6 +85,28 @@ from collections k
 where (:permitted::integer[] is null or k.id = any(:permitted::integer[]))
 order by k.name;
 
+-- name: count_documents
+-- Documents of each collection that match.
+select k.name, count(*)
+from documents d
+join collections k on k.id = d.collection_id
+where (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+  and (:collections::text[] is null or k.name = any(:collections::text[]))
+  and {{matches}}
+group by k.name
+order by k.name;
+
+-- name: dated_documents
+-- The latest or the oldest of the documents that match, by their own date, or their file's.
+select d.id, d.title, d.path, d.created_at, d.updated_at
+from documents d
+join collections k on k.id = d.collection_id
+where (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
+  and (:collections::text[] is null or k.name = any(:collections::text[]))
+  and {{matches}}
+order by extract(epoch from coalesce(d.created_at, d.updated_at)) * case when :oldest then 1 else -1 end, d.path
+limit :limit;
+
 -- name: sample_documents
 -- Documents in an order that goes by a seed, each with the number of those of the same title and one of its chunks.
 select d.path, d.title, d.titled, c.heading, c.content

@@ -2,7 +2,8 @@
 -- What an answer shows of chunks, with their similarity to a vector; a chunk without a vector has none.
 select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
        shown(d.metadata), coalesce(nullif(1 - (v.embedding <=> :vector::{type}), 'NaN'), 0) as similarity,
-       file_place(d.text, d.file_offset, d.crlf, c.start_at), file_place(d.text, d.file_offset, d.crlf, c.end_at)
+       file_place(d.text, d.file_offset, d.crlf, c.start_at), file_place(d.text, d.file_offset, d.crlf, c.end_at),
+       d.created_at, d.updated_at
 from chunks c
 join documents d on d.id = c.document_id
 join sources s on s.id = d.source_id
@@ -44,8 +45,11 @@ where c.id = any(:ids::bigint[])
   and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]));
 
 -- name: get_passages
--- Chunks widened by so many chunks before and after each, as slices of their documents' text.
-select c.id, min(n.start_at), max(n.end_at), substr(d.text, min(n.start_at) + 1, max(n.end_at) - min(n.start_at)),
+-- Chunks widened by so many chunks before and after each, as slices of their documents' text, with the first one's
+-- header of a table.
+select c.id, min(n.start_at), max(n.end_at),
+       (array_agg(left(n.content, length(n.content) - (n.end_at - n.start_at)) order by n.ordinal))[1]
+           || substr(d.text, min(n.start_at) + 1, max(n.end_at) - min(n.start_at)),
        file_place(d.text, d.file_offset, d.crlf, min(n.start_at)), file_place(d.text, d.file_offset, d.crlf, max(n.end_at))
 from chunks c
 join documents d on d.id = c.document_id

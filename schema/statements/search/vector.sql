@@ -32,7 +32,8 @@ select set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterativ
 -- the settings that were in force. Only for those who may see every collection: others get nothing.
 select c.id, c.document_id, k.name, s.name, d.path, d.title, c.content, c.heading, c.page, c.start_at, c.end_at,
        shown(d.metadata), 1 - n.distance as similarity, file_place(d.text, d.file_offset, d.crlf, c.start_at),
-       file_place(d.text, d.file_offset, d.crlf, c.end_at), (select id from generations where state = 'active'),
+       file_place(d.text, d.file_offset, d.crlf, c.end_at), d.created_at, d.updated_at,
+       (select id from generations where state = 'active'),
        current_setting('hnsw.ef_search', true) || ' ' || current_setting('hnsw.iterative_scan', true)
 from (select chunk_id, distance
       from (select chunk_id, embedding <=> :vector::{type} as distance

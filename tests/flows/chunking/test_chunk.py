@@ -59,6 +59,9 @@ BLOCKS = [
     "```",
     "~~~",
     "| a | b |",
+    "| a | b c |\n| --- | --- |\n" + "| x | y z |\n" * 9,
+    "a | b\n--- | ---\n" + f"c | {'d' * 40}\n" * 3,
+    "| --- |",
     "- item",
     "    indented",
     "\n",
@@ -67,7 +70,7 @@ BLOCKS = [
     "\t",
     "\x1c",
 ]
-STRANGE = ["é中文。", "👩‍👩‍👧", "x" * 300, "word " * 90, "\u3000"]
+STRANGE = ["| é | " + "wide " * 30 + "|", "é中文。", "👩‍👩‍👧", "x" * 300, "word " * 90, "\u3000"]
 PIECES = st.sampled_from([*HEADINGS, *BLOCKS, *STRANGE])
 DOCUMENTS = st.lists(st.tuples(PIECES, st.sampled_from(["\n", "\n\n", " ", ""])), max_size=40).map(
     lambda parts: "".join(piece + gap for piece, gap in parts)
@@ -84,7 +87,11 @@ def test_chunks_are_exact_slices_that_cover_the_text_within_the_limit(
     covered: set[int] = set()
     for piece in chunks:
         embedded = embedded_text(document.title, piece.heading, piece.content)
-        assert piece.content == text[piece.start : piece.end] == piece.content.strip() != ""
+        own = text[piece.start : piece.end]
+        header = piece.content.removesuffix(own)
+        assert piece.content == header + own == piece.content.strip()
+        assert own == own.strip() != ""
+        assert not header or (header.endswith(("-\n", "|\n")) and header in text[: piece.start])
         assert piece.tokens == count([embedded])[0] <= MIN_TOKENS
         assert piece.hash == hashlib.sha256(embedded.encode()).digest()
         covered.update(range(piece.start, piece.end))
@@ -329,3 +336,36 @@ def test_an_item_is_not_parted_from_its_own_paragraphs() -> None:
     items = [f"- Step {n}\n\n  {paragraph(n, 2)}\n\n  {paragraph(n + 50, 1)}" for n in range(12)]
     for piece in chunks_of("\n\n".join(items)):
         assert piece.content.startswith("- Step") or not piece.content.lstrip().startswith("  ")
+
+
+TABLE_HEADER = "| Setting | Meaning |\n|---|:---:|"
+
+
+@pytest.mark.parametrize("before", ["## Settings\n\n", "## Settings\n\nThe table:\n\n", "Right above.\n", ""])
+@pytest.mark.parametrize("header", [TABLE_HEADER, "Setting | Meaning\n--- | ---"])
+def test_each_piece_of_a_table_begins_with_its_header(before: str, header: str) -> None:
+    rows = [f"| PGFOLIO_{n} | what the setting of number {n} is there for |" for n in range(80)]
+    text = f"# Guide\n\n{paragraph(1)}\n\n{before}{header}\n" + "\n".join(rows) + f"\n\n{paragraph(2)}"
+    chunks = chunks_of(text)
+    with_rows = [piece for piece in chunks if "| PGFOLIO_" in piece.content]
+    assert len(with_rows) > 3
+    for piece in with_rows:
+        own = text[piece.start : piece.end]
+        assert piece.content in (own, f"{header}\n{own}")
+        assert piece.content.count(header) == 1
+        first_row = piece.content.index("| PGFOLIO_")
+        assert piece.content[:first_row].endswith(f"{header}\n")
+    assert all(sum(row in piece.content for piece in chunks) == 1 for row in rows)
+
+
+@pytest.mark.parametrize("text", ["```\na | b\n--|--\n{rows}\n```", "a | b\n\n--|--\n{rows}", "{rows}"])
+def test_what_is_no_table_has_no_header(text: str) -> None:
+    rows = "\n".join(f"{n} | what the setting of number {n} is there for" for n in range(80))
+    whole = text.format(rows=rows)
+    assert all(piece.content == whole[piece.start : piece.end] for piece in chunks_of(whole))
+
+
+def test_a_header_that_is_as_long_as_a_chunk_is_not_repeated() -> None:
+    header = "| " + " | ".join(f"column {n}" for n in range(60)) + " |\n|" + "---|" * 60
+    text = header + "\n" + "\n".join("| " + " | ".join(f"{n}" for n in range(60)) + " |" for _ in range(9))
+    assert max(piece.tokens for piece in chunks_of(text)) <= 120

@@ -143,7 +143,7 @@ def evidence(*texts: str, header: str = "Annual report 2022") -> Evidence:
     before = ("", *texts)
     found = [candidate(text, previous) for previous, text in zip(before, texts, strict=False)]
     idf = {frozenset({word}): 3.0 for word in ("vasa", "guns", "carry", "revenue", "rose")}
-    return Evidence(idf, [header], [(chunk, words(chunk))], found)
+    return Evidence(idf, [header], [(chunk, words(chunk))], [1], found)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_sentence_after_the_echo_answers() -> None:
     found = evidence("The Vasa could carry many guns.", "There were 64 of bronze.")
     question = "How many guns did the Vasa carry?"
     best = best_passages(question, expected_answer(question), found, 0.0)
-    assert best[0].passage.text == "There were 64 of bronze."
+    assert best.passages[0].passage.text == "There were 64 of bronze."
 
 
 def test_related_words_count_for_a_part() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.query_api.answering.answerer import Answer
+    from pgfolio.query_api.answering.records import Answer
     from pgfolio.query_api.retrieval.query import Mode
 
 ENGLISH = (

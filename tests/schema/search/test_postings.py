@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -217,8 +218,11 @@ def test_a_build_that_is_ended_leaves_what_was_there(library: Library) -> None:
     assert segments(library) == before
 
 
-def test_ids_that_are_reserved_and_not_yet_stored_are_waited_for(library: Library) -> None:
+def test_ids_that_are_reserved_and_not_yet_stored_are_waited_for(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Their chunks come later, and below ids that are there already."""
+    monkeypatch.setattr(postings, "LOCK_TIMEOUT", "200ms")
     with connect(library.conninfo) as writer:
         writer.execute("update documents set mime = mime")
         writer.execute("select nextval('chunks_id_seq')")
@@ -227,6 +231,20 @@ def test_ids_that_are_reserved_and_not_yet_stored_are_waited_for(library: Librar
         assert not segments(library)
         writer.commit()
     update(library)
+    assert segments(library)
+
+
+def test_a_vacuum_of_the_documents_is_waited_for_until_it_gives_way(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which an autovacuum does for whoever has waited for deadlock_timeout; here a lock like its own is let go of."""
+    monkeypatch.setattr(postings, "LOCK_ATTEMPTS", 1)
+    with connect(library.conninfo) as vacuum:
+        vacuum.execute("lock table documents in share update exclusive mode")
+        timer = threading.Timer(1.5, vacuum.rollback)
+        timer.start()
+        update(library)
+        timer.join()
     assert segments(library)
 
 
