@@ -23,14 +23,21 @@ _NEGATION: Final = re.compile(
 _COMPARED: Final = frozenset({"number", "money", "measure", "date", "person"})
 
 
-def contradict(question: str, expected: Expected, one: QuotablePassage, other: QuotablePassage) -> bool:
+def contradict(
+    question: str, expected: Expected, one: QuotablePassage, other: QuotablePassage, known: str = ""
+) -> bool:
     """Whether two passages, of different documents, give different facts of the kind that the question expects, or
-    one denies what the other says, of the same years and versions, and otherwise in much the same words."""
+    one denies what the other says, of the same years and versions, and otherwise in much the same words. What is `known`
+    is no fact."""
     if one.shape == other.shape == "row":
         return _differ_in_the_cell(question, one, other)
-    if "row" in {one.shape, other.shape} or not _of_the_same_time(expected, one.text, other.text):
+    if (
+        one.shape != "sentence"
+        or other.shape != "sentence"
+        or not _of_the_same_time(expected, one.text, other.text)
+    ):
         return False
-    facts, others = (facts_in(expected.type, p.text, question) for p in (one, other))
+    facts, others = (facts_in(expected.type, p.text, f"{question}\n{known}") for p in (one, other))
     if expected.type in _COMPARED:
         differ = bool(facts) and bool(others) and facts.isdisjoint(others)
     else:

@@ -118,13 +118,19 @@ def best_passages(
 def _contradicting(
     question: str, expected: Expected, evidence: Evidence, ranked: Sequence[PassageCandidate]
 ) -> list[PassageCandidate]:
-    """What other documents say against the best passage."""
+    """What other documents say against the best passage. What their titles say, as a report's year, is no fact."""
     best, *others = ranked
     return [
         other
         for other in others
         if evidence.documents[other.chunk] != evidence.documents[best.chunk]
-        and contradict(question, expected, best.passage, other.passage)
+        and contradict(
+            question,
+            expected,
+            best.passage,
+            other.passage,
+            known=f"{evidence.headers[best.chunk]}\n{evidence.headers[other.chunk]}",
+        )
     ]
 
 

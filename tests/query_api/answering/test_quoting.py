@@ -173,3 +173,18 @@ def test_related_words_count_for_a_part() -> None:
     assert coverage.of("a bridge", frozenset({"bridg"})) >= 0.5
     assert 0 < coverage.of("rainfall", frozenset({"rainfal"})) < 0.5
     assert coverage.of("printing", frozenset({"print"})) == 0
+
+
+def test_the_year_in_a_title_contradicts_nothing() -> None:
+    """As in the foot of each page of two reports."""
+    feet = [f"Institute for soil, yearly report {year}." for year in (2022, 2023)]
+    headers = [f"Institute\nyearly-report-{year}.pdf" for year in (2022, 2023)]
+    found = [
+        PassageCandidate(i, QuotablePassage(0, text), words(text), words("")) for i, text in enumerate(feet)
+    ]
+    chunks = [(f"{header}\n{text}", words(text)) for header, text in zip(headers, feet, strict=True)]
+    question = "In which year was the institute founded?"
+    given = Evidence({frozenset({"institute"}): 1.0}, headers, chunks, [1, 2], found)
+    assert not best_passages(question, expected_answer(question), given, 0.0).contradictory
+    untitled = Evidence({frozenset({"institute"}): 1.0}, ["Institute", "Institute"], chunks, [1, 2], found)
+    assert best_passages(question, expected_answer(question), untitled, 0.0).contradictory
