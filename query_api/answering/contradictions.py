@@ -27,8 +27,8 @@ def contradict(
     question: str, expected: Expected, one: QuotablePassage, other: QuotablePassage, known: str = ""
 ) -> bool:
     """Whether two passages, of different documents, give different facts of the kind that the question expects, or
-    one denies what the other says, of the same years and versions, and otherwise in much the same words. What is `known`
-    is no fact."""
+    one denies what the other says, of the same years and versions, and otherwise in much the same words. What is
+    `known` is no fact."""
     if one.shape == other.shape == "row":
         return _differ_in_the_cell(question, one, other)
     if (

@@ -188,8 +188,8 @@ def test_other_facts_of_the_same_contradict(question: str, one: str, other: str,
 
 def test_rows_of_one_table_with_another_cell_contradict() -> None:
     head = ("", "| Station | Height | Opened |")
-    rows = [QuotablePassage(0, f"| Alm | {n} | 1901 |", context=head, shape="row") for n in (900, 910)]
+    one, other = (QuotablePassage(0, f"| Alm | {n} | 1901 |", context=head, shape="row") for n in (900, 910))
     expected = expected_answer("What is the height of Alm?")
-    assert contradict("What is the height of Alm?", expected, *rows)
-    assert not contradict("When was Alm opened?", expected_answer("When was Alm opened?"), *rows)
+    assert contradict("What is the height of Alm?", expected, one, other)
+    assert not contradict("When was Alm opened?", expected_answer("When was Alm opened?"), one, other)
     assert CatalogQuestion("listed") == CatalogQuestion("listed", "", "")
