@@ -8,7 +8,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from pgfolio.config.loading import load_settings
-from pgfolio.flows.reembedding.run import run_reembed, with_model
+from pgfolio.flows.reembedding.run import run_reembed
+from pgfolio.flows.reembedding.target import with_model
 from pgfolio.flows.run.options import Dimensions, MaxCost, Options
 from pgfolio.flows.run.progress import current_display
 from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish, published_failure

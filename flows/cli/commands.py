@@ -31,7 +31,7 @@ from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.launch import find_launcher, launch_reembed, launch_sync
 from pgfolio.flows.local import network
-from pgfolio.flows.reembedding.run import with_model
+from pgfolio.flows.reembedding.target import with_model
 from pgfolio.flows.run.options import (
     MAX_APPROVED_DELETES,
     MAX_COST_USD,

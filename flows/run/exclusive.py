@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -67,6 +68,12 @@ def without_syncs(
         )
         retrying(_own_free, connection, owned, owned_ids)
         yield frozenset(owned_ids)
+
+
+def wait_for_syncs(connection: Connection) -> None:
+    """Until none runs, for as long as that takes; `connection` is in autocommit. One may begin right afterwards."""
+    while sources.any_owned(connection):
+        time.sleep(POLL_SECONDS)
 
 
 def _busy_names(state: RetryCallState) -> str:
