@@ -79,6 +79,9 @@ class Upgrade(Section):
     max_cost: Annotated[float, Field(ge=0, le=10_000)] | None = Field(
         default=None, description="US dollars that filling it may cost, all tries together; unset: no limit"
     )
+    niceness: Annotated[int, Field(ge=0, le=19)] = Field(
+        description="how far what fills it stands back behind what else wants the cores; 0: not at all, 19: wholly"
+    )
 
 
 class Chat(Section):

@@ -26,10 +26,10 @@ from pgfolio.schema.database.programs import BundledPostgresError
 @click.option("--max-cost", type=float)
 def main(*, provider: str | None, model: str | None, dimensions: int | None, max_cost: float | None) -> None:
     """Move to a better space in the background."""
-    priority.lower()
     settings = upgrade_target(load_settings(), provider, model, dimensions, max_cost)
     if settings is None:
         raise click.UsageError("name a model")
+    priority.lower(settings.upgrade.niceness)
     with database(settings) as conninfo:
         run_upgrade(settings, conninfo, _say)
 

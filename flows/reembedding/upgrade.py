@@ -86,14 +86,14 @@ class BackgroundUpgrade:
             if known == "begin":
                 upgrades.begin(connection, self._target)
         if known == "begin":
-            self._fill()
+            self._move()
         elif known == "left":
             goes_back = f"`{reembed_command(self._settings)}` goes back to it"
             self._say(f"{self._target.name} was in use before and was left: {goes_back}")
         elif known == "refused" and past is not None:
             self._say(f"no upgrade, for nothing has changed since: {past.reason}")
 
-    def _fill(self) -> None:
+    def _move(self) -> None:
         progress = UpgradeProgress(self._conninfo, self._target, self._say)
         while True:
             try:

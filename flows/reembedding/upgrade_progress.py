@@ -28,15 +28,15 @@ class UpgradeProgress:
         self._conninfo = conninfo
         self._target = target
         self._say = say
-        self._stage = ""
+        self._stages: set[str] = set()
         self._done = self._total = self._texts = 0
         self._began = self._recorded = time.monotonic()
         self._line_at = self._began + LINE_SECONDS[0]
 
     def stage(self, text: str) -> None:
-        if text != self._stage and self._stage:
+        if self._stages and text not in self._stages:
             self._say(f"{self._target.name}: {text}")
-        self._stage = text
+        self._stages.add(text)
 
     def begin(self, files: int) -> None:
         """A round of so many texts."""

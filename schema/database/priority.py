@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pgfolio.schema.database.statements import statement
@@ -11,16 +12,14 @@ from pgfolio.schema.database.statements import statement
 if TYPE_CHECKING:
     import psycopg
 
-NICENESS: Final = 19
-"""The lowest priority: of one core that a search wants too, less than a fiftieth."""
-
 SERVER_PROCESS: Final = "postgres"
 
 
-def lower() -> None:
-    """Of this process, and of those that it starts, from now on."""
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+def lower(by: int) -> None:
+    """Of this process, and of those that it starts, from now on; 10: a tenth of a core that others want too, 19: a
+    fiftieth (sched(7))."""
+    if by and hasattr(os, "nice"):
+        _lower_group(os.getpid(), os.nice(by))
 
 
 def niceness() -> int:
@@ -44,3 +43,13 @@ def pass_on(connection: psycopg.Connection[Any]) -> None:
         server = psutil.Process(connection.info.backend_pid)
         if server.name() == SERVER_PROCESS and server.nice() < own:
             server.nice(own)
+            _lower_group(server.pid, own)
+
+
+def _lower_group(pid: int, niceness: int) -> None:
+    """Where Linux shares cores among sessions first (sched(7), autogroup), a process's own priority counts only
+    within its session: one that leads its own has that lowered too."""
+    group = Path(f"/proc/{pid}/autogroup")
+    with suppress(OSError):
+        if group.exists() and os.getsid(pid) == pid:
+            group.write_text(str(niceness))
