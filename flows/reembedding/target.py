@@ -41,6 +41,14 @@ def upgrade_target(
     return with_model(settings.model_copy(update={"upgrade": upgrade}), provider, model, dimensions)
 
 
+def reembed_target(
+    settings: Settings, provider: str | None, model: str | None, dimensions: int | None
+) -> Settings:
+    """The settings with the space that a `reembed` is to move to: the command line's, or else that of `[upgrade]`, or
+    else that of `[embedding]`."""
+    return upgrade_target(settings, provider, model, dimensions) or settings
+
+
 def before_upgrade(settings: Settings, target: Settings | None) -> Settings:
     """Those of the first sync of an empty database: of the bundled model where the better one is also that of
     `[embedding]`, which would take its time."""

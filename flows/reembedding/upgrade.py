@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 Verdict: TypeAlias = Literal["begin", "active", "left", "refused"]
 
-BUSY_SECONDS: Final = 5.0
-"""Seconds between two tries while somebody else moves the corpus."""
+BUSY_SECONDS: Final = 1.0
+"""Seconds between two looks while somebody else moves the corpus."""
 
 FINAL = (ConfigError, FatalModelError, BudgetSpentError, GateError)
 """What is the same at the next try, unless the user does something."""
@@ -85,6 +85,11 @@ class BackgroundUpgrade:
             known = verdict(self._target, active.space if active else None, past, now)
             if known == "begin":
                 upgrades.begin(connection, self._target)
+            elif known == "active" and (
+                past is None or past.state != "taken"
+            ):  # by a move that was asked for
+                upgrades.begin(connection, self._target)
+                upgrades.end(connection, self._target, "taken")
         if known == "begin":
             self._move()
         elif known == "left":
@@ -96,6 +101,7 @@ class BackgroundUpgrade:
     def _move(self) -> None:
         progress = UpgradeProgress(self._conninfo, self._target, self._say)
         while True:
+            self._wait_for_others()
             try:
                 run_reembed(
                     self._settings,
@@ -107,13 +113,18 @@ class BackgroundUpgrade:
                 )
             except FailedError as error:
                 if isinstance(error.__cause__, ReembedBusyError):
-                    time.sleep(BUSY_SECONDS)
                     continue
                 self._failed(error)
             else:
                 self._end("taken")
                 self._say(f"searches use {self._target.name} now; `pgfolio reembed --rollback` goes back")
             return
+
+    def _wait_for_others(self) -> None:
+        """Who move the corpus: a try beside them would be a failed run."""
+        with connect(self._conninfo, autocommit=True) as connection:
+            while generations.is_reembedding(connection):
+                time.sleep(BUSY_SECONDS)
 
     def _failed(self, error: FailedError) -> None:
         """Raises it where the next try may succeed."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 MAX_WAIT_SECONDS = 3600.0
 """Seconds that syncs are waited for."""
+MAX_GIVE_WAY_SECONDS = 600.0
+"""Seconds that one step in the background lets syncs go first: where one always runs, it would never be done."""
 
 
 @contextmanager
@@ -70,9 +72,10 @@ def without_syncs(
         yield frozenset(owned_ids)
 
 
-def wait_for_syncs(connection: Connection) -> None:
-    """Until none runs, for as long as that takes; `connection` is in autocommit. One may begin right afterwards."""
-    while sources.any_owned(connection):
+def wait_for_syncs(connection: Connection, max_wait: float = MAX_GIVE_WAY_SECONDS) -> None:
+    """Until none runs, or for so many seconds; `connection` is in autocommit. One may begin right afterwards."""
+    deadline = time.monotonic() + max_wait
+    while sources.any_owned(connection) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 
 

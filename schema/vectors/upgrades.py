@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from psycopg.types.json import Jsonb
 
-from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.records import Space
 from pgfolio.schema.vectors import generations, hnsw
@@ -69,22 +68,23 @@ def filled(connection: Connection, space: Space) -> int:
 def last(connection: Connection) -> dict[str, Any] | None:
     """The upgrade that changed last, ready for JSON. `state`: filling, stopped, refused, failed or taken;
     `seconds_left`: of one that is being filled, as fast as until now; None: not known."""
-    lock_class, lock_id = locks.REEMBED
-    row = connection.execute(
-        statement("last_upgrade"), {"lock_class": lock_class, "lock_id": lock_id}
-    ).fetchone()
+    row = connection.execute(statement("last_upgrade")).fetchone()
     if row is None:
         return None
-    space, (state, reason, speed, changed_at, is_running) = Space(*row[:7]), row[7:]
+    space, (state, reason, speed, changed_at) = Space(*row[:7]), row[7:]
+    is_running = generations.is_reembedding(connection)
     chunks, total = filled(connection, space), generations.count_chunks(connection)
     is_filling = state == "filling" and is_running
+    active = generations.active_generation(connection)
+    if active is not None and active.space == space:
+        state = "taken"
     return {
         "space": space.name,
         "state": "stopped" if state == "filling" and not is_running else state,
         "chunks": chunks,
         "chunks_total": total,
         "seconds_left": round(max(total - chunks, 0) / speed) if is_filling and speed else None,
-        "reason": reason,
+        "reason": "" if state == "taken" else reason,
         "changed_at": changed_at.isoformat(timespec="seconds"),
     }
 

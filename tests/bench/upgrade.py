@@ -156,7 +156,7 @@ def _watched(bench: UpgradeBench, pid: int) -> list[dict[str, Any]]:
                 if "pgfolio.flows.upgrade" in child.cmdline():
                     child.kill()
                     seen.append(status)
-        time.sleep(0.2)
+        time.sleep(1.0)
     return seen
 
 

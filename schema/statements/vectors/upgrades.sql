@@ -16,14 +16,9 @@ update upgrades set chunks_per_second = :speed where space_id = :space_id;
 select state, reason, tried from upgrades where space_id = :space_id;
 
 -- name: last_upgrade
--- The one that changed last, and whether anybody moves the corpus just now.
+-- The one that changed last.
 select s.provider, s.model, s.dimensions, s.shortened, s.query_prefix, s.document_prefix, s.storage,
-       u.state, u.reason, u.chunks_per_second, u.changed_at,
-       exists (
-           select from pg_locks l
-           where l.locktype = 'advisory' and l.granted and l.objsubid = 2
-             and l.classid = :lock_class::bigint and l.objid = :lock_id::bigint
-             and l.database = (select oid from pg_database where datname = current_database())) as is_running
+       u.state, u.reason, u.chunks_per_second, u.changed_at
 from upgrades u join spaces s on s.id = u.space_id
 order by u.changed_at desc
 limit 1;

@@ -405,6 +405,37 @@ def test_up_searches_at_once_and_moves_to_the_better_model_behind(
     assert "upgrade to openai/tiny-embedding/64: taken, 3 of 3 chunks" in run("status").stdout
 
 
+@pytest.mark.long
+def test_up_that_is_killed_takes_its_upgrade_along_and_goes_on_with_it(
+    environment: dict[str, str], run: Run, folder: Path, openai_server: FakeOpenAI
+) -> None:
+    environment |= {
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_BASE_URL": openai_server.url,
+        "PGFOLIO_UPGRADE__MODEL": "tiny-embedding",
+        "PGFOLIO_UPGRADE__NICENESS": "0",
+        "PGFOLIO_EMBEDDING__BATCH_INPUTS": "2",
+        "PGFOLIO_EMBEDDING__IN_FLIGHT": "1",
+    }
+    for n in range(40):
+        (folder / f"{n}.md").write_text(f"# Page {n}\n\nThis page tells of the river and of number {n}.\n")
+    openai_server.fault_scenario = FaultScenario(delay=0.2, only="embeddings")
+    arguments = ("up", str(folder), "--port", str(free_port()), "--every", "0")
+    with started(environment, *arguments) as process:
+        wait_until(lambda: len(openai_server.answered) > 10, 60)
+        children = psutil.Process(process.pid).children()
+        assert any("pgfolio.flows.upgrade" in child.cmdline() for child in children)
+        process.kill()
+        assert psutil.wait_procs(children, 20)[1] == []
+    assert last_json(run("status", "--json"))["upgrade"]["state"] == "stopped"
+    openai_server.fault_scenario = None
+    with started(environment, *arguments) as process:
+        assert process.stderr is not None
+        assert any(b"upgrade: searches use openai/tiny-embedding/64 now" in line for line in process.stderr)
+    paid = [text for text in openai_server.answered if text != "dimensions"]
+    assert len(paid) - len(set(paid)) <= 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "message"),
     [

@@ -7,19 +7,21 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from pgfolio.flows.reembedding.target import before_upgrade, reembed_command, upgrade_target
+from pgfolio.flows.reembedding.target import before_upgrade, reembed_command, reembed_target, upgrade_target
 from pgfolio.flows.reembedding.upgrade import run_upgrade, verdict
 from pgfolio.flows.run.options import FailedError
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.records import Space
+from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.upgrades import PastUpgrade
 from tests.fakes.openai_server import KEY, FaultScenario
 from tests.flows.reembedding.moving import BATCH_INPUTS, IN_FLIGHT, LOCAL, PAGES, TINY, Corpus, in_thread
@@ -75,6 +77,15 @@ def test_the_command_line_names_the_better_space_or_the_settings_do(
     target = upgrade_target(new_settings(upgrade=upgrade), *arguments)
     named = target and (target.embedding.provider, target.embedding.model, target.embedding.dimensions)
     assert named == expected
+
+
+def test_a_reembed_without_options_does_not_leave_the_better_space(
+    new_settings: Callable[..., Settings],
+) -> None:
+    settings = new_settings(embedding={"model": "x"}, upgrade={"model": "y"})
+    assert reembed_target(settings, None, None, None).embedding.model == "y"
+    assert reembed_target(settings, None, "z", None).embedding.model == "z"
+    assert reembed_target(new_settings(embedding={"model": "x"}), None, None, None).embedding.model == "x"
 
 
 def test_a_first_sync_has_the_bundled_model_where_the_better_one_is_the_settings_own(
@@ -179,6 +190,22 @@ def test_it_waits_while_a_sync_runs(moving: Upgrades) -> None:
     assert corpus.states() == {LOCAL: "retired", TINY: "active"}
 
 
+def test_it_waits_while_somebody_else_moves_the_corpus(moving: Upgrades) -> None:
+    corpus = moving.corpus
+    with connect(corpus.conninfo) as other:
+        with generations.alone(other):
+            thread = threading.Thread(target=moving.run)
+            thread.start()
+            time.sleep(0.5)
+            assert embedded(corpus) == []
+        thread.join()
+    assert corpus.states() == {LOCAL: "retired", TINY: "active"}
+    assert corpus.library.rows("select flow, status from runs order by id") == [
+        ("sync", "complete"),
+        ("reembed", "complete"),
+    ]
+
+
 def test_what_the_gate_refuses_stays_refused_until_something_is_different(moving: Upgrades) -> None:
     corpus = moving.corpus
     corpus.server.fault_scenario = FaultScenario(poison="number 17.")
@@ -209,6 +236,17 @@ def test_a_refusal_is_not_one_by_other_settings(moving: Upgrades) -> None:
     assert "nothing has changed" in moving.run(poor)
     fair = poor.model_copy(update={"index": poor.index.model_copy(update={"gate_recall": 0.0})})
     assert "searches use" in moving.run(fair)
+
+
+def test_a_refused_space_that_is_switched_to_by_hand_counts_as_taken(moving: Upgrades) -> None:
+    corpus = moving.corpus
+    corpus.server.fault_scenario = FaultScenario(poison="number 17.")
+    moving.run()
+    corpus.move(force=True)
+    assert (moving.status()["state"], moving.status()["reason"]) == ("taken", "")
+    assert moving.run() == ""
+    corpus.move(rollback=True)
+    assert "was left" in moving.run()
 
 
 def test_who_went_back_is_not_moved_again(moving: Upgrades) -> None:
