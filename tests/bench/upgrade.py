@@ -202,6 +202,7 @@ def opened(
     "--provider", type=click.Choice(["local", "transformers", "openai"]), help="Default: by its name."
 )
 @click.option("--dimensions", type=int, help="Fewer than the model's own.")
+@click.option("--niceness", type=click.IntRange(0, 19), default=10, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def main(
     *,
@@ -214,6 +215,7 @@ def main(
     model: str,
     provider: str | None,
     dimensions: int | None,
+    niceness: int,
     as_json: bool,
 ) -> None:
     """Fill a better space in the background under search, and kill that twice."""
@@ -222,6 +224,7 @@ def main(
     arguments = [f"{name}={value}" for name, value in named.items() if value]
     room = new_room()
     with opened(room, -(-chunks // CHUNKS_A_FILE), port, clients, pause, tokens) as bench:
+        bench.environment["PGFOLIO_UPGRADE__NICENESS"] = str(niceness)
         with ERR.status("filling the better space"):
             notes = run(bench, still, arguments)
         lines = bench.lines()
