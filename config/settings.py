@@ -66,6 +66,24 @@ class Embedding(Section):
     )
 
 
+class Upgrade(Section):
+    """A better space, which `pgfolio up` fills in the background while searches go on in the one of `[embedding]`."""
+
+    provider: Literal["auto", "local", "transformers", "openai"] = Field(description="as embedding.provider")
+    model: str = Field(
+        description="as embedding.model; empty, with no dimensions either: there is no such space"
+    )
+    dimensions: Annotated[int, Field(ge=1, le=4000)] | None = Field(
+        default=None, description="as embedding.dimensions"
+    )
+    max_cost: Annotated[float, Field(ge=0, le=10_000)] | None = Field(
+        default=None, description="US dollars that filling it may cost, all tries together; unset: no limit"
+    )
+    niceness: Annotated[int, Field(ge=0, le=19)] = Field(
+        description="how far what fills it stands back behind what else wants the cores; 0: not at all, 19: wholly"
+    )
+
+
 class Chat(Section):
     """The model that answers `ask`; without one answers are sentences quoted from the documents."""
 
@@ -278,6 +296,7 @@ class Settings(BaseSettings):
         default="auto", description="the header of the key; auto: api-key for Azure, else authorization"
     )
     embedding: Embedding
+    upgrade: Upgrade
     chat: Chat
     crawl: Crawl
     chunking: Chunking

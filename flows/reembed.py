@@ -8,7 +8,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from pgfolio.config.loading import load_settings
-from pgfolio.flows.reembedding.run import run_reembed, with_model
+from pgfolio.flows.reembedding.run import run_reembed
+from pgfolio.flows.reembedding.target import reembed_target
 from pgfolio.flows.run.options import Dimensions, MaxCost, Options
 from pgfolio.flows.run.progress import current_display
 from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish, published_failure
@@ -50,7 +51,7 @@ def reembed(
         eval_file: labelled queries of `pgfolio eval` on this worker's disk; with them nDCG@10 may not fall.
         max_cost: stop before spending more, in US dollars.
     """
-    settings = with_model(load_settings(), provider, model, dimensions)
+    settings = reembed_target(load_settings(), provider, model, dimensions)
     options = Options(max_cost=max_cost, started_by=f"prefect {flow_run.get_name() or ''}".strip())
     with database(settings) as conninfo, published_failure("reembed"):
         report = run_reembed(

@@ -365,6 +365,16 @@ create table budget_reservations (
 );
 create index budget_reservations_run on budget_reservations (run_id);
 
+-- Moves to a better space that go on in the background, and what became of them.
+create table upgrades (
+    space_id integer primary key references spaces(id),
+    state text not null check (state in ('filling', 'refused', 'failed', 'taken')),
+    reason text not null default '',  -- of a state that is none to wait for
+    tried jsonb not null default '{}',  -- what was measured, and by which settings, when it was refused
+    chunks_per_second real,  -- that get their vectors, pauses included
+    changed_at timestamptz not null default now()
+);
+
 -- Functions, whose text is functions/*.sql:
 --   bm25(rank real, tokens integer, mean double precision) returns double precision
 --   crlf_before(stored text, crlf int4multirange, place integer) returns integer

@@ -82,6 +82,7 @@ ROOMS = {
     "flows.schedule": {"sync"},
     "flows.sync": {"discovery", "ingest", "run", "tasks"},
     "flows.tasks": {"run"},
+    "flows.upgrade": {"reembedding", "run"},
     "query_api.__main__": {"cli"},
     "query_api.answering": {"observability", "retrieval"},
     "query_api.auth": {"background"},

@@ -19,6 +19,9 @@ Provider: TypeAlias = Literal["local", "transformers", "openai"]
 
 LOCAL_MODELS = ("wordllama-256",)
 
+PATH_STARTS = ("/", "./", "../", "~")
+"""Of what can be nothing but a path, whether it is there or not."""
+
 
 def configured_space(settings: Settings) -> tuple[Provider, str, int, bool]:
     """Provider, model, dimensions that the settings ask for, and whether they must be asked of the server
@@ -28,24 +31,10 @@ def configured_space(settings: Settings) -> tuple[Provider, str, int, bool]:
     if provider == "transformers":
         from pgfolio.config.models.transformer import transformer_space  # noqa: PLC0415
 
-        if not embedding.model:
-            raise ConfigError(
-                "PGFOLIO_EMBEDDING__MODEL: name a transformer, as a folder or by its name on the hub"
-            )
-        model, width = transformer_space(embedding.model, embedding.dimensions)
+        model, width = transformer_space(_named_transformer(settings), embedding.dimensions)
         return provider, model, width, False
     if provider == "local":
-        from pgfolio.config.models.wordllama import DIMENSIONS  # noqa: PLC0415
-
-        dimensions = embedding.dimensions or DIMENSIONS[0]
-        if (embedding.model or LOCAL_MODELS[0]) not in LOCAL_MODELS:
-            raise ConfigError(f"PGFOLIO_EMBEDDING__MODEL: the local models are {', '.join(LOCAL_MODELS)}")
-        if dimensions not in DIMENSIONS:
-            choices = ", ".join(map(str, DIMENSIONS))
-            raise ConfigError(
-                f"PGFOLIO_EMBEDDING__DIMENSIONS: the local model has {choices}, not {dimensions}"
-            )
-        return provider, LOCAL_MODELS[0], dimensions, False
+        return provider, LOCAL_MODELS[0], _local_dimensions(settings), False
     from pgfolio.config.models import openai  # noqa: PLC0415
 
     model = embedding.model or openai.EMBEDDING_MODEL
@@ -53,6 +42,22 @@ def configured_space(settings: Settings) -> tuple[Provider, str, int, bool]:
         shortened = embedding.dimensions != openai.KNOWN_DIMENSIONS.get(model)
         return provider, model, embedding.dimensions, shortened
     return provider, model, openai.embeddings_client(settings, model).model_dimensions(), False
+
+
+def check_configured(settings: Settings) -> None:
+    """What can be known of the settings' space without asking anybody and without loading weights: the library is
+    installed, the folder has a model, there is a key. Raises ConfigError."""
+    provider, model = _provider(settings), settings.embedding.model
+    if provider == "local":
+        _local_dimensions(settings)
+    elif provider == "transformers":
+        from pgfolio.config.models.transformer import check_transformer  # noqa: PLC0415
+
+        check_transformer(_named_transformer(settings))
+    else:
+        from pgfolio.config.models import openai  # noqa: PLC0415
+
+        openai.embeddings_client(settings, model or openai.EMBEDDING_MODEL)
 
 
 def files_card(provider: str, model: str) -> ModelCard | None:
@@ -117,6 +122,29 @@ def reranker(settings: Settings) -> Reranker | None:
     return HttpReranker(rerank.url, rerank.model, key, rerank.timeout, rerank.api)
 
 
+def _local_dimensions(settings: Settings) -> int:
+    """Raises ConfigError."""
+    from pgfolio.config.models.wordllama import DIMENSIONS  # noqa: PLC0415
+
+    embedding = settings.embedding
+    dimensions = embedding.dimensions or DIMENSIONS[0]
+    if (embedding.model or LOCAL_MODELS[0]) not in LOCAL_MODELS:
+        raise ConfigError(f"PGFOLIO_EMBEDDING__MODEL: the local models are {', '.join(LOCAL_MODELS)}")
+    if dimensions not in DIMENSIONS:
+        choices = ", ".join(map(str, DIMENSIONS))
+        raise ConfigError(f"PGFOLIO_EMBEDDING__DIMENSIONS: the local model has {choices}, not {dimensions}")
+    return dimensions
+
+
+def _named_transformer(settings: Settings) -> str:
+    """Raises ConfigError."""
+    if not settings.embedding.model:
+        raise ConfigError(
+            "PGFOLIO_EMBEDDING__MODEL: name a transformer, as a folder or by its name on the hub"
+        )
+    return settings.embedding.model
+
+
 def _provider(settings: Settings) -> Provider:
     """A server may have models by the names of folders, too: where one is named, they are its."""
     embedding = settings.embedding
@@ -124,7 +152,9 @@ def _provider(settings: Settings) -> Provider:
         return embedding.provider
     if not embedding.model or embedding.model in LOCAL_MODELS:
         return "local"
-    if is_local(embedding.model) and not (embedding.base_url or settings.openai_base_url):
+    if (is_local(embedding.model) or embedding.model.startswith(PATH_STARTS)) and not (
+        embedding.base_url or settings.openai_base_url
+    ):
         return "transformers"
     return "openai"
 
@@ -132,6 +162,7 @@ def _provider(settings: Settings) -> Provider:
 __all__ = [
     "EmbeddingModel",
     "FatalModelError",
+    "check_configured",
     "configured_space",
     "embedding_model",
     "files_card",

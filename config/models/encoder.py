@@ -4,6 +4,7 @@ batches of about the same length. What the outputs mean is known to transformer.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -51,9 +52,7 @@ class Encoder:
             self._session = _session(files, self._threads)
             self._tokenizer = _tokenizer(files, card)
         except ImportError as error:
-            raise ConfigError(
-                f"{setting}: a transformer in the process needs onnxruntime: pip install 'pgfolio[transformers]'"
-            ) from error
+            raise _not_installed(setting) from error
         except Exception as error:  # both raise what they like
             raise ConfigError(f"{setting}: {files.name!r} cannot be loaded: {_first_line(error)}") from error
         self._types = {node.name: TYPES.get(node.type) for node in self._session.get_inputs()}
@@ -99,6 +98,18 @@ def open_encoder(name: str, setting: str, threads: int | None = None) -> Encoder
     """Raises ConfigError."""
     files = locate(name, setting)
     return Encoder(files, read_card(files, setting), setting, threads)
+
+
+def check_installed(setting: str) -> None:
+    """Raises ConfigError where the library is not there."""
+    if find_spec("onnxruntime") is None:
+        raise _not_installed(setting)
+
+
+def _not_installed(setting: str) -> ConfigError:
+    return ConfigError(
+        f"{setting}: a transformer in the process needs onnxruntime: pip install 'pgfolio[transformers]'"
+    )
 
 
 def allowed_threads() -> int:

@@ -39,6 +39,11 @@ def is_local(name: str) -> bool:
     return bool(name) and (path := Path(name).expanduser()).exists() and (path.is_dir() or _is_weights(path))
 
 
+def is_hub_name(name: str) -> bool:
+    """Whether it may be a model's on the hub."""
+    return bool(HUB_FILE.fullmatch(name) or HUB_NAME.fullmatch(name)) and not name.startswith(".")
+
+
 def locate(name: str, setting: str) -> ModelFiles:
     """The files of a model: a folder, an ONNX file in one, or a name on the hub, which may end with such a file.
     Raises ConfigError, which names the setting and what lacks."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pgfolio.config.errors import ConfigError
-from pgfolio.config.models.encoder import Encoder, open_encoder
+from pgfolio.config.models.encoder import Encoder, check_installed, open_encoder
 from pgfolio.config.models.model_card import read_card
-from pgfolio.config.models.model_files import is_local, locate
+from pgfolio.config.models.model_files import is_hub_name, is_local, locate
 from pgfolio.config.models.protocols import Embeddings
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ def transformer_space(name: str, dimensions: int | None = None) -> tuple[str, in
     """The name in a space, and the dimensions, of the model that this name means now. Raises ConfigError."""
     model = TransformerModel(open_encoder(name, SETTING), dimensions)
     return f"{model.encoder.files.name}@{model.encoder.card.version}", model.dimensions
+
+
+def check_transformer(name: str) -> None:
+    """What can be known without loading the weights, or fetching them from the hub. Raises ConfigError."""
+    check_installed(SETTING)
+    if is_local(name) or not is_hub_name(name):
+        read_card(locate(name, SETTING), SETTING)
 
 
 def card_of(model: str) -> ModelCard:

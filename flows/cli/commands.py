@@ -31,7 +31,7 @@ from pgfolio.flows.integrity.repair import run_repair
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.launch import find_launcher, launch_reembed, launch_sync
 from pgfolio.flows.local import network
-from pgfolio.flows.reembedding.run import with_model
+from pgfolio.flows.reembedding.target import reembed_target
 from pgfolio.flows.run.options import (
     MAX_APPROVED_DELETES,
     MAX_COST_USD,
@@ -149,11 +149,12 @@ def reembed(
 ) -> int:
     """Move the corpus to another embedding space while search and syncs go on.
 
-    The space is the settings' one, or that of the options; a later sync goes on in the space that is active. The new
-    vectors are measured before searches use them; the old ones stay for a time, for --rollback.
+    The space is that of the options, or the settings' ([upgrade], or else [embedding]); a later sync goes on in the
+    space that is active. The new vectors are measured before searches use them; the old ones stay for a time, for
+    --rollback.
     """
     space = {"provider": provider, "model": model, "dimensions": dimensions}
-    settings = with_model(load_settings(), provider, model, dimensions)
+    settings = reembed_target(load_settings(), provider, model, dimensions)
     options = Options(plan_only=plan, max_cost=max_cost)
     launcher = _launcher(settings, options)
     with database(settings) as conninfo:

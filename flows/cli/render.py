@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pgfolio.config.terminal import ERR, Terminal, printable_json
 from pgfolio.flows.integrity.verify import REMEDIES
+from pgfolio.flows.run.progress import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,14 +120,8 @@ def _show_plan(plan: list[dict[str, Any]], report: Report) -> None:
         OUT.print(
             f"{about}{estimate.tokens:,} tokens to embed, "
             f"{f'${estimate.cost_usd:.4f}' if estimate.cost_usd else 'free'}, "
-            f"about {_duration(estimate.seconds)}; nothing was changed"
+            f"about {duration(estimate.seconds)}; nothing was changed"
         )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 1 else "a second"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def show_problems(problems: list[tuple[str, str, str]]) -> None:
@@ -165,6 +160,8 @@ def show_status(status: dict[str, Any]) -> None:
                 "`pgfolio index --tune` measures again"
             )
             OUT.print()
+    if upgrade := status["upgrade"]:
+        _show_upgrade(upgrade)
     _show_rows(
         "run", status["runs"], ("id", "flow", "started_by", "status", "started_at", "seconds", "error")
     )
@@ -176,6 +173,20 @@ def show_status(status: dict[str, Any]) -> None:
         )
     if status["incomplete"]:
         show_incomplete(status["incomplete"])
+
+
+def _show_upgrade(upgrade: dict[str, Any]) -> None:
+    """How far the last one is, or what became of it."""
+    left = upgrade["seconds_left"]
+    OUT.print(
+        escape(
+            f"upgrade to {upgrade['space']}: {upgrade['state']}, {upgrade['chunks']:,} of "
+            f"{upgrade['chunks_total']:,} chunks"
+            + (f", about {duration(left)} left" if left is not None else "")
+            + (f": {upgrade['reason']}" if upgrade["reason"] else "")
+        )
+    )
+    OUT.print()
 
 
 def show_tuning(tuning: Tuning) -> None:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pgfolio.config import command, models
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.loading import load_settings
+from pgfolio.config.machine import cores
 from pgfolio.flows.cli import render
 from pgfolio.flows.cli.options import Interval
 from pgfolio.flows.cli.progress import Display
@@ -16,7 +19,8 @@ from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.local import network, prefect_server, processes
 from pgfolio.flows.local.restarts import Restarts
-from pgfolio.flows.run.options import FailedError, Options
+from pgfolio.flows.reembedding.target import before_upgrade, upgrade_target
+from pgfolio.flows.run.options import MAX_COST_USD, MAX_DIMENSIONS, FailedError, Options
 from pgfolio.schema.corpus.sources import has_documents
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.operations.api_keys import require_key
@@ -30,15 +34,52 @@ if TYPE_CHECKING:
 LISTENER = ("pushes", "pgfolio.flows.listen")
 """What makes documents of pushes: its name, and its module."""
 
+UPGRADE = ("upgrade", "pgfolio.flows.upgrade")
+"""What moves to a better space in the background."""
+
 
 @click.command()
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...")
 @click.option("--host", help="Where the API listens.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000.")
 @click.option("--every", type=Interval(), default="15m", show_default=True, help="Sync as often; 0: never.")
-def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: int) -> int:
-    """Everything on one machine: Postgres, migrations, a sync, the API, the schedule. Ctrl-C stops it all."""
+@click.option("--model", help="A better model, whose vectors are made in the background, then searched.")
+@click.option(
+    "--provider",
+    type=click.Choice(["local", "transformers", "openai"]),
+    help="Its provider. Default: by its name.",
+)
+@click.option(
+    "--dimensions",
+    type=click.IntRange(1, MAX_DIMENSIONS),
+    help="Fewer than that model's own, where it offers that.",
+)
+@click.option(
+    "--max-cost",
+    type=command.Number(0, MAX_COST_USD),
+    metavar="USD",
+    help="What its vectors may cost, all tries together.",
+)
+def up(
+    folders: tuple[str, ...],
+    *,
+    host: str | None,
+    port: int | None,
+    every: int,
+    model: str | None,
+    provider: str | None,
+    dimensions: int | None,
+    max_cost: float | None,
+) -> int:
+    """Everything on one machine: Postgres, migrations, a sync, the API, the schedule. Ctrl-C stops it all.
+
+    With --model, or the settings' [upgrade], the first sync has the space of [embedding], so that search works in
+    seconds; the better space is filled in the background, and searched once it is measured to be good.
+    """
     settings = load_settings()
+    target = upgrade_target(settings, provider, model, dimensions, max_cost)
+    if target is not None:
+        _check_target(target)
     host, port = host or settings.api.host, settings.api.port if port is None else port
     with database(settings) as conninfo, processes.children(settings.home) as started:
         with connect(conninfo) as connection:
@@ -52,10 +93,12 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
             "api", "pgfolio.query_api", "serve", "--host", host, "--port", str(port), own_output=True
         )
         started.wait_for(f"{address}/health/live", "the API")
-        _first_sync(settings, conninfo, selected)
+        _first_sync(before_upgrade(settings, target), conninfo, selected)
         render.say(f"\nThe API answers at {address}; its description is at {address}/schema")
         render.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
         started.start(*LISTENER)
+        if target is not None:
+            _start_upgrade(started, target)
         restarts: defaultdict[str, Restarts] = defaultdict(Restarts)
         try:
             if every:
@@ -71,6 +114,28 @@ def up(folders: tuple[str, ...], *, host: str | None, port: int | None, every: i
             return 0
         finally:
             prefect_server.forget_schedule(settings.home)
+
+
+def _check_target(target: Settings) -> None:
+    """What can be known of it before anything is started. Raises ConfigError."""
+    try:
+        models.check_configured(target)
+    except ConfigError as error:
+        raise ConfigError(f"the better model cannot be used: {error}") from error
+
+
+def _start_upgrade(started: processes.Children, target: Settings) -> None:
+    """It speaks for itself. Libraries of half the cores leave the others to searches, whatever its priority."""
+    embedding, max_cost = target.embedding, target.upgrade.max_cost
+    options = {
+        "--provider": None if embedding.provider == "auto" else embedding.provider,
+        "--model": embedding.model or None,
+        "--dimensions": embedding.dimensions,
+        "--max-cost": max_cost,
+    }
+    arguments = [f"{name}={value}" for name, value in options.items() if value is not None]
+    threads = {"OMP_NUM_THREADS": str(max(cores() // 2, 1)), "TOKENIZERS_PARALLELISM": "false"}
+    started.start(*UPGRADE, *arguments, environment=threads, own_output=True)
 
 
 def _first_sync(settings: Settings, conninfo: str, selected: Sequence[Source]) -> None:
@@ -93,7 +158,7 @@ def _schedule(started: processes.Children, settings: Settings, every: int) -> No
         prefect = prefect_server.start_schedule(started, settings.home, every)
     except network.ChildError as error:
         if lost := started.ended().get("api"):
-            raise network.ChildError(lost) from error
+            raise network.ChildError(lost.sentence) from error
         render.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
     else:
         render.say(
@@ -106,7 +171,9 @@ def _schedule(started: processes.Children, settings: Settings, every: int) -> No
 def _report_ended(started: processes.Children, restarts: defaultdict[str, Restarts]) -> None:
     """Raises ChildError when the API has ended; says so when another child has, and when it comes back: what makes
     documents of pushes, Prefect's server, and the schedule, whose runs a killed one leaves behind."""
-    for name, sentence in started.ended().items():
+    for name, child in started.ended().items():
         if name == "api":
-            raise network.ChildError(sentence)
-        render.show_note(f"{sentence}; it is started again in {restarts[name].ended():.0f} s")
+            raise network.ChildError(child.sentence)
+        if name == UPGRADE[0] and not child.code:
+            continue  # it is done, and has said so
+        render.show_note(f"{child.sentence}; it is started again in {restarts[name].ended():.0f} s")

@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pgfolio.config.environment import child_environment
 from pgfolio.flows.local.network import ChildError, answers
@@ -25,6 +25,13 @@ START_TIMEOUT = 90.0
 STOP_TIMEOUT = 10.0
 
 
+class EndedChild(NamedTuple):
+    """A program that is not there any more."""
+
+    code: int
+    sentence: str
+
+
 @dataclass
 class Children:
     """Programs that live as long as we do; the last one started is the first one stopped."""
@@ -32,7 +39,7 @@ class Children:
     logs: Path
     _starts: dict[str, tuple[tuple[str, ...], dict[str, str] | None, bool]] = field(default_factory=dict)
     _running: list[tuple[str, subprocess.Popen[bytes]]] = field(default_factory=list)
-    _ended: dict[str, str] = field(default_factory=dict)
+    _ended: dict[str, EndedChild] = field(default_factory=dict)
 
     def start(
         self, name: str, *arguments: str, environment: dict[str, str] | None = None, own_output: bool = False
@@ -56,20 +63,19 @@ class Children:
         arguments, environment, own_output = self._starts[name]
         self.start(name, *arguments, environment=environment, own_output=own_output)
 
-    def ended(self) -> dict[str, str]:
-        """Those that have ended since the last call, by name, each with a sentence."""
+    def ended(self) -> dict[str, EndedChild]:
+        """Those that have ended since the last call, by name."""
         ended = self._collect_ended()
         self._ended = {}
         return ended
 
-    def _collect_ended(self) -> dict[str, str]:
+    def _collect_ended(self) -> dict[str, EndedChild]:
         for name, child in list(self._running):
             if (code := child.poll()) is not None:
                 self._running.remove((name, child))
                 log = self.logs / f"{name}.log"
-                self._ended[name] = f"{name} ended with exit code {code}" + (
-                    f"; see {log}" if log.exists() else ""
-                )
+                see = f"; see {log}" if log.exists() else ""
+                self._ended[name] = EndedChild(code, f"{name} ended with exit code {code}{see}")
         return self._ended
 
     def wait_for(self, url: str, what: str) -> None:
@@ -77,7 +83,7 @@ class Children:
         deadline = time.monotonic() + START_TIMEOUT
         while not answers(url):
             if ended := self._collect_ended():
-                raise ChildError("; ".join(ended.values()))
+                raise ChildError("; ".join(child.sentence for child in ended.values()))
             if time.monotonic() > deadline:
                 raise ChildError(f"{what} did not answer at {url} within {START_TIMEOUT:.0f} s")
             time.sleep(0.05)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from pgfolio.flows.embedding.spending import Spending
 from pgfolio.flows.execution.workforce import Workforce
 from pgfolio.flows.reembedding.backfill_job import BackfillJob
+from pgfolio.flows.run.exclusive import wait_for_syncs
 from pgfolio.flows.run.progress import ShowsSpending
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.records import Problem
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pgfolio.schema.vectors.missing import Text
 
 BATCH_TEXTS = 500
+BACKGROUND_BATCH_TEXTS = 64
+"""Of a model in this process, in the background: after so many it gives way to a sync."""
 TEXT_BYTES = 1500
 """Of one, about."""
 PAGE_CHUNKS = 2000
@@ -46,7 +49,7 @@ class Backfill:
         self._run = run
         self._generation = generation
         self._rejected: set[bytes] = set()
-        self._workforce = Workforce(run.settings)
+        self._workforce = Workforce(None if run.options.in_background else run.settings)
 
     def __enter__(self) -> Self:
         self._workforce.connect()
@@ -57,8 +60,9 @@ class Backfill:
     ) -> None:
         self._workforce.close()
 
-    def run_round(self, connection: Connection) -> None:
-        """One round: what is stored of the same text first, for it is free."""
+    def run_round(self, connection: Connection, *, gives_way: bool = False) -> None:
+        """One round: what is stored of the same text first, for it is free. `gives_way`: to syncs, between two
+        batches."""
         self._run.progress.stage("giving chunks their vectors")
         for give_stored in (reuse.take, reuse.place_stored):
             for placed in give_stored(connection, self._generation, PAGE_CHUNKS):
@@ -67,9 +71,9 @@ class Backfill:
         connection.commit()
         if texts > len(self._rejected):
             self._run.progress.begin(texts - len(self._rejected))
-            self._embed_all(texts)
+            self._embed_all(texts, gives_way=gives_way)
 
-    def _embed_all(self, texts: int) -> None:
+    def _embed_all(self, texts: int, *, gives_way: bool) -> None:
         metered = self._generation.space.asks_server
         executor = self._workforce.executor(texts * TEXT_BYTES, metered=metered)
         share = self._workforce.share(executor, self._run.settings.embedding.in_flight, metered=metered)
@@ -83,7 +87,7 @@ class Backfill:
         try:
             with (
                 connect(self._run.conninfo, autocommit=True) as reader,
-                closing(executor.run(job, self._batches(reader))) as outcomes,
+                closing(executor.run(job, self._batches(reader, gives_way=gives_way))) as outcomes,
             ):
                 for done in outcomes:
                     spending[done.result.process] = done.result.spending
@@ -91,10 +95,14 @@ class Backfill:
         finally:
             self._run.record_spending(sum(spending.values(), Spending()))
 
-    def _batches(self, reader: Connection) -> Iterator[list[Text]]:
+    def _batches(self, reader: Connection, *, gives_way: bool) -> Iterator[list[Text]]:
         """Texts to embed; what the model rejected once is not sent again in this run."""
-        for batch in missing.texts_without_vector(reader, self._generation, BATCH_TEXTS):
+        is_small = self._run.options.in_background and not self._generation.space.asks_server
+        size = BACKGROUND_BATCH_TEXTS if is_small else BATCH_TEXTS
+        for batch in missing.texts_without_vector(reader, self._generation, size):
             if remaining := [text for text in batch if text.hash not in self._rejected]:
+                if gives_way:
+                    wait_for_syncs(reader)
                 yield remaining
 
     def _count(self, outcome: BackfillOutcome, spending: Spending) -> None:

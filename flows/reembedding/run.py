@@ -18,6 +18,7 @@ from pgfolio.flows.ingest import accounting
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.reembedding import gate
 from pgfolio.flows.reembedding.backfill import Backfill
+from pgfolio.flows.reembedding.target import reembed_command
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.flows.run.options import Options, at_once
@@ -42,6 +43,8 @@ MAX_ROUNDS = 5
 """Each is much shorter than the one before, unless syncs never end."""
 MAX_CHUNKS_AT_SWITCH = 1000
 """Chunks that may be embedded while syncs are kept away."""
+MAX_BACKGROUND_CHUNKS_AT_SWITCH = 100
+"""By one process of low priority."""
 
 
 def run_reembed(
@@ -54,13 +57,15 @@ def run_reembed(
     labelled: Path | None = None,
     progress: Progress | None = None,
     step: Step = at_once,
+    space: Space | None = None,
 ) -> Report:
     """Bring all vectors into the space that the settings ask for, or `rollback` to the generation before.
 
     `labelled` is a file of `pgfolio eval`; `force` switches whatever was measured. Raises FailedError; the old
-    generation then stays active, and what is done of the new one is kept.
+    generation then stays active, and what is done of the new one is kept. `space`: that of the settings, where it is
+    known already.
     """
-    run = Reembedding(settings, conninfo, options, progress, force=force, labelled=labelled)
+    run = Reembedding(settings, conninfo, options, progress, force=force, labelled=labelled, space=space)
     with run.recorded("reembed") as connection:
         if options.plan_only:
             run.plan(connection)
@@ -83,10 +88,16 @@ class Reembedding(RunContext):
         *,
         force: bool = False,
         labelled: Path | None = None,
+        space: Space | None = None,
     ) -> None:
         super().__init__(settings, conninfo, options, progress)
         self._force = force
         self._labelled = labelled
+        self._space = space
+        is_in_background = options.in_background
+        self._max_chunks_at_switch = (
+            MAX_BACKGROUND_CHUNKS_AT_SWITCH if is_in_background else MAX_CHUNKS_AT_SWITCH
+        )
         self._opened = ExitStack()
         self._open_backfill: Backfill | None = None
 
@@ -108,7 +119,7 @@ class Reembedding(RunContext):
 
     def execute(self, connection: Connection, step: Step) -> None:
         with generations.alone(connection), self._opened:
-            space = self.requested_space()
+            space = self._space or self.requested_space()
             self.report.space = space.name
             active = generations.active_generation(connection)
             connection.commit()
@@ -139,10 +150,10 @@ class Reembedding(RunContext):
         missing = reuse.count_missing(connection, generation)
         connection.commit()
         for _ in range(MAX_ROUNDS if missing else 0):
-            self._backfill(connection, generation)
+            self._backfill(connection, generation, gives_way=self.options.in_background)
             before, missing = missing, reuse.count_missing(connection, generation)
             connection.commit()
-            if missing <= MAX_CHUNKS_AT_SWITCH or missing >= before:
+            if missing <= self._max_chunks_at_switch or missing >= before:
                 return
 
     def index_generation(self, connection: Connection, generation: Generation) -> None:
@@ -173,7 +184,7 @@ class Reembedding(RunContext):
             with without_syncs(connection, self.progress) as owned_ids:
                 missing = reuse.count_missing(connection, generation)
                 connection.commit()
-                if missing <= MAX_CHUNKS_AT_SWITCH or last:
+                if missing <= self._max_chunks_at_switch or last:
                     self._backfill(connection, generation)
                     self._activate(connection, generation)
                     break
@@ -210,12 +221,12 @@ class Reembedding(RunContext):
             )
         connection.commit()
 
-    def _backfill(self, connection: Connection, generation: Generation) -> None:
+    def _backfill(self, connection: Connection, generation: Generation, *, gives_way: bool = False) -> None:
         if self._open_backfill is None:
             missing = reuse.count_missing(connection, generation)
             place = maintenance.prepare(connection, generation, missing).place if missing else generation
             self._open_backfill = self._opened.enter_context(Backfill(self, place))
-        self._open_backfill.run_round(connection)
+        self._open_backfill.run_round(connection, gives_way=gives_way)
         if self._open_backfill.postponed:
             raise BudgetSpentError(
                 f"the next batch would cost more than the ${self.options.max_cost or 0:.2f} allowed: the "
@@ -238,7 +249,7 @@ class Reembedding(RunContext):
         connection.commit()
         raise gate.GateError(
             f"{why}: the old space stays active, {generation.space.name} is kept ready; "
-            "`pgfolio reembed --force` switches all the same"
+            f"`{reembed_command(self.settings)} --force` switches all the same"
         )
 
     def _begin_generation(self, connection: Connection, space: Space) -> Generation:
@@ -266,15 +277,3 @@ class Reembedding(RunContext):
 
 class NoWayBackError(Exception):
     """A rollback without an earlier generation."""
-
-
-def with_model(
-    settings: Settings, provider: str | None, model: str | None, dimensions: int | None
-) -> Settings:
-    """The settings with the space that the command line names."""
-    if provider is None and model is None and dimensions is None:
-        return settings
-    embedding = settings.embedding.model_copy(
-        update={"provider": provider or "auto", "model": model or "", "dimensions": dimensions}
-    )
-    return settings.model_copy(update={"embedding": embedding})

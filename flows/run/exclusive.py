@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 MAX_WAIT_SECONDS = 3600.0
 """Seconds that syncs are waited for."""
+MAX_GIVE_WAY_SECONDS = 600.0
+"""Seconds that one step in the background lets syncs go first: where one always runs, it would never be done."""
 
 
 @contextmanager
@@ -67,6 +70,13 @@ def without_syncs(
         )
         retrying(_own_free, connection, owned, owned_ids)
         yield frozenset(owned_ids)
+
+
+def wait_for_syncs(connection: Connection, max_wait: float = MAX_GIVE_WAY_SECONDS) -> None:
+    """Until none runs, or for so many seconds; `connection` is in autocommit. One may begin right afterwards."""
+    deadline = time.monotonic() + max_wait
+    while sources.any_owned(connection) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
 
 
 def _busy_names(state: RetryCallState) -> str:

@@ -46,6 +46,8 @@ class Options:
     approve_deletes: int = 0
     max_cost: float | None = None
     started_by: str = "command"
+    in_background: bool = False
+    """In this process alone, in small steps, and not while a sync runs."""
 
 
 class FailedError(Exception):

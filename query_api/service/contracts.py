@@ -227,6 +227,7 @@ class Status(Struct, frozen=True):
 
     sources: list[dict[str, Any]]
     generations: list[dict[str, Any]]
+    upgrade: dict[str, Any] | None
     runs: list[dict[str, Any]]
     problems: list[dict[str, Any]]
     incomplete: list[dict[str, Any]]

@@ -92,6 +92,11 @@ def owned(connection: Connection, source: Source, *, fenced: bool = True) -> Ite
         yield source
 
 
+def any_owned(connection: Connection) -> bool:
+    """Whether a sync runs anywhere, of any source."""
+    return bool(fetch_one(connection, "any_source_owned", {"lock_class": locks.SOURCES})[0])
+
+
 def prove_owner(connection: Connection, source: Source) -> None:
     """In the transaction that stores: that whose fence this is still owns the source, until that ends. (A lock does
     not prove it: one that was lost is noticed too late. Kleppmann, "How to do distributed locking", 2016.) Raises

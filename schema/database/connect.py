@@ -13,6 +13,7 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.conninfo import conninfo_to_dict
 
+from pgfolio.schema.database import priority
 from pgfolio.schema.database.bundled import bundled_postgres
 from pgfolio.schema.database.errors import DatabaseError, refusals
 from pgfolio.schema.database.migrate import migrate
@@ -65,6 +66,7 @@ def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> I
     runs for longer than `timeout` seconds; 0: no limit."""
     with _opened(conninfo, autocommit=autocommit) as connection:
         register_vector(connection)
+        priority.pass_on(connection)
         if timeout:
             connection.execute(statement("limit_session"), {"timeout": _milliseconds(timeout)})
         connection.commit()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.operations import runs
-from pgfolio.schema.vectors import generations, hnsw, segments, tuning
+from pgfolio.schema.vectors import generations, hnsw, segments, tuning, upgrades
 from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def overview(
             else {name: generation[name] for name in ("space", "state", "index")}
             for generation in describe_generations(connection, keep_generations_days, ef_search, prefixes)
         ],
+        "upgrade": upgrades.last(connection) if permitted is None else None,
         "runs": [_run(run) for run in runs.last(connection, permitted)],
         "problems": _problems(connection, {**seen, "limit": problems}),
         "incomplete": list_incomplete(connection, permitted, problems),

@@ -73,3 +73,8 @@ def tokens_per_byte(connection: Connection, source_id: int) -> float | None:
     values = {"source_id": source_id, "sample_documents": SAMPLE_DOCUMENTS}
     row = connection.execute(statement("tokens_per_byte"), values).fetchone()
     return row[0] if row else None
+
+
+def billed_tokens(connection: Connection, started_by: str) -> int:
+    """What all runs whose cost was limited and that this one started were billed for, or may have been."""
+    return int(fetch_one(connection, "billed_tokens", {"started_by": started_by})[0])

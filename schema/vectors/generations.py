@@ -102,6 +102,12 @@ def alone(connection: Connection) -> Iterator[None]:
         yield
 
 
+def is_reembedding(connection: Connection) -> bool:
+    """Whether anybody moves the corpus just now."""
+    lock_class, lock_id = locks.REEMBED
+    return bool(fetch_one(connection, "is_reembedding", {"lock_class": lock_class, "lock_id": lock_id})[0])
+
+
 def generation_in(connection: Connection, space: Space) -> Generation | None:
     """Vectors in this space that are there but not in use: of a killed run, of a gate that failed, of a time when
     the space was active. The most complete are taken up again."""

@@ -15,7 +15,6 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pgfolio.config.loading import load_settings
-from pgfolio.config.models.wordllama import LocalModel
+from pgfolio.config.models import embedding_model
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.vectors import generations
 from tests.bench import corpus
@@ -38,6 +37,9 @@ from tests.fakes.openai_server import KEY, vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from pgfolio.config.models import EmbeddingModel
+    from pgfolio.schema.records import Space
 
 ROOT = Path(__file__).resolve().parents[2]
 ERR = Console(stderr=True, highlight=False)
@@ -126,12 +128,15 @@ class Truth:
 
     def __init__(self, conninfo: str) -> None:
         self._stored: dict[str, dict[int, np.ndarray]] = {}
+        self._spaces: dict[str, Space] = {}
+        self._models: dict[str, EmbeddingModel] = {}
         with connect(conninfo) as connection:
             for generation in generations.list_generations(
                 connection, "active", "retired", "ready", "building"
             ):
                 query = sql.SQL("select chunk_id, embedding from {}").format(sql.Identifier(generation.table))
                 rows = connection.execute(query, binary=True)
+                self._spaces[generation.space.name] = generation.space
                 self._stored[generation.space.name] = {row[0]: row[1].to_numpy() for row in rows}
 
     def is_mixed(self, answer: TimedAnswer) -> bool:
@@ -145,17 +150,17 @@ class Truth:
             for chunk, told in answer.similarities
         )
 
-    def _question(self, text: str, space: str) -> np.ndarray:
-        provider, _, dimensions = space.rsplit("/", 2) if space.count("/") > 1 else ("", "", "1")
-        if provider.startswith("local"):
-            made: np.ndarray = self._local.embed([text]).vectors[0]
-            length = float(np.linalg.norm(made))
-            return made / length
-        return vector(text, int(dimensions))
-
-    @cached_property
-    def _local(self) -> LocalModel:
-        return LocalModel()
+    def _question(self, text: str, name: str) -> np.ndarray:
+        space = self._spaces[name]
+        if space.asks_server:
+            return vector(text, space.dimensions)
+        if name not in self._models:
+            self._models[name] = embedding_model(
+                load_settings(), space.provider, space.model, space.dimensions
+            )
+        made: np.ndarray = self._models[name].embed([space.query_prefix + text]).vectors[0]
+        length = float(np.linalg.norm(made))
+        return made / length
 
 
 def line(phase: str, answers: Sequence[TimedAnswer], truth: Truth, seconds: float) -> PhaseLine:
@@ -277,7 +282,7 @@ def run(bench: ReembedBench, still: float) -> None:
 
 
 @contextmanager
-def _process(*arguments: str, environment: dict[str, str]) -> Iterator[str]:
+def process_of(*arguments: str, environment: dict[str, str]) -> Iterator[str]:
     """A server of ours as a process; yields the URL that it prints first."""
     with subprocess.Popen(
         [sys.executable, "-m", *arguments],
@@ -308,7 +313,7 @@ def opened(room: Path, files: int, clients: int, pause: float) -> Iterator[Reemb
     settings.home.mkdir()
     with (
         database(settings) as conninfo,
-        _process("tests.fakes.openai_server", "--latency", "0.03", environment=plain) as server,
+        process_of("tests.fakes.openai_server", "--latency", "0.03", environment=plain) as server,
     ):
         environment = {
             **plain,
@@ -328,13 +333,13 @@ def opened(room: Path, files: int, clients: int, pause: float) -> Iterator[Reemb
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        with _process("query_api", "serve", "--port", "0", environment=environment) as url:
-            asking = Clients(url, _queries(folder), pause)
+        with process_of("query_api", "serve", "--port", "0", environment=environment) as url:
+            asking = Clients(url, queries_of(folder), pause)
             with asking.searching(clients):
                 yield ReembedBench(conninfo, environment, asking, server)
 
 
-def _queries(folder: Path) -> list[str]:
+def queries_of(folder: Path) -> list[str]:
     """Sentences of the documents."""
     files = sorted(folder.rglob("*.md"))[:200]
     found = [re.findall(r"[A-Z][a-z ]{30,80}\.", file.read_text()) for file in files]
@@ -361,18 +366,18 @@ def main(*, chunks: int, clients: int, pause: float, still: float, as_json: bool
     if as_json:
         print(json.dumps({"lines": [vars(each) for each in lines], **bench.notes}))
         return
-    Console(highlight=False, width=160).print(_table(lines))
+    Console(highlight=False, width=160).print(table(lines))
     for name, note in bench.notes.items():
         print(f"{name}: {json.dumps(note)}")
 
 
-def _table(lines: Sequence[PhaseLine]) -> Table:
-    table = Table(*PhaseLine.__annotations__, box=None, pad_edge=False)
+def table(lines: Sequence[PhaseLine]) -> Table:
+    made = Table(*PhaseLine.__annotations__, box=None, pad_edge=False)
     for each in lines:
-        table.add_row(
+        made.add_row(
             *(f"{value:,}" if not isinstance(value, str) else value for value in vars(each).values())
         )
-    return table
+    return made
 
 
 if __name__ == "__main__":

@@ -43,3 +43,10 @@ update sources set fence = fence + 1 where id = :id returning fence;
 -- name: hold_fence
 -- A row if the source's owner is still the one that was given this fence, who stays it until the transaction ends.
 select from sources where id = :id and fence = :fence for share;
+
+-- name: any_source_owned
+-- Whether a sync runs, of any source.
+select exists (
+    select from pg_locks l
+    where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = :lock_class::bigint
+      and l.database = (select oid from pg_database where datname = current_database()));

@@ -48,3 +48,11 @@ cross join lateral (
         where l.locktype = 'advisory' and l.classid = :lock_class::bigint and l.objid = newest.id
           and l.database = (select oid from pg_database where datname = current_database())) as dead) d
 order by id desc;
+
+-- name: billed_tokens
+-- What runs that somebody started were billed for, and what those of them may have been that ended without a word.
+select coalesce(sum(b.tokens), 0) + coalesce(sum(r.tokens), 0)
+from runs
+join budgets b on b.run_id = runs.id
+left join (select run_id, sum(tokens) as tokens from budget_reservations group by run_id) r on r.run_id = runs.id
+where runs.started_by = :started_by;

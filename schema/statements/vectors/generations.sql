@@ -73,3 +73,11 @@ select count(*), coalesce(sum(tokens), 0) from chunks;
 -- name: any_vector
 -- Whether the generation has any vector.
 select exists (select from {vectors});
+
+-- name: is_reembedding
+-- Whether anybody moves the corpus to another space just now.
+select exists (
+    select from pg_locks l
+    where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+      and l.classid = :lock_class::bigint and l.objid = :lock_id::bigint
+      and l.database = (select oid from pg_database where datname = current_database()));

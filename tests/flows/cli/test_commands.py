@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from pgfolio.schema.database.connect import connect
-from tests.fakes.openai_server import FakeOpenAI, FaultScenario
+from tests.fakes.openai_server import KEY, FakeOpenAI, FaultScenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -368,6 +368,87 @@ def test_up_syncs_serves_takes_what_is_pushed_and_stops_at_ctrl_c(
         assert process.wait(20) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{address}/health/live")
+
+
+def test_up_searches_at_once_and_moves_to_the_better_model_behind(
+    environment: dict[str, str], run: Run, folder: Path, openai_server: FakeOpenAI
+) -> None:
+    """What is run later, and names no model, goes on in the better space."""
+    environment |= {
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_BASE_URL": openai_server.url,
+        "PGFOLIO_UPGRADE__NICENESS": "0",
+    }
+    openai_server.fault_scenario = FaultScenario(status=503, retry_after=0.2, only="embeddings")
+    port = free_port()
+    arguments = ("up", str(folder), "--port", str(port), "--every", "0", "--model", "tiny-embedding")
+    with started(environment, *arguments) as process:
+        assert process.stderr is not None
+        assert any(b"Ctrl-C stops everything" in line for line in process.stderr)
+        address = f"http://127.0.0.1:{port}"
+        assert search_paths(address, "oak tree") == ["trees.md", "bread.md"]
+        before = httpx.get(f"{address}/status").json()
+        assert [row["space"] for row in before["generations"]] == ["local/wordllama-256/256"]
+        openai_server.fault_scenario = None
+        assert any(b"upgrade: searches use openai/tiny-embedding/64 now" in line for line in process.stderr)
+        assert search_paths(address, "oak tree")[:1] == ["trees.md"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    (folder / "late.md").write_text("# Late\n\nThe hedgehog came later than all the others.\n")
+    assert last_json(run("sync", "--json"))["chunks"]["embedded"] == 1
+    status = last_json(run("status", "--json"))
+    assert status["upgrade"]["state"] == "taken"
+    assert {row["space"]: (row["state"], row["vectors"]) for row in status["generations"]} == {
+        "openai/tiny-embedding/64": ("active", 3),
+        "local/wordllama-256/256": ("retired", 2),
+    }
+    assert "upgrade to openai/tiny-embedding/64: taken, 3 of 3 chunks" in run("status").stdout
+
+
+@pytest.mark.long
+def test_up_that_is_killed_takes_its_upgrade_along_and_goes_on_with_it(
+    environment: dict[str, str], run: Run, folder: Path, openai_server: FakeOpenAI
+) -> None:
+    environment |= {
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_BASE_URL": openai_server.url,
+        "PGFOLIO_UPGRADE__MODEL": "tiny-embedding",
+        "PGFOLIO_UPGRADE__NICENESS": "0",
+        "PGFOLIO_EMBEDDING__BATCH_INPUTS": "2",
+        "PGFOLIO_EMBEDDING__IN_FLIGHT": "1",
+    }
+    for n in range(40):
+        (folder / f"{n}.md").write_text(f"# Page {n}\n\nThis page tells of the river and of number {n}.\n")
+    openai_server.fault_scenario = FaultScenario(delay=0.2, only="embeddings")
+    arguments = ("up", str(folder), "--port", str(free_port()), "--every", "0")
+    with started(environment, *arguments) as process:
+        wait_until(lambda: len(openai_server.answered) > 10, 60)
+        children = psutil.Process(process.pid).children()
+        assert any("pgfolio.flows.upgrade" in child.cmdline() for child in children)
+        process.kill()
+        assert psutil.wait_procs(children, 20)[1] == []
+    assert last_json(run("status", "--json"))["upgrade"]["state"] == "stopped"
+    openai_server.fault_scenario = None
+    with started(environment, *arguments) as process:
+        assert process.stderr is not None
+        assert any(b"upgrade: searches use openai/tiny-embedding/64 now" in line for line in process.stderr)
+    paid = [text for text in openai_server.answered if text != "dimensions"]
+    assert len(paid) - len(set(paid)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        (["--model", "text-embedding-3-small"], {}, "OPENAI_API_KEY is not set"),
+        ([], {"PGFOLIO_UPGRADE__MODEL": "./minilm"}, "there is no folder './minilm'"),
+    ],
+)
+def test_a_better_model_that_cannot_be_used_is_said_before_anything_starts(
+    run: Run, folder: Path, arguments: list[str], variables: dict[str, str], message: str
+) -> None:
+    done = run("up", str(folder), *arguments, **variables)
+    assert (done.returncode, message in error_line(done)) == (2, True), done.stderr
+    assert "The API answers" not in done.stderr
 
 
 @pytest.mark.long

@@ -7,10 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +18,6 @@ from pgfolio.flows.index import queries
 from pgfolio.flows.ingest.forecast import seconds
 from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.reembedding.gate import GateMeasurement, objections
-from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.flows.run.progress import NullProgress
@@ -32,107 +28,15 @@ from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.records import Generation, Space
 from pgfolio.schema.vectors import generations, hnsw, recall, reuse
 from tests.bench.reembedding import Clients, TimedAnswer, Truth
-from tests.fakes.openai_server import KEY, SERVER_ERROR, FakeOpenAI, FaultScenario
+from tests.fakes.openai_server import KEY, SERVER_ERROR, FaultScenario
+from tests.flows.reembedding.moving import IN_FLIGHT, LOCAL, PAGES, SMALL, TINY, Corpus, in_thread
 from tests.query_api.library import running_api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
-    from pgfolio.flows.run.report import Report
     from tests.flows.library import Library
-
-PAGES = 60
-IN_FLIGHT = 2
-
-
-@dataclass
-class Corpus:
-    """A library that is synced with the local model, and a model server to move it to."""
-
-    library: Library
-    server: FakeOpenAI
-    hosted: Settings
-
-    @property
-    def conninfo(self) -> str:
-        return self.library.conninfo
-
-    def write(self, first: int, last: int) -> None:
-        for n in range(first, last):
-            self.library.write(
-                f"{n:03}.md", f"# Page {n}\n\nThis page tells of the river and of number {n}.\n"
-            )
-
-    def move(self, settings: Settings | None = None, **arguments: Any) -> Report:
-        return run_reembed(
-            settings or self.hosted, self.conninfo, arguments.pop("options", Options()), **arguments
-        )
-
-    def model(self, model: str, **embedding: Any) -> Settings:
-        section = self.hosted.embedding.model_copy(update={"model": model, **embedding})
-        return self.hosted.model_copy(update={"embedding": section})
-
-    def indexed(self, **index_settings: Any) -> Settings:
-        return self.hosted.model_copy(update={"index": self.hosted.index.model_copy(update=index_settings)})
-
-    def states(self) -> dict[str, str]:
-        """Of each space, by its model."""
-        with connect(self.conninfo) as connection:
-            listed = generations.list_generations(connection, "active", "building", "ready", "retired")
-        return {generation.space.model: generation.state for generation in listed}
-
-    def missing(self) -> dict[str, int]:
-        """Chunks without a vector in each space, by its model."""
-        with connect(self.conninfo) as connection:
-            listed = generations.list_generations(connection, "active", "building", "ready", "retired")
-            return {g.space.model: reuse.count_missing(connection, g) for g in listed}
-
-
-@pytest.fixture
-def corpus(library: Library, openai_server: FakeOpenAI, new_settings: Callable[..., Settings]) -> Corpus:
-    hosted = new_settings(
-        database_url=library.conninfo,
-        openai_api_key=openai_server.key,
-        openai_base_url=openai_server.url,
-        embedding={
-            "provider": "openai",
-            "model": "tiny-embedding",
-            "batch_inputs": 8,
-            "in_flight": IN_FLIGHT,
-            "timeout": 10.0,
-            "deadline": 1.0,
-        },
-    )
-    made = Corpus(library, openai_server, hosted)
-    made.write(0, PAGES)
-    library.sync()
-    return made
-
-
-LOCAL, TINY, SMALL = "wordllama-256", "tiny-embedding", "text-embedding-3-small"
-
-
-@contextmanager
-def in_thread(work: Callable[[], object]) -> Iterator[None]:
-    """Runs beside the block; its error is the test's."""
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 -- it is raised where it is waited for
-            raised.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-    if raised:
-        raise raised[0]
 
 
 def test_the_old_space_stays_and_both_hold_every_chunk(corpus: Corpus) -> None:
