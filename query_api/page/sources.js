@@ -1,0 +1,107 @@
+// What is kept, how fresh it is, what runs, what could not be done and why, what is held for an approval.
+
+import { html, useState } from "/page/vendor/htm-preact.js";
+import { json, post } from "/page/api.js";
+import { ago, count, decimal, many, seconds, time, usd } from "/page/format.js";
+import { Busy, Drop, Failure, useJson } from "/page/parts.js";
+
+const REFRESH = 2000;
+
+export function Sources({ session }) {
+  const [status, error, again] = useJson("/status", REFRESH);
+  if (error && !status) return html`<h1>Sources</h1><${Failure} error=${error} retry=${again} />`;
+  if (!status) return html`<h1>Sources</h1><${Busy}>Looking…</${Busy}>`;
+  const may = (scope) => session.scope === "admin" || session.scope === scope;
+  return html`<h1>Sources</h1>
+    ${error && html`<${Failure} error=${error} />`}
+    ${!status.sources.length && html`<section class="card"><h2>Nothing is kept yet</h2><p>Where the server runs: <code>pgfolio sync FOLDER</code>, or <code>pgfolio up FOLDER</code>.</p></section>`}
+    ${status.sources.map((source) => html`<${Source} key=${source.name} source=${source} admin=${may("admin")} problems=${status.problems.filter((p) => p.source === source.name)} again=${again} />`)}
+    ${may("write") && html`<section class="card"><h2>Add files</h2><${Drop} done=${again}>Choose files</${Drop}></section>`}
+    <${Generations} generations=${status.generations} />
+    <${Runs} runs=${status.runs} />
+    <${Listed} title="Not all of it could be read" items=${status.incomplete} />
+    <${Listed} title="Skipped" items=${status.skipped} />`;
+}
+
+function Source({ source, admin, problems, again }) {
+  const [request, setRequest] = useState(null);
+  const [error, setError] = useState(null);
+  const ask = async (what, body) => {
+    setError(null);
+    try { setRequest(await followed(await post(`/sources/${encodeURIComponent(source.name)}/${what}`, body || {}), setRequest)); }
+    catch (problem) { setError(problem); setRequest(null); }
+    again();
+  };
+  const waiting = request && ["pending", "running"].includes(request.state);
+  const progress = source.progress || request?.progress;
+  return html`<section class="card" aria-label=${source.name}>
+    <div class="row"><h2>${source.name}</h2>
+      ${admin && html`<button disabled=${waiting || source.syncing} onClick=${() => ask("sync")}>${source.syncing || waiting ? "Syncing…" : "Sync now"}</button>`}</div>
+    <p class="place">${source.root && html`<span class="path">${source.root}</span>`} <span class="tag">${source.collection}</span></p>
+    <dl class="figures"><div><dt>Documents</dt><dd>${count(source.documents)}</dd></div><div><dt>Passages</dt><dd>${count(source.chunks)}</dd></div>
+      <div><dt>Last synced</dt><dd title=${time(source.synced_at)}>${ago(source.synced_at)}</dd></div>
+      ${source.failed > 0 && html`<div><dt>Could not be read</dt><dd class="bad">${count(source.failed)}</dd></div>`}
+      ${source.pending > 0 && html`<div><dt>Waiting</dt><dd>${count(source.pending)}</dd></div>`}</dl>
+    ${progress && html`<label class="progress">${many(progress.files_done || 0, "file")} of ${count(progress.files_total)} <progress max=${progress.files_total || 1} value=${progress.files_done || 0}></progress></label>`}
+    ${request && !waiting && html`<p class="note" role="status">${outcome(request)}</p>`}
+    ${error && html`<${Failure} error=${error} />`}
+    ${source.held?.count > 0 && html`<${Held} held=${source.held} admin=${admin} busy=${waiting} approve=${(n) => ask("approve", { count: n })} />`}
+    ${problems.length > 0 && html`<details><summary>${many(problems.length, "problem")}</summary><${Table} items=${problems} /></details>`}
+  </section>`;
+}
+
+/** A request to the flows, until it has an outcome. */
+async function followed(request, show) {
+  let current = request;
+  while (["pending", "running"].includes(current.state)) {
+    show(current);
+    await new Promise((done) => setTimeout(done, 1000));
+    current = await json(request.url);
+  }
+  return current;
+}
+
+function outcome(request) {
+  if (request.state !== "done") return `${request.kind}: ${request.reason || request.state}`;
+  const changed = Object.entries(request.outcome?.documents || {}).filter(([name, n]) => n && name !== "unchanged").map(([name, n]) => `${count(n)} ${name}`);
+  return `Done: ${changed.join(", ") || "nothing has changed"}.`;
+}
+
+/** Removals that wait, because they are many: approved as the number that was seen. */
+function Held({ held, admin, approve, busy }) {
+  return html`<div class="held" role="region" aria-label="Held removals">
+    <p><strong>${many(held.count, "document is", "documents are")} gone from the folder and still kept here.</strong>
+      ${held.reason || "So many at once may be an accident, such as a folder that is not mounted."}</p>
+    <details><summary>Which</summary><ul>${held.paths.map((path) => html`<li class="path">${path}</li>`)}
+      ${held.count > held.paths.length && html`<li>and ${count(held.count - held.paths.length)} more</li>`}</ul></details>
+    ${admin ? html`<button class="danger" disabled=${busy} onClick=${() => approve(held.count)}>Remove these ${count(held.count)}</button>`
+      : html`<p class="fine">Whoever has an administrator's key can approve it.</p>`}</div>`;
+}
+
+function Generations({ generations }) {
+  if (!generations.length) return "";
+  return html`<section><h2>Models</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Space</th><th>State</th><th class="n">Vectors</th><th>Index</th><th class="n">Recall</th></tr></thead>
+    <tbody>${generations.map((g) => html`<tr><td>${g.space}</td><td>${g.state}${g.progress ? ` (${decimal(100 * g.progress.done / Math.max(g.progress.total, 1))}%)` : ""}</td><td class="n">${g.vectors === undefined ? "" : count(g.vectors)}</td>
+      <td>${g.index}</td><td class="n">${g.recall ? decimal(g.recall.recall) : ""}</td></tr>`)}</tbody></table></div></section>`;
+}
+
+function Runs({ runs }) {
+  if (!runs.length) return "";
+  return html`<section><h2>Last runs</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Began</th><th>What</th><th>By</th><th>Result</th><th>Documents</th><th class="n">Tokens</th><th class="n">Cost</th><th class="n">Took</th></tr></thead>
+    <tbody>${runs.map((run) => html`<tr><td title=${time(run.started_at)}>${ago(run.started_at)}</td><td>${run.flow}</td><td>${run.started_by}</td>
+      <td class=${run.status === "failed" ? "bad" : ""}>${run.status}${run.error ? `: ${run.error}` : ""}</td><td>${changes(run.documents)}</td>
+      <td class="n">${run.tokens ? count(run.tokens) : ""}</td><td class="n">${run.cost_usd ? usd(run.cost_usd) : ""}</td><td class="n">${run.seconds === null ? "running" : seconds(run.seconds)}</td></tr>`)}</tbody></table></div></section>`;
+}
+
+const changes = (documents) => Object.entries(documents || {}).filter(([, n]) => n).map(([name, n]) => `${count(n)} ${name}`).join(", ");
+
+function Listed({ title, items }) {
+  if (!items.length) return "";
+  return html`<details><summary>${title}: ${count(items.length)}</summary><${Table} items=${items} /></details>`;
+}
+
+function Table({ items }) {
+  return html`<div class="scroll" tabindex="0"><table><thead><tr><th>Document</th><th>Why</th></tr></thead>
+    <tbody>${items.slice(0, 200).map((item) => html`<tr><td class="path">${item.path || item.source}</td><td>${item.reason}</td></tr>`)}</tbody></table></div>
+    ${items.length > 200 && html`<p class="fine">and ${count(items.length - 200)} more: <code>pgfolio status</code> lists them.</p>`}`;
+}
