@@ -21,6 +21,7 @@ from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.service.documents import document_routes
+from pgfolio.query_api.service.mcp.mount import mcp, open_mcp
 from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.openai.routes import ROUTES as OPENAI_ROUTES
 from pgfolio.query_api.service.openapi import ExamplesPlugin
@@ -44,7 +45,7 @@ DESCRIPTION = (
     "Search and answers over folders of documents. "
     "HEAD is answered wherever GET is, with the same status and headers."
 )
-ROUTES = [search, ask, trace, collections, status, live, ready, prometheus, *OPENAI_ROUTES]
+ROUTES = [search, ask, trace, collections, status, live, ready, prometheus, *OPENAI_ROUTES, mcp]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
     "header": SecurityScheme(
@@ -64,6 +65,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
             open_keys(conninfo, supervisor) as keys,
             open_traces(conninfo, settings.traces, supervisor) as traces,
             _sampling(services.retriever.pool, supervisor),
+            open_mcp(settings.api) as app.state.mcp,
         ):
             app.state.services, app.state.key_ring, app.state.traces = services, keys, traces
             app.state.supervisor = supervisor
