@@ -193,7 +193,8 @@ async def collection_ids(
     connection: AsyncConnection, names: Sequence[str], permitted: Permitted
 ) -> dict[str, int]:
     """The ids of those collections that there are, as far as they may be seen."""
-    values = {"names": list(names), "permitted": array(permitted)}
+    stored = [name for name in names if "\x00" not in name]  # which PostgreSQL takes in no text
+    values = {"names": stored, "permitted": array(permitted)}
     cursor = await connection.execute(statement("collection_ids"), values)
     return {row[0]: row[1] for row in await cursor.fetchall()}
 

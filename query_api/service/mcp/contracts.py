@@ -15,6 +15,9 @@ DEFAULT_TOKENS, MAX_TOKENS = 8_000, 20_000
 DEFAULT_CHARACTERS, MAX_CHARACTERS = 20_000, 60_000
 """Of one page of a document."""
 
+MAX_PASSAGES = 100
+"""That a question finds."""
+
 QueryText = Annotated[
     str,
     Meta(min_length=1, max_length=MAX_QUESTION_CHARACTERS, pattern=r"\S", description="Words or a question."),
@@ -81,7 +84,7 @@ class SearchDocumentsArguments(Struct, forbid_unknown_fields=True, frozen=True, 
     filter: MetadataFilter | None = None
     limit: Annotated[int, Meta(ge=1, le=50, description="Passages to find.")] = 8
     offset: Annotated[
-        int, Meta(ge=0, le=50, description="Passages to leave out: `next_offset` of a result.")
+        int, Meta(ge=0, le=99, description="Passages to leave out: `next_offset` of a result.")
     ] = 0
     max_tokens: TokenBudget = DEFAULT_TOKENS
 

@@ -78,6 +78,10 @@ async def mcp(scope: Scope, receive: Receive, send: Send) -> None:
         raise MethodNotAllowedException(headers={"Allow": "POST"})
     door: McpDoor = scope["litestar_app"].state.mcp
     manager = await door.manager()
+    # The guard takes names as they are meant, the SDK as they are written.
+    scope["headers"] = [
+        (name, value.lower() if name == b"host" else value) for name, value in scope["headers"]
+    ]
     await manager.handle_request(cast("Any", scope), cast("Any", receive), cast("Any", send))
 
 

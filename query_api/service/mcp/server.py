@@ -5,6 +5,7 @@ Importing this takes half a second and 27 MB: it is done where the protocol is f
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,6 +66,7 @@ def create_server(context_of: Callable[[Any], ToolContext]) -> Server[Any]:
         title="pgfolio",
         version=version("pgfolio"),
         instructions=INSTRUCTIONS,
+        get_tool_input_schema=lambda name: _schema(TOOLS[name].arguments) if name in TOOLS else None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
@@ -94,6 +96,7 @@ def _elsewhere(detail: str) -> str:
     return detail
 
 
+@cache
 def _listed(name: str) -> Tool:
     tool = TOOLS[name]
     return Tool(
@@ -112,6 +115,7 @@ def _listed(name: str) -> Tool:
     )
 
 
+@cache
 def _schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Whose root is an object, as the protocol wants it, and not a reference to one."""
     schema = msgspec.json.schema(kind)

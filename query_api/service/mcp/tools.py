@@ -87,15 +87,14 @@ async def search_documents(
 ) -> c.SearchDocumentsOutput:
     """Find passages, with their text, place and date, within collections and by metadata. Its result keeps to a
     budget of tokens and says where to go on."""
-    last = arguments.offset + arguments.limit
+    last = min(arguments.offset + arguments.limit, c.MAX_PASSAGES)
     query = _query(arguments.query, arguments.collections, arguments.filter, limit=last)
     retrieved = await _retrieve(context, query)
     passages = [_passage(context, each) for each in retrieved.results[arguments.offset :]]
     fitted = fitting(passages, arguments.max_tokens)
     notes = list(retrieved.trace.notes)
-    next_offset = None
-    if len(fitted) < len(passages) or len(passages) == arguments.limit:
-        next_offset = arguments.offset + len(fitted)
+    more = len(fitted) < len(passages) or len(retrieved.results) == last < c.MAX_PASSAGES
+    next_offset = arguments.offset + len(fitted) if more and fitted else None
     if len(fitted) < len(passages):
         notes.append(
             f"{len(passages) - len(fitted)} more did not fit into {arguments.max_tokens:,} tokens: go on with "

@@ -20,6 +20,9 @@ TASK: Final = "### Task:"
 MAX_EARLIER: Final = 100
 """Messages of the conversation that count; as for /ask."""
 
+MAX_CHARACTERS: Final = 100_000
+"""Of a message; as for /ask."""
+
 TEXT_PARTS: Final = {"text", "input_text", "output_text"}
 
 
@@ -64,4 +67,4 @@ def _text(message: ChatMessage) -> str:
     content = message.content or ""
     if not isinstance(content, str):
         content = "\n".join(part.text for part in content if part.text and part.type in TEXT_PARTS)
-    return content.replace("\x00", " ")
+    return content.replace("\x00", " ")[:MAX_CHARACTERS]

@@ -19,7 +19,7 @@ from pgfolio.query_api.service.mcp.server import create_server
 from pgfolio.query_api.service.mcp.tools import ToolContext
 from pgfolio.query_api.services import open_services
 from tests.query_api.auth.test_keys import served
-from tests.query_api.library import Page, make_key, running_api, stock
+from tests.query_api.library import PAGES, Page, make_key, running_api, stock
 from tests.query_api.service.test_frozen import statements_waiting
 from tests.query_api.service.test_operations import until
 
@@ -93,6 +93,9 @@ async def session(client: Client) -> None:
     )
 
 
+HIDDEN = Page("hidden.md", "Hidden", {"Retry": f"{RETRY}: the hidden way."}, "hidden")
+
+
 @asynccontextmanager
 async def in_memory(conninfo: str, settings: Settings, mode: Any = "auto") -> AsyncIterator[Client]:
     async with open_services(settings, conninfo) as services:
@@ -135,19 +138,15 @@ def test_every_tool_works_over_http(api: httpx.Client, mode: str) -> None:
 
 
 def test_every_tool_works_over_standard_input_and_output(conninfo: str, settings: Settings) -> None:
-    stock(conninfo, settings)
+    stock(conninfo, settings, (*PAGES, HIDDEN))
     environment = {**os.environ, "PGFOLIO_DATABASE_URL": conninfo, "PGFOLIO_HOME": str(settings.home)}
 
     async def talk() -> None:
-        parameters = StdioServerParameters(
-            command=sys.executable, args=["-m", "pgfolio.query_api", "mcp"], env=environment
-        )
-        async with Client(parameters) as client:
+        arguments = ["-m", "pgfolio.query_api", "mcp", "--collection", "kitchen", "--collection", "manual"]
+        async with Client(
+            StdioServerParameters(command=sys.executable, args=arguments, env=environment)
+        ) as client:
             await session(client)
-        limited = parameters.model_copy(update={"args": [*parameters.args, "--collection", "kitchen"]})
-        async with Client(limited) as client:
-            collections = output(await client.call_tool("list_collections", {}))
-            assert [each["name"] for each in collections["collections"]] == ["kitchen"]
 
     asyncio.run(talk())
 
@@ -212,7 +211,7 @@ def test_hosts_and_origins_are_those_of_the_guard(
         def status(**headers: str) -> int:
             return client.post("/mcp", json=body, headers={**ACCEPT, **headers}).status_code
 
-        assert [status(Host=host) for host in ("docs.example", "docs.example:8443", "localhost:1")] == [
+        assert [status(Host=host) for host in ("docs.example", "Docs.Example:8443", "localhost:1")] == [
             200
         ] * 3
         assert status(Host="evil.example") == 403
@@ -254,6 +253,15 @@ def test_results_keep_to_their_budget_and_say_where_to_go_on(conninfo: str, sett
 
     async def talk() -> None:
         async with in_memory(conninfo, settings) as client:
+            everything: list[int] = []
+            where: int | None = 0
+            while where is not None:
+                page = output(
+                    await client.call_tool("search_documents", {"query": "lighthouse", "offset": where})
+                )
+                everything += [passage["start"] for passage in page["results"]]
+                where = page["next_offset"]
+            assert len(everything) == len(set(everything)) >= 3
             asked = {"query": "lighthouse", "limit": 20, "max_tokens": 2000}
             seen: list[int] = []
             offset: int | None = 0

@@ -59,6 +59,12 @@ def test_an_answer_has_its_sources_as_annotations_of_links_in_its_text(api: http
     assert completion.usage.total_tokens == 0
 
 
+def test_head_is_answered_as_get_is(api: httpx.Client) -> None:
+    for path in ("/v1/models", "/v1/models/pgfolio", "/v1/vector_stores"):
+        assert api.head(path).status_code == 200
+        assert api.head(path).content == b""
+
+
 def test_a_link_leads_to_the_quoted_place(api: httpx.Client) -> None:
     answer = api.post("/ask", json={"question": RETRY}).json()
     completion = sdk(api).chat.completions.create(model="pgfolio", messages=ASKED)
@@ -258,18 +264,25 @@ def test_a_key_that_is_limited_to_a_collection_sees_no_other(
                 ask()
 
 
-def test_too_many_requests_and_a_lost_database(
-    conninfo: str, new_settings: Callable[..., Settings], postgres: str
-) -> None:
-    with limited(conninfo, new_settings, requests_per_minute=2) as (client, key):
-        with unreachable(conninfo, postgres), pytest.raises(openai.InternalServerError) as lost:
-            sdk(client, key).models.list()
-        assert lost.value.type == "server_error"
+def test_too_many_requests_are_told_of(conninfo: str, new_settings: Callable[..., Settings]) -> None:
+    with limited(conninfo, new_settings, requests_per_minute=1) as (client, key):
         sdk(client, key).models.list()
         with pytest.raises(openai.RateLimitError) as error:
             sdk(client, key).models.list()
-        assert error.value.code == "rate_limit_exceeded"
-        assert int(error.value.response.headers["Retry-After"]) >= 1
+    assert error.value.code == "rate_limit_exceeded"
+    assert int(error.value.response.headers["Retry-After"]) >= 1
+
+
+def test_a_lost_database_is_an_error_of_the_server(
+    conninfo: str, new_settings: Callable[..., Settings], postgres: str
+) -> None:
+    with (
+        limited(conninfo, new_settings, timeout=1) as (client, key),
+        unreachable(conninfo, postgres),
+        pytest.raises(openai.InternalServerError) as lost,
+    ):
+        sdk(client, key).models.list()
+    assert (lost.value.type, lost.value.status_code) == ("server_error", 503)
 
 
 def test_links_begin_with_the_public_url(library: str, new_settings: Callable[..., Settings]) -> None:

@@ -13,11 +13,15 @@ from pgfolio.query_api.service.openai.attribute_filter import metadata_filter
 from pgfolio.query_api.service.openai.contracts import ChatMessage, ContentPart
 from pgfolio.query_api.service.openai.conversation import conversation
 from pgfolio.query_api.service.openai.source_links import links, without_links
-from tests.fakes.openai_server import FaultScenario
+from tests.fakes.openai_server import KEY, FaultScenario
+from tests.query_api.library import running_api
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import httpx
 
+    from pgfolio.config.settings import Settings
     from tests.fakes.openai_server import FakeOpenAI
 
 ASKED = {"model": "pgfolio", "messages": [{"role": "user", "content": "how do I retry a failed task"}]}
@@ -168,3 +172,50 @@ def test_filters_are_ours_in_other_words() -> None:
     assert metadata_filter(asked) == {
         "$or": [{"category": {"$in": ["a", "b"]}}, {"$and": [{"created_at": {"$gte": "2026-01-01"}}]}]
     }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/chat/completions", {**ASKED, "model": "pgfolio/a\x00b"}),
+        ("POST", "/v1/chat/completions", {**ASKED, "messages": [{"role": "user", "content": "a\x00b"}]}),
+        ("POST", "/v1/embeddings", {"model": "pgfolio/\x00", "input": "x"}),
+        ("POST", "/v1/embeddings", {"model": "pgfolio", "input": "\x00"}),
+        ("POST", "/v1/vector_stores/a%00b/search", {"query": "x"}),
+        ("POST", "/v1/vector_stores/manual/search", {"query": "a\x00b"}),
+        ("POST", "/v1/vector_stores/manual/search",
+         {"query": "x", "filters": {"type": "eq", "key": "a\x00", "value": "\x00"}}),
+        ("GET", "/v1/models/pgfolio/a%00b", None),
+        ("GET", "/v1/models//", None),
+        ("GET", "/v1/models/..%2f..", None),
+    ],
+)  # fmt: skip
+def test_no_odd_character_is_a_fault_of_the_server(
+    api: httpx.Client, method: str, path: str, body: Any
+) -> None:
+    answer = api.request(method, path, json=body)
+    assert answer.status_code in {200, 400, 404}, answer.text
+    assert answer.status_code == 200 or answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_filters_that_are_nested_too_deeply_are_a_wrong_request(api: httpx.Client) -> None:
+    filters: dict[str, Any] = {"type": "eq", "key": "category", "value": "guide"}
+    for _ in range(400):
+        filters = {"type": "and", "filters": [filters]}
+    answer = api.post("/v1/vector_stores/manual/search", json={"query": "x", "filters": filters})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+@pytest.mark.long
+def test_a_stream_is_not_silent_while_the_model_thinks(
+    library: str, new_settings: Callable[..., Settings], openai_server: FakeOpenAI
+) -> None:
+    openai_server.fault_scenario = FaultScenario(delay=11, only="chat")
+    settings = new_settings(
+        database_url=library, openai_api_key=KEY, openai_base_url=openai_server.url,
+        chat={"model": "gpt-4o-mini"},
+    )  # fmt: skip
+    with running_api(settings, library) as client:
+        lines = client.post("/v1/chat/completions", json={**ASKED, "stream": True}).text.splitlines()
+    assert lines.count(": at work") == 1
+    assert [line for line in lines if line][-1] == "data: [DONE]"
