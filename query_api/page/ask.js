@@ -198,13 +198,13 @@ function Results({ turn, pattern }) {
   </section>`;
 }
 
-const CLIPPED = 700;
+const CLIPPED = 360;
 
 function Passage({ result, pattern }) {
   const [whole, setWhole] = useState(false);
   const long = result.content.length > CLIPPED + 100;
   const shown = long && !whole ? clipped(result.content, pattern) : result.content.slice(0, 50000);
-  return html`<li class="card passage">
+  return html`<li class=${whole ? "passage whole" : "passage"}>
     <h4><a href=${at(result.document_id, result.start, result.end)}>${result.title}</a></h4>
     ${result.heading && html`<p class="heading">${result.heading}</p>`}
     <p class="content"><${Marked} text=${shown} pattern=${pattern} /></p>
@@ -214,8 +214,9 @@ function Passage({ result, pattern }) {
   </li>`;
 }
 
-/** The part of a passage where its marked words are. */
-function clipped(content, pattern) {
+/** The part of a passage where its marked words are, on few lines. */
+function clipped(full, pattern) {
+  const content = full.replace(/\s+/g, " ");
   const first = pattern ? content.search(pattern) : 0;
   const begin = first > CLIPPED / 2 ? content.lastIndexOf(" ", first - 150) + 1 : 0;
   return `${begin ? "…" : ""}${content.slice(begin, begin + CLIPPED)}…`;

@@ -24,6 +24,7 @@ from pgfolio.query_api.service.documents import document_routes
 from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.openapi import ExamplesPlugin
 from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
+from pgfolio.query_api.service.page import page_file, view
 from pgfolio.query_api.service.problems import add_headers, answer_problem
 from pgfolio.query_api.service.search import ask, search
 from pgfolio.query_api.service.strict_body import StrictRequest, require_strict_body
@@ -43,7 +44,7 @@ DESCRIPTION = (
     "Search and answers over folders of documents. "
     "HEAD is answered wherever GET is, with the same status and headers."
 )
-ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
+ROUTES = [search, ask, trace, collections, status, live, ready, prometheus, view, page_file]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
     "header": SecurityScheme(

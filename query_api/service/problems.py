@@ -149,9 +149,12 @@ def trace_id(scope: Scope) -> str:
 
 
 async def add_headers(message: Message, scope: Scope) -> None:
-    """Every answer carries the trace id and what keeps browsers from making more of it than data."""
+    """Every answer carries the trace id and what keeps browsers from making more of it than data, unless it says
+    itself what they may."""
     if message["type"] == "http.response.start":
-        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode()), *SECURITY_HEADERS]
+        own = {name.lower() for name, _ in message["headers"]}
+        security = [header for header in SECURITY_HEADERS if header[0] not in own]
+        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode()), *security]
 
 
 def problem(error: Exception, scope: Scope) -> tuple[ProblemDetails, dict[str, str]]:
