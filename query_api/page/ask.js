@@ -47,6 +47,7 @@ export function Ask() {
 
   useEffect(() => {
     if (text) run(text);
+    input.current?.focus();
     const keys = (event) => {
       if (event.key === "/" && !/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) { event.preventDefault(); input.current?.focus(); }
       if (event.key === "Escape") running.current?.abort();
@@ -62,7 +63,7 @@ export function Ask() {
     ${turns.map((turn) => html`<${Turn} key=${turn.id} turn=${turn} ask=${(how) => run(turn.question, how)} latest=${turn === last} />`)}
     <form class="question" role="search" onSubmit=${(e) => { e.preventDefault(); run(text); }}>
       <label class="visually-hidden" for="q">${mode === "ask" ? "Your question" : "Search the documents"}</label>
-      <textarea id="q" ref=${input} rows="1" value=${text} autofocus maxlength="4000"
+      <textarea id="q" ref=${input} rows="1" value=${text} maxlength="4000"
         placeholder=${mode === "ask" ? (turns.length ? "Ask further…" : "Ask the documents…") : "Search the documents…"}
         onInput=${(e) => setText(e.target.value)}
         onKeyDown=${(e) => {
