@@ -32,6 +32,9 @@ BASELINE_RANK = 20
 MAX_WEIGHT = 1.5
 """More won on no set that was tried."""
 
+MIN_SCALE = 0.2
+"""Where the ruler's similarities are all alike, as in a language that it cannot read, they are no scale."""
+
 MIN_WEIGHT = 0.1
 """Below it the model says nothing about these texts, and is silent."""
 
@@ -90,7 +93,7 @@ def strength(vectors: Vectors) -> Strength:
 def weight(model: Strength, ruler: Strength) -> float:
     """Of the model's similarities, those of the `ruler`, the bundled model, having weight 1; 0 to MAX_WEIGHT."""
     identity, meaning = model.identity / ruler.identity, model.meaning / ruler.meaning
-    result = min((identity * meaning) ** 2 * _scale(model, ruler, identity), MAX_WEIGHT)
+    result = min((identity * meaning) ** 2 * _scale(model, ruler), MAX_WEIGHT)
     return round(result, 2) if result >= MIN_WEIGHT else 0.0
 
 
@@ -102,15 +105,9 @@ def nearness(similarities: np.ndarray) -> float:
     return float(1 - np.log1p(better + equal / 2).mean() / math.log(len(similarities)))
 
 
-def _scale(model: Strength, ruler: Strength, identity: float) -> float:
-    """What undoes the model's scale of similarities. Where its best stand out farther than the ruler's, as in a
-    language that the ruler knows little of, it is believed if it tells the texts apart as well, and not if a tenth
-    worse."""
-    if model.peakedness <= 0:
-        return 0.0
-    scale = ruler.peakedness / model.peakedness
-    doubt = min(max((1 - identity) * 10, 0.0), 1.0)
-    return float(scale**doubt) if scale < 1 else scale
+def _scale(model: Strength, ruler: Strength) -> float:
+    """What undoes the model's own scale of similarities."""
+    return max(ruler.peakedness / model.peakedness, MIN_SCALE) if model.peakedness > 0 else 0.0
 
 
 def _peakedness(similarities: np.ndarray) -> float:

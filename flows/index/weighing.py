@@ -69,20 +69,20 @@ def measure(run: RunContext, connection: Connection, generation: Generation) -> 
     the transaction."""
     sampled = weights.sample_embedded(connection, generation, 2 * FRAGMENTS)
     connection.commit()
-    chosen = [(made, *row) for row in sampled if (made := fragment(row[0]))][:FRAGMENTS]
-    if len(chosen) < MIN_FRAGMENTS:
+    fragmented = [(made, *row) for row in sampled if (made := fragment(row[0]))][:FRAGMENTS]
+    if len(fragmented) < MIN_FRAGMENTS:
         return None
     run.progress.stage("weighing the model")
-    outcomes = _embedded(run, generation, [made for made, *_ in chosen])
-    kept = [
+    outcomes = _embedded(run, generation, [made for made, *_ in fragmented])
+    embedded = [
         (fragment_vector, following_vector, *row)
-        for fragment_vector, following_vector, row in zip(*outcomes, chosen, strict=True)
+        for fragment_vector, following_vector, row in zip(*outcomes, fragmented, strict=True)
         if isinstance(fragment_vector, np.ndarray) and isinstance(following_vector, np.ndarray)
     ]
-    if len(kept) < MIN_FRAGMENTS:
+    if len(embedded) < MIN_FRAGMENTS:
         return None
     with run.report.timed("index"):
-        own_fragments, own_following, fragments, texts, chunks = zip(*kept, strict=True)
+        own_fragments, own_following, fragments, texts, chunks = zip(*embedded, strict=True)
         model = strength(Vectors(np.array(own_fragments), np.array(own_following), np.array(chunks)))
         return weight(model, strength(_ruler(fragments, texts)))
 

@@ -66,14 +66,10 @@ def test_the_scale_of_similarities_is_undone() -> None:
     """One whose similarities all lie close together means as much by a small difference."""
     narrow = Strength(RULER.identity, RULER.meaning, RULER.peakedness / 1.25)
     assert weight(narrow, RULER) == 1.25
-
-
-@pytest.mark.parametrize(("identity", "expected"), [(1.0, 1.0), (0.95, 0.64), (0.9, 0.4), (0.8, 0.32)])
-def test_who_is_surer_of_itself_is_believed_as_far_as_it_tells_texts_apart(
-    identity: float, expected: float
-) -> None:
-    sure = Strength(RULER.identity * identity, RULER.meaning, RULER.peakedness * 2)
-    assert weight(sure, RULER) == pytest.approx(expected, abs=0.01)
+    wide = Strength(RULER.identity, RULER.meaning, RULER.peakedness * 2)
+    assert weight(wide, RULER) == 0.5
+    clueless = Strength(RULER.identity / 2, RULER.meaning / 2, RULER.peakedness / 100)
+    assert weight(RULER, clueless) == MAX_WEIGHT
 
 
 def test_vectors_that_say_nothing_have_no_weight() -> None:
