@@ -143,7 +143,9 @@ create table generations (
     measured jsonb not null default '{}',  -- what was measured before it was to become active
     m integer,  -- what its index was tuned to, as the next two; null: as the settings say
     ef_construction integer,
-    ef_search integer
+    ef_search integer,
+    vector_weight double precision,
+    weighed_vectors bigint
 );
 create unique index generations_one_active on generations (state) where state = 'active';
 create unique index generations_one_building on generations (state) where state = 'building';

@@ -24,7 +24,7 @@ from pgfolio.flows.embedding.spending import Spending
 from pgfolio.flows.execution.dask import DaskExecutor
 from pgfolio.flows.execution.workforce import Workforce
 from pgfolio.flows.extraction.worker import PROCESSES
-from pgfolio.flows.index import maintenance, tuning
+from pgfolio.flows.index import maintenance, tuning, weighing
 from pgfolio.flows.ingest import accounting, store
 from pgfolio.flows.ingest.document import Processing
 from pgfolio.flows.ingest.file_batch import WorkItem, carried, file_batches
@@ -224,6 +224,7 @@ class SyncRun(RunContext):
             return
         maintenance.finish(self, connection, generation)
         tuning.check(self, connection, generation)
+        weighing.weigh(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
         if (
             written > ANALYZE_FRACTION * self.report.chunks.total

@@ -68,7 +68,7 @@ def describe_generations(
     ef_search: int | None = None,
     prefixes: tuple[str | None, str | None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Each with its index, what was measured of it before it became active, and, if it is retired, since when and,
+    """Each with its index, what was measured of it, and, if it is retired, since when and,
     by the setting `keep_days`, until when it is kept for a rollback."""
     rows = connection.execute(statement("generation_notes"), {"days": keep_days or 0})
     notes = {row[0]: row[1:] for row in rows}
@@ -90,6 +90,7 @@ def _generation(
     connection: Connection,
     generation: Generation,
     measured: dict[str, Any],
+    vector_weight: float | None,
     retired_at: datetime | None,
     expires_at: datetime | None,
     *,
@@ -110,6 +111,8 @@ def _generation(
         note["prefixes"] = differing
     if measured:
         note["measured"] = {name: value for name, value in measured.items() if value is not None}
+    if vector_weight is not None:
+        note["vector_weight"] = vector_weight
     if retired_at is not None:
         note["retired_at"] = retired_at.isoformat(timespec="seconds")
     if expires_at is not None and expires:

@@ -38,5 +38,5 @@ group by s.id, k.name
 order by s.name;
 
 -- name: generation_notes
--- What was measured of each generation, and since and until when a retired one is kept.
-select id, measured, retired_at, retired_at + make_interval(days => :days) from generations;
+-- What was measured of each generation, what its similarities count, and since and until when a retired one is kept.
+select id, measured, vector_weight, retired_at, retired_at + make_interval(days => :days) from generations;
