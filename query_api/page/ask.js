@@ -59,7 +59,7 @@ export function Ask() {
   const empty = kept && kept.items.every((each) => !each.documents);
   const last = turns[turns.length - 1];
   return html`<section class=${turns.length ? "talk" : "talk first"}>
-    ${!turns.length && html`<h1>${mode === "ask" ? "What would you like to know?" : "What are you looking for?"}</h1>`}
+    <h1 class=${turns.length ? "visually-hidden" : null}>${turns.length ? "Questions and answers" : mode === "ask" ? "What would you like to know?" : "What are you looking for?"}</h1>
     ${turns.map((turn) => html`<${Turn} key=${turn.id} turn=${turn} ask=${(how) => run(turn.question, how)} latest=${turn === last} />`)}
     <form class="question" role="search" onSubmit=${(e) => { e.preventDefault(); run(text); }}>
       <label class="visually-hidden" for="q">${mode === "ask" ? "Your question" : "Search the documents"}</label>
@@ -157,7 +157,7 @@ function Turn({ turn, ask, latest }) {
 
 function Answer({ turn }) {
   const { answer, citations, text } = turn;
-  const byMarker = useMemo(() => Map.groupBy ? Map.groupBy(citations, (c) => c.marker) : grouped(citations), [citations]);
+  const byMarker = useMemo(() => grouped(citations), [citations]);
   const cite = (marker) => {
     const of = byMarker.get(marker)?.[0];
     return of ? html`<a class="cite" href=${placed(of)} title=${`${of.title}: ${of.quote.slice(0, 300)}`} aria-label=${`Citation ${marker}: ${of.title}`}>${marker}</a>`
