@@ -34,6 +34,7 @@ from pgfolio.query_api.service.json_body import UnreadableBodyError
 from pgfolio.query_api.service.strict_body import CompressedBodyError, WrongFieldError
 from pgfolio.query_api.service.upload_metadata import TooMuchMetadataError
 from pgfolio.schema.database.errors import DatabaseError
+from pgfolio.schema.operations.api_keys import WrongKeyError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
 from pgfolio.schema.search.turns import BusyError
 
@@ -49,6 +50,7 @@ SECURITY_HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
 """Answers are data for who asked, never a page."""
@@ -83,6 +85,10 @@ class UnknownTraceError(Exception):
     """No trace has this id, or it is not for whoever asks."""
 
 
+class UnknownKeyError(Exception):
+    """No key in use has this id, or it is not for whoever asks."""
+
+
 class WrongCursorError(Exception):
     """A cursor that no page has given."""
 
@@ -102,6 +108,8 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
     UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
+    UnknownKeyError: ("unknown-key", 404, "Unknown key"),
+    WrongKeyError: ("wrong-key", 400, "The key cannot be made"),
     NoSuchCollectionError: ("unknown-collection", 404, "Unknown collection"),
     WhichCollectionError: ("which-collection", 400, "Which collection"),
     FromFolderError: ("from-folder", 409, "It comes from a folder"),
