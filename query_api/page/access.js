@@ -26,7 +26,7 @@ export function Access() {
     ${made && html`<section class="card" role="status"><h2>The key of ${made.name}</h2><p>It is shown this once: copy it now.</p><p><code class="secret">${made.key}</code></p>
       <button onClick=${() => navigator.clipboard?.writeText(made.key)}>Copy</button> <button class="quiet" onClick=${() => setMade(null)}>Done</button></section>`}
     ${!keys && !error && html`<${Busy}>Looking…</${Busy}>`}
-    ${keys && html`<${Grid} heads=${["Name", "Scope", "Collections", "Last used", "Expires", ""]} rows=${keys.items} row=${(key) => [key.name, key.scope,
+    ${keys && html`<${Grid} heads=${["Name", "Scope", "Collections", "Last used", "Expires", "Revoked"]} rows=${keys.items} row=${(key) => [key.name, key.scope,
       key.collections ? key.collections.join(", ") : "all", ago(key.last_used_at), key.expires_at ? date(key.expires_at) : "never",
       key.revoked_at ? html`<span class="fine">revoked</span>` : html`<button class="quiet" onClick=${() => revoke(key)} aria-label=${`Revoke ${key.name}`}>Revoke</button>`]} />`}
     <form class="card" onSubmit=${add}><h2>Make a key</h2><div class="grid">

@@ -39,7 +39,7 @@ class Watched:
     url: str
     errors: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
-    expected: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=lambda: ["/facets"])
 
     def open(self, path: str = "/") -> Page:
         self.page.goto(self.url + path)
