@@ -255,6 +255,10 @@ class Api(Section):
     allowed_hosts: tuple[str, ...] = Field(
         description="names that the API answers to beside this machine's own; empty: with keys, any"
     )
+    public_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = Field(
+        description='of this server for its users, as in "https://docs.example.com": links to documents begin '
+        "with it; empty: as the request's header Host says"
+    )
     cors_origins: tuple[str, ...] = Field(
         description='web pages that may ask from a browser, as in ["https://docs.example.com"]'
     )

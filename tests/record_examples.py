@@ -64,8 +64,27 @@ REQUESTS: dict[str, dict[str, Any]] = {
         }
     },
     "DELETE /documents/{document_id}": {"parameters": {"document_id": 5}},
+    "GET /v1/models": {},
+    "GET /v1/models/{model}": {"parameters": {"model": "pgfolio/manual"}},
+    "POST /v1/chat/completions": {
+        "body": {"model": "pgfolio/manual", "messages": [{"role": "user", "content": QUESTION}]}
+    },
+    "POST /v1/embeddings": {
+        "body": {"model": "pgfolio", "input": [QUESTION], "encoding_format": "base64"},
+    },
+    "GET /v1/vector_stores": {},
+    "POST /v1/vector_stores/{collection}/search": {
+        "parameters": {"collection": "manual"},
+        "body": {
+            "query": QUESTION,
+            "max_num_results": 2,
+            "filters": {"type": "eq", "key": "category", "value": "guide"},
+        },
+    },
 }
-"""In this order: the push becomes document 5, which is deleted last."""
+"""In this order: the push becomes document 5, which is deleted after it."""
+
+STREAMING = {"POST /ask", "POST /v1/chat/completions"}
 
 
 def send(client: httpx.Client, name: str, sent: dict[str, Any], **headers: str) -> httpx.Response:
@@ -105,8 +124,9 @@ def recorded(client: httpx.Client, conninfo: str) -> dict[str, Any]:
     examples = {}
     for name, sent in REQUESTS.items():
         answers: dict[str, dict[str, Any]] = {}
-        for accept in ("application/json", EVENTS) if name == "POST /ask" else ("application/json",):
-            answer = send(client, name, sent, Accept=accept)
+        for accept in ("application/json", EVENTS) if name in STREAMING else ("application/json",):
+            body = {**sent["body"], "stream": accept == EVENTS} if name in STREAMING else sent.get("body")
+            answer = send(client, name, {**sent, "body": body}, Accept=accept)
             kind = answer.headers.get("content-type", "").removesuffix("; charset=utf-8")
             client.cookies.clear()
             if answer.content:

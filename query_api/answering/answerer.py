@@ -15,6 +15,7 @@ from pgfolio.config.models import wordllama
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering import prompt_context
+from pgfolio.query_api.answering.background_task import background_task
 from pgfolio.query_api.answering.catalog_answer import MAX_ABOUT, answer_from_catalog
 from pgfolio.query_api.answering.catalog_question import catalog_question
 from pgfolio.query_api.answering.citations import checked_citations, supporting_quotes
@@ -197,6 +198,10 @@ class Answerer:
         if rest := buffered if started or answer.answered else answer.text:
             yield rest
         yield answer
+
+    async def perform(self, task: str, instructions: str) -> Answer:
+        """What a chat program wants for itself, without retrieval. Raises a ModelError."""
+        return await background_task(self._chat, task, instructions)
 
     def _rendered(self, request: AnswerRequest) -> tuple[tuple[str, str], list[Hit]]:
         """The prompt, and the chunks that are its context."""

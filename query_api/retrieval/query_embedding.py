@@ -13,11 +13,13 @@ from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
 from async_lru import alru_cache
 from cachetools import LRUCache
 
 from pgfolio.config.machine import cores
 from pgfolio.config.models import embedding_model
+from pgfolio.config.models.protocols import Embeddings
 from pgfolio.config.models.wordllama import DIMENSIONS, LocalModel, local_model, vocabulary_coverage
 from pgfolio.query_api.observability.timings import count
 from pgfolio.schema.search.pool import in_snapshot
@@ -25,11 +27,9 @@ from pgfolio.schema.search.vector import active_generation
 from pgfolio.schema.vectors.generations import coming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-    import numpy as np
-
-    from pgfolio.config.models.protocols import EmbeddingModel, Embeddings
+    from pgfolio.config.models.protocols import EmbeddingModel
     from pgfolio.config.settings import Settings
     from pgfolio.query_api.background import Supervisor
     from pgfolio.schema.records import Generation, Space
@@ -70,6 +70,10 @@ class QueryEmbedder(Protocol):
         """Raises a ModelError."""
         ...
 
+    async def embed_all(self, texts: Sequence[str]) -> Embeddings:
+        """One request for all. Raises a ModelError."""
+        ...
+
 
 class ThreadedEmbedder:
     """A blocking model in threads; texts of at most `max_inline_characters` are embedded without one."""
@@ -84,7 +88,10 @@ class ThreadedEmbedder:
     async def embed(self, text: str) -> Embeddings:
         if len(text) <= self._max_inline_characters:
             return self._model.embed([text])
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._model.embed, [text])
+        return await self.embed_all([text])
+
+    async def embed_all(self, texts: Sequence[str]) -> Embeddings:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._model.embed, texts)
 
 
 class ActiveSpace:
@@ -103,6 +110,18 @@ class ActiveSpace:
         """Raises a ModelError."""
         count("embedding_cached" if self._cached.cache_contains(question) else "embedding_computed")
         return await self._cached(question)
+
+    async def embed_all(self, texts: Sequence[str], batch: int) -> Embeddings:
+        """Vectors of texts, each as a question's, by requests of at most `batch`; shape (texts, dimensions). Raises a
+        ModelError."""
+        prefix = self.generation.space.query_prefix
+        prefixed = [prefix + text for text in texts]
+        batches = [prefixed[start : start + batch] for start in range(0, len(texts), batch)]
+        parts = [await self._model.embed_all(each) for each in batches]
+        self._answered_at = time.monotonic()
+        tokens = [part.tokens for part in parts]
+        total = None if None in tokens else sum(filter(None, tokens))
+        return Embeddings(np.concatenate([part.vectors for part in parts]), total)
 
     async def check_ready(self) -> None:
         """The model can be used, as seen within the last minute. Raises a ModelError."""

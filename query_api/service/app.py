@@ -23,6 +23,7 @@ from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.service.documents import document_routes
 from pgfolio.query_api.service.keys import keys, make_key, revoke_key
 from pgfolio.query_api.service.middleware import RequestObserver
+from pgfolio.query_api.service.openai.routes import ROUTES as OPENAI_ROUTES
 from pgfolio.query_api.service.openapi import ExamplesPlugin
 from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
 from pgfolio.query_api.service.page import page_file, view
@@ -46,8 +47,8 @@ DESCRIPTION = (
     "Search and answers over folders of documents. "
     "HEAD is answered wherever GET is, with the same status and headers."
 )
-ROUTES = [search, ask, trace, collections, status, live, ready, prometheus, view, page_file]
-ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key]
+ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
+ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key, view, page_file, *OPENAI_ROUTES]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
     "header": SecurityScheme(

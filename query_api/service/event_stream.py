@@ -1,15 +1,14 @@
-"""An answer of `POST /ask` as server-sent events: what there is of it, when it is there."""
+"""A stream of server-sent events: what every door that streams has in common. It begins once what it is made of is
+there or takes long, has comments in silence, an end in time, and its own event for what goes wrong."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import msgspec
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from pgfolio.query_api.answering.records import Answer
 from pgfolio.query_api.auth.caller import caller_of
 from pgfolio.query_api.service.disconnect import unless_client_leaves
 from pgfolio.query_api.service.heartbeat import HEARTBEAT_SECONDS, with_heartbeats
@@ -17,79 +16,82 @@ from pgfolio.query_api.service.problems import TookTooLongError, problem, trace_
 from pgfolio.query_api.service.requests import AnyRequest, services
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
+    from pgfolio.query_api.answering.answerer import Event
     from pgfolio.query_api.answering.records import AnswerRequest
-    from pgfolio.query_api.service.contracts import AskAnswer
+    from pgfolio.query_api.service.contracts import ProblemDetails
 
-    Done = Callable[[Answer, AnswerRequest], Awaitable[AskAnswer]]
-    """The whole answer, as a request that is not streamed gets it."""
+Opened = TypeVar("Opened")
+"""What a stream is made of, such as a question with what was retrieved for it."""
 
 TIME_SHARE: Final = 0.95
 """Of the time that a request may take, what a stream may take before it says that it took too long: later the
 connection is cut."""
 
+HEARTBEAT: Final = ServerSentEventMessage(data=None, comment="at work")
+
 
 async def event_stream(
-    request: AnyRequest, retrieving: Coroutine[Any, Any, AnswerRequest], done: Done, began: float
+    request: AnyRequest,
+    opening: Coroutine[Any, Any, Opened],
+    encode: Callable[[Opened], AsyncGenerator[ServerSentEventMessage]],
+    failed: Callable[[ProblemDetails], ServerSentEventMessage],
+    began: float,
 ) -> ServerSentEvent:
-    """The stream, once something was retrieved: what goes wrong before that is no stream yet, and raised. Where that
-    takes longer than a stream may be silent, it begins without. `began` is a reading of time.perf_counter()."""
-    retrieved = asyncio.ensure_future(retrieving)
+    """The stream, once it is opened: what goes wrong before that is no stream yet, and raised. Where that takes
+    longer than a stream may be silent, it begins without. `began` is a reading of time.perf_counter()."""
+    opened = asyncio.ensure_future(opening)
     try:
-        await unless_client_leaves(request, _wait(retrieved))
+        await unless_client_leaves(request, _wait(opened))
     except BaseException:
-        retrieved.cancel()
-        await asyncio.gather(retrieved, return_exceptions=True)
+        opened.cancel()
+        await asyncio.gather(opened, return_exceptions=True)
         raise
-    if retrieved.done():
-        retrieved.result()
-    return ServerSentEvent(_messages(request, retrieved, done, began))
+    if opened.done():
+        opened.result()
+    return ServerSentEvent(_messages(request, opened, encode, failed, began))
 
 
-async def _wait(retrieved: asyncio.Future[AnswerRequest]) -> None:
-    await asyncio.wait({retrieved}, timeout=HEARTBEAT_SECONDS)
-
-
-async def _messages(
-    request: AnyRequest, retrieved: asyncio.Future[AnswerRequest], done: Done, began: float
-) -> AsyncGenerator[ServerSentEventMessage]:
-    """`sources`, then `token`s, then `citation`s, `done` with the whole answer; or `error`. Comments in silence."""
-    timeout = services(request).retriever.settings.api.timeout
-    if not retrieved.done():
-        yield HEARTBEAT
-    try:
-        events = with_heartbeats(_events(request, retrieved, done), began + timeout * TIME_SHARE)
-        async with aclosing(events):
-            async for event in events:
-                yield event or HEARTBEAT
-    except TimeoutError:
-        yield _message("error", problem(TookTooLongError(timeout), request.scope)[0])
-    except Exception as error:  # noqa: BLE001 -- the status line is sent already
-        yield _message("error", problem(error, request.scope)[0])
-
-
-async def _events(
-    request: AnyRequest, retrieved: asyncio.Future[AnswerRequest], done: Done
-) -> AsyncGenerator[ServerSentEventMessage]:
-    answer_request = await retrieved  # which is cancelled with this
-    yield _message("sources", answer_request.sources)
+async def answer_events(request: AnyRequest, answer_request: AnswerRequest) -> AsyncGenerator[Event]:
+    """An answer in pieces. However it ends, the trace log knows how it was found."""
     try:
         async with aclosing(services(request).answerer.stream(answer_request)) as events:
             async for event in events:
-                if isinstance(event, str):
-                    yield _message("token", {"text": event})
-                elif isinstance(event, Answer):
-                    yield _message("done", await done(event, answer_request))
-                else:
-                    yield _message("citation", event)
+                yield event
     finally:
         caller, trace = caller_of(request.scope), answer_request.retrieved.trace
         request.app.state.traces.add(trace_id(request.scope), "ask", caller, trace)
 
 
-HEARTBEAT: Final = ServerSentEventMessage(data=None, comment="at work")
+async def _wait(opened: asyncio.Future[Any]) -> None:
+    await asyncio.wait({opened}, timeout=HEARTBEAT_SECONDS)
 
 
-def _message(name: str, data: Any) -> ServerSentEventMessage:
-    return ServerSentEventMessage(data=msgspec.json.encode(data).decode(), event=name)
+async def _messages(
+    request: AnyRequest,
+    opened: asyncio.Future[Opened],
+    encode: Callable[[Opened], AsyncGenerator[ServerSentEventMessage]],
+    failed: Callable[[ProblemDetails], ServerSentEventMessage],
+    began: float,
+) -> AsyncGenerator[ServerSentEventMessage]:
+    timeout = services(request).retriever.settings.api.timeout
+    if not opened.done():
+        yield HEARTBEAT
+    try:
+        events = with_heartbeats(_encoded(opened, encode), began + timeout * TIME_SHARE)
+        async with aclosing(events):
+            async for event in events:
+                yield event or HEARTBEAT
+    except TimeoutError:
+        yield failed(problem(TookTooLongError(timeout), request.scope)[0])
+    except Exception as error:  # noqa: BLE001 -- the status line is sent already
+        yield failed(problem(error, request.scope)[0])
+
+
+async def _encoded(
+    opened: asyncio.Future[Opened], encode: Callable[[Opened], AsyncGenerator[ServerSentEventMessage]]
+) -> AsyncGenerator[ServerSentEventMessage]:
+    async with aclosing(encode(await opened)) as messages:  # which is cancelled with this
+        async for message in messages:
+            yield message

@@ -9,12 +9,11 @@ import time
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from litestar.enums import HttpMethod, ScopeType
 
 from pgfolio.query_api.observability import metrics, timings
 from pgfolio.query_api.service.body_budget import MAX_BODIES_MB, BodyBudget
-from pgfolio.query_api.service.problems import MEDIA_TYPE, TookTooLongError, problem, trace_id
+from pgfolio.query_api.service.problems import TookTooLongError, encoded_problem, problem, trace_id
 from pgfolio.schema.search.turns import begin_visit
 
 if TYPE_CHECKING:
@@ -143,8 +142,8 @@ class _ResponseSender:
             return
         details, headers = problem(error, scope)
         fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        body = msgspec.json.encode(details)
-        fields += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+        body, media_type = encoded_problem(details, scope)
+        fields += [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
         await self({"type": "http.response.start", "status": details.status, "headers": fields})
         await self({"type": "http.response.body", "body": body, "more_body": False})
 

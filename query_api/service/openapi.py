@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from pgfolio.config.models.protocols import RejectedInputError
 from pgfolio.query_api.auth.guard import ForbiddenError, RateLimitExceededError, UnauthenticatedError
 from pgfolio.query_api.retrieval.query import UnknownCollectionError
+from pgfolio.query_api.service.openai.errors import UnknownModelError, speaks_openai
 from pgfolio.query_api.service.problems import (
     MEDIA_TYPE,
     FromFolderError,
@@ -25,6 +25,7 @@ from pgfolio.query_api.service.problems import (
     UnknownKeyError,
     UnknownTraceError,
     WrongCursorError,
+    encoded_problem,
     problem,
 )
 from pgfolio.query_api.service.strict_body import CompressedBodyError, WrongFieldError
@@ -62,6 +63,10 @@ MISSING: Final[dict[str, Exception]] = {
     "/traces/{id}": UnknownTraceError("there is no trace with this id: it may have been kept long enough"),
     "/search": UnknownCollectionError("there is no collection 'atlantis'"),
     "/ask": UnknownCollectionError("there is no collection 'atlantis'"),
+    "/v1/models/{model}": UnknownModelError("pgfolio/atlantis"),
+    "/v1/chat/completions": UnknownModelError("pgfolio/atlantis"),
+    "/v1/embeddings": UnknownModelError("pgfolio/atlantis"),
+    "/v1/vector_stores/{collection}/search": UnknownCollectionError("there is no collection 'atlantis'"),
 }
 INVALID: Final[dict[str, Exception]] = {
     "get /documents": WrongCursorError("take the cursor from `next` of the page before, or leave it out"),
@@ -70,6 +75,9 @@ INVALID: Final[dict[str, Exception]] = {
         "there is no collection 'atlantis': `pgfolio status` shows those that there are"
     ),
     "post /search": WrongFieldError("there is no field `top_k`: it is called `limit`"),
+    "post /v1/chat/completions": WrongFieldError("`messages` is missing"),
+    "post /v1/embeddings": WrongFieldError("`input` is missing"),
+    "post /v1/vector_stores/{collection}/search": WrongFieldError("`query` is missing"),
     "post /ask": WrongFieldError("there is no field `query`: it is called `question`"),
 }
 
@@ -105,11 +113,12 @@ def _add_answer(response: dict[str, Any], answers: dict[str, Any]) -> None:
 
 
 def _add_problem(response: dict[str, Any], status: int, method: str, path: str) -> None:
-    content = response.get("content", {}).get(MEDIA_TYPE)
+    media_type = "application/json" if speaks_openai(path) else MEDIA_TYPE
+    content = response.get("content", {}).get(media_type)
     error = {404: MISSING.get(path), 400: INVALID.get(f"{method} {path}")}.get(status, PROBLEMS.get(status))
     if content is not None and error is not None:
-        scope: Any = {"state": {"trace_id": TRACE_ID}}
-        content["example"] = msgspec.to_builtins(problem(error, scope)[0])
+        scope: Any = {"state": {"trace_id": TRACE_ID}, "path": path}
+        content["example"] = json.loads(encoded_problem(problem(error, scope)[0], scope)[0])
 
 
 @cache

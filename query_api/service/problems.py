@@ -31,6 +31,7 @@ from pgfolio.query_api.retrieval.retriever import SwitchingError
 from pgfolio.query_api.service.body_budget import TooMuchUnderWayError
 from pgfolio.query_api.service.contracts import ProblemDetails
 from pgfolio.query_api.service.json_body import UnreadableBodyError
+from pgfolio.query_api.service.openai.errors import UnknownModelError, openai_error, speaks_openai
 from pgfolio.query_api.service.strict_body import CompressedBodyError, WrongFieldError
 from pgfolio.query_api.service.upload_metadata import TooMuchMetadataError
 from pgfolio.schema.database.errors import DatabaseError
@@ -119,6 +120,7 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     TooMuchMetadataError: ("too-large", 413, "Too large"),
     UnknownPromptError: ("unknown-prompt", 400, "Unknown prompt"),
     WrongFieldError: ("invalid-request", 400, "Invalid request"),
+    UnknownModelError: ("unknown-model", 404, "Unknown model"),
     UnreadableBodyError: ("invalid-request", 400, "Invalid request"),
     CompressedBodyError: ("unsupported-media-type", 415, "Unsupported media type"),
     WrongFilterError: ("wrong-filter", 400, "Wrong filter"),
@@ -194,9 +196,15 @@ def problem(error: Exception, scope: Scope) -> tuple[ProblemDetails, dict[str, s
 def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The handler of all exceptions."""
     details, headers = problem(error, request.scope)
-    return Response(
-        msgspec.json.encode(details), status_code=details.status, media_type=MEDIA_TYPE, headers=headers
-    )
+    body, media_type = encoded_problem(details, request.scope)
+    return Response(body, status_code=details.status, media_type=media_type, headers=headers)
+
+
+def encoded_problem(details: ProblemDetails, scope: Scope) -> tuple[bytes, str]:
+    """A problem in the shape that whoever asks can read, and its media type."""
+    if speaks_openai(scope.get("path", "")):
+        return msgspec.json.encode(openai_error(details)), "application/json"
+    return msgspec.json.encode(details), MEDIA_TYPE
 
 
 def _of_http(error: HTTPException, scope: Scope, trace: str) -> ProblemDetails:

@@ -1,4 +1,4 @@
-"""`POST /search` and `POST /ask`: a question in, passages or an answer out; as a stream: event_stream.py."""
+"""`POST /search` and `POST /ask`: a question in, passages or an answer out; as a stream: ask_events.py."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.service import contracts as c
 from pgfolio.query_api.service.accept import EVENT_STREAM, wants_stream
 from pgfolio.query_api.service.answers import ask_answer, explain, search_answer
+from pgfolio.query_api.service.ask_events import ask_events, error_event
 from pgfolio.query_api.service.disconnect import unless_client_leaves
 from pgfolio.query_api.service.event_stream import event_stream
 from pgfolio.query_api.service.problems import trace_id
 from pgfolio.query_api.service.requests import ASKING, AnyRequest, permitted, services
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from litestar.params import JSONBody
+    from litestar.response import ServerSentEventMessage
 
     from pgfolio.query_api.answering.records import Answer, AnswerRequest
     from pgfolio.query_api.retrieval.results import Retrieved
@@ -92,7 +96,12 @@ async def ask(
             explained = await _explain(request, data, query, answer_request.retrieved, "ask")
             return _ask_answer(request, answer, answer_request, began, explained)
 
-        return await event_stream(request, retrieving, done, began)
+        def encode(
+            answer_request: AnswerRequest,
+        ) -> AsyncGenerator[ServerSentEventMessage]:
+            return ask_events(request, answer_request, done)
+
+        return await event_stream(request, retrieving, encode, error_event, began)
     answer_request = await unless_client_leaves(request, retrieving)
     answer = await unless_client_leaves(request, answerer.answer(answer_request))
     explained = await _trace_and_explain(request, data, query, answer_request.retrieved, "ask")

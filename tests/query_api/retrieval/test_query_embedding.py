@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from pgfolio.config.models.protocols import Embeddings, TransientError
 from pgfolio.query_api.retrieval.query_embedding import MAX_CACHED_EMBEDDINGS, ActiveSpace
 from pgfolio.schema.records import Generation, Space
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GENERATION = Generation(1, Space("openai", "tiny-embedding", 64), "active")
 
@@ -33,6 +37,9 @@ class SlowEmbedder:
         if len(self.texts) <= self._failing:
             raise TransientError("the server failed")
         return Embeddings(np.ones((1, 64), dtype=np.float32), 1)
+
+    async def embed_all(self, texts: Sequence[str]) -> Embeddings:
+        return Embeddings(np.ones((len(texts), 64), dtype=np.float32), len(texts))
 
 
 async def begun(space: ActiveSpace, count: int) -> list[asyncio.Task[object]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from pgfolio.query_api.service.openai.errors import speaks_openai
 from pgfolio.query_api.service.openapi import TRACE_ID
 from tests.query_api.library import running_api, stock
 from tests.record_examples import EVENTS, add_key, add_trace, send
@@ -140,7 +141,7 @@ def test_examples_have_values_and_no_placeholders(served: Served) -> None:
         for response in operation["responses"].values():
             for content in response.get("content", {}).values():
                 example = content.get("example")
-                if isinstance(example, dict):
+                if isinstance(example, dict) and not speaks_openai(name.split()[1]):
                     assert ids.fullmatch(example["trace_id"])
                     for item in example.get("items", []):
                         assert item["id"] > 0
