@@ -1,4 +1,4 @@
-"""`python -m pgfolio.query_api serve|search|ask|eval`."""
+"""`python -m pgfolio.query_api serve|search|ask|mcp|eval`."""
 
 from __future__ import annotations
 

@@ -48,6 +48,8 @@ DOORS = {
     "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/auth/rate_limit.py"},
     "prometheus_client": {"query_api/observability/metrics.py"},
     "litestar": {"query_api/"},
+    "mcp": {"query_api/service/mcp/"},
+    "mcp_types": {"query_api/service/mcp/"},
     "kreuzberg": {"flows/extraction/"},
     "pypdfium2": {"flows/extraction/"},
     "wordllama": {"config/models/"},
@@ -207,7 +209,7 @@ def test_one_module_reads_the_environment() -> None:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("query_api.service.app", {"prefect", "pgfolio.flows", "kreuzberg", "openai"}),
+        ("query_api.service.app", {"prefect", "pgfolio.flows", "kreuzberg", "openai", "mcp"}),
         ("query_api.cli.render", {"litestar", "uvicorn", "prefect"}),
         ("flows", {"litestar", "pgfolio.query_api"}),
         ("flows.cli.commands", {"prefect", "wordllama", "openai", "kreuzberg", "pgfolio.query_api"}),

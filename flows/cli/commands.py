@@ -291,6 +291,9 @@ _passed_on("search", "Search, as the API does, in the terminal.")
 _passed_on("ask", "Ask a question, answered from the documents.")
 _passed_on("eval", "Measure retrieval on labelled queries: nDCG@10, MRR@10, recall@10, latency.")
 _passed_on("serve", "Run the HTTP API alone.")
+_passed_on(
+    "mcp", "Let an assistant search and read: the Model Context Protocol on standard input and output."
+)
 
 
 def _launcher(settings: Settings, options: Options) -> Launcher:

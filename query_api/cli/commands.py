@@ -1,4 +1,4 @@
-"""`python -m pgfolio.query_api serve|search|ask|eval`: what `pgfolio` starts as a process for these commands."""
+"""`python -m pgfolio.query_api serve|search|ask|mcp|eval`: what `pgfolio` starts as a process for these commands."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pgfolio.config.loading import load_settings
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.prompts import DEFAULT
 from pgfolio.query_api.answering.answerer import UnknownPromptError
+from pgfolio.query_api.cli.assistants import mcp
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse_json
 from pgfolio.query_api.retrieval.fusion import Fusion
 from pgfolio.query_api.retrieval.query import (
@@ -75,6 +76,9 @@ def retrieval(asking: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def cli() -> None:
     """The query side: search and answers over what is stored."""
+
+
+cli.add_command(mcp)
 
 
 @cli.command()

@@ -22,6 +22,7 @@ from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.service.documents import document_routes
 from pgfolio.query_api.service.keys import keys, make_key, revoke_key
+from pgfolio.query_api.service.mcp.mount import mcp, open_mcp
 from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.openai.routes import ROUTES as OPENAI_ROUTES
 from pgfolio.query_api.service.openapi import ExamplesPlugin
@@ -48,7 +49,7 @@ DESCRIPTION = (
     "HEAD is answered wherever GET is, with the same status and headers."
 )
 ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
-ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key, view, page_file, *OPENAI_ROUTES]
+ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key, view, page_file, *OPENAI_ROUTES, mcp]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
     "header": SecurityScheme(
@@ -68,6 +69,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
             open_keys(conninfo, supervisor) as key_ring,
             open_traces(conninfo, settings.traces, supervisor) as traces,
             _sampling(services.retriever.pool, supervisor),
+            open_mcp(settings.api) as app.state.mcp,
         ):
             app.state.services, app.state.key_ring, app.state.traces = services, key_ring, traces
             app.state.supervisor, app.state.guard = supervisor, guard
