@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from litestar.types import Message, Scope
+    from litestar.types import ControllerRouterHandler, Message, Scope
 
     from pgfolio.config.settings import Api, Settings
     from pgfolio.schema.search.pool import Pool
@@ -48,7 +48,7 @@ DESCRIPTION = (
     "Search and answers over folders of documents. "
     "HEAD is answered wherever GET is, with the same status and headers."
 )
-ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
+ROUTES: list[ControllerRouterHandler] = [search, ask, trace, collections, status, live, ready, prometheus]
 ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key, view, page_file, *OPENAI_ROUTES, mcp]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
