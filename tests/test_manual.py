@@ -478,6 +478,16 @@ def test_what_query_api_shows_runs(world: World) -> None:
         assert run_all(world, "query_api/README.md") >= 10
 
 
+def test_the_clients_that_are_shown_run(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert world.run("pgfolio sync docs").returncode == 0
+    programs = re.findall(r"^```python\n(.*?)^```$", text("query_api/README.md"), re.MULTILINE | re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        address = str(world.client.base_url).rstrip("/")
+        exec(compile(program.replace("http://localhost:8000", address), "manual", "exec"), {})  # noqa: S102
+        assert f"{address}/d/" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("readme", ["schema/README.md", "config/README.md", "tests/README.md"])
 def test_what_the_others_show_has_a_reason_not_to_run(readme: str) -> None:
     left = [command for command, _ in shown(readme) if without_reason(command)]

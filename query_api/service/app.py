@@ -20,6 +20,7 @@ from pgfolio.query_api.background import Supervisor
 from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
+from pgfolio.query_api.service import ui_message_stream
 from pgfolio.query_api.service.documents import document_routes
 from pgfolio.query_api.service.keys import keys, make_key, revoke_key
 from pgfolio.query_api.service.mcp.mount import mcp, open_mcp
@@ -142,8 +143,8 @@ def _cors(api: Api) -> CORSConfig | None:
     return CORSConfig(
         allow_origins=list(api.cors_origins),
         allow_methods=["GET", "HEAD", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-        expose_headers=["X-Trace-Id", "Retry-After"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key", ui_message_stream.HEADER],
+        expose_headers=["X-Trace-Id", "Retry-After", ui_message_stream.HEADER],
     )
 
 

@@ -38,6 +38,7 @@ async def event_stream(
     encode: Callable[[Opened], AsyncGenerator[ServerSentEventMessage]],
     failed: Callable[[ProblemDetails], ServerSentEventMessage],
     began: float,
+    headers: dict[str, str] | None = None,
 ) -> ServerSentEvent:
     """The stream, once it is opened: what goes wrong before that is no stream yet, and raised. Where that takes
     longer than a stream may be silent, it begins without. `began` is a reading of time.perf_counter()."""
@@ -50,7 +51,7 @@ async def event_stream(
         raise
     if opened.done():
         opened.result()
-    return ServerSentEvent(_messages(request, opened, encode, failed, began))
+    return ServerSentEvent(_messages(request, opened, encode, failed, began), headers=headers)
 
 
 async def answer_events(request: AnyRequest, answer_request: AnswerRequest) -> AsyncGenerator[Event]:

@@ -17,11 +17,13 @@ from pgfolio.query_api.observability.timings import took_ms
 from pgfolio.query_api.retrieval.filter_parser import parse
 from pgfolio.query_api.retrieval.query import Query
 from pgfolio.query_api.service import contracts as c
+from pgfolio.query_api.service import ui_message_stream as ui
 from pgfolio.query_api.service.accept import EVENT_STREAM, wants_stream
 from pgfolio.query_api.service.answers import ask_answer, explain, search_answer
 from pgfolio.query_api.service.ask_events import ask_events, error_event
 from pgfolio.query_api.service.disconnect import unless_client_leaves
-from pgfolio.query_api.service.event_stream import event_stream
+from pgfolio.query_api.service.event_stream import answer_events, event_stream
+from pgfolio.query_api.service.links import base_url
 from pgfolio.query_api.service.problems import trace_id
 from pgfolio.query_api.service.requests import ASKING, AnyRequest, permitted, services
 
@@ -90,6 +92,13 @@ async def ask(
     query = _query(question.content, data)
     said = [Message(each.role, each.content.replace("\x00", " ")) for each in earlier]
     retrieving = answerer.retrieve(query, permitted(request), data.prompt, said)
+    if request.headers.get(ui.HEADER) == "v1":
+        base = base_url(request, services(request).retriever.settings.api.public_url)
+
+        def encode_ui(answer_request: AnswerRequest) -> AsyncGenerator[ServerSentEventMessage]:
+            return ui.ui_messages(answer_events(request, answer_request), trace_id(request.scope), base)
+
+        return await event_stream(request, retrieving, encode_ui, ui.error_part, began, {ui.HEADER: "v1"})
     if wants_stream(", ".join(request.headers.getall("accept", [])), requested=data.stream):
 
         async def done(answer: Answer, answer_request: AnswerRequest) -> c.AskAnswer:
