@@ -21,6 +21,7 @@ from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.service.documents import document_routes
+from pgfolio.query_api.service.flow_requests import approve, ask_sync, forget, get_request, list_requests
 from pgfolio.query_api.service.keys import keys, make_key, revoke_key
 from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.openapi import ExamplesPlugin
@@ -46,6 +47,7 @@ DESCRIPTION = (
     "HEAD is answered wherever GET is, with the same status and headers."
 )
 ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
+ROUTES += [ask_sync, approve, forget, get_request, list_requests]
 ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
