@@ -33,6 +33,11 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "GET /traces/{id}": {"parameters": {"id": TRACE_ID}},
     "GET /collections": {},
     "GET /status": {},
+    "POST /sources/{name}/sync": {"parameters": {"name": "manual"}},
+    "POST /sources/{name}/approve": {"parameters": {"name": "manual"}, "body": {"count": 12}},
+    "POST /sources/{name}/forget": {"parameters": {"name": "kitchen"}},
+    "GET /requests": {},
+    "GET /requests/{request_id}": {"parameters": {"request_id": 1}},
     "GET /session": {},
     "POST /session": {"body": {"key": KEY}},
     "DELETE /session": {},
@@ -109,6 +114,11 @@ def add_key(client: httpx.Client, conninfo: str) -> None:
         time.sleep(0.05)
 
 
+def add_request(client: httpx.Client) -> None:
+    """The first one, so that there is one to be told of."""
+    client.post("/sources/manual/sync").raise_for_status()
+
+
 def add_trace(client: httpx.Client, conninfo: str) -> None:
     """Under the id that the examples name."""
     trace_id = send(client, "POST /search", REQUESTS["POST /search"]).json()["trace_id"]
@@ -120,6 +130,7 @@ def add_trace(client: httpx.Client, conninfo: str) -> None:
 def recorded(client: httpx.Client, conninfo: str) -> dict[str, Any]:
     """Each request with its answers, by status and media type."""
     add_key(client, conninfo)
+    add_request(client)
     add_trace(client, conninfo)
     examples = {}
     for name, sent in REQUESTS.items():

@@ -22,6 +22,7 @@ from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.service import ui_message_stream
 from pgfolio.query_api.service.documents import document_routes
+from pgfolio.query_api.service.flow_requests import approve, ask_sync, forget, get_request, list_requests
 from pgfolio.query_api.service.keys import keys, make_key, revoke_key
 from pgfolio.query_api.service.mcp.mount import mcp, open_mcp
 from pgfolio.query_api.service.middleware import RequestObserver
@@ -50,7 +51,9 @@ DESCRIPTION = (
     "HEAD is answered wherever GET is, with the same status and headers."
 )
 ROUTES: list[ControllerRouterHandler] = [search, ask, trace, collections, status, live, ready, prometheus]
-ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key, view, page_file, *OPENAI_ROUTES, mcp]
+ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key]
+ROUTES += [ask_sync, approve, forget, get_request, list_requests]
+ROUTES += [view, page_file, *OPENAI_ROUTES, mcp]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
     "header": SecurityScheme(

@@ -23,6 +23,8 @@ from pgfolio.query_api.service.problems import (
     PushFailedError,
     UnknownDocumentError,
     UnknownKeyError,
+    UnknownRequestError,
+    UnknownSourceError,
     UnknownTraceError,
     WrongCursorError,
     encoded_problem,
@@ -60,6 +62,13 @@ MISSING: Final[dict[str, Exception]] = {
     "/documents": UnknownCollectionError("there is no collection 'atlantis'"),
     "/documents/{document_id}": UnknownDocumentError(17),
     "/keys/{key_id}": UnknownKeyError("there is no key 7 in use: GET /keys lists those that there are"),
+    **dict.fromkeys(
+        ("/sources/{name}/sync", "/sources/{name}/approve", "/sources/{name}/forget"),
+        UnknownSourceError("there is no source 'atlantis': GET /status lists those that there are"),
+    ),
+    "/requests/{request_id}": UnknownRequestError(
+        "there is no request 17: GET /requests lists those that there are"
+    ),
     "/traces/{id}": UnknownTraceError("there is no trace with this id: it may have been kept long enough"),
     "/search": UnknownCollectionError("there is no collection 'atlantis'"),
     "/ask": UnknownCollectionError("there is no collection 'atlantis'"),
@@ -74,6 +83,7 @@ INVALID: Final[dict[str, Exception]] = {
     "post /keys": WrongKeyError(
         "there is no collection 'atlantis': `pgfolio status` shows those that there are"
     ),
+    "post /sources/{name}/approve": WrongFieldError("`count` is missing"),
     "post /search": WrongFieldError("there is no field `top_k`: it is called `limit`"),
     "post /v1/chat/completions": WrongFieldError("`messages` is missing"),
     "post /v1/embeddings": WrongFieldError("`input` is missing"),

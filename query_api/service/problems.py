@@ -90,6 +90,18 @@ class UnknownKeyError(Exception):
     """No key in use has this id, or it is not for whoever asks."""
 
 
+class UnknownSourceError(Exception):
+    """No source has this name, or it is not for whoever asks."""
+
+
+class UnknownRequestError(Exception):
+    """No request to the flows has this id, or it is not for whoever asks."""
+
+
+class PushedSourceError(Exception):
+    """What is asked of a source is for folders only."""
+
+
 class WrongCursorError(Exception):
     """A cursor that no page has given."""
 
@@ -109,6 +121,9 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
     UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
+    UnknownSourceError: ("unknown-source", 404, "Unknown source"),
+    UnknownRequestError: ("unknown-request", 404, "Unknown request"),
+    PushedSourceError: ("from-pushes", 409, "It holds what was pushed"),
     UnknownKeyError: ("unknown-key", 404, "Unknown key"),
     WrongKeyError: ("wrong-key", 400, "The key cannot be made"),
     NoSuchCollectionError: ("unknown-collection", 404, "Unknown collection"),

@@ -12,7 +12,7 @@ import pytest
 from pgfolio.query_api.service.openai.errors import speaks_openai
 from pgfolio.query_api.service.openapi import TRACE_ID
 from tests.query_api.library import running_api, stock
-from tests.record_examples import EVENTS, add_key, add_trace, send
+from tests.record_examples import EVENTS, add_key, add_request, add_trace, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +49,7 @@ def served(
         stock(conninfo, settings)
         with running_api(settings, conninfo) as client:
             add_key(client, conninfo)
+            add_request(client)
             add_trace(client, conninfo)
             document = client.get("/schema").json()
             yield Served(client, document, shown(document))
