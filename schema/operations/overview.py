@@ -37,8 +37,8 @@ def overview(
     prefixes: tuple[str | None, str | None] | None = None,
     roots: bool = True,
 ) -> dict[str, Any]:
-    """Plain values, ready for JSON; at most so many problems; `roots`: also where sources lie. `ef_search`: with which
-    is searched where nothing was tuned. `prefixes`: the settings' ones of queries and of documents, which the active
+    """Plain values, ready for JSON; at most so many problems; `roots`: also where sources lie. `ef_search`: what
+    is searched with where nothing was tuned. `prefixes`: the settings' ones of queries and of documents, which the active
     space may lack. Of the permitted collections only: what counts over all of them is left out for who may not see
     all."""
     seen = {"permitted": array(permitted)}
