@@ -38,9 +38,9 @@ def overview(
     roots: bool = True,
 ) -> dict[str, Any]:
     """Plain values, ready for JSON; at most so many problems; `roots`: also where sources lie. `ef_search`: what
-    is searched with where nothing was tuned. `prefixes`: the settings' ones of queries and of documents, which the active
-    space may lack. Of the permitted collections only: what counts over all of them is left out for who may not see
-    all."""
+    is searched with where nothing was tuned. `prefixes`: the settings' ones of queries and of documents, which the
+    active space may lack. Of the permitted collections only: what counts over all of them is left out for who may not
+    see all."""
     seen = {"permitted": array(permitted)}
     return {
         "sources": describe_sources(connection, permitted, roots=roots),
