@@ -33,13 +33,15 @@ export function Ask() {
     setText("");
     history.replaceState(null, "", `/?${new URLSearchParams({ q: question, ...(how === "search" && { mode: "search" }) })}`);
     const narrowed = retrieval(filters);
-    const searching = post("/search", { query: question, limit: LIMIT, ...narrowed }, stop.signal).then(
+    let searching = null;
+    const search = () => (searching ??= post("/search", { query: question, limit: LIMIT, ...narrowed }, stop.signal).then(
       (found) => change(turn.id, { results: found.results, complete: found.complete, searchNotes: found.notes, trace: found.trace_id, took: found.took_ms }),
-      (error) => change(turn.id, { searchError: error }));
+      (error) => change(turn.id, { searchError: error })));
     try {
-      if (how === "ask") await answer(turn.id, question, earlier, narrowed, change, stop.signal);
-      await searching;
+      if (how === "ask") await answer(turn.id, question, earlier, narrowed, change, stop.signal, search);
+      await search();
     } catch (error) {
+      search(); // passages are worth having without an answer
       if (error.name !== "AbortError") change(turn.id, { error });
       else change(turn.id, (t) => ({ stopped: !t.answer && t.mode === "ask" }));
     } finally { change(turn.id, { busy: false }); }
@@ -99,13 +101,15 @@ function Nothing() {
     <p>Sync a folder with <code>pgfolio sync FOLDER</code> where the server runs, or add files:</p><${Drop} /></section>`;
 }
 
-/** The answer of a question that is streamed into its turn. */
-async function answer(id, question, earlier, narrowed, change, signal) {
+/** The answer of a question that is streamed into its turn; `begun` when its first words are there. */
+async function answer(id, question, earlier, narrowed, change, signal, begun) {
   const messages = earlier.flatMap((t) => [{ role: "user", content: t.question }, { role: "assistant", content: t.answer.answer.slice(0, 20000) }]);
   const body = { messages: [...messages, { role: "user", content: question }], stream: true, ...narrowed };
   for await (const [name, data] of events("/ask", body, signal)) {
-    if (name === "token") change(id, (t) => ({ text: t.text + data.text }));
-    else if (name === "citation") change(id, (t) => ({ citations: [...t.citations, data] }));
+    if (name === "token") {
+      change(id, (t) => ({ text: t.text + data.text }));
+      begun();
+    } else if (name === "citation") change(id, (t) => ({ citations: [...t.citations, data] }));
     else if (name === "done") change(id, { answer: data, text: data.answer, citations: data.citations, trace: data.trace_id });
     else if (name === "error") throw Object.assign(new Error(data.detail || data.title), { traceId: data.trace_id });
   }
