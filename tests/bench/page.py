@@ -87,11 +87,13 @@ def main(*, url: str, rounds: int) -> None:
                 paints.append(float(paint))
         browser.close()
     own = [file for name, file in FILES.items() if not name.startswith("vendor/")]
+    mine, theirs = np.median(bare), np.median(in_page)
     OUT.print(f"first paint {np.median(paints):.0f} ms")
-    OUT.print(f"first words: bare {np.median(bare):.0f} ms, in the page {np.median(in_page):.0f} ms, "
-              f"{np.median(in_page) - np.median(bare):+.0f} ms")  # fmt: skip
-    OUT.print(f"our own files: {sum(len(f.content) for f in own):,} bytes, {sum(len(f.packed) for f in own):,} as sent; "
-              f"with the vendored one {sum(len(f.packed) for f in FILES.values()):,} as sent")  # fmt: skip
+    OUT.print(f"first words: bare {mine:.0f} ms, in the page {theirs:.0f} ms, {theirs - mine:+.0f} ms")
+    sent = sum(len(f.packed) for f in FILES.values())
+    OUT.print(
+        f"own files {sum(len(f.content) for f in own):,} bytes; as sent, with the vendored one, {sent:,}"
+    )
 
 
 if __name__ == "__main__":
