@@ -183,8 +183,9 @@ class Search(Section):
         description="of documents that do not tell theirs: a text search configuration of PostgreSQL"
     )
     fusion: Literal["scores", "rrf"] = Field(description="scores, or rrf (reciprocal rank fusion)")
-    vector_weight: Annotated[float, Field(ge=0, le=100)] = Field(
-        description="vectors count so many times as much as they would; `pgfolio eval --vector-weight` measures it"
+    vector_weight: Literal["auto"] | Annotated[float, Field(ge=0, le=100)] = Field(
+        description="vectors count so many times as much as the bundled model's; auto: as measured on the corpus, "
+        "without labels; `pgfolio eval --vector-weight` measures it with them"
     )
     candidates: Annotated[int, Field(ge=10, le=1000)] = Field(description="taken from each arm before fusion")
     min_similarity: Fraction = Field(description="results that are less similar are left out")

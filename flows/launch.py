@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pgfolio.config.environment import prefect_api_url, temporary_environment
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.ingest.requests import answer_requests
 from pgfolio.flows.local.prefect_server import running_prefect
 from pgfolio.flows.reembedding.run import run_reembed
+from pgfolio.flows.run.options import BY_COMMAND
 from pgfolio.flows.run.progress import NullProgress
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +53,10 @@ def launch_sync(
 ) -> Report:
     """Raises FailedError, or what the flow raises."""
     if launcher.prefect is None:
-        return run_sync(settings, conninfo, selected, options, progress=progress)
+        report = run_sync(settings, conninfo, selected, options, progress=progress)
+        if options.started_by == BY_COMMAND and not options.plan_only:
+            _answer_requests(settings, conninfo, selected)
+        return report
 
     return _flow_run(
         launcher.prefect,
@@ -61,6 +67,16 @@ def launch_sync(
         approve_deletes=options.approve_deletes,
         max_cost=options.max_cost,
     )
+
+
+def _answer_requests(settings: Settings, conninfo: str, selected: Sequence[Source]) -> None:
+    """What was asked over HTTP of these sources, where nobody listens."""
+
+    def sync(source: Source, options: Options) -> Report:
+        return run_sync(settings, conninfo, [source], options)
+
+    with connect(conninfo, autocommit=True) as connection:
+        answer_requests(connection, conninfo, settings, sync, {source.id for source in selected})
 
 
 def launch_reembed(

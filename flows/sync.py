@@ -6,6 +6,7 @@ another at work as Completed under the name Skipped.
 """
 
 # Annotations are values here: Prefect makes the schema of the parameters of them, and checks what it is given.
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
@@ -15,6 +16,7 @@ from prefect.states import Completed
 from pgfolio.config.loading import load_settings
 from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.ingest.requests import answer_requests
 from pgfolio.flows.run.options import ApprovedDeletes, FailedError, MaxCost, Options
 from pgfolio.flows.run.progress import current_display
 from pgfolio.flows.tasks import PrefectProgress, as_task, ended, is_scheduled, publish, published_failure
@@ -23,6 +25,10 @@ from pgfolio.schema.database.connect import connect, database
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
+
+    from pgfolio.config.settings import Settings
+    from pgfolio.flows.run.report import Report
+    from pgfolio.schema.records import Source
 
 
 def run_name() -> str:
@@ -68,5 +74,13 @@ def sync(
             if is_scheduled() and isinstance(error.__cause__, SourceBusyError):
                 return Completed(name="Skipped", message=str(error))  # what runs does what it would have done
             raise
+        if is_scheduled() or not sources:
+            with connect(conninfo, autocommit=True) as connection:
+                answer_requests(connection, conninfo, settings, partial(_sync_one, settings, conninfo))
     publish("sync", report)
     return ended(report)
+
+
+def _sync_one(settings: "Settings", conninfo: str, source: "Source", options: Options) -> "Report":
+    """What was asked of the flows over HTTP, where nobody listened."""
+    return run_sync(settings, conninfo, [source], options)

@@ -169,6 +169,8 @@ class Generation:
     """Where new vectors go: 0 is the table itself, others are tables that inherit from it (vectors/segments.py)."""
     ef_search: int | None = None
     """What its index was tuned to; None: as the settings say. Known where it is read for searching."""
+    vector_weight: float | None = None
+    """What its similarities count, as measured on the corpus; None: not measured. Known where ef_search is."""
 
     @property
     def table(self) -> str:

@@ -25,7 +25,8 @@ create table sources (
     created_at timestamptz not null default now(),
     synced_at timestamptz,  -- when a sync last went through all of it without a problem
     kind text not null default 'folder' check (kind in ('folder', 'pushed')),  -- the root of a pushed one is no folder
-    fence bigint not null default 0  -- raised by each owner: who stores proves that it is still his
+    fence bigint not null default 0,  -- raised by each owner: who stores proves that it is still his
+    held jsonb  -- removals that the last sync held back: count, some paths, reason
 );
 create unique index sources_pushed on sources (collection_id) where kind = 'pushed';
 
@@ -143,7 +144,9 @@ create table generations (
     measured jsonb not null default '{}',  -- what was measured before it was to become active
     m integer,  -- what its index was tuned to, as the next two; null: as the settings say
     ef_construction integer,
-    ef_search integer
+    ef_search integer,
+    vector_weight double precision,
+    weighed_vectors bigint
 );
 create unique index generations_one_active on generations (state) where state = 'active';
 create unique index generations_one_building on generations (state) where state = 'building';
@@ -157,7 +160,9 @@ create table runs (
     started_at timestamptz not null default clock_timestamp(),
     finished_at timestamptz,
     report jsonb not null default '{}',  -- its counts, tokens, cost and problems
-    error text not null default ''
+    error text not null default '',
+    source_id integer,  -- which a running sync is at
+    progress jsonb  -- of that source: files_done, files_total, chunks, started_at
 );
 create index runs_started on runs (started_at desc);
 
@@ -374,6 +379,26 @@ create table upgrades (
     chunks_per_second real,  -- that get their vectors, pauses included
     changed_at timestamptz not null default now()
 );
+
+-- What is asked of the flows over HTTP, and what came of it.
+create table requests (
+    id bigint generated always as identity primary key,
+    kind text not null check (kind in ('sync', 'approve', 'forget')),
+    source_id integer not null,  -- the source, which may be forgotten meanwhile
+    source text not null,
+    collection_id integer not null,  -- of the source when it was asked: who may see it may see the request
+    count integer,  -- of an approval: so many removals at most
+    state text not null default 'pending' check (state in ('pending', 'running', 'done', 'failed', 'refused')),
+    attempts integer not null default 0,  -- how often it was taken up: who does it may be killed
+    requested_by integer,  -- the key, null while the API is open
+    asked_at timestamptz not null default now(),
+    started_at timestamptz,
+    ended_at timestamptz,
+    outcome jsonb,  -- the run's report, as sync --json prints it
+    reason text not null default ''
+);
+create index requests_open on requests (id) where state in ('pending', 'running');
+create unique index requests_waiting on requests (source_id, kind, coalesce(count, 0)) where state = 'pending';
 
 -- Functions, whose text is functions/*.sql:
 --   bm25(rank real, tokens integer, mean double precision) returns double precision

@@ -7,11 +7,14 @@ that need these.
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+BROWSER = "chromium"
 CHECKS = (
     ("ruff", "format", "--check", "--quiet", "."),
     ("ruff", "check", "--quiet", "."),
@@ -35,12 +38,28 @@ def main() -> int:
     """Run every check; the exit code is that of the first one that failed, tests being run all the same."""
     if MODELS in sys.argv[1:]:
         return _with_models()
+    _install_browser()
     codes = []
     for check in CHECKS:
         print(f"== {' '.join(check)}", flush=True)
         arguments = [*check, *(sys.argv[1:] if check[0] == "pytest" else ())]
         codes.append(subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=False).returncode)
     return next((code for code in codes if code), 0)
+
+
+def _install_browser() -> None:
+    """The page's tests need one; without it they are skipped. As root on Debian it is installed."""
+    if shutil.which(BROWSER) or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    print(f"== apt-get install {BROWSER}", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update"], ["install", "--yes", "--no-install-recommends", BROWSER]):
+        quietly = subprocess.run(
+            ["apt-get", "-qq", *arguments], env=environment, check=False, stdout=subprocess.DEVNULL
+        )
+        if quietly.returncode:
+            print(f"apt-get {arguments[0]} failed: the page is not tested", flush=True)
+            return
 
 
 def _with_models() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,14 @@ from pgfolio.config.loading import load_settings
 from pgfolio.query_api.service.openapi import FILE, TRACE_ID
 from pgfolio.schema.database.bundled import bundled_postgres
 from pgfolio.schema.database.connect import connect, prepare
+from pgfolio.schema.operations import api_keys
 from tests.query_api.library import running_api, stock
 
 if TYPE_CHECKING:
     import httpx
+
+KEY = "pgf_an-example-of-a-key"
+"""An administrator's, with which all is asked."""
 
 QUESTION = "how do I retry a failed task"
 EVENTS = "text/event-stream"
@@ -28,6 +33,19 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "GET /traces/{id}": {"parameters": {"id": TRACE_ID}},
     "GET /collections": {},
     "GET /status": {},
+    "POST /sources/{name}/sync": {"parameters": {"name": "manual"}},
+    "POST /sources/{name}/approve": {"parameters": {"name": "manual"}, "body": {"count": 12}},
+    "POST /sources/{name}/forget": {"parameters": {"name": "kitchen"}},
+    "GET /requests": {},
+    "GET /requests/{request_id}": {"parameters": {"request_id": 1}},
+    "GET /session": {},
+    "POST /session": {"body": {"key": KEY}},
+    "DELETE /session": {},
+    "POST /keys": {
+        "body": {"name": "web", "scope": "read", "collections": ["manual"], "expires": "2099-01-01T00:00:00Z"}
+    },
+    "GET /keys": {},
+    "DELETE /keys/{key_id}": {"parameters": {"key_id": 2}},
     "GET /health/live": {},
     "GET /health/ready": {},
     "GET /metrics": {},
@@ -83,6 +101,24 @@ def send(client: httpx.Client, name: str, sent: dict[str, Any], **headers: str) 
     return client.request(method, path, params=parameters, json=sent.get("body"), headers=headers)
 
 
+def add_key(client: httpx.Client, conninfo: str) -> None:
+    """The key that the examples show, with which the client asks from now on."""
+    with connect(conninfo) as connection:
+        connection.execute(
+            "insert into api_keys (name, prefix, hash, scope) values ('admin', %s, %s, 'admin')",
+            [KEY[: api_keys.LISTED_CHARACTERS], api_keys.hashed(KEY)],
+        )
+    client.headers["X-API-Key"] = KEY
+    end = time.monotonic() + 5
+    while not client.get("/session").json()["signed_in"] and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def add_request(client: httpx.Client) -> None:
+    """The first one, so that there is one to be told of."""
+    client.post("/sources/manual/sync").raise_for_status()
+
+
 def add_trace(client: httpx.Client, conninfo: str) -> None:
     """Under the id that the examples name."""
     trace_id = send(client, "POST /search", REQUESTS["POST /search"]).json()["trace_id"]
@@ -93,6 +129,8 @@ def add_trace(client: httpx.Client, conninfo: str) -> None:
 
 def recorded(client: httpx.Client, conninfo: str) -> dict[str, Any]:
     """Each request with its answers, by status and media type."""
+    add_key(client, conninfo)
+    add_request(client)
     add_trace(client, conninfo)
     examples = {}
     for name, sent in REQUESTS.items():
@@ -101,6 +139,7 @@ def recorded(client: httpx.Client, conninfo: str) -> dict[str, Any]:
             body = {**sent["body"], "stream": accept == EVENTS} if name in STREAMING else sent.get("body")
             answer = send(client, name, {**sent, "body": body}, Accept=accept)
             kind = answer.headers.get("content-type", "").removesuffix("; charset=utf-8")
+            client.cookies.clear()
             if answer.content:
                 body = answer.json() if kind == "application/json" else answer.text.replace("\r\n", "\n")
                 answers.setdefault(str(answer.status_code), {})[kind] = body

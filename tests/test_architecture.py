@@ -76,7 +76,7 @@ ROOMS = {
     "flows.ingest": {"chunking", "discovery", "embedding", "execution", "extraction", "index", "run"},
     "flows.integrity": {"chunking", "execution", "index", "ingest", "reembedding", "run"},
     "flows.launch": {"ingest", "local", "reembed", "reembedding", "run", "sync", "tasks"},
-    "flows.listen": {"launch", "run"},
+    "flows.listen": {"ingest", "launch", "run"},
     "flows.local": set(),
     "flows.reembed": {"reembedding", "run", "tasks"},
     "flows.reembedding": {"chunking", "embedding", "execution", "index", "ingest", "run"},

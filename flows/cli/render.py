@@ -75,7 +75,7 @@ def show_move(report: Report, generations: list[dict[str, Any]]) -> None:
 def _show_generations(generations: list[dict[str, Any]]) -> None:
     columns = ["space", "state", "vectors", "index", "index_mb"]
     rows = [{**row, **_measured(row)} for row in generations]
-    extra = ("recall", "ndcg_before", "ndcg", "kept_until")
+    extra = ("vector_weight", "recall", "ndcg_before", "ndcg", "kept_until")
     columns += [name for name in extra if any(name in row for row in rows)]
     _show_rows("space", rows, tuple(columns))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.flows.index import maintenance, queries
+from pgfolio.flows.index import maintenance, queries, weighing
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.flows.run.options import Options
@@ -200,6 +200,8 @@ def _tune(run: RunContext, connection: Connection, result: Tuning, *, tune: bool
     _use(result, in_force)
     tuning.save(connection, generation, result.parameters, in_force.ef_search)
     connection.commit()
+    if tune:
+        weighing.weigh(run, connection, generation, anew=True)
 
 
 def _use(result: Tuning, measured: Measurement) -> None:
@@ -228,12 +230,7 @@ def _measure(
     evaluation = EvaluationQueries(connection, generation, count, queries=query_vectors)
     rows = hnsw.rows(connection, generation)
     measured = _measure_each(
-        evaluation,
-        _parameters(run, connection, generation),
-        tried,
-        rows,
-        enough=enough,
-        at_least=at_least,
+        evaluation, _parameters(run, connection, generation), tried, rows, enough=enough, at_least=at_least
     )
     tuning.record(connection, generation, measured)
     connection.commit()

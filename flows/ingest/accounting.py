@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgfolio.flows.discovery.rules import LITTER
 from pgfolio.flows.run.report import Estimate, WorkerCounts
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Source
 
 MAX_NAMED = 5
+MAX_BLOCKED_PATHS = 200
 EXCLUDING = "a rule now (crawl.include, crawl.exclude, an ignore file, or a default rule)"
 
 
@@ -135,19 +136,31 @@ def note_litter(report: Report, source: Source, survey: Survey) -> None:
         )
 
 
+def blocked_deletions(survey: Survey) -> dict[str, Any] | None:
+    """Removals that wait for an approval, for `status`: how many documents, some of them, why; None: none."""
+    waiting = (*survey.plan.blocked_deletions, *survey.plan.unmounted)
+    paths = [known.path for known in waiting if known.document_id is not None]
+    if not paths:
+        return None
+    reason = "; ".join(_reasons(survey))
+    return {"count": len(paths), "paths": sorted(paths)[:MAX_BLOCKED_PATHS], "reason": reason}
+
+
 def _blocked_deletions(source: Source, survey: Survey) -> Iterator[Problem]:
     """Why removals are not done, and the command that approves them."""
+    number = len(survey.plan.blocked_deletions) + len(survey.plan.unmounted)
+    approve = f"if they are meant to go, run `pgfolio sync {source.name} --approve-deletes {number}`"
+    for reason in _reasons(survey):
+        yield Problem("", "plan", f"{reason}; {approve}")
+
+
+def _reasons(survey: Survey) -> Iterator[str]:
     unmounted = len(survey.plan.unmounted)
     excluded = sum(known.path in survey.ruled_out for known in survey.plan.blocked_deletions)
     gone = len(survey.plan.blocked_deletions) - excluded
-    number = gone + excluded + unmounted
-    approve = f"if they are meant to go, run `pgfolio sync {source.name} --approve-deletes {number}`"
     if gone:
-        reason = f"{gone} documents are gone from their folder, more than pass unasked: they are kept"
-        yield Problem("", "plan", f"{reason}; {approve}")
+        yield f"{gone} documents are gone from their folder, more than pass unasked: they are kept"
     if excluded:
-        reason = f"{excluded} documents are excluded by {EXCLUDING}, more than pass unasked: they are kept"
-        yield Problem("", "plan", f"{reason}; {approve}")
+        yield f"{excluded} documents are excluded by {EXCLUDING}, more than pass unasked: they are kept"
     if unmounted:
-        reason = f"{unmounted} documents lie on a disk that is not mounted now: they are kept"
-        yield Problem("", "plan", f"{reason}; {approve}")
+        yield f"{unmounted} documents lie on a disk that is not mounted now: they are kept"

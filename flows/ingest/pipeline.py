@@ -24,7 +24,7 @@ from pgfolio.flows.embedding.spending import Spending
 from pgfolio.flows.execution.dask import DaskExecutor
 from pgfolio.flows.execution.workforce import Workforce
 from pgfolio.flows.extraction.worker import PROCESSES
-from pgfolio.flows.index import maintenance, tuning
+from pgfolio.flows.index import maintenance, tuning, weighing
 from pgfolio.flows.ingest import accounting, store
 from pgfolio.flows.ingest.document import Processing
 from pgfolio.flows.ingest.file_batch import WorkItem, carried, file_batches
@@ -33,6 +33,7 @@ from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.ingest.worker import SyncJob
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import Options, Step, at_once
+from pgfolio.flows.run.recorder import ProgressRecorder
 from pgfolio.schema.corpus import ledger, sources, statistics, word_statistics
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.records import Problem
@@ -89,9 +90,10 @@ class SyncRun(RunContext):
         )
         self._approved = options.approve_deletes
         self._workforce = Workforce(settings)
+        self._recorder = ProgressRecorder(conninfo)
 
     def execute(self, connection: Connection, selected: Sequence[Source], step: Step) -> None:
-        with closing(self._workforce):
+        with closing(self._recorder), closing(self._workforce):
             if not self.options.plan_only:
                 self._workforce.connect()
             self.note_prefixes(connection)
@@ -135,6 +137,7 @@ class SyncRun(RunContext):
             accounting.note_litter(self.report, source, survey)
             self.forecast(connection, source, survey)
         else:
+            sources.set_blocked_deletions(connection, source, accounting.blocked_deletions(survey))
             survey = step(f"apply {source.name}", self.apply, connection, source, survey)
             if len(self.report.problems) == problems:
                 sources.synced(connection, source)
@@ -167,6 +170,7 @@ class SyncRun(RunContext):
                 store.move(connection, source, survey.plan.moved, survey.crawled_at_ns)
         if work_items := work_items_of(survey.plan):
             self.progress.begin(len(work_items))
+            self._recorder.begin(self.report.run_id, source, len(work_items))
             for together in _apart(work_items, survey.unfinished):
                 self._pass_through(connection, source, together)
         self._remove(connection, source, survey)
@@ -224,6 +228,7 @@ class SyncRun(RunContext):
             return
         maintenance.finish(self, connection, generation)
         tuning.check(self, connection, generation)
+        weighing.weigh(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
         if (
             written > ANALYZE_FRACTION * self.report.chunks.total
@@ -277,6 +282,7 @@ class SyncRun(RunContext):
                     maintenance.keep_analyzed(self, connection, generation, load, chunks)
                     postponed += outcome.postponed
                     self.progress.advance(outcome.files, chunks)
+                    self._recorder.advance(outcome.files, chunks)
         finally:
             self.record_spending(sum(spending.values(), Spending()))
         maintenance.loaded(self, connection, load)

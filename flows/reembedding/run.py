@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.flows.embedding.budget import BudgetSpentError
-from pgfolio.flows.index import maintenance, queries
+from pgfolio.flows.index import maintenance, queries, weighing
 from pgfolio.flows.ingest import accounting
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.reembedding import gate
@@ -159,6 +159,7 @@ class Reembedding(RunContext):
     def index_generation(self, connection: Connection, generation: Generation) -> None:
         maintenance.finish(self, connection, generation)
         connection.commit()
+        weighing.weigh(self, connection, generation)
 
     def measure(self, connection: Connection, generation: Generation) -> None:
         """Raises GateError when the new generation is not good enough: it is kept ready."""

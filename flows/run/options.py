@@ -25,6 +25,10 @@ Dimensions: TypeAlias = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)]
 """What a run may be asked for, by the command line or by whoever starts a flow run."""
 
 
+BY_COMMAND: Final = "command"
+"""Who started a run, where nobody else did."""
+
+
 class Step(Protocol):
     """Calls one part of a flow: at once, or as a Prefect task."""
 
@@ -45,7 +49,7 @@ class Options:
     full: bool = False
     approve_deletes: int = 0
     max_cost: float | None = None
-    started_by: str = "command"
+    started_by: str = BY_COMMAND
     in_background: bool = False
     """In this process alone, in small steps, and not while a sync runs."""
 

@@ -27,6 +27,7 @@ from pgfolio.query_api.answering.records import Answer, AnswerRequest, AnswerSou
 from pgfolio.query_api.answering.refusal import is_refusal, may_become_refusal
 from pgfolio.query_api.observability.timings import stage
 from pgfolio.query_api.retrieval.results import display_title
+from pgfolio.query_api.retrieval.retriever import CROWDED
 from pgfolio.schema.search import hits as stored
 from pgfolio.schema.search.pool import in_snapshot
 
@@ -129,6 +130,10 @@ class Answerer:
             query, text=question.topic or question.kind or query.text, limit=MAX_ABOUT, max_per_document=1
         )
         retrieved = await self._retriever.retrieve(topic, permitted)
+        notes = retrieved.trace.notes
+        notes[:] = [
+            note for note in notes if note != CROWDED.format(1)
+        ]  # one chunk of each is what was wanted
         hits = [result.hit for result in retrieved.results]
         answer = await answer_from_catalog(self._retriever.pool, question, query, hits, permitted)
         if answer is None:

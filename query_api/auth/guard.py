@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pgfolio.query_api.auth.caller import OPEN, Caller
 from pgfolio.query_api.auth.rate_limit import CallerRateLimiter
+from pgfolio.query_api.auth.session import ForeignPageError, check_same_origin, is_own_origin, session_secret
 from pgfolio.schema.operations.api_keys import SCOPES, is_loopback
 
 if TYPE_CHECKING:
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Api
     from pgfolio.query_api.auth.keyring import KeyRing
+    from pgfolio.schema.operations.api_keys import KnownKey
 
 PUBLIC: Final = {"needs": "nothing"}
 READ: Final = {"needs": "read"}
 WRITE: Final = {"needs": "write"}
-"""A route's `opt`; without one it needs an administrator's key."""
+ADMIN: Final = {"needs": "admin"}
+SESSION: Final = {"needs": "session"}
+"""A route's `opt`; without one it needs an administrator's key. SESSION: who signs in needs none, but is limited as
+who has a wrong one, and answered as from where others are."""
 
 DEFAULT_REQUESTS_PER_MINUTE: Final = 600
 """Requests a minute of one caller, where other machines can reach the API and nothing is set."""
@@ -60,23 +65,39 @@ class Guard:
     async def __call__(
         self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
     ) -> None:
-        """Raises UnauthenticatedError, ForbiddenError, TooManyError, DatabaseError."""
+        """Raises UnauthenticatedError, ForbiddenError, RateLimitExceededError, DatabaseError."""
         needs = handler.opt.get("needs", "admin")
         if needs == "nothing":
             return
         keys: KeyRing = connection.app.state.key_ring
-        requires_key = keys.exist or self._exposed
+        requires_key = self.requires_key(keys)
         self._check_host(connection.headers.get("host", ""), requires_key=requires_key)
         if not requires_key:
             self._check_origin(connection)
-        caller = _authenticate(keys, connection.headers) if requires_key else OPEN
+        if needs == "session":
+            self._count(_address(connection))
+            if _is_foreign(connection):
+                raise ForbiddenError("this server's own page alone signs in and out")
+            return
+        try:
+            caller = _authenticate(keys, connection) if requires_key else OPEN
+        except UnauthenticatedError:
+            self._count(_address(connection))  # whoever tries keys is limited as who has one
+            raise
+        except ForeignPageError as error:
+            raise ForbiddenError(str(error)) from error
         connection.scope["state"]["caller"] = caller
         if SCOPES.index(caller.scope) < SCOPES.index(needs):
             raise ForbiddenError(f"this needs a key of scope {needs!r}, and yours has {caller.scope!r}")
-        address = connection.client.host if connection.client else ""
-        if retry_after := self._rate_limiter.retry_after(
-            address if caller.key is None else f"key {caller.key}"
-        ):
+        self._count(_address(connection) if caller.key is None else f"key {caller.key}")
+
+    def requires_key(self, keys: KeyRing) -> bool:
+        """Whether a request needs a key. Raises DatabaseError when that is not known."""
+        return keys.exist or self._exposed
+
+    def _count(self, caller: str) -> None:
+        """Raises RateLimitExceededError."""
+        if retry_after := self._rate_limiter.retry_after(caller):
             raise RateLimitExceededError(retry_after)
 
     def _check_host(self, header: str, *, requires_key: bool) -> None:
@@ -94,21 +115,51 @@ class Guard:
         origin = connection.headers.get("origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return
-        if urlsplit(origin).netloc != connection.headers.get("host", ""):
+        if not is_own_origin(connection, origin):
             raise ForbiddenError(
                 "this server answers to no web page of another origin: name it in PGFOLIO_API__CORS_ORIGINS"
             )
 
 
-def _authenticate(keys: KeyRing, headers: Any) -> Caller:
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    secret = token.strip() if kind.casefold() == "bearer" else headers.get("x-api-key", "").strip()
+def known_key(keys: KeyRing, connection: ASGIConnection[Any, Any, Any, Any]) -> KnownKey | None:
+    """The usable key that is shown: in a header, else in the session's cookie; None where none is. Raises
+    UnauthenticatedError for one that opens nothing, and ForeignPageError."""
+    kind, _, token = connection.headers.get("authorization", "").partition(" ")
+    secret = token.strip() if kind.casefold() == "bearer" else connection.headers.get("x-api-key", "").strip()
+    by_cookie = not secret
+    secret = secret or session_secret(connection)
     if not secret:
-        raise UnauthenticatedError("send an API key: `Authorization: Bearer KEY`, or `X-API-Key: KEY`")
+        return None
     known = keys.find(secret)
     if known is None:
         raise UnauthenticatedError("this API key opens nothing: it is wrong, revoked or expired")
+    if by_cookie:
+        check_same_origin(connection)
+    return known
+
+
+def _authenticate(keys: KeyRing, connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
+    """Raises UnauthenticatedError, ForeignPageError."""
+    known = known_key(keys, connection)
+    if known is None:
+        raise UnauthenticatedError("send an API key: `Authorization: Bearer KEY`, or `X-API-Key: KEY`")
     return Caller(known.id, known.scope, known.collections)
+
+
+def _is_foreign(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """Whether a browser says that another page sends this; a program says nothing, and has no cookie."""
+    says = {"sec-fetch-site", "origin"} & set(connection.headers.keys())
+    if not says and not session_secret(connection):
+        return False
+    try:
+        check_same_origin(connection)
+    except ForeignPageError:
+        return True
+    return False
+
+
+def _address(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    return connection.client.host if connection.client else ""
 
 
 def _host_name(header: str) -> str:

@@ -22,7 +22,7 @@ def show_explanation(explained: Explanation) -> None:
     settings = {
         name: value
         for name, value in explained.settings.items()
-        if value not in (None, False, 0) or name == "vector_share"
+        if value not in (None, False, 0) or name in {"vector_share", "vector_weight"}
     }
     OUT.print()
     OUT.print(

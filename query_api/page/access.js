@@ -3,7 +3,7 @@
 import { html, useState } from "/page/vendor/htm-preact.js";
 import { json, post } from "/page/api.js";
 import { ago, date } from "/page/format.js";
-import { Busy, Failure, useJson } from "/page/parts.js";
+import { Busy, Failure, Grid, useJson } from "/page/parts.js";
 
 export function Access() {
   const [keys, error, again] = useJson("/keys");
@@ -26,9 +26,9 @@ export function Access() {
     ${made && html`<section class="card" role="status"><h2>The key of ${made.name}</h2><p>It is shown this once: copy it now.</p><p><code class="secret">${made.key}</code></p>
       <button onClick=${() => navigator.clipboard?.writeText(made.key)}>Copy</button> <button class="quiet" onClick=${() => setMade(null)}>Done</button></section>`}
     ${!keys && !error && html`<${Busy}>Looking…</${Busy}>`}
-    ${keys && html`<div class="scroll" tabindex="0"><table><thead><tr><th>Name</th><th>Scope</th><th>Collections</th><th>Last used</th><th>Expires</th><th></th></tr></thead>
-      <tbody>${keys.items.map((key) => html`<tr><td>${key.name}</td><td>${key.scope}</td><td>${key.collections ? key.collections.join(", ") : "all"}</td><td>${ago(key.last_used_at)}</td>
-        <td>${key.expires_at ? date(key.expires_at) : "never"}</td><td>${key.revoked_at ? html`<span class="fine">revoked</span>` : html`<button class="quiet" onClick=${() => revoke(key)} aria-label=${`Revoke ${key.name}`}>Revoke</button>`}</td></tr>`)}</tbody></table></div>`}
+    ${keys && html`<${Grid} heads=${["Name", "Scope", "Collections", "Last used", "Expires", "Revoked"]} rows=${keys.items} row=${(key) => [key.name, key.scope,
+      key.collections ? key.collections.join(", ") : "all", ago(key.last_used_at), key.expires_at ? date(key.expires_at) : "never",
+      key.revoked_at ? html`<span class="fine">revoked</span>` : html`<button class="quiet" onClick=${() => revoke(key)} aria-label=${`Revoke ${key.name}`}>Revoke</button>`]} />`}
     <form class="card" onSubmit=${add}><h2>Make a key</h2><div class="grid">
       <label>Name<input name="name" required maxlength="200" /></label>
       <label>Scope<select name="scope"><option value="read">read: search and ask</option><option value="write">write: push documents too</option><option value="admin">admin: everything</option></select></label>

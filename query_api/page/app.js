@@ -40,7 +40,7 @@ function App() {
   const [failure, setFailure] = useState(null);
   const refresh = () => json("/session").then((s) => { setSession(s); setFailure(null); }, setFailure);
   useEffect(() => {
-    const moved = () => { setPlace(location.pathname); scrollTo(0, 0); };
+    const moved = () => { setPlace(location.pathname); scrollTo(0, 0); document.getElementById("main").focus({ preventScroll: true }); };
     addEventListener("popstate", moved);
     addEventListener("signed-out", refresh);
     addEventListener("click", followed);

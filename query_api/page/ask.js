@@ -33,13 +33,15 @@ export function Ask() {
     setText("");
     history.replaceState(null, "", `/?${new URLSearchParams({ q: question, ...(how === "search" && { mode: "search" }) })}`);
     const narrowed = retrieval(filters);
-    const searching = post("/search", { query: question, limit: LIMIT, ...narrowed }, stop.signal).then(
+    let searching = null;
+    const search = () => (searching ??= post("/search", { query: question, limit: LIMIT, ...narrowed }, stop.signal).then(
       (found) => change(turn.id, { results: found.results, complete: found.complete, searchNotes: found.notes, trace: found.trace_id, took: found.took_ms }),
-      (error) => change(turn.id, { searchError: error }));
+      (error) => change(turn.id, { searchError: error })));
     try {
-      if (how === "ask") await answer(turn.id, question, earlier, narrowed, change, stop.signal);
-      await searching;
+      if (how === "ask") await answer(turn.id, question, earlier, narrowed, change, stop.signal, search);
+      await search();
     } catch (error) {
+      search(); // passages are worth having without an answer
       if (error.name !== "AbortError") change(turn.id, { error });
       else change(turn.id, (t) => ({ stopped: !t.answer && t.mode === "ask" }));
     } finally { change(turn.id, { busy: false }); }
@@ -47,6 +49,7 @@ export function Ask() {
 
   useEffect(() => {
     if (text) run(text);
+    input.current?.focus();
     const keys = (event) => {
       if (event.key === "/" && !/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) { event.preventDefault(); input.current?.focus(); }
       if (event.key === "Escape") running.current?.abort();
@@ -58,11 +61,11 @@ export function Ask() {
   const empty = kept && kept.items.every((each) => !each.documents);
   const last = turns[turns.length - 1];
   return html`<section class=${turns.length ? "talk" : "talk first"}>
-    ${!turns.length && html`<h1>${mode === "ask" ? "What would you like to know?" : "What are you looking for?"}</h1>`}
+    <h1 class=${turns.length ? "visually-hidden" : null}>${turns.length ? "Questions and answers" : mode === "ask" ? "What would you like to know?" : "What are you looking for?"}</h1>
     ${turns.map((turn) => html`<${Turn} key=${turn.id} turn=${turn} ask=${(how) => run(turn.question, how)} latest=${turn === last} />`)}
     <form class="question" role="search" onSubmit=${(e) => { e.preventDefault(); run(text); }}>
       <label class="visually-hidden" for="q">${mode === "ask" ? "Your question" : "Search the documents"}</label>
-      <textarea id="q" ref=${input} rows="1" value=${text} autofocus maxlength="4000"
+      <textarea id="q" ref=${input} rows="1" value=${text} maxlength="4000"
         placeholder=${mode === "ask" ? (turns.length ? "Ask further…" : "Ask the documents…") : "Search the documents…"}
         onInput=${(e) => setText(e.target.value)}
         onKeyDown=${(e) => {
@@ -98,13 +101,15 @@ function Nothing() {
     <p>Sync a folder with <code>pgfolio sync FOLDER</code> where the server runs, or add files:</p><${Drop} /></section>`;
 }
 
-/** The answer of a question that is streamed into its turn. */
-async function answer(id, question, earlier, narrowed, change, signal) {
+/** The answer of a question that is streamed into its turn; `begun` when its first words are there. */
+async function answer(id, question, earlier, narrowed, change, signal, begun) {
   const messages = earlier.flatMap((t) => [{ role: "user", content: t.question }, { role: "assistant", content: t.answer.answer.slice(0, 20000) }]);
   const body = { messages: [...messages, { role: "user", content: question }], stream: true, ...narrowed };
   for await (const [name, data] of events("/ask", body, signal)) {
-    if (name === "token") change(id, (t) => ({ text: t.text + data.text }));
-    else if (name === "citation") change(id, (t) => ({ citations: [...t.citations, data] }));
+    if (name === "token") {
+      change(id, (t) => ({ text: t.text + data.text }));
+      begun();
+    } else if (name === "citation") change(id, (t) => ({ citations: [...t.citations, data] }));
     else if (name === "done") change(id, { answer: data, text: data.answer, citations: data.citations, trace: data.trace_id });
     else if (name === "error") throw Object.assign(new Error(data.detail || data.title), { traceId: data.trace_id });
   }
@@ -156,7 +161,7 @@ function Turn({ turn, ask, latest }) {
 
 function Answer({ turn }) {
   const { answer, citations, text } = turn;
-  const byMarker = useMemo(() => Map.groupBy ? Map.groupBy(citations, (c) => c.marker) : grouped(citations), [citations]);
+  const byMarker = useMemo(() => grouped(citations), [citations]);
   const cite = (marker) => {
     const of = byMarker.get(marker)?.[0];
     return of ? html`<a class="cite" href=${placed(of)} title=${`${of.title}: ${of.quote.slice(0, 300)}`} aria-label=${`Citation ${marker}: ${of.title}`}>${marker}</a>`
@@ -198,13 +203,13 @@ function Results({ turn, pattern }) {
   </section>`;
 }
 
-const CLIPPED = 700;
+const CLIPPED = 360;
 
 function Passage({ result, pattern }) {
   const [whole, setWhole] = useState(false);
   const long = result.content.length > CLIPPED + 100;
   const shown = long && !whole ? clipped(result.content, pattern) : result.content.slice(0, 50000);
-  return html`<li class="card passage">
+  return html`<li class=${whole ? "passage whole" : "passage"}>
     <h4><a href=${at(result.document_id, result.start, result.end)}>${result.title}</a></h4>
     ${result.heading && html`<p class="heading">${result.heading}</p>`}
     <p class="content"><${Marked} text=${shown} pattern=${pattern} /></p>
@@ -214,8 +219,9 @@ function Passage({ result, pattern }) {
   </li>`;
 }
 
-/** The part of a passage where its marked words are. */
-function clipped(content, pattern) {
+/** The part of a passage where its marked words are, on few lines. */
+function clipped(full, pattern) {
+  const content = full.replace(/\s+/g, " ");
   const first = pattern ? content.search(pattern) : 0;
   const begin = first > CLIPPED / 2 ? content.lastIndexOf(" ", first - 150) + 1 : 0;
   return `${begin ? "…" : ""}${content.slice(begin, begin + CLIPPED)}…`;

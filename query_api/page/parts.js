@@ -26,6 +26,13 @@ export function useJson(path, every = 0) {
   return [...state, load];
 }
 
+/** A table that scrolls by itself; a head that begins with "#" is over numbers. */
+export function Grid({ heads, rows, row }) {
+  const form = heads.map((head) => (head.startsWith("#") ? "n" : null));
+  return html`<div class="scroll" tabindex="0"><table><thead><tr>${heads.map((head, i) => html`<th class=${form[i]}>${head.replace("#", "")}</th>`)}</tr></thead>
+    <tbody>${rows.map((each) => html`<tr class=${each.taken ? "taken" : null}>${row(each).map((cell, i) => html`<td class=${form[i]}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+}
+
 /** The address of a document at a passage. */
 export function at(document, start, end) {
   return `/d/${document}${start === undefined || start === null ? "" : `?start=${start}&end=${end}`}`;

@@ -3,9 +3,10 @@
 import { html, useState } from "/page/vendor/htm-preact.js";
 import { json, post } from "/page/api.js";
 import { ago, count, decimal, many, seconds, time, usd } from "/page/format.js";
-import { Busy, Drop, Failure, useJson } from "/page/parts.js";
+import { Busy, Drop, Failure, Grid, useJson } from "/page/parts.js";
 
 const REFRESH = 2000;
+const LISTED = 200;
 
 export function Sources({ session }) {
   const [status, error, again] = useJson("/status", REFRESH);
@@ -17,6 +18,7 @@ export function Sources({ session }) {
     ${!status.sources.length && html`<section class="card"><h2>Nothing is kept yet</h2><p>Where the server runs: <code>pgfolio sync FOLDER</code>, or <code>pgfolio up FOLDER</code>.</p></section>`}
     ${status.sources.map((source) => html`<${Source} key=${source.name} source=${source} admin=${may("admin")} problems=${status.problems.filter((p) => p.source === source.name)} again=${again} />`)}
     ${may("write") && html`<section class="card"><h2>Add files</h2><${Drop} done=${again}>Choose files</${Drop}></section>`}
+    <${Upgrade} upgrade=${status.upgrade} />
     <${Generations} generations=${status.generations} />
     <${Runs} runs=${status.runs} />
     <${Listed} title="Not all of it could be read" items=${status.incomplete} />
@@ -46,7 +48,7 @@ function Source({ source, admin, problems, again }) {
     ${request && !waiting && html`<p class="note" role="status">${outcome(request)}</p>`}
     ${error && html`<${Failure} error=${error} />`}
     ${source.held?.count > 0 && html`<${Held} held=${source.held} admin=${admin} busy=${waiting} approve=${(n) => ask("approve", { count: n })} />`}
-    ${problems.length > 0 && html`<details><summary>${many(problems.length, "problem")}</summary><${Table} items=${problems} /></details>`}
+    ${problems.length > 0 && html`<details><summary>${many(problems.length, "problem")}</summary><${Reasons} items=${problems} /></details>`}
   </section>`;
 }
 
@@ -63,8 +65,8 @@ async function followed(request, show) {
 
 function outcome(request) {
   if (request.state !== "done") return `${request.kind}: ${request.reason || request.state}`;
-  const changed = Object.entries(request.outcome?.documents || {}).filter(([name, n]) => n && name !== "unchanged").map(([name, n]) => `${count(n)} ${name}`);
-  return `Done: ${changed.join(", ") || "nothing has changed"}.`;
+  const { unchanged, ...changed } = request.outcome?.documents || {};
+  return `Done: ${changes(changed) || "nothing has changed"}.`;
 }
 
 /** Removals that wait, because they are many: approved as the number that was seen. */
@@ -80,28 +82,33 @@ function Held({ held, admin, approve, busy }) {
 
 function Generations({ generations }) {
   if (!generations.length) return "";
-  return html`<section><h2>Models</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Space</th><th>State</th><th class="n">Vectors</th><th>Index</th><th class="n">Recall</th></tr></thead>
-    <tbody>${generations.map((g) => html`<tr><td>${g.space}</td><td>${g.state}${g.progress ? ` (${decimal(100 * g.progress.done / Math.max(g.progress.total, 1))}%)` : ""}</td><td class="n">${g.vectors === undefined ? "" : count(g.vectors)}</td>
-      <td>${g.index}</td><td class="n">${g.recall ? decimal(g.recall.recall) : ""}</td></tr>`)}</tbody></table></div></section>`;
+  return html`<h2>Models</h2><${Grid} heads=${["Space", "State", "#Vectors", "Index", "#Recall"]} rows=${generations}
+    row=${(g) => [g.space, g.state, g.vectors === undefined ? "" : count(g.vectors), g.index, g.recall ? decimal(g.recall.recall) : ""]} />`;
+}
+
+function Upgrade({ upgrade }) {
+  if (!upgrade) return "";
+  const { space, state, chunks, chunks_total: total, reason } = upgrade;
+  return html`<section class="card"><h2>A better model is on its way</h2><p>${space}: ${state}${reason ? `: ${reason}` : ""}</p>
+    ${total > 0 && html`<label class="progress">${many(chunks || 0, "passage")} of ${count(total)} <progress max=${total} value=${chunks || 0}></progress></label>`}</section>`;
 }
 
 function Runs({ runs }) {
   if (!runs.length) return "";
-  return html`<section><h2>Last runs</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Began</th><th>What</th><th>By</th><th>Result</th><th>Documents</th><th class="n">Tokens</th><th class="n">Cost</th><th class="n">Took</th></tr></thead>
-    <tbody>${runs.map((run) => html`<tr><td title=${time(run.started_at)}>${ago(run.started_at)}</td><td>${run.flow}</td><td>${run.started_by}</td>
-      <td class=${run.status === "failed" ? "bad" : ""}>${run.status}${run.error ? `: ${run.error}` : ""}</td><td>${changes(run.documents)}</td>
-      <td class="n">${run.tokens ? count(run.tokens) : ""}</td><td class="n">${run.cost_usd ? usd(run.cost_usd) : ""}</td><td class="n">${run.seconds === null ? "running" : seconds(run.seconds)}</td></tr>`)}</tbody></table></div></section>`;
+  return html`<h2>Last runs</h2><${Grid} heads=${["Began", "What", "By", "Result", "Documents", "#Tokens", "#Cost", "#Took"]} rows=${runs}
+    row=${(run) => [html`<span title=${time(run.started_at)}>${ago(run.started_at)}</span>`, run.flow, run.started_by,
+      html`<span class=${run.status === "failed" ? "bad" : null}>${run.status}${run.error ? `: ${run.error}` : ""}</span>`, changes(run.documents),
+      run.tokens ? count(run.tokens) : "", run.cost_usd ? usd(run.cost_usd) : "", run.seconds === null ? "running" : seconds(run.seconds)]} />`;
 }
 
 const changes = (documents) => Object.entries(documents || {}).filter(([, n]) => n).map(([name, n]) => `${count(n)} ${name}`).join(", ");
 
 function Listed({ title, items }) {
   if (!items.length) return "";
-  return html`<details><summary>${title}: ${count(items.length)}</summary><${Table} items=${items} /></details>`;
+  return html`<details><summary>${title}: ${count(items.length)}</summary><${Reasons} items=${items} /></details>`;
 }
 
-function Table({ items }) {
-  return html`<div class="scroll" tabindex="0"><table><thead><tr><th>Document</th><th>Why</th></tr></thead>
-    <tbody>${items.slice(0, 200).map((item) => html`<tr><td class="path">${item.path || item.source}</td><td>${item.reason}</td></tr>`)}</tbody></table></div>
-    ${items.length > 200 && html`<p class="fine">and ${count(items.length - 200)} more: <code>pgfolio status</code> lists them.</p>`}`;
+function Reasons({ items }) {
+  return html`<${Grid} heads=${["Document", "Why"]} rows=${items.slice(0, LISTED)} row=${(item) => [html`<span class="path">${item.path || item.source}</span>`, item.reason]} />
+    ${items.length > LISTED && html`<p class="fine">and ${count(items.length - LISTED)} more: <code>pgfolio status</code> lists them.</p>`}`;
 }

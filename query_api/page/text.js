@@ -12,7 +12,7 @@ export function Rich({ text, cite }) {
     if (kind === "code") return html`<pre tabindex="0"><code>${lines.join("\n")}</code></pre>`;
     if (kind === "list") return html`<ul>${lines.map((line) => html`<li>${inline(line.replace(ITEM, ""), cite)}</li>`)}</ul>`;
     if (kind === "heading") return html`<p class="answer-heading">${inline(lines[0].replace(/^#+\s*/, ""), cite)}</p>`;
-    return html`<p>${lines.map((line, i) => html`${i ? html`<br />` : ""}${inline(line, cite)}`)}</p>`;
+    return html`<p>${inline(lines.join(" "), cite)}</p>`;
   });
 }
 
@@ -60,7 +60,7 @@ const COMMON = new Set("the and for are was were with what when where which who 
 /** What of a question is worth marking: its longer words, by their beginnings. */
 export function markable(question) {
   const words = question.toLowerCase().match(/[\p{L}\p{N}_.-]{2,}/gu) || [];
-  const stems = words.filter((w) => w.length > 2 && !COMMON.has(w)).map((w) => (w.length > 5 ? w.slice(0, Math.max(4, w.length - 3)) : w));
+  const stems = words.filter((w) => w.length > 2 && !COMMON.has(w)).map((w) => (w.length > 5 ? w.slice(0, Math.max(4, w.length - 3)) : w.replace(/(?<=...)s$/, "")));
   const escaped = [...new Set(stems)].slice(0, 30).map((w) => w.replace(/[.*+?^${}()|[\]\\-]/g, "\\$&"));
   return escaped.length ? new RegExp(`(?<![\\p{L}\\p{N}])(?:${escaped.join("|")})[\\p{L}\\p{N}]*`, "giu") : null;
 }

@@ -3,7 +3,7 @@
 import { html, useState } from "/page/vendor/htm-preact.js";
 import { post } from "/page/api.js";
 import { count, decimal, time } from "/page/format.js";
-import { at, Busy, Failure, useJson } from "/page/parts.js";
+import { at, Busy, Failure, Grid, useJson } from "/page/parts.js";
 
 const DRAWN = 20;
 const ROW = 22;
@@ -45,14 +45,14 @@ function Ranks({ candidates }) {
 }
 
 function Candidates({ candidates, all }) {
-  return html`<h2>Candidates</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Place</th><th>Passage</th><th class="n">Meaning</th><th class="n">Words</th><th class="n">Exact</th><th class="n">Together</th><th class="n">Reranked</th><th>Left out because</th></tr></thead>
-    <tbody>${candidates.map((c) => html`<tr class=${c.place ? "taken" : ""}><td>${c.place || ""}</td>
-      <td><a href=${at(c.document_id)} class="path">${c.path}</a>${c.heading ? html`<br /><span class="fine">${c.heading}</span>` : ""}</td>
-      ${[c.vector, c.words].map(ranked)}<td class="n">${c.exact ? decimal(c.exact) : ""}</td>${[c.fused, c.reranked].map(ranked)}<td>${c.dropped || ""}</td></tr>`)}</tbody></table></div>
+  return html`<h2>Candidates</h2><${Grid} heads=${["Place", "Passage", "#Meaning", "#Words", "#Exact", "#Together", "#Reranked", "Left out because"]}
+    rows=${candidates.map((c) => ({ ...c, taken: c.place }))} row=${(c) => [c.place || "",
+      html`<a href=${at(c.document_id)} class="path">${c.path}</a>${c.heading && html`<br /><span class="fine">${c.heading}</span>`}`,
+      ranked(c.vector), ranked(c.words), c.exact ? decimal(c.exact) : "", ranked(c.fused), ranked(c.reranked), c.dropped || ""]} />
     <p class="fine">${count(candidates.length)} of ${count(all)} candidates.</p>`;
 }
 
-const ranked = (value) => html`<td class="n">${value ? html`${value.rank}. <span class="fine">${decimal(value.score)}</span>` : ""}</td>`;
+const ranked = (value) => value && html`${value.rank}. <span class="fine">${decimal(value.score)}</span>`;
 
 function WhyNot({ explain }) {
   const [answer, setAnswer] = useState(null);

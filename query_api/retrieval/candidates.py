@@ -178,7 +178,12 @@ class _SearchRun:
         if self.search.fusion == "rrf":
             return fuse_ranks(candidates)
         share = vector_share(candidates, self.search.vector_weight)
-        self.search.trace.settings["vector_share"] = round(share, 3)
+        weight, origin = self.search.model_weight
+        self.search.trace.settings |= {
+            "vector_share": round(share, 3),
+            "vector_weight": weight,
+            "vector_weight_from": origin,
+        }
         return fuse_scores(candidates, share)
 
     def _is_past(self, results: Collection[SearchResult]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pgfolio.query_api.retrieval.phrases import is_number
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.trace import Trace
     from pgfolio.schema.records import Generation
     from pgfolio.schema.search.access import Permitted
+
+WeightOrigin = Literal["query", "settings", "measured", "default"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,24 @@ class SearchParameters:
 
     @property
     def vector_weight(self) -> float:
-        """The query's or the settings' weight, times how much of the question's vocabulary the model knows: of
-        numbers without a word nothing."""
+        """What similarities count, times how much of the question's vocabulary the model knows: of numbers without a
+        word nothing."""
         if is_number(self.query.text):
             return 0.0
-        requested = self.query.vector_weight
-        weight = self.settings.search.vector_weight if requested is None else requested
-        return weight * self.embedding.vocabulary_coverage
+        return self.model_weight[0] * self.embedding.vocabulary_coverage
+
+    @property
+    def model_weight(self) -> tuple[float, WeightOrigin]:
+        """What the model's similarities count, and who says so: the query, else the settings, else what was measured
+        of the generation, else the bundled model's weight."""
+        configured = self.settings.search.vector_weight
+        if self.query.vector_weight is not None:
+            return self.query.vector_weight, "query"
+        if configured != "auto":
+            return configured, "settings"
+        if self.generation.vector_weight is not None:
+            return self.generation.vector_weight, "measured"
+        return 1.0, "default"
 
     @property
     def ef_search(self) -> int:

@@ -179,9 +179,11 @@ class ActiveSpaces:
         return model
 
     async def preload(self) -> None:
-        """Load the models of the spaces that may be next, once."""
+        """Load the models of the spaces that may be next, once, and see what was measured of the active one since."""
         for generation in await in_snapshot(self._pool, coming):
             await self._model_of(generation)
+        if self._current is not None:
+            await self.refresh(self._current)
 
 
 @asynccontextmanager

@@ -22,13 +22,17 @@ from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.service import ui_message_stream
 from pgfolio.query_api.service.documents import document_routes
+from pgfolio.query_api.service.flow_requests import approve, ask_sync, forget, get_request, list_requests
+from pgfolio.query_api.service.keys import keys, make_key, revoke_key
 from pgfolio.query_api.service.mcp.mount import mcp, open_mcp
 from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.openai.routes import ROUTES as OPENAI_ROUTES
 from pgfolio.query_api.service.openapi import ExamplesPlugin
 from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
+from pgfolio.query_api.service.page import page_file, view
 from pgfolio.query_api.service.problems import add_headers, answer_problem
 from pgfolio.query_api.service.search import ask, search
+from pgfolio.query_api.service.sessions import session, sign_in, sign_out
 from pgfolio.query_api.service.strict_body import StrictRequest, require_strict_body
 from pgfolio.query_api.service.traces import trace
 from pgfolio.query_api.services import open_services
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from litestar.types import Message, Scope
+    from litestar.types import ControllerRouterHandler, Message, Scope
 
     from pgfolio.config.settings import Api, Settings
     from pgfolio.schema.search.pool import Pool
@@ -46,7 +50,10 @@ DESCRIPTION = (
     "Search and answers over folders of documents. "
     "HEAD is answered wherever GET is, with the same status and headers."
 )
-ROUTES = [search, ask, trace, collections, status, live, ready, prometheus, *OPENAI_ROUTES, mcp]
+ROUTES: list[ControllerRouterHandler] = [search, ask, trace, collections, status, live, ready, prometheus]
+ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key]
+ROUTES += [ask_sync, approve, forget, get_request, list_requests]
+ROUTES += [view, page_file, *OPENAI_ROUTES, mcp]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
     "header": SecurityScheme(
@@ -63,13 +70,13 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with (
             open_services(settings, conninfo, supervisor) as services,
-            open_keys(conninfo, supervisor) as keys,
+            open_keys(conninfo, supervisor) as key_ring,
             open_traces(conninfo, settings.traces, supervisor) as traces,
             _sampling(services.retriever.pool, supervisor),
             open_mcp(settings.api) as app.state.mcp,
         ):
-            app.state.services, app.state.key_ring, app.state.traces = services, keys, traces
-            app.state.supervisor = supervisor
+            app.state.services, app.state.key_ring, app.state.traces = services, key_ring, traces
+            app.state.supervisor, app.state.guard = supervisor, guard
             try:
                 yield
             finally:
@@ -77,11 +84,12 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
                 log.close()
 
     log = RequestLog(settings.api.log)
+    guard = Guard(settings.api)
     supervisor = Supervisor(lambda name, fault: log.add(background=name, fault=fault))
     app = Litestar(
         [*ROUTES, document_routes(settings.api)],
         lifespan=[lifespan],
-        guards=[Guard(settings.api)],
+        guards=[guard],
         cors_config=_cors(settings.api),
         request_class=StrictRequest,
         before_request=require_strict_body,

@@ -22,6 +22,9 @@ from pgfolio.query_api.service.problems import (
     FromFolderError,
     PushFailedError,
     UnknownDocumentError,
+    UnknownKeyError,
+    UnknownRequestError,
+    UnknownSourceError,
     UnknownTraceError,
     WrongCursorError,
     encoded_problem,
@@ -29,6 +32,7 @@ from pgfolio.query_api.service.problems import (
 )
 from pgfolio.query_api.service.strict_body import CompressedBodyError, WrongFieldError
 from pgfolio.query_api.service.upload_metadata import TooMuchMetadataError
+from pgfolio.schema.operations.api_keys import WrongKeyError
 from pgfolio.schema.search.turns import BusyError
 
 if TYPE_CHECKING:
@@ -57,6 +61,14 @@ PROBLEMS: Final[dict[int, Exception]] = {
 MISSING: Final[dict[str, Exception]] = {
     "/documents": UnknownCollectionError("there is no collection 'atlantis'"),
     "/documents/{document_id}": UnknownDocumentError(17),
+    "/keys/{key_id}": UnknownKeyError("there is no key 7 in use: GET /keys lists those that there are"),
+    **dict.fromkeys(
+        ("/sources/{name}/sync", "/sources/{name}/approve", "/sources/{name}/forget"),
+        UnknownSourceError("there is no source 'atlantis': GET /status lists those that there are"),
+    ),
+    "/requests/{request_id}": UnknownRequestError(
+        "there is no request 17: GET /requests lists those that there are"
+    ),
     "/traces/{id}": UnknownTraceError("there is no trace with this id: it may have been kept long enough"),
     "/search": UnknownCollectionError("there is no collection 'atlantis'"),
     "/ask": UnknownCollectionError("there is no collection 'atlantis'"),
@@ -68,6 +80,10 @@ MISSING: Final[dict[str, Exception]] = {
 INVALID: Final[dict[str, Exception]] = {
     "get /documents": WrongCursorError("take the cursor from `next` of the page before, or leave it out"),
     "post /documents": WrongFieldError("there is no field `text`: it is called `content`"),
+    "post /keys": WrongKeyError(
+        "there is no collection 'atlantis': `pgfolio status` shows those that there are"
+    ),
+    "post /sources/{name}/approve": WrongFieldError("`count` is missing"),
     "post /search": WrongFieldError("there is no field `top_k`: it is called `limit`"),
     "post /v1/chat/completions": WrongFieldError("`messages` is missing"),
     "post /v1/embeddings": WrongFieldError("`input` is missing"),

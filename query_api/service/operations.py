@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import get
 
+from pgfolio.query_api.auth.caller import caller_of
 from pgfolio.query_api.auth.guard import PUBLIC, READ
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.service import answers
@@ -55,6 +56,7 @@ async def status(request: AnyRequest) -> c.Status:
                 keep_generations_days=settings.index.keep_generations_days,
                 ef_search=settings.index.ef_search,
                 prefixes=(settings.embedding.query_prefix, settings.embedding.document_prefix),
+                roots=caller_of(request.scope).scope == "admin",
             )
 
     tables = await asyncio.to_thread(read)

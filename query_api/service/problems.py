@@ -35,6 +35,7 @@ from pgfolio.query_api.service.openai.errors import UnknownModelError, openai_er
 from pgfolio.query_api.service.strict_body import CompressedBodyError, WrongFieldError
 from pgfolio.query_api.service.upload_metadata import TooMuchMetadataError
 from pgfolio.schema.database.errors import DatabaseError
+from pgfolio.schema.operations.api_keys import WrongKeyError
 from pgfolio.schema.operations.push_inbox import NoSuchCollectionError, WhichCollectionError
 from pgfolio.schema.search.turns import BusyError
 
@@ -50,6 +51,7 @@ SECURITY_HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
 """Answers are data for who asked, never a page."""
@@ -84,6 +86,22 @@ class UnknownTraceError(Exception):
     """No trace has this id, or it is not for whoever asks."""
 
 
+class UnknownKeyError(Exception):
+    """No key in use has this id, or it is not for whoever asks."""
+
+
+class UnknownSourceError(Exception):
+    """No source has this name, or it is not for whoever asks."""
+
+
+class UnknownRequestError(Exception):
+    """No request to the flows has this id, or it is not for whoever asks."""
+
+
+class PushedSourceError(Exception):
+    """What is asked of a source is for folders only."""
+
+
 class WrongCursorError(Exception):
     """A cursor that no page has given."""
 
@@ -103,6 +121,11 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
     UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
+    UnknownSourceError: ("unknown-source", 404, "Unknown source"),
+    UnknownRequestError: ("unknown-request", 404, "Unknown request"),
+    PushedSourceError: ("from-pushes", 409, "It holds what was pushed"),
+    UnknownKeyError: ("unknown-key", 404, "Unknown key"),
+    WrongKeyError: ("wrong-key", 400, "The key cannot be made"),
     NoSuchCollectionError: ("unknown-collection", 404, "Unknown collection"),
     WhichCollectionError: ("which-collection", 400, "Which collection"),
     FromFolderError: ("from-folder", 409, "It comes from a folder"),
@@ -151,9 +174,12 @@ def trace_id(scope: Scope) -> str:
 
 
 async def add_headers(message: Message, scope: Scope) -> None:
-    """Every answer carries the trace id and what keeps browsers from making more of it than data."""
+    """Every answer carries the trace id and what keeps browsers from making more of it than data, unless it says
+    itself what they may."""
     if message["type"] == "http.response.start":
-        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode()), *SECURITY_HEADERS]
+        own = {name.lower() for name, _ in message["headers"]}
+        security = [header for header in SECURITY_HEADERS if header[0] not in own]
+        message["headers"] = [*message["headers"], (HEADER, trace_id(scope).encode()), *security]
 
 
 def problem(error: Exception, scope: Scope) -> tuple[ProblemDetails, dict[str, str]]:

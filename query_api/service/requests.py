@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from litestar import Request
 from litestar.datastructures import State
@@ -10,11 +11,16 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from pgfolio.query_api.auth.caller import caller_of
 from pgfolio.query_api.service import contracts as c
+from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgfolio.query_api.services import Services
+    from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.search.access import Permitted
 
+Result = TypeVar("Result")
 
 AnyRequest = Request[Any, Any, State]
 
@@ -35,3 +41,15 @@ def services(request: AnyRequest) -> Services:
 def permitted(request: AnyRequest) -> Permitted:
     """What whoever asks may see."""
     return caller_of(request.scope).permitted
+
+
+async def written(request: AnyRequest, work: Callable[[Connection], Result]) -> Result:
+    """What an administrator does, seldom: in a thread, in one transaction of a connection of its own, which may
+    write. Raises DatabaseError, and what the work raises."""
+    opened = services(request)
+
+    def run() -> Result:
+        with connect(opened.conninfo, timeout=opened.retriever.settings.api.statement_timeout) as connection:
+            return work(connection)
+
+    return await asyncio.to_thread(run)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from psycopg.types.json import Jsonb
+
 from pgfolio.config.names import check_name
 from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import fetch_one, statement
@@ -77,6 +79,17 @@ def ensure_collection(connection: Connection, name: str) -> int:
 def synced(connection: Connection, source: Source) -> None:
     """All of it was gone through without a problem."""
     connection.execute(statement("source_synced"), {"id": source.id})
+
+
+def set_blocked_deletions(connection: Connection, source: Source, held: dict[str, Any] | None) -> None:
+    """Removals that wait for an approval, as the last sync saw them."""
+    values = {"id": source.id, "held": None if held is None else Jsonb(held)}
+    connection.execute(statement("set_blocked_deletions"), values)
+
+
+def delete(connection: Connection, source: Source) -> None:
+    """With all that is stored of it; its folder stays."""
+    connection.execute(statement("delete_source"), {"id": source.id})
 
 
 @contextmanager

@@ -33,6 +33,9 @@ CLAIMS: Final = 0x636C61  # "cla"
 TURNS: Final = 0x747572  # "tur"
 """Whose request is under way, as (TURNS, number of the run and of the turn); of a session."""
 
+REQUESTS: Final = 0x726571  # "req"
+"""Who does what was asked of the flows, as (REQUESTS, id of the request); of a session."""
+
 FIRST_GENERATION: Final = 0x67656E  # "gen"
 """Who makes a database's first generation; until the transaction ends."""
 

@@ -19,14 +19,15 @@ import psycopg
 from pgfolio.config.names import check_name
 from pgfolio.schema.corpus import word_statistics
 from pgfolio.schema.database.connect import connect_async
-from pgfolio.schema.database.rows import fetch_records
-from pgfolio.schema.database.statements import fetch_one, statement
+from pgfolio.schema.database.rows import fetch_records, read_record
+from pgfolio.schema.database.statements import array, fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
     from datetime import datetime
 
     from pgfolio.schema.database.connect import AsyncConnection, Connection
+    from pgfolio.schema.search.access import Permitted
 
 KeyScope: TypeAlias = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[KeyScope, ...]] = ("read", "write", "admin")
@@ -83,15 +84,28 @@ class KnownKey:
     usable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """Who a key is, for who has it."""
+
+    name: str
+    scope: KeyScope
+    collections: list[str] | None
+    expires_at: datetime | None
+
+
 def add(
     connection: Connection,
     name: str | None,
     scope: KeyScope,
     collections: Sequence[str] = (),
     expires_at: datetime | None = None,
+    permitted: Permitted = None,
 ) -> NewKey:
     """Make a key, limited to collections where any are named; their words are counted by themselves from then on.
-    Raises WrongKeyError, WrongNameError."""
+    Who is limited makes none that may see more, and must name them. Raises WrongKeyError, WrongNameError."""
+    if permitted is not None and not collections:
+        raise WrongKeyError("name the `collections` of the key: yours may not see all of them")
     secret = PREFIX + secrets.token_urlsafe(32)
     name = _checked(name or f"key {secret[len(PREFIX) : LISTED_CHARACTERS]}")
     values = {
@@ -99,7 +113,7 @@ def add(
         "prefix": secret[:LISTED_CHARACTERS],
         "hash": hashed(secret),
         "scope": scope,
-        "collections": _ids(connection, collections),
+        "collections": _ids(connection, collections, permitted),
         "expires_at": expires_at,
     }
     try:
@@ -121,13 +135,20 @@ def add(
     )
 
 
-def listed(connection: Connection) -> list[ListedKey]:
-    return fetch_records(connection, ListedKey, statement("list_keys"))
+def listed(connection: Connection, permitted: Permitted = None) -> list[ListedKey]:
+    """For who is limited those that may see no more."""
+    return fetch_records(connection, ListedKey, statement("list_keys"), {"permitted": array(permitted)})
 
 
-def revoke(connection: Connection, which: str) -> tuple[int, str]:
+async def holder(connection: AsyncConnection, known: KnownKey) -> KeyHolder | None:
+    values = {"id": known.id, "permitted": array(known.collections)}
+    return await read_record(connection, KeyHolder, statement("get_key"), values)
+
+
+def revoke(connection: Connection, which: str, permitted: Permitted = None) -> tuple[int, str]:
     """Revoke a key by its id or name; returns both. Raises WrongKeyError."""
-    row = connection.execute(statement("revoke_key"), {"which": which}).fetchone()
+    values = {"which": which, "permitted": array(permitted)}
+    row = connection.execute(statement("revoke_key"), values).fetchone()
     if row is None:
         raise WrongKeyError(f"there is no key {which!r} in use: `pgfolio keys list` shows them")
     return row[0], row[1]
@@ -184,10 +205,11 @@ def _checked(name: str) -> str:
     return check_name("key", name)
 
 
-def _ids(connection: Connection, names: Sequence[str]) -> list[int] | None:
+def _ids(connection: Connection, names: Sequence[str], permitted: Permitted) -> list[int] | None:
     if not names:
         return None
-    rows = connection.execute(statement("collection_ids"), {"names": list(names), "permitted": None})
+    values = {"names": list(names), "permitted": array(permitted)}
+    rows = connection.execute(statement("collection_ids"), values)
     known = {row[0]: row[1] for row in rows}
     if missing := [name for name in names if name not in known]:
         names_missing = ", ".join(map(repr, missing))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.operations import runs
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning, upgrades
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.access import Permitted
 
 MEGABYTE = 1024 * 1024
+MAX_ITEMS = 200
+"""Files of a source in quarantine that are listed with it."""
+
+SOURCE_FIELDS = (
+    "name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at", "kind", "skipped",
+    "fresh_at", "held", "syncing", "progress",
+)  # fmt: skip
 
 
 def overview(
@@ -27,15 +35,15 @@ def overview(
     keep_generations_days: int | None = None,
     ef_search: int | None = None,
     prefixes: tuple[str | None, str | None] | None = None,
+    roots: bool = True,
 ) -> dict[str, Any]:
-    """Plain values, ready for JSON; at most so many problems; `ef_search` is what is searched with where nothing was
-    tuned; `prefixes`: the settings' ones of queries and of documents, which the active space may lack. Of the
-    permitted collections only: what counts over all of them is left out for who may not see all."""
-    names = ("name", "root", "collection", "documents", "chunks", "failed", "pending", "synced_at")
+    """Plain values, ready for JSON; at most so many problems; `roots`: also where sources lie. `ef_search`: what
+    is searched with where nothing was tuned. `prefixes`: the settings' ones of queries and of documents, which the
+    active space may lack. Of the permitted collections only: what counts over all of them is left out for who may not
+    see all."""
     seen = {"permitted": array(permitted)}
-    rows = connection.execute(statement("source_counts"), seen).fetchall()
     return {
-        "sources": [dict(zip(names, row, strict=True)) for row in rows],
+        "sources": describe_sources(connection, permitted, roots=roots),
         "generations": [
             generation
             if permitted is None
@@ -48,6 +56,24 @@ def overview(
         "incomplete": list_incomplete(connection, permitted, problems),
         "skipped": _with_reasons(connection, "list_skipped", permitted, problems),
     }
+
+
+def describe_sources(connection: Connection, permitted: Permitted, *, roots: bool) -> list[dict[str, Any]]:
+    """Each with its counts, the sync that runs, removals that wait, and files that could not be read."""
+    values = {"permitted": array(permitted), "source_locks": locks.SOURCES, "run_locks": locks.RUNS}
+    rows = connection.execute(statement("source_counts"), values).fetchall()
+    listed = [dict(zip(SOURCE_FIELDS, row, strict=True)) for row in rows]
+    quarantined: dict[str, list[dict[str, Any]]] = {}
+    listing = {"permitted": array(permitted), "limit": MAX_ITEMS}
+    for name, path, reason, since in connection.execute(statement("list_quarantined"), listing):
+        quarantined.setdefault(name, []).append({"path": path, "reason": reason, "since": since})
+    for source in listed:
+        if not roots:
+            del source["root"]
+        source["progress"] = source["progress"] if source["syncing"] else None
+        items = quarantined.get(source["name"], [])
+        source["quarantined"] = {"count": source["failed"], "items": items} if items else None
+    return listed
 
 
 def list_incomplete(connection: Connection, permitted: Permitted, limit: int) -> list[dict[str, Any]]:
@@ -68,7 +94,7 @@ def describe_generations(
     ef_search: int | None = None,
     prefixes: tuple[str | None, str | None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Each with its index, what was measured of it before it became active, and, if it is retired, since when and,
+    """Each with its index, what was measured of it, and, if it is retired, since when and,
     by the setting `keep_days`, until when it is kept for a rollback."""
     rows = connection.execute(statement("generation_notes"), {"days": keep_days or 0})
     notes = {row[0]: row[1:] for row in rows}
@@ -90,6 +116,7 @@ def _generation(
     connection: Connection,
     generation: Generation,
     measured: dict[str, Any],
+    vector_weight: float | None,
     retired_at: datetime | None,
     expires_at: datetime | None,
     *,
@@ -110,6 +137,8 @@ def _generation(
         note["prefixes"] = differing
     if measured:
         note["measured"] = {name: value for name, value in measured.items() if value is not None}
+    if vector_weight is not None:
+        note["vector_weight"] = vector_weight
     if retired_at is not None:
         note["retired_at"] = retired_at.isoformat(timespec="seconds")
     if expires_at is not None and expires:
@@ -161,6 +190,9 @@ def _run(run: runs.Run) -> dict[str, Any]:
         "seconds": None if seconds is None else round(seconds, 2),
         "error": run.error,
         "documents": run.report.get("documents"),
+        "chunks": run.report.get("chunks"),
+        "tokens": run.report.get("tokens"),
+        "cost_usd": run.report.get("cost_usd"),
     }
 
 

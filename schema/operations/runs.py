@@ -55,6 +55,13 @@ def finish(
     connection.execute(statement("finish_run"), values)
 
 
+def record_progress(connection: Connection, run_id: int, source_id: int, progress: dict[str, Any]) -> None:
+    """How far a sync is with the source that it is at. No commit of this connection is waited for."""
+    connection.execute(statement("commit_at_ease"))
+    values = {"id": run_id, "source_id": source_id, "progress": Jsonb(progress)}
+    connection.execute(statement("record_progress"), values)
+
+
 def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int = 10) -> list[Run]:
     """The newest runs first; none for who may not see every collection."""
     values = {"limit": limit, "permitted": array(permitted), "dead": DEAD, "lock_class": locks.RUNS}

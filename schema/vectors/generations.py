@@ -39,8 +39,10 @@ def active_generation(connection: Connection) -> Generation | None:
 
 
 def generation_of(row: Sequence[Any]) -> Generation:
-    """Of a row (id, state, the space's seven columns) with, where it is read for searching, the tuned ef_search."""
-    return Generation(row[0], Space(*row[2:9]), row[1], ef_search=row[9] if len(row) > 9 else None)
+    """Of a row (id, state, the space's seven columns) with, where it is read for searching, the tuned ef_search and
+    the measured weight."""
+    ef_search, vector_weight = row[9:11] if len(row) > 9 else (None, None)
+    return Generation(row[0], Space(*row[2:9]), row[1], ef_search=ef_search, vector_weight=vector_weight)
 
 
 def list_generations(connection: Connection, *states: str) -> list[Generation]:

@@ -50,3 +50,13 @@ select exists (
     select from pg_locks l
     where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = :lock_class::bigint
       and l.database = (select oid from pg_database where datname = current_database()));
+
+-- name: delete_source!
+-- A source with all that is stored of it.
+with gone as (delete from documents where source_id = :id), pushed as (delete from pushes where source_id = :id),
+     known as (delete from ledger where source_id = :id), seen as (delete from folders where source_id = :id)
+delete from sources where id = :id;
+
+-- name: set_blocked_deletions!
+-- Removals that wait for an approval; written only where it changes.
+update sources set held = :held where id = :id and held is distinct from :held::jsonb;

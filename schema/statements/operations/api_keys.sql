@@ -4,19 +4,33 @@ insert into api_keys (name, prefix, hash, scope, collections, expires_at)
 values (:name, :prefix, :hash, :scope, :collections::integer[], :expires_at)
 returning id, created_at;
 
+-- name: get_key
+-- Who a key is: of its collections those that may be seen, which are its own.
+select k.name, k.scope,
+       case when k.collections is not null
+            then array(select c.name from collections c where c.id = any(k.collections)
+                       and (:permitted::integer[] is null or c.id = any(:permitted::integer[])) order by c.name)
+       end as collections,
+       k.expires_at
+from api_keys k
+where k.id = :id;
+
 -- name: list_keys
--- Every key that was ever made, with the names of the collections that it is limited to.
+-- Every key that was ever made, with the names of the collections that it is limited to; for who is limited, those
+-- that may see no more.
 select k.id, k.name, k.prefix, k.scope,
        case when k.collections is not null
             then array(select c.name from collections c where c.id = any(k.collections) order by c.name) end as collections,
        k.created_at, k.last_used_at, k.expires_at, k.revoked_at
 from api_keys k
+where :permitted::integer[] is null or k.collections <@ :permitted::integer[]
 order by k.id;
 
 -- name: revoke_key
--- From now on it opens nothing. By its id, or by its name.
+-- From now on it opens nothing. By its id, or by its name; who is limited revokes none that may see more.
 update api_keys set revoked_at = now()
 where revoked_at is null and (id::text = :which or name = :which)
+  and (:permitted::integer[] is null or collections <@ :permitted::integer[])
 returning id, name;
 
 -- name: has_usable_key

@@ -11,6 +11,10 @@ update runs
 set status = :status, report = :report, error = :error, finished_at = clock_timestamp()
 where id = :id;
 
+-- name: record_progress!
+-- How far a run is with the source that it is at.
+update runs set source_id = :source_id, progress = :progress where id = :id and status = 'running';
+
 -- name: bury_runs!
 -- Runs whose process died: they say that they run, and nobody holds their lock.
 update runs r

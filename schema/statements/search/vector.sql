@@ -6,14 +6,14 @@ where name = any(:names) and (:permitted::integer[] is null or id = any(:permitt
 -- name: read_generation
 -- The active generation with its space.
 select g.id, g.state, s.provider, s.model, s.dimensions, s.shortened, s.query_prefix, s.document_prefix, s.storage,
-       g.ef_search
+       g.ef_search, g.vector_weight
 from generations g join spaces s on s.id = g.space_id
 where g.state = 'active';
 
 -- name: find_generation
 -- A generation with its space, whatever its state.
 select g.id, g.state, s.provider, s.model, s.dimensions, s.shortened, s.query_prefix, s.document_prefix, s.storage,
-       g.ef_search
+       g.ef_search, g.vector_weight
 from generations g join spaces s on s.id = g.space_id
 where g.id = :id;
 

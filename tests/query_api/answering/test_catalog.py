@@ -127,6 +127,7 @@ def test_all_documents_are_counted_and_listed(client: tuple[httpx.Client, str]) 
 def test_of_a_topic_those_about_it_are_listed(client: tuple[httpx.Client, str]) -> None:
     answer = ask(client, "Which reports do you have on the sales of kettles?")
     assert from_catalog(answer)
+    assert len(answer["notes"]) == 1
     assert {source["path"] for source in answer["sources"]} == {page.path for page in REPORTS}
     assert "3 reports about sales of kettles" in answer["answer"]
 

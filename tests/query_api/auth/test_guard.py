@@ -10,6 +10,7 @@ import pytest
 from litestar import Litestar, get
 from litestar.routes import ASGIRoute
 
+from pgfolio.query_api.auth.session import COOKIE
 from pgfolio.query_api.service.app import create_app
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import api_keys
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
 
 WRITING = {("POST", "/documents"), ("DELETE", "/documents/1")}
+ADMINISTRATORS = ("/keys", "/requests", "/sources/", "/forgotten")
+"""How their paths begin."""
+
 OPEN_TO_ALL = {"/health/live", "/health/ready"}
+SESSION = "/session"
+"""Where who has no key yet signs in."""
+
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH")
 """OPTIONS says which of these a path has, and nothing else."""
 
@@ -83,9 +90,10 @@ def guarded(
             yield client, app, made
 
 
+@pytest.mark.parametrize("by", ["Authorization", "Cookie"])
 @pytest.mark.parametrize("kind", ["none", "empty", "wrong", "nearly", "revoked", "expired", "hash", "basic"])
 def test_no_route_but_health_answers_who_has_no_key(
-    guarded: tuple[httpx.Client, Litestar, dict[str, str]], kind: str
+    guarded: tuple[httpx.Client, Litestar, dict[str, str]], kind: str, by: str
 ) -> None:
     client, app, made = guarded
     secret = {
@@ -94,7 +102,8 @@ def test_no_route_but_health_answers_who_has_no_key(
         "nearly": made["admin"][:-1] + ("A" if made["admin"][-1] != "A" else "B"),
         "hash": api_keys.hashed(made["admin"]).hex(),
     }.get(kind, made.get(kind, ""))
-    headers = {} if kind == "none" else {"Authorization": f"Bearer {secret}".strip()}
+    shown = f"{COOKIE}={secret}" if by == "Cookie" else f"Bearer {secret}".strip()
+    headers = {} if kind == "none" else {by: shown}
     if kind == "basic":
         headers = {"Authorization": f"Basic {made['admin']}"}
     routes = every_route(app)
@@ -110,6 +119,8 @@ def test_no_route_but_health_answers_who_has_no_key(
         "/mcp",
     }
     for method, path in routes:
+        if path == SESSION:
+            continue
         answer = client.request(method, path, headers=headers, json={} if method == "POST" else None)
         if path in OPEN_TO_ALL and method == "GET":
             assert answer.status_code == 200, (method, path)
@@ -118,15 +129,21 @@ def test_no_route_but_health_answers_who_has_no_key(
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key", "Cookie"])
 @pytest.mark.parametrize("scope", api_keys.SCOPES)
 def test_a_key_opens_what_its_scope_includes(
     guarded: tuple[httpx.Client, Litestar, dict[str, str]], scope: str, header: str
 ) -> None:
     client, app, made = guarded
-    headers = {header: made[scope] if header == "X-API-Key" else f"bearer {made[scope]}"}
+    shown = {"X-API-Key": "", "Authorization": "bearer ", "Cookie": f"{COOKIE}="}[header] + made[scope]
+    headers = {header: shown, "Origin": str(client.base_url).rstrip("/")}
     for method, path in every_route(app):
-        needs = "write" if (method, path) in WRITING else "admin" if path == "/forgotten" else "read"
+        if path == SESSION:
+            continue
+        path = path.replace("/keys/1", "/keys/4")  # noqa: PLW2901 -- which is revoked already
+        needs = (
+            "write" if (method, path) in WRITING else "admin" if path.startswith(ADMINISTRATORS) else "read"
+        )
         answer = client.request(method, path, headers=headers, json={} if method == "POST" else None)
         if api_keys.SCOPES.index(scope) < api_keys.SCOPES.index(needs):
             assert needs in check_problem(answer, path, 403, "forbidden")

@@ -39,6 +39,17 @@ EXEMPT = {
     "last_measurement": "of the index, which `overview` leaves out for a limited key",
     "segment_has_any": "whether a table has a row at all",
     "read_keys": "it is where the limits stand",
+    **dict.fromkeys(
+        (
+            "stale_collections",
+            "count_collection_languages",
+            "counted_chunks",
+            "count_collection",
+            "count_collection_words",
+        ),
+        "a new key's collections are counted; nothing of it is shown",
+    ),
+    "add_key": "the collections that it is given were looked for among those that are permitted",
 }
 """Statements that the query side uses, read tables of documents, and need not know who asks."""
 

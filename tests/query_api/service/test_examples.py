@@ -12,7 +12,7 @@ import pytest
 from pgfolio.query_api.service.openai.errors import speaks_openai
 from pgfolio.query_api.service.openapi import TRACE_ID
 from tests.query_api.library import running_api, stock
-from tests.record_examples import EVENTS, add_trace, send
+from tests.record_examples import EVENTS, add_key, add_request, add_trace, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +48,8 @@ def served(
         settings = new_settings(database_url=conninfo, api={"log": "off"})
         stock(conninfo, settings)
         with running_api(settings, conninfo) as client:
+            add_key(client, conninfo)
+            add_request(client)
             add_trace(client, conninfo)
             document = client.get("/schema").json()
             yield Served(client, document, shown(document))
@@ -94,6 +96,7 @@ def test_every_request_is_answered_as_is_shown(served: Served) -> None:
     for name, operation, sent in served.shown:
         for kind in ("application/json", EVENTS):
             answer = send(served.client, name, sent, Accept=kind)
+            served.client.cookies.clear()
             response = operation["responses"][str(answer.status_code)]
             assert answer.status_code < 300, (name, answer.text)
             media_type = answer.headers.get("content-type", "").removesuffix("; charset=utf-8")
