@@ -37,7 +37,7 @@ def overview(
     prefixes: tuple[str | None, str | None] | None = None,
     roots: bool = True,
 ) -> dict[str, Any]:
-    """Plain values, ready for JSON; at most so many problems; `roots`: also where sources lie. `ef_search`: with which
+    """Plain values, ready for JSON; at most so many problems; `roots`: also where sources lie. `ef_search`: with what
     is searched where nothing was tuned. `prefixes`: the settings' ones of queries and of documents, which the active
     space may lack. Of the permitted collections only: what counts over all of them is left out for who may not see
     all."""
