@@ -20,12 +20,14 @@ from pgfolio.query_api.background import Supervisor
 from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
+from pgfolio.query_api.originals.pictures import Pictures
 from pgfolio.query_api.service.documents import document_routes
 from pgfolio.query_api.service.flow_requests import approve, ask_sync, forget, get_request, list_requests
 from pgfolio.query_api.service.keys import keys, make_key, revoke_key
 from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.openapi import ExamplesPlugin
 from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
+from pgfolio.query_api.service.originals import original, page_picture
 from pgfolio.query_api.service.problems import add_headers, answer_problem
 from pgfolio.query_api.service.search import ask, search
 from pgfolio.query_api.service.sessions import session, sign_in, sign_out
@@ -48,6 +50,7 @@ DESCRIPTION = (
 )
 ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
 ROUTES += [ask_sync, approve, forget, get_request, list_requests]
+ROUTES += [original, page_picture]
 ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
@@ -70,10 +73,12 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
             _sampling(services.retriever.pool, supervisor),
         ):
             app.state.services, app.state.key_ring, app.state.traces = services, key_ring, traces
+            app.state.pictures = pictures = Pictures()
             app.state.supervisor, app.state.guard = supervisor, guard
             try:
                 yield
             finally:
+                pictures.close()
                 metrics.mark_process_dead()
                 log.close()
 
