@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pgfolio.flows.discovery.opening import ChangedError, is_same, open_file
-from pgfolio.flows.discovery.signature import distrusted, racy, signature_of
+from pgfolio.config.opening import ChangedError, open_file
+from pgfolio.flows.discovery.signature import distrusted, is_same, racy, signature_of
 from pgfolio.schema.corpus import push_queue
 
 if TYPE_CHECKING:

@@ -46,3 +46,8 @@ def _as_signed(number: int) -> int:
 
 def _bounded(time_ns: int) -> int:
     return max(-(1 << 63), min(time_ns, (1 << 63) - 1))
+
+
+def is_same(opened: Signature, listed: Signature) -> bool:
+    """Whether it is the file that the crawl listed."""
+    return (opened.device, opened.inode) == (listed.device, listed.inode)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pathspec import GitIgnoreSpec
 
-from pgfolio.flows.discovery.opening import ChangedError, open_file
+from pgfolio.config.opening import ChangedError, open_file
 from pgfolio.flows.discovery.rules import (
     IGNORE_FILES,
     FolderSpecs,

@@ -8,9 +8,9 @@ from multiprocessing import current_process, get_context
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
-from pgfolio.flows.extraction import limits
+from pgfolio.config import process_limits as limits
+from pgfolio.config.process_limits import MEGABYTE
 from pgfolio.flows.extraction.extracted import NothingToRead, Unextractable
-from pgfolio.flows.extraction.limits import MEGABYTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.opening import ChangedError
+from pgfolio.config.opening import ChangedError
 from pgfolio.flows.discovery.reader import Content, Reader
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgfolio.flows.discovery.opening import ChangedError
+from pgfolio.config.opening import ChangedError
 from pgfolio.flows.discovery.reader import Content, PoisonousError
 from pgfolio.flows.extraction.extracted import NothingToRead, Unextractable
 from pgfolio.flows.extraction.harmless import is_harmless

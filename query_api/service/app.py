@@ -20,6 +20,7 @@ from pgfolio.query_api.background import Supervisor
 from pgfolio.query_api.explain.trace_log import open_traces
 from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
+from pgfolio.query_api.originals.pictures import Pictures
 from pgfolio.query_api.service import ui_message_stream
 from pgfolio.query_api.service.documents import document_routes
 from pgfolio.query_api.service.flow_requests import approve, ask_sync, forget, get_request, list_requests
@@ -29,6 +30,7 @@ from pgfolio.query_api.service.middleware import RequestObserver
 from pgfolio.query_api.service.openai.routes import ROUTES as OPENAI_ROUTES
 from pgfolio.query_api.service.openapi import ExamplesPlugin
 from pgfolio.query_api.service.operations import collections, live, prometheus, ready, status
+from pgfolio.query_api.service.originals import original, page_picture
 from pgfolio.query_api.service.page import page_file, view
 from pgfolio.query_api.service.problems import add_headers, answer_problem
 from pgfolio.query_api.service.search import ask, search
@@ -51,6 +53,7 @@ DESCRIPTION = (
     "HEAD is answered wherever GET is, with the same status and headers."
 )
 ROUTES: list[ControllerRouterHandler] = [search, ask, trace, collections, status, live, ready, prometheus]
+ROUTES += [original, page_picture]
 ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key]
 ROUTES += [ask_sync, approve, forget, get_request, list_requests]
 ROUTES += [view, page_file, *OPENAI_ROUTES, mcp]
@@ -76,10 +79,12 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
             open_mcp(settings.api) as app.state.mcp,
         ):
             app.state.services, app.state.key_ring, app.state.traces = services, key_ring, traces
+            app.state.pictures = pictures = Pictures()
             app.state.supervisor, app.state.guard = supervisor, guard
             try:
                 yield
             finally:
+                pictures.close()
                 metrics.mark_process_dead()
                 log.close()
 

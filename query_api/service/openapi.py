@@ -15,6 +15,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from pgfolio.config.models.protocols import RejectedInputError
 from pgfolio.query_api.auth.guard import ForbiddenError, RateLimitExceededError, UnauthenticatedError
+from pgfolio.query_api.originals.original import OriginalMissingError
+from pgfolio.query_api.originals.pictures import NoSuchPageError
 from pgfolio.query_api.retrieval.query import UnknownCollectionError
 from pgfolio.query_api.service.openai.errors import UnknownModelError, speaks_openai
 from pgfolio.query_api.service.problems import (
@@ -62,6 +64,11 @@ MISSING: Final[dict[str, Exception]] = {
     "/documents": UnknownCollectionError("there is no collection 'atlantis'"),
     "/documents/{document_id}": UnknownDocumentError(17),
     "/keys/{key_id}": UnknownKeyError("there is no key 7 in use: GET /keys lists those that there are"),
+    "/documents/{document_id}/original": OriginalMissingError(
+        "the original is not where this server could read it: it was moved or deleted since the last sync, or its "
+        "folder is on another machine"
+    ),
+    "/documents/{document_id}/pages/{page}": NoSuchPageError("there is no page 7: it has 3"),
     **dict.fromkeys(
         ("/sources/{name}/sync", "/sources/{name}/approve", "/sources/{name}/forget"),
         UnknownSourceError("there is no source 'atlantis': GET /status lists those that there are"),

@@ -25,6 +25,8 @@ from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.auth.guard import ForbiddenError, RateLimitExceededError, UnauthenticatedError
 from pgfolio.query_api.observability.request_log import fault_of
 from pgfolio.query_api.observability.timings import record_fault
+from pgfolio.query_api.originals.original import OriginalChangedError, OriginalMissingError
+from pgfolio.query_api.originals.pictures import NoSuchPageError, NotDrawnError
 from pgfolio.query_api.retrieval.filter_parser import WrongFilterError
 from pgfolio.query_api.retrieval.query import UnknownCollectionError
 from pgfolio.query_api.retrieval.retriever import SwitchingError
@@ -121,6 +123,10 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     UnknownCollectionError: ("unknown-collection", 404, "Unknown collection"),
     UnknownTraceError: ("unknown-trace", 404, "Unknown trace"),
     UnknownDocumentError: ("unknown-document", 404, "Unknown document"),
+    OriginalMissingError: ("original-missing", 404, "The original is not here"),
+    OriginalChangedError: ("original-changed", 409, "The original has changed"),
+    NoSuchPageError: ("unknown-page", 404, "Unknown page"),
+    NotDrawnError: ("not-drawn", 409, "The page cannot be drawn"),
     UnknownSourceError: ("unknown-source", 404, "Unknown source"),
     UnknownRequestError: ("unknown-request", 404, "Unknown request"),
     PushedSourceError: ("from-pushes", 409, "It holds what was pushed"),

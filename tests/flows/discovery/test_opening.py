@@ -13,8 +13,8 @@ import pytest
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.files import read_regular
+from pgfolio.config.opening import ChangedError, open_file
 from pgfolio.config.prompts import load_prompts
-from pgfolio.flows.discovery.opening import ChangedError, open_file
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Settings
 
+FILES = {"/documents/{document_id}/original", "/documents/{document_id}/pages/{page}"}
+"""What answers with a file is shown by no example."""
+
 ORDER = ("get", "post", "delete")
 """What is pushed is deleted."""
 
@@ -59,7 +62,7 @@ def shown(document: dict[str, Any]) -> list[Shown]:
     found = []
     for method in ORDER:
         for path, item in document["paths"].items():
-            if method in item:
+            if method in item and path not in FILES:
                 parameters = {
                     p["name"]: p["example"] for p in item[method].get("parameters", []) if "example" in p
                 }

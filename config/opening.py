@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from io import BufferedReader
 
-    from pgfolio.schema.records import Signature
-
 FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Without O_NONBLOCK a pipe would be waited for until somebody writes into it."""
 
@@ -36,11 +34,10 @@ def open_file(root: str, path: str, *, follow_symlinks: bool) -> BufferedReader:
         if error.errno in OTHER:
             raise ChangedError from error
         raise
-    file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise ChangedError
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def _open_below(root: str, path: str) -> int:
@@ -55,8 +52,3 @@ def _open_below(root: str, path: str) -> int:
     finally:
         with suppress(OSError):
             os.close(folder)
-
-
-def is_same(opened: Signature, listed: Signature) -> bool:
-    """Whether it is the file that the crawl listed."""
-    return (opened.device, opened.inode) == (listed.device, listed.inode)
