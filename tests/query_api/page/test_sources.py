@@ -86,7 +86,6 @@ def kept(
 @pytest.fixture
 def visit(kept: Kept, opened: Callable[..., AbstractContextManager[Watched]]) -> Iterator[Watched]:
     with opened(kept.url) as watched:
-        watched.page.set_default_timeout(20_000)
         yield watched
 
 
@@ -106,7 +105,7 @@ def test_sync_now_takes_up_what_has_changed(visit: Watched, kept: Kept) -> None:
     )
     page = visit.open("/sources")
     page.get_by_role("region", name="notes").get_by_role("button", name="Sync now").click()
-    expect(page.get_by_role("status").filter(has_text="Done")).to_contain_text("1 added", timeout=20_000)
+    expect(page.get_by_role("status").filter(has_text="Done")).to_contain_text("1 added")
     visit.open("/")
     visit.ask("Where does the falcon nest?")
     expect(page.locator(".answer")).to_contain_text("chimney of the brewery")
@@ -117,7 +116,7 @@ def test_a_file_that_is_added_is_found(visit: Watched, tmp_path: Path) -> None:
     file.write_text("# The otter\n\nThe otter eats trout from the mill pond.\n")
     page = visit.open("/sources")
     page.locator("input[type=file]").set_input_files(file)
-    expect(page.locator(".pushed")).to_contain_text("searchable", timeout=20_000)
+    expect(page.locator(".pushed")).to_contain_text("searchable")
     visit.open("/")
     visit.ask("What does the otter eat?")
     expect(page.locator(".answer")).to_contain_text("trout")
@@ -129,11 +128,11 @@ def test_held_removals_are_approved_as_many_as_were_seen(visit: Watched, kept: K
     page = visit.open("/sources")
     page.get_by_role("region", name="notes").get_by_role("button", name="Sync now").click()
     held = page.get_by_role("region", name="Held removals")
-    expect(held).to_contain_text("6 documents are gone", timeout=20_000)
+    expect(held).to_contain_text("6 documents are gone")
     held.get_by_text("Which").click()
     expect(held).to_contain_text("whale.md")
     held.get_by_role("button", name="Remove these 6").click()
-    expect(page.get_by_role("status").filter(has_text="Done")).to_contain_text("6 removed", timeout=20_000)
+    expect(page.get_by_role("status").filter(has_text="Done")).to_contain_text("6 removed")
     expect(held).to_have_count(0)
 
 
