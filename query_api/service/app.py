@@ -22,6 +22,7 @@ from pgfolio.query_api.observability import metrics
 from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.originals.pictures import Pictures
 from pgfolio.query_api.service.documents import document_routes
+from pgfolio.query_api.service.facets import facets
 from pgfolio.query_api.service.flow_requests import approve, ask_sync, forget, get_request, list_requests
 from pgfolio.query_api.service.keys import keys, make_key, revoke_key
 from pgfolio.query_api.service.middleware import RequestObserver
@@ -50,7 +51,7 @@ DESCRIPTION = (
 )
 ROUTES = [search, ask, trace, collections, status, live, ready, prometheus]
 ROUTES += [ask_sync, approve, forget, get_request, list_requests]
-ROUTES += [original, page_picture]
+ROUTES += [facets, original, page_picture]
 ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key]
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="A key of `pgfolio keys add`."),
