@@ -33,6 +33,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "GET /traces/{id}": {"parameters": {"id": TRACE_ID}},
     "GET /collections": {},
     "GET /status": {},
+    "GET /facets": {"parameters": {"collection": "manual"}},
     "POST /sources/{name}/sync": {"parameters": {"name": "manual"}},
     "POST /sources/{name}/approve": {"parameters": {"name": "manual"}, "body": {"count": 12}},
     "POST /sources/{name}/forget": {"parameters": {"name": "kitchen"}},

@@ -55,6 +55,7 @@ ALLOWED = {
     "published_failure", "_failure_shown",  # of an embedding that others wait for
     "near_duplicate_of", "near_duplicates", "_is_near_duplicate",
     "_within_limit",
+    "fill_rect",  # pypdfium2's
     "most_common",  # the standard library's
     "NotFoundError", "NotFoundException", "PackageNotFoundError", "FileNotFoundError",
     "RepositoryNotFoundError", "LocalEntryNotFoundError",

@@ -73,9 +73,9 @@ def locate(page: PageText, passage: str, occurrence: int = 0) -> list[int]:
 
 def _pieces(page: PageText, letters: str) -> list[tuple[int, int]]:
     pieces = [letters[i : i + PIECE_CHARACTERS] for i in range(0, len(letters), PIECE_CHARACTERS)]
-    whole = [piece for piece in pieces if len(piece) == PIECE_CHARACTERS]
-    places = [(place, place + len(piece)) for piece in whole if (place := page.letters.find(piece)) >= 0]
-    return places if whole and len(places) >= MIN_SHARE * len(whole) else []
+    full = [piece for piece in pieces if len(piece) == PIECE_CHARACTERS]
+    places = [(place, place + len(piece)) for piece in full if (place := page.letters.find(piece)) >= 0]
+    return places if full and len(places) >= MIN_SHARE * len(full) else []
 
 
 def _characters(page: PageText, places: list[tuple[int, int]]) -> list[int]:

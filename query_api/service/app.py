@@ -23,6 +23,7 @@ from pgfolio.query_api.observability.request_log import RequestLog
 from pgfolio.query_api.originals.pictures import Pictures
 from pgfolio.query_api.service import ui_message_stream
 from pgfolio.query_api.service.documents import document_routes
+from pgfolio.query_api.service.facets import facets
 from pgfolio.query_api.service.flow_requests import approve, ask_sync, forget, get_request, list_requests
 from pgfolio.query_api.service.keys import keys, make_key, revoke_key
 from pgfolio.query_api.service.mcp.mount import mcp, open_mcp
@@ -53,7 +54,7 @@ DESCRIPTION = (
     "HEAD is answered wherever GET is, with the same status and headers."
 )
 ROUTES: list[ControllerRouterHandler] = [search, ask, trace, collections, status, live, ready, prometheus]
-ROUTES += [original, page_picture]
+ROUTES += [facets, original, page_picture]
 ROUTES += [sign_in, session, sign_out, keys, make_key, revoke_key]
 ROUTES += [ask_sync, approve, forget, get_request, list_requests]
 ROUTES += [view, page_file, *OPENAI_ROUTES, mcp]

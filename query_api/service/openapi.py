@@ -63,6 +63,7 @@ PROBLEMS: Final[dict[int, Exception]] = {
 MISSING: Final[dict[str, Exception]] = {
     "/documents": UnknownCollectionError("there is no collection 'atlantis'"),
     "/documents/{document_id}": UnknownDocumentError(17),
+    "/facets": UnknownCollectionError("there is no collection 'atlantis'"),
     "/keys/{key_id}": UnknownKeyError("there is no key 7 in use: GET /keys lists those that there are"),
     "/documents/{document_id}/original": OriginalMissingError(
         "the original is not where this server could read it: it was moved or deleted since the last sync, or its "

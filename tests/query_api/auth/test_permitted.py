@@ -37,6 +37,7 @@ EXEMPT = {
     "count_vectors": "a number, which `overview` leaves out for a limited key",
     "count_all_chunks": "a number, which `overview` leaves out for a limited key",
     "last_measurement": "of the index, which `overview` leaves out for a limited key",
+    "estimate_documents": "a number, by which it is decided whether a sample is read",
     "segment_has_any": "whether a table has a row at all",
     "read_keys": "it is where the limits stand",
     **dict.fromkeys(
