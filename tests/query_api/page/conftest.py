@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.query_api.library import running_api, stock
 from tests.query_api.page.documents import DOCUMENTS
@@ -59,6 +59,7 @@ class Watched:
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here: `apt-get install chromium`")
+    expect.set_options(timeout=20_000)  # other tests run beside
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -76,7 +77,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., AbstractContextManager[Wa
         context = browser.new_context(**{"locale": "en-GB", "timezone_id": "UTC", **options})
         context.add_init_script(WATCH_POLICY)
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(20_000)
         watched = Watched(page, url)
         every.append(watched)
 

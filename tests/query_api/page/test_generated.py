@@ -91,5 +91,5 @@ def test_a_model_that_fails_is_a_sentence_and_the_passages_are_there(
     visit.expected += ["502", "503", "500"]
     openai_server.fault_scenario = FaultScenario(status=500, only="chat")
     page = visit.ask(QUESTION)
-    expect(page.get_by_role("alert").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("alert").first).to_be_visible()
     expect(page.locator(".passage").first).to_be_visible()
