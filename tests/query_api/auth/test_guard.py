@@ -30,6 +30,9 @@ ADMINISTRATORS = ("/keys", "/requests", "/sources/", "/forgotten")
 """How their paths begin."""
 
 OPEN_TO_ALL = {"/health/live", "/health/ready"}
+PAGE = {"/": 200, "/d/1": 200, "/sources": 200, "/trace/1": 200, "/access": 200, "/page/1": 404}
+"""The page's own files, which hold nothing of the documents."""
+
 SESSION = "/session"
 """Where who has no key yet signs in."""
 
@@ -122,7 +125,9 @@ def test_no_route_but_health_answers_who_has_no_key(
         if path == SESSION:
             continue
         answer = client.request(method, path, headers=headers, json={} if method == "POST" else None)
-        if path in OPEN_TO_ALL and method == "GET":
+        if path in PAGE and method == "GET":
+            assert answer.status_code == PAGE[path], (method, path)
+        elif path in OPEN_TO_ALL and method == "GET":
             assert answer.status_code == 200, (method, path)
         else:
             check_problem(answer, path, 401, "unauthenticated")

@@ -64,7 +64,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 VOLATILE = {
     "trace_id", "took_ms", "milliseconds", "asked_at", "synced_at", "chunk_id", "document_id", "id", "created_at",
     "cited", "next", "generation", "url", "examples", "created", "last_active_at", "file_id", "start_index",
-    "end_index",
+    "end_index", "since",
 }  # fmt: skip
 VOLATILE_HEADERS = {"x-trace-id", "date", "content-length", "location"}
 """Ids and times: of a sequence or of a clock that all collections share."""

@@ -10,6 +10,7 @@ import pytest
 
 from pgfolio.query_api.answering.records import Answer, AnswerSource, Citation
 from pgfolio.query_api.service.openai.attribute_filter import metadata_filter
+from pgfolio.query_api.service.openai.chat_encoding import CompletionEncoder
 from pgfolio.query_api.service.openai.contracts import ChatMessage, ContentPart
 from pgfolio.query_api.service.openai.conversation import conversation
 from pgfolio.query_api.service.openai.source_links import links, without_links
@@ -219,3 +220,17 @@ def test_a_stream_is_not_silent_while_the_model_thinks(
         lines = client.post("/v1/chat/completions", json={**ASKED, "stream": True}).text.splitlines()
     assert lines.count(": at work") == 1
     assert [line for line in lines if line][-1] == "data: [DONE]"
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [
+        ("stop", "stop"), ("length", "length"), ("max_tokens", "length"), ("content_filter", "content_filter"),
+        ("tool_calls", "stop"), ("eos", "stop"), (None, "stop"),
+    ],
+)  # fmt: skip
+def test_an_answer_ends_for_one_of_openais_reasons(ended: str | None, reason: str) -> None:
+    answer = Answer("It is.", answered=True, mode="generated", finish_reason=ended)
+    completion = CompletionEncoder(id="x", model="pgfolio", base="").complete(answer)
+    assert completion.choices[0].finish_reason == reason
+    assert completion.usage is None
