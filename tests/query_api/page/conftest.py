@@ -39,7 +39,7 @@ class Watched:
     url: str
     errors: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
-    expected: list[str] = field(default_factory=lambda: ["/facets"])
+    expected: list[str] = field(default_factory=list)
 
     def open(self, path: str = "/") -> Page:
         self.page.goto(self.url + path)
@@ -55,8 +55,9 @@ class Watched:
         return [error for error in self.errors if not any(part in error for part in self.expected)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For a module: as long as Playwright is there, its event loop runs in this thread, and nobody else's can."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here: `apt-get install chromium`")
     expect.set_options(timeout=20_000)  # other tests run beside
