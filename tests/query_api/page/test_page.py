@@ -31,8 +31,8 @@ def test_a_question_is_answered_with_citations_and_passages(visit: Watched) -> N
     expect(page.locator(".answer p").first).to_contain_text("retries")
     expect(page.locator("a.cite").first).to_have_text("1")
     expect(page.locator(".citations li").first).to_contain_text("guides/retries.md")
-    assert page.locator(".passage").count() >= 3
     expect(page.locator(".passage mark").first).to_be_visible()
+    assert page.locator(".passage").count() >= 3
     assert "q=How+is+a+failed" in page.url
 
 
