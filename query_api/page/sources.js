@@ -38,7 +38,7 @@ function Source({ source, admin, problems, again }) {
   const progress = source.progress || request?.progress;
   return html`<section class="card" aria-label=${source.name}>
     <div class="row"><h2>${source.name}</h2>
-      ${admin && html`<button disabled=${waiting || source.syncing} onClick=${() => ask("sync")}>${source.syncing || waiting ? "Syncing…" : "Sync now"}</button>`}</div>
+      ${admin && source.kind !== "pushed" && html`<button disabled=${waiting || source.syncing} onClick=${() => ask("sync")}>${source.syncing || waiting ? "Syncing…" : "Sync now"}</button>`}</div>
     <p class="place">${source.root && html`<span class="path">${source.root}</span>`} <span class="tag">${source.collection}</span></p>
     <dl class="figures"><div><dt>Documents</dt><dd>${count(source.documents)}</dd></div><div><dt>Passages</dt><dd>${count(source.chunks)}</dd></div>
       <div><dt>Last synced</dt><dd title=${time(source.synced_at)}>${ago(source.synced_at)}</dd></div>

@@ -18,7 +18,15 @@ from pgfolio.query_api.service.problems import (
     UnknownSourceError,
     trace_id,
 )
-from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services, written
+from pgfolio.query_api.service.requests import (
+    PROBLEM,
+    PROBLEMS,
+    AnyRequest,
+    permitted,
+    services,
+    stored_id,
+    written,
+)
 from pgfolio.schema.operations import requests
 from pgfolio.schema.search.pool import in_snapshot
 
@@ -28,7 +36,6 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.operations.requests import Kind, Request
 
-MAX_BIGINT = 2**63 - 1
 ASKING = {**PROBLEMS, 404: PROBLEM, 409: PROBLEM}
 
 
@@ -107,7 +114,7 @@ async def _ask(request: AnyRequest, kind: Kind, name: str, count: int | None = N
 
 
 async def _answer(request: AnyRequest, request_id: int) -> c.FlowRequestAnswer:
-    read = partial(requests.read, permitted=permitted(request), request_id=min(request_id, MAX_BIGINT))
+    read = partial(requests.read, permitted=permitted(request), request_id=stored_id(request_id))
     stored = await in_snapshot(services(request).retriever.pool, read)
     if not stored:
         raise UnknownRequestError(

@@ -19,7 +19,7 @@ from pgfolio.query_api.originals.original import Original, open_original
 from pgfolio.query_api.originals.passage import occurrences
 from pgfolio.query_api.originals.pictures import MAX_FILE_BYTES, NoSuchPageError, NotDrawnError, PageOrder
 from pgfolio.query_api.service.problems import UnknownDocumentError
-from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services
+from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services, stored_id
 from pgfolio.query_api.service.strict_body import WrongFieldError
 from pgfolio.schema.search import originals
 from pgfolio.schema.search.pool import in_snapshot
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pgfolio.query_api.originals.pictures import Pictures
     from pgfolio.schema.search.originals import StoredOriginal, StoredPage
 
-MAX_BIGINT: Final = 2**63 - 1
 MAX_OFFSET: Final = 2**31 - 2
 MEGABYTE: Final = 1024 * 1024
 MISSING = {**PROBLEMS, 404: PROBLEM, 409: PROBLEM}
@@ -103,9 +102,7 @@ async def _drawn(request: AnyRequest, document_id: int, order: PageOrder) -> Dra
 
 
 async def _stored(request: AnyRequest, document_id: int) -> StoredOriginal:
-    read = partial(
-        originals.get_original, document_id=min(document_id, MAX_BIGINT), permitted=permitted(request)
-    )
+    read = partial(originals.get_original, document_id=stored_id(document_id), permitted=permitted(request))
     stored = await in_snapshot(services(request).retriever.pool, read)
     if stored is None:
         raise UnknownDocumentError(document_id)
@@ -116,7 +113,7 @@ async def _page(request: AnyRequest, document_id: int, start: int, end: int) -> 
     """Raises UnknownDocumentError, NotDrawnError."""
     read: Any = partial(
         originals.get_page,
-        document_id=min(document_id, MAX_BIGINT),
+        document_id=stored_id(document_id),
         start=start,
         end=end,
         permitted=permitted(request),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from litestar import Request
 from litestar.datastructures import State
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.search.access import Permitted
 
 Result = TypeVar("Result")
+MAX_BIGINT: Final = 2**63 - 1
 
 AnyRequest = Request[Any, Any, State]
 
@@ -41,6 +42,11 @@ def services(request: AnyRequest) -> Services:
 def permitted(request: AnyRequest) -> Permitted:
     """What whoever asks may see."""
     return caller_of(request.scope).permitted
+
+
+def stored_id(number: int) -> int:
+    """An id that PostgreSQL can compare; one that is none stays none."""
+    return min(max(number, -1), MAX_BIGINT)
 
 
 async def written(request: AnyRequest, work: Callable[[Connection], Result]) -> Result:

@@ -7,13 +7,13 @@ select greatest(reltuples, 0)::bigint from pg_class where oid = 'public.document
 -- table, or as many as are read.
 with seen as materialized (
     (select d.collection_id, d.source_id, d.mime, d.language::text as language, d.created_at, d.updated_at,
-            case when pg_column_size(d.metadata) <= :max_metadata_bytes then d.metadata else '{{}}' end as metadata
+            case when pg_column_size(d.metadata) <= :max_metadata_bytes then d.metadata else jsonb_build_object() end as metadata
      from documents d tablesample system (:percent)
      where :from_sample and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
      limit :limit)
     union all
     (select d.collection_id, d.source_id, d.mime, d.language::text, d.created_at, d.updated_at,
-            case when pg_column_size(d.metadata) <= :max_metadata_bytes then d.metadata else '{{}}' end
+            case when pg_column_size(d.metadata) <= :max_metadata_bytes then d.metadata else jsonb_build_object() end
      from documents d
      where not :from_sample and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]))
        and (:collection_id::integer is null or d.collection_id = :collection_id)
@@ -21,18 +21,20 @@ with seen as materialized (
 ), pairs_of_documents as (
     select m.key, v.value, count(*) as documents
     from seen
-    cross join lateral jsonb_each(case when jsonb_typeof(seen.metadata) = 'object' then seen.metadata else '{{}}' end) m
+    cross join lateral jsonb_each(
+        case when jsonb_typeof(seen.metadata) = 'object' then seen.metadata else jsonb_build_object() end) m
     cross join lateral (
         select m.value where jsonb_typeof(m.value) in ('string', 'number', 'boolean')
         union
-        select e.value from jsonb_array_elements(case when jsonb_typeof(m.value) = 'array' then m.value else '[]' end) e
+        select e.value from jsonb_array_elements(case when jsonb_typeof(m.value) = 'array' then m.value else jsonb_build_array() end) e
         where jsonb_typeof(e.value) in ('string', 'number', 'boolean')) v
     where length(v.value::text) <= :max_value_characters
     group by m.key, v.value
 ), keys as (
     select m.key, count(*) as documents
     from seen
-    cross join lateral jsonb_each(case when jsonb_typeof(seen.metadata) = 'object' then seen.metadata else '{{}}' end) m
+    cross join lateral jsonb_each(
+        case when jsonb_typeof(seen.metadata) = 'object' then seen.metadata else jsonb_build_object() end) m
     group by m.key order by documents desc, m.key limit :max_values
 )
 select jsonb_build_object(

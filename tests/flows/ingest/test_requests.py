@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,20 @@ def test_what_was_killed_is_taken_up_again_and_given_up_in_the_end(
     assert (told["state"], "ended each time" in told["reason"]) == ("failed", True)
 
 
+def test_of_several_who_listen_one_does_it(client: httpx.Client, stocked: Library) -> None:
+    ask(client, "sync")
+    ask(client, "approve", count=5)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: answer(stocked), range(3)))
+    answer(stocked)
+    answer(stocked)  # one that found its source busy waits on
+    finished = stocked.rows(
+        "select started_by, count(*) from runs where started_by like 'request%' and status <> 'failed' group by 1"
+    )
+    assert sorted(finished) == [("request 1", 1), ("request 2", 1)]
+    assert {each["state"] for each in client.get("/requests").json()["items"]} == {"done"}
+
+
 def test_the_next_run_of_the_command_does_what_nobody_listened_to(
     client: httpx.Client, stocked: Library, environment: dict[str, str]
 ) -> None:
@@ -243,4 +258,5 @@ def test_who_may_not_see_a_source_cannot_tell_it_from_one_that_is_not_there(stoc
             check(client.post(f"/sources/library/{what}", json=body), 404, "unknown-source")
         check(client.get(asked["url"]), 404, "unknown-request")
         assert client.get("/requests").json()["items"] == []
-        check(client.get("/requests/99999999999999999999"), 404, "unknown-request")
+        for number in (10**6, 10**30, -1, -(10**30)):
+            check(client.get(f"/requests/{number}"), 404, "unknown-request")

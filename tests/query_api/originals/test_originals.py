@@ -347,7 +347,7 @@ def test_who_may_not_see_a_document_gets_neither_its_original_nor_its_pages(serv
         connection.execute("insert into collections (name) values ('other') on conflict do nothing")
     limited, full = make_key(conninfo, "admin", ["other"]), make_key(conninfo, "read")
     with running_api(served.library.settings, conninfo) as client:
-        for document_id in (*served.ids.values(), 10**6, 10**30):
+        for document_id in (*served.ids.values(), 10**6, 10**30, -1, -(10**30)):
             for path in ("original", "pages/1.png?start=0&end=9", "pages/1.png"):
                 url = f"/documents/{document_id}/{path}"
                 check(client.get(url, headers={"X-API-Key": limited}), 404, "unknown-document")

@@ -6,11 +6,13 @@ import asyncio
 import time
 import zlib
 
+import numpy as np
 import pytest
 
-from pgfolio.query_api.originals import pictures
+from pgfolio.query_api.originals import drawing, pictures
 from pgfolio.query_api.originals.pictures import NoSuchPageError, NotDrawnError, PageOrder, Pictures
 from tests.flows.extraction.test_extract import pdf
+from tests.query_api.originals.test_originals import picture
 
 
 def page(box: str, content: bytes = b"", more: str = "") -> bytes:
@@ -107,6 +109,24 @@ def test_what_takes_too_much_memory_is_not_drawn_and_the_next_page_is() -> None:
             made.close()
 
     assert asyncio.run(drawn()).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("turned", [0, 90, 180, 270])
+@pytest.mark.parametrize("box", ["0 0 400 200", "-100 -50 400 200"])
+def test_a_passage_is_marked_where_it_stands_however_the_page_is_cropped_and_turned(
+    turned: int, box: str
+) -> None:
+    plain = pdf("The costs of the year 2022 were 1200 euros")
+    assert b"/MediaBox [0 0 400 200]" in plain
+    data = plain.replace(b"[0 0 400 200]", f"[{box}] /Rotate {turned}".encode())
+    drawn = drawing.draw(data, 1, 500, "costs of the year", 0)
+    pixels = picture(drawn.png).astype(int)
+    marks = np.argwhere((pixels[:, :, 0] > 150) & (pixels[:, :, 2] < 140))
+    dark = np.argwhere(pixels.sum(axis=2) < 200)
+    across = int(turned % 180 == 0)  # along which the line runs
+    assert drawn.is_marked
+    assert dark[:, across].min() <= marks[:, across].min() < marks[:, across].max() < dark[:, across].max()
+    assert abs(np.median(marks[:, 1 - across]) - np.median(dark[:, 1 - across])) < 12
 
 
 def test_a_picture_is_drawn_once() -> None:
