@@ -121,7 +121,7 @@ function retrieval({ collection, type, from, to, key, value }) {
   if (type) all.push({ mime: type });
   if (from) all.push({ updated_at: { $gte: from } });
   if (to) all.push({ updated_at: { $lte: `${to}T23:59:59Z` } });
-  if (key && value) all.push({ [key]: value });
+  if (key && value) all.push({ [key]: JSON.parse(value) }); // a number is none but a number
   return { ...(collection && { collections: [collection] }), ...(all.length && { filter: all.length === 1 ? all[0] : { $and: all } }) };
 }
 
@@ -130,7 +130,7 @@ function Filters({ facets, filters, setFilters }) {
   const set = (name) => (event) => setFilters({ ...filters, [name]: event.target.value, ...(name === "key" && { value: "" }) });
   const chosen = Object.values(filters).filter(Boolean).length;
   const values = facets.metadata?.find((each) => each.key === filters.key)?.values || [];
-  const pick = (name, label, options) => html`<label>${label}<select value=${filters[name]} onChange=${set(name)}>
+  const pick = (name, label, options) => html`<label>${label}<select aria-label=${label} value=${filters[name]} onChange=${set(name)}>
     <option value="">any</option>${options.map(([value, shown]) => html`<option value=${value}>${shown}</option>`)}</select></label>`;
   return html`<details class="filters" open=${chosen > 0}><summary>Filters${chosen ? ` (${chosen})` : ""}</summary><div class="grid">
     ${facets.collections?.length > 1 && pick("collection", "Collection", facets.collections.map((c) => [c.name, `${c.name} (${count(c.documents)})`]))}
@@ -138,7 +138,7 @@ function Filters({ facets, filters, setFilters }) {
     <label>Changed from<input type="date" value=${filters.from} onInput=${set("from")} /></label>
     <label>to<input type="date" value=${filters.to} onInput=${set("to")} /></label>
     ${facets.metadata?.length > 0 && pick("key", "Field", facets.metadata.map((m) => [m.key, m.key]))}
-    ${filters.key && pick("value", "is", values.map((v) => [String(v.value), `${v.value} (${count(v.documents)})`]))}
+    ${filters.key && pick("value", "is", values.map((v) => [JSON.stringify(v.value), `${v.value} (${count(v.documents)})`]))}
     ${chosen > 0 && html`<button type="button" class="quiet" onClick=${() => setFilters(NOTHING)}>Without filters</button>`}
   </div></details>`;
 }

@@ -266,3 +266,30 @@ def test_numbers_are_written_for_the_reader(
         page = watched.open("/d/1")
         page.get_by_text("About this document").click()
         expect(page.locator("dl")).to_contain_text("01.01.2026")
+
+
+@pytest.mark.parametrize(
+    ("choices", "paths"),
+    [
+        ({"Collection": "reports"}, {"reports/2021.md", "reports/2022.md"}),
+        ({"Field": "year", "is": "2022"}, {"reports/2022.md"}),
+        ({"Field": "category", "is": '"guide"'}, {"guides/retries.md"}),
+        ({"Changed from": "2026-06-01"}, set()),
+    ],
+)
+def test_filters_are_those_that_the_documents_have(
+    visit: Watched, choices: dict[str, str], paths: set[str]
+) -> None:
+    page = visit.open("/")
+    page.get_by_text("Filters").click()
+    for label, value in choices.items():
+        field = page.get_by_label(label, exact=True)
+        if value.startswith("2026"):
+            field.fill(value)
+        else:
+            field.select_option(value)
+    page.get_by_role("group", name="What to do").get_by_role("button", name="Search").click()
+    visit.ask("the mill, its revenue, retries of a task")
+    expect(page.locator(".results, h3")).not_to_have_count(0)
+    expect(page.get_by_role("heading", level=3)).to_be_visible()
+    assert set(page.locator(".passage .path").all_inner_texts()) == paths
