@@ -33,6 +33,8 @@ class Citation(Struct, frozen=True):
     file_start: int | None = None
     """The same places in the file's own characters; null where it is no text."""
     file_end: int | None = None
+    url: str | None = None
+    """The document's page, at the quote where that stands there; null in the terminal."""
 
 
 class AnswerSource(Struct, frozen=True):

@@ -9,6 +9,7 @@ from pgfolio.query_api.explain.why import why as why_not
 from pgfolio.query_api.retrieval.results import display_title
 from pgfolio.query_api.service import contracts as c
 from pgfolio.query_api.service.answer_size import bounded_results, size_notes
+from pgfolio.query_api.service.links import linked
 
 if TYPE_CHECKING:
     from pgfolio.query_api.answering.records import Answer, AnswerRequest
@@ -60,12 +61,14 @@ def ask_answer(
     took_ms: float,
     trace_id: str,
     explained: Explained = NOT_EXPLAINED,
+    base: str | None = None,
 ) -> c.AskAnswer:
+    """`base`: what links to citations begin with; None: they have none."""
     return c.AskAnswer(
         answer=answer.text,
         answered=answer.answered,
         mode=answer.mode,
-        citations=list(answer.citations),
+        citations=[each if base is None else linked(each, base) for each in answer.citations],
         sources=list(answer.sources),
         model=answer.model,
         usage=answer.usage,

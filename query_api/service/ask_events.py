@@ -10,6 +10,7 @@ from litestar.response import ServerSentEventMessage
 
 from pgfolio.query_api.answering.records import Answer
 from pgfolio.query_api.service.event_stream import answer_events
+from pgfolio.query_api.service.links import linked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 
 async def ask_events(
-    request: AnyRequest, answer_request: AnswerRequest, done: Done
+    request: AnyRequest, answer_request: AnswerRequest, done: Done, base: str
 ) -> AsyncGenerator[ServerSentEventMessage]:
-    """`sources`, then `token`s, then `citation`s, `done` with the whole answer."""
+    """`sources`, then `token`s, then `citation`s, `done` with the whole answer. `base`: of links."""
     yield _message("sources", answer_request.sources)
     async with aclosing(answer_events(request, answer_request)) as events:
         async for event in events:
@@ -34,7 +35,7 @@ async def ask_events(
             elif isinstance(event, Answer):
                 yield _message("done", await done(event, answer_request))
             else:
-                yield _message("citation", event)
+                yield _message("citation", linked(event, base))
 
 
 def error_event(details: ProblemDetails) -> ServerSentEventMessage:

@@ -92,8 +92,8 @@ async def ask(
     query = _query(question.content, data)
     said = [Message(each.role, each.content.replace("\x00", " ")) for each in earlier]
     retrieving = answerer.retrieve(query, permitted(request), data.prompt, said)
+    base = base_url(request, services(request).retriever.settings.api.public_url)
     if request.headers.get(ui.HEADER) == "v1":
-        base = base_url(request, services(request).retriever.settings.api.public_url)
 
         def encode_ui(answer_request: AnswerRequest) -> AsyncGenerator[ServerSentEventMessage]:
             return ui.ui_messages(answer_events(request, answer_request), trace_id(request.scope), base)
@@ -103,18 +103,18 @@ async def ask(
 
         async def done(answer: Answer, answer_request: AnswerRequest) -> c.AskAnswer:
             explained = await _explain(request, data, query, answer_request.retrieved, "ask")
-            return _ask_answer(request, answer, answer_request, began, explained)
+            return _ask_answer(request, answer, answer_request, began, explained, base)
 
         def encode(
             answer_request: AnswerRequest,
         ) -> AsyncGenerator[ServerSentEventMessage]:
-            return ask_events(request, answer_request, done)
+            return ask_events(request, answer_request, done, base)
 
         return await event_stream(request, retrieving, encode, error_event, began)
     answer_request = await unless_client_leaves(request, retrieving)
     answer = await unless_client_leaves(request, answerer.answer(answer_request))
     explained = await _trace_and_explain(request, data, query, answer_request.retrieved, "ask")
-    return Response(_ask_answer(request, answer, answer_request, began, explained))
+    return Response(_ask_answer(request, answer, answer_request, began, explained, base))
 
 
 async def _trace_and_explain(
@@ -140,7 +140,12 @@ async def _explain(
 
 
 def _ask_answer(
-    request: AnyRequest, answer: Answer, answer_request: AnswerRequest, began: float, explained: Explained
+    request: AnyRequest,
+    answer: Answer,
+    answer_request: AnswerRequest,
+    began: float,
+    explained: Explained,
+    base: str,
 ) -> c.AskAnswer:
     return ask_answer(
         answer,
@@ -148,6 +153,7 @@ def _ask_answer(
         took_ms=took_ms(began),
         trace_id=trace_id(request.scope),
         explained=explained,
+        base=base,
     )
 
 

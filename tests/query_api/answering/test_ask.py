@@ -66,6 +66,9 @@ def check_quotes(answer: dict[str, Any]) -> None:
     for citation in answer["citations"]:
         assert TEXTS[citation["path"]][citation["start"] : citation["end"]] == citation["quote"]
         assert citation["verified"] is True
+        place = f"/d/{citation['document_id']}?start={citation['start']}&end={citation['end']}"
+        assert citation["url"].startswith("http://127.0.0.1:")
+        assert citation["url"].endswith(place)
 
 
 @pytest.mark.parametrize(

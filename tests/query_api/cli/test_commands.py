@@ -82,6 +82,8 @@ def test_ask_json_is_what_the_api_answers(library: str, api: httpx.Client) -> No
         json.loads(done.stdout),
         api.post("/ask", json={"question": "how is a failed task retried"}).json(),
     )
+    for citation in expected["citations"]:
+        citation["url"] = None  # the terminal has no page
     assert {k: answer[k] for k in ("answer", "citations", "sources")} == {
         k: expected[k] for k in ("answer", "citations", "sources")
     }
