@@ -65,8 +65,8 @@ def describe_sources(connection: Connection, permitted: Permitted, *, roots: boo
     listed = [dict(zip(SOURCE_FIELDS, row, strict=True)) for row in rows]
     quarantined: dict[str, list[dict[str, Any]]] = {}
     listing = {"permitted": array(permitted), "limit": MAX_ITEMS}
-    for name, path, reason, since in connection.execute(statement("list_quarantined"), listing):
-        quarantined.setdefault(name, []).append({"path": path, "reason": reason, "since": since})
+    for name, path, reason, synced_at in connection.execute(statement("list_quarantined"), listing):
+        quarantined.setdefault(name, []).append({"path": path, "reason": reason, "synced_at": synced_at})
     for source in listed:
         if not roots:
             del source["root"]

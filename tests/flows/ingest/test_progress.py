@@ -54,7 +54,7 @@ def test_a_source_tells_its_kind_its_files_in_quarantine_and_what_its_runs_cost(
     (item,) = told["quarantined"]["items"]
     assert (item["path"], told["quarantined"]["count"]) == ("broken.pdf", 1)
     assert item["reason"]
-    assert item["since"] is not None
+    assert item["synced_at"] is not None
     (run,) = status(library)["runs"]
     assert (run["chunks"]["total"], run["cost_usd"]) == (told["chunks"], 0.0)
 

@@ -85,6 +85,7 @@ def requests() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path in (
         "/collections",
         "/status",
+        "/facets",
         "/metrics",
         "/health/ready",
         "/schema",
