@@ -81,6 +81,7 @@ def test_who_is_limited_is_told_of_the_rest_nothing(settings: Settings, conninfo
     assert BREAD.path not in answer.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limited", [False, True])
 def test_of_many_documents_some_are_counted(settings: Settings, conninfo: str, limited: bool) -> None:
     stock(conninfo, settings)
