@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,7 @@ HEADERS: Final = {
 }
 """Nothing of elsewhere is loaded, nothing inline runs, no text becomes markup; a new version is seen at once."""
 
+GZIP: Final = re.compile(r"(?:^|,)\s*gzip\s*(?:,|$|;\s*q=(?!0(?:\.0*)?\s*(?:,|$)))")
 VIEWS: Final = ["/", "/d/{document:int}", "/sources", "/trace/{trace:str}", "/access"]
 
 
@@ -79,10 +81,15 @@ async def page_file(request: AnyRequest, name: FromPath[str]) -> Response[bytes]
 
 
 def _answer(request: AnyRequest, file: PageFile) -> Response[bytes]:
-    packed = "gzip" in request.headers.get("accept-encoding", "")
+    packed = _takes_gzip(request.headers.get("accept-encoding", ""))
     headers: dict[str, Any] = {**HEADERS, "ETag": file.etag}
     if file.etag in request.headers.get("if-none-match", ""):
         return Response(b"", status_code=304, headers=headers, media_type=file.media_type)
     if packed:
         headers["Content-Encoding"] = "gzip"
     return Response(file.packed if packed else file.content, headers=headers, media_type=file.media_type)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether it is named, and not with the weight 0 (RFC 9110, 12.5.3)."""
+    return GZIP.search(accepted.casefold()) is not None
