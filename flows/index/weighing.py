@@ -36,8 +36,9 @@ GROWTH_FACTOR = 2.0
 
 def weigh(run: RunContext, connection: Connection, generation: Generation, *, anew: bool = False) -> None:
     """Where there are enough vectors, and twice as many as at the last measurement, or it is to be done `anew`. A
-    model that cannot be asked, or is not to be paid for it, keeps the weight that it had. Commits."""
-    if is_ruler(generation.space):
+    model that cannot be asked, or is not to be paid for it, keeps the weight that it had. Nothing is measured where
+    the settings have a weight. Commits."""
+    if is_ruler(generation.space) or (run.settings.search.vector_weight != "auto" and not anew):
         return
     vectors = hnsw.rows(connection, generation)
     last = weights.weighed_vectors(connection, generation)
