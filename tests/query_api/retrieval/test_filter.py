@@ -204,6 +204,7 @@ def test_a_higher_ef_search_finds_more_of_the_nearest_that_match(
     with running_api(settings, conninfo) as client:
         for text in list(parts.values())[:20]:
             body = {"query": text[:25], "mode": "vector", "limit": 10, "filter": {"half": 1}}
+            body["max_per_document"] = 100
             exact = client.post("/search", json={**body, "exact": True}).json()["results"]
             for ef_search in right:
                 answer = client.post("/search", json={**body, "ef_search": ef_search}).json()["results"]
