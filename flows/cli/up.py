@@ -94,9 +94,8 @@ def up(
         )
         started.wait_for(f"{address}/health/live", "the API")
         _first_sync(before_upgrade(settings, target), conninfo, selected)
-        render.say(
-            f"\nOpen {address} in a browser. The API answers there too; its description is at {address}/schema"
-        )
+        render.say(f"\nOpen {address} in a browser to ask and to search.")
+        render.say(f"The API answers at {address}; its description is at {address}/schema")
         render.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
         started.start(*LISTENER)
         if target is not None:
