@@ -228,7 +228,10 @@ class SyncRun(RunContext):
             return
         maintenance.finish(self, connection, generation)
         tuning.check(self, connection, generation)
-        weighing.weigh(self, connection, generation)
+        if (
+            not generation.space.asks_server
+        ):  # a sync pays for documents alone: `index --tune` and `reembed` measure
+            weighing.weigh(self, connection, generation)
         written = self.report.chunks.embedded + self.report.chunks.reused
         if (
             written > ANALYZE_FRACTION * self.report.chunks.total

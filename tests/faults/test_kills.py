@@ -40,7 +40,6 @@ def environment(conninfo: str | None, home: Path, url: str) -> dict[str, str]:
         "OPENAI_API_KEY": KEY,
         "OPENAI_BASE_URL": url,
         "PGFOLIO_EMBEDDING__PROVIDER": "openai",
-        "PGFOLIO_SEARCH__VECTOR_WEIGHT": "1",
         "PGFOLIO_EMBEDDING__MODEL": "tiny-embedding",
         "PGFOLIO_EMBEDDING__BATCH_INPUTS": "16",
         "PGFOLIO_EMBEDDING__IN_FLIGHT": str(IN_FLIGHT),

@@ -65,7 +65,6 @@ def test_workers_and_drivers_killed_anywhere_lose_nothing(
                     settings = {
                         **environment(conninfo, tmp_path / "home", server.url),
                         "PGFOLIO_SYNC__WORKERS": str(WORKERS),
-                        "PGFOLIO_SEARCH__VECTOR_WEIGHT": "1",
                     }
                     command, reader = Command(tree.root, settings), Reader(conninfo)
                     before = sum(kills.values())
@@ -128,7 +127,6 @@ def test_an_interrupt_ends_all_processes_and_leaves_nothing_half_done(
         settings = {
             **environment(conninfo, tmp_path / "home", server.url),
             "PGFOLIO_SYNC__WORKERS": str(WORKERS),
-            "PGFOLIO_SEARCH__VECTOR_WEIGHT": "1",
         }
         command = Command(tree.root, settings)
         process = command.start()

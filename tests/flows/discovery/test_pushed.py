@@ -117,7 +117,6 @@ def with_model(environment: dict[str, str], server: FakeOpenAI, **embedding: str
     """The same, with the server's model, which is paid for."""
     return {
         **environment,
-        "PGFOLIO_SEARCH__VECTOR_WEIGHT": "1",  # else measured by texts that are no documents'
         "OPENAI_API_KEY": str(server.key),
         "OPENAI_BASE_URL": server.url,
         "PGFOLIO_EMBEDDING__PROVIDER": "openai",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
+    from pgfolio.flows.run.report import Report
 
 TOPICS, WORDS_OF_EACH, DIMENSIONS = 40, 24, 64
 MAX_WEIGHT = 1.5
@@ -97,12 +98,31 @@ def write_pages(library: Library, first: int, last: int) -> None:
         library.write(f"{number}.md", page(number))
 
 
+def sync_and_weigh(library: Library) -> Report:
+    """A sync, and what it does where the model is in the process; one that is paid for is measured when asked for."""
+    synced = library.sync()
+    run = RunContext(library.settings, library.conninfo, Options())
+    with connect(library.conninfo) as connection:
+        generation = generations.active_generation(connection)
+        assert generation is not None
+        weighing.weigh(run, connection, generation)
+    run.report.tokens += synced.tokens
+    return run.report
+
+
+def test_a_sync_pays_for_documents_alone(hosted: Library, openai_server: FakeOpenAI) -> None:
+    write_pages(hosted, 0, CHUNKS)
+    hosted.sync()
+    assert stored_weight(hosted) == (None, None)
+    assert len([text for text in openai_server.embedded() if text != "dimensions"]) == CHUNKS
+
+
 def test_a_strong_model_leads_at_the_cost_of_a_few_short_texts(
     hosted: Library, openai_server: FakeOpenAI
 ) -> None:
     embeds(openai_server, knows_topics)
     write_pages(hosted, 0, CHUNKS)
-    report = hosted.sync()
+    report = sync_and_weigh(hosted)
     assert stored_weight(hosted) == (MAX_WEIGHT, CHUNKS)
     texts = openai_server.embedded()
     weighed = len([text for text in texts if text != "dimensions"]) - CHUNKS
@@ -119,7 +139,7 @@ def test_a_weak_model_is_silent_until_a_better_one_takes_its_place(
 ) -> None:
     embeds(openai_server, knows_nothing)
     write_pages(hosted, 0, CHUNKS)
-    report = hosted.sync()
+    report = sync_and_weigh(hosted)
     assert stored_weight(hosted) == (0, CHUNKS)
     assert any("hardly tells the texts of this corpus apart" in note for note in report.notes)
     embeds(openai_server, knows_topics)
@@ -135,19 +155,19 @@ def other_space(library: Library) -> Settings:
 def test_it_is_measured_anew_when_the_corpus_has_doubled(hosted: Library, openai_server: FakeOpenAI) -> None:
     embeds(openai_server, knows_nothing)
     write_pages(hosted, 0, CHUNKS)
-    hosted.sync()
+    sync_and_weigh(hosted)
     embeds(openai_server, knows_topics)
     write_pages(hosted, CHUNKS, CHUNKS + 20)
-    hosted.sync()
+    sync_and_weigh(hosted)
     assert stored_weight(hosted) == (0, CHUNKS)
     write_pages(hosted, CHUNKS + 20, 2 * CHUNKS)
-    hosted.sync()
+    sync_and_weigh(hosted)
     assert stored_weight(hosted)[1] == 2 * CHUNKS
 
 
 def test_of_few_texts_nothing_is_said_and_nothing_is_paid(hosted: Library, openai_server: FakeOpenAI) -> None:
     write_pages(hosted, 0, 20)
-    hosted.sync()
+    sync_and_weigh(hosted)
     assert stored_weight(hosted) == (None, None)
     assert len([text for text in openai_server.embedded() if text != "dimensions"]) == 20
 
@@ -161,7 +181,7 @@ def test_the_bundled_model_is_what_others_are_compared_with(library: Library) ->
 def test_a_model_that_cannot_be_asked_keeps_its_weight(hosted: Library, openai_server: FakeOpenAI) -> None:
     embeds(openai_server, knows_topics)
     write_pages(hosted, 0, CHUNKS)
-    hosted.sync()
+    sync_and_weigh(hosted)
     openai_server.fault_scenario = SERVER_ERROR
     embedding = hosted.settings.embedding.model_copy(update={"deadline": 0.1})
     run = RunContext(hosted.settings.model_copy(update={"embedding": embedding}), hosted.conninfo, Options())

@@ -30,7 +30,6 @@ def metered(library: Library, new_settings: Callable[..., Settings], openai_serv
         openai_api_key=openai_server.key,
         openai_base_url=openai_server.url,
         embedding={"provider": "openai", "model": "tiny-embedding", "timeout": 5.0, "deadline": 2.0},
-        search={"vector_weight": 1.0},  # it would be measured by texts that are no documents'
     )
     return library
 
