@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -131,16 +132,26 @@ class DaskExecutor:
 
     def _answer(self, future: Any) -> dask_worker.TaskAnswer | None:
         """None: several workers ended over it. Raises what the work raised, and ClusterError."""
-        if future.status == "cancelled":
+        try:
+            answer = self._result(future)
+        except self._distributed.scheduler.KilledWorker:
+            return None
+        except CancelledError as error:
             raise ClusterError(
                 f"the Dask scheduler {self._address} forgot what it was given: was it restarted?"
-            )
-        error = future.exception()
-        if isinstance(error, self._distributed.scheduler.KilledWorker):
-            return None
-        if error is not None:
+            ) from error
+        except ClusterError:
+            raise
+        except Exception as error:
             raise ClusterError(f"the Dask cluster {self._address} cannot do the work: {error}") from error
-        answer: dask_worker.TaskAnswer = future.result()
         if answer.error is not None:
             raise answer.error
         return answer
+
+    def _result(self, future: Any) -> dask_worker.TaskAnswer:
+        """A result that is done is with its worker still: if that ends, the work is done again, or fails then."""
+        while True:
+            with suppress(TimeoutError):
+                answer: dask_worker.TaskAnswer = future.result(POLL_SECONDS)
+                return answer
+            self._completed([future])

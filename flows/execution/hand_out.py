@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pgfolio.flows.execution.job import Job, ResultT
 
 MAX_DEATHS = 2
-"""So many workers may end over an item before its parts are tried apart."""
+"""So many workers may end over an item before its parts are tried apart, and a smallest one is tried alone: until
+then it may be another's doing, that the same worker had."""
 
 
 class Ticket(Generic[ItemT]):
@@ -34,36 +35,50 @@ class Items(Generic[ItemT]):
         self._job = job
         self._items = iter(items)
         self._again: deque[Ticket[ItemT]] = deque()
+        self._suspects: deque[Ticket[ItemT]] = deque()
+        self._is_alone = False
         self._next: Ticket[ItemT] | None = None
         self._weight = 0
         self._out = 0
 
     def take(self) -> Ticket[ItemT] | None:
         """None: there is none, or it is too heavy now."""
+        if self._is_alone or (self._suspects and self._out):
+            return None
+        if self._suspects:
+            self._is_alone = True
+            return self._given(self._suspects.popleft())
         if self._next is None:
             self._next = self._again.popleft() if self._again else self._fresh()
         ticket = self._next
         if ticket is None or (self._out and self._weight + ticket.weight > MAX_WEIGHT):
             return None
         self._next = None
+        return self._given(ticket)
+
+    def _given(self, ticket: Ticket[ItemT]) -> Ticket[ItemT]:
         self._out += 1
         self._weight += ticket.weight
         return ticket
 
     def done(self, ticket: Ticket[ItemT]) -> None:
+        self._is_alone = False
         self._out -= 1
         self._weight -= ticket.weight
 
     def lost(self, ticket: Ticket[ItemT], deaths: int = 1) -> ItemT | None:
         """So many workers ended over it. Returns an item that is to be given up."""
+        was_alone = self._is_alone
         self.done(ticket)
         ticket.deaths += deaths
+        if was_alone:
+            return ticket.item
         if ticket.deaths < MAX_DEATHS:
             self._again.append(ticket)
-            return None
-        if not (parts := self._job.parts(ticket.item)):
-            return ticket.item
-        self._again.extend(Ticket(part, self._job.weight(part), 0) for part in parts)
+        elif parts := self._job.parts(ticket.item):
+            self._again.extend(Ticket(part, self._job.weight(part)) for part in parts)
+        else:
+            self._suspects.append(ticket)
         return None
 
     @property

@@ -91,6 +91,18 @@ def test_an_item_over_which_workers_end_is_tried_in_parts_and_given_up_alone(
     assert found == sorted([-3, *(n * n for item in items(6) for n in item if n != 3)])
 
 
+@pytest.mark.timeout(120)
+def test_an_item_is_not_given_up_for_what_its_neighbour_does(make_others: Make, tmp_path: Path) -> None:
+    """The same worker has both when it ends."""
+    job = Squares(str(tmp_path), deadly=((3, 100), (5, 100)))
+    assert squares(make_others(), job, [[n] for n in range(3, 12)]) == [-5, -3, 16, 36, 49, 64, 81, 100, 121]
+
+
+def test_a_neighbour_of_one_process_is_not_given_up(tmp_path: Path) -> None:
+    job = Squares(str(tmp_path), deadly=((3, 100),))
+    assert squares(ProcessExecutor(1, ()), job, [[3], [4]]) == [-3, 16]
+
+
 def test_an_error_ends_the_run_with_its_sentence_and_leaves_no_process(make: Make, tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children()}
     executor = make()
@@ -132,7 +144,11 @@ def test_items_wait_while_others_are_too_heavy(make: Make, tmp_path: Path) -> No
 
 def test_workers_that_end_at_once_end_the_run(tmp_path: Path) -> None:
     with closing(ProcessExecutor(1, ())) as executor, pytest.raises(WorkersEndError, match="end before"):
-        list(executor.run(Squares(str(tmp_path), deadly=tuple((n, 9) for n in range(20))), items(9)))
+        list(
+            executor.run(
+                Squares(str(tmp_path), deadly=tuple((n, 99) for n in range(20))), [[n] for n in range(9)]
+            )
+        )
 
 
 def test_a_cluster_that_cannot_be_reached_is_one_sentence() -> None:
