@@ -35,7 +35,7 @@ class Items(Generic[ItemT]):
         self._job = job
         self._items = iter(items)
         self._again: deque[Ticket[ItemT]] = deque()
-        self._suspects: deque[Ticket[ItemT]] = deque()
+        self._to_try_alone: deque[Ticket[ItemT]] = deque()
         self._is_alone = False
         self._next: Ticket[ItemT] | None = None
         self._weight = 0
@@ -43,11 +43,11 @@ class Items(Generic[ItemT]):
 
     def take(self) -> Ticket[ItemT] | None:
         """None: there is none, or it is too heavy now."""
-        if self._is_alone or (self._suspects and self._out):
+        if self._is_alone or (self._to_try_alone and self._out):
             return None
-        if self._suspects:
+        if self._to_try_alone:
             self._is_alone = True
-            return self._given(self._suspects.popleft())
+            return self._given(self._to_try_alone.popleft())
         if self._next is None:
             self._next = self._again.popleft() if self._again else self._fresh()
         ticket = self._next
@@ -78,7 +78,7 @@ class Items(Generic[ItemT]):
         elif parts := self._job.parts(ticket.item):
             self._again.extend(Ticket(part, self._job.weight(part)) for part in parts)
         else:
-            self._suspects.append(ticket)
+            self._to_try_alone.append(ticket)
         return None
 
     @property
