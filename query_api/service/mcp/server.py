@@ -76,7 +76,9 @@ async def _result(context: ToolContext, name: str, arguments: dict[str, Any]) ->
     """One text item, the JSON of the structured content; an error as a sentence that says what to do."""
     tool = TOOLS[name]
     try:
-        output = await tool.run(context, converted(arguments, tool.arguments))
+        output = await tool.run(
+            context, converted(_numbers_as_texts(arguments, tool.arguments), tool.arguments)
+        )
     except ToolError as error:
         return _failed(str(error))
     except Exception as error:  # noqa: BLE001 -- the SDK would say "internal error" of each
@@ -84,6 +86,15 @@ async def _result(context: ToolContext, name: str, arguments: dict[str, Any]) ->
     structured = msgspec.to_builtins(output)
     text = msgspec.json.encode(output).decode()
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
+
+
+def _numbers_as_texts(arguments: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Where the schema wants a text: clients that build arguments of `name=value` send the id 922 as a number."""
+    texts = {name for name, of in _schema(kind)["properties"].items() if of.get("type") == "string"}
+    return {
+        name: str(value) if name in texts and type(value) is int else value
+        for name, value in arguments.items()
+    }
 
 
 def _failed(message: str) -> CallToolResult:

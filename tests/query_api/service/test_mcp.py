@@ -84,6 +84,7 @@ async def session(client: Client) -> None:
     made = {"search": hits, "fetch": document, "search_documents": passages, "ask": answer}
     for name, value in {**made, "list_collections": collections}.items():
         jsonschema.Draft202012Validator(tools[name].output_schema).validate(value)
+    assert output(await client.call_tool("fetch", {"id": int(best["id"])})) == document
     assert "`search`" in error(await client.call_tool("fetch", {"id": "999"}))
     missing = error(await client.call_tool("search_documents", {"query": "x", "collections": ["moon"]}))
     assert "list_collections" in missing
