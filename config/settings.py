@@ -124,7 +124,9 @@ class Crawl(Section):
 class Chunking(Section):
     """How texts are cut; another size makes all chunks anew."""
 
-    tokens: Annotated[int, Field(ge=32, le=8192)] = Field(description="of one chunk at most")
+    tokens: Annotated[int, Field(ge=96, le=8192)] = Field(
+        description="of one chunk at most, and 96 at least: what stands above it takes up to 80 bytes"
+    )
     overlap: Size = Field(description="tokens that a chunk may repeat of the one before it")
 
 

@@ -35,8 +35,8 @@ class Signature(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A named root with its rules. `root` is an absolute folder; paths of documents are relative to it. The root of
-    what was pushed is no folder: its bytes are in the database."""
+    """A named root with its rules. `root` is an absolute folder, or the URL of a remote place; paths of documents are
+    relative to it. The root of what was pushed is neither: its bytes are in the database."""
 
     id: int
     name: str
@@ -45,9 +45,16 @@ class Source:
     collection: str
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    kind: Literal["folder", "pushed"] = "folder"
+    kind: Literal["folder", "pushed", "remote"] = "folder"
     fence: int = 0
     """What its owner proves by that it still is the owner: schema/corpus/sources.py."""
+    configured: bool = False
+    """The settings name it."""
+    unreachable_since: datetime | None = None
+    processing: str = ""
+    """The settings that its chunks are made by."""
+    processed_by: str = ""
+    """The machine whose settings these are."""
 
 
 class LedgerEntry(NamedTuple):

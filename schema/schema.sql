@@ -24,9 +24,13 @@ create table sources (
     exclude text[] not null default '{}',
     created_at timestamptz not null default now(),
     synced_at timestamptz,  -- when a sync last went through all of it without a problem
-    kind text not null default 'folder' check (kind in ('folder', 'pushed')),  -- the root of a pushed one is no folder
+    kind text not null default 'folder' check (kind in ('folder', 'pushed', 'remote')),  -- the root of a pushed one is no folder
     fence bigint not null default 0,  -- raised by each owner: who stores proves that it is still his
-    held jsonb  -- removals that the last sync held back: count, some paths, reason
+    held jsonb,  -- removals that the last sync held back: count, some paths, reason
+    configured boolean not null default false,
+    unreachable_since timestamptz,
+    processing text not null default '',
+    processed_by text not null default ''
 );
 create unique index sources_pushed on sources (collection_id) where kind = 'pushed';
 

@@ -24,6 +24,7 @@ from pgfolio.flows.cli.deploy import deploy
 from pgfolio.flows.cli.keys import keys
 from pgfolio.flows.cli.options import as_json
 from pgfolio.flows.cli.progress import Display
+from pgfolio.flows.cli.sources import sources
 from pgfolio.flows.cli.up import up
 from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.index.tuning import run_tuning
@@ -99,7 +100,7 @@ def sync(
     launcher = _launcher(settings, options)
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
-            selected = selected_sources(connection, settings, sources)
+            selected = selected_sources(connection, settings, sources, note=render.show_note)
             if plan:
                 connection.rollback()  # a folder that is only looked at does not become known
         if not selected:
@@ -259,6 +260,7 @@ def migrate(*, as_json: bool) -> int:
 
 
 cli.add_command(keys)
+cli.add_command(sources)
 cli.add_command(deploy)
 cli.add_command(up)
 

@@ -16,6 +16,7 @@ from pgfolio.flows.cli import render
 from pgfolio.flows.cli.options import Interval
 from pgfolio.flows.cli.progress import Display
 from pgfolio.flows.discovery.sources import selected_sources
+from pgfolio.flows.discovery.watching import sort_out
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.local import network, prefect_server, processes
 from pgfolio.flows.local.restarts import Restarts
@@ -37,12 +38,16 @@ LISTENER = ("pushes", "pgfolio.flows.listen")
 UPGRADE = ("upgrade", "pgfolio.flows.upgrade")
 """What moves to a better space in the background."""
 
+WATCH = ("watch", "pgfolio.flows.watch")
+"""What syncs a folder when something changes in it."""
+
 
 @click.command()
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...")
 @click.option("--host", help="Where the API listens.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000.")
 @click.option("--every", type=Interval(), default="15m", show_default=True, help="Sync as often; 0: never.")
+@click.option("--watch", is_flag=True, help="Sync a folder as soon as something changes in it, too.")
 @click.option("--model", help="A better model, whose vectors are made in the background, then searched.")
 @click.option(
     "--provider",
@@ -66,6 +71,7 @@ def up(
     host: str | None,
     port: int | None,
     every: int,
+    watch: bool,
     model: str | None,
     provider: str | None,
     dimensions: int | None,
@@ -77,6 +83,8 @@ def up(
     seconds; the better space is filled in the background, and searched once it is measured to be good.
     """
     settings = load_settings()
+    if watch:
+        sort_out({})
     target = upgrade_target(settings, provider, model, dimensions, max_cost)
     if target is not None:
         _check_target(target)
@@ -85,7 +93,7 @@ def up(
         with connect(conninfo) as connection:
             require_key(connection, host)
             port = network.free_port(host, port)
-            selected = selected_sources(connection, settings, folders)
+            selected = selected_sources(connection, settings, folders, note=render.show_note)
         if not selected:
             raise click.UsageError("there is no source yet: name a folder, as in `pgfolio up ~/Documents`")
         address = network.address(host, port)
@@ -98,6 +106,8 @@ def up(
         render.say(f"The API answers at {address}; its description is at {address}/schema")
         render.say(f'Try: curl -s {address}/search --json \'{{"query": "..."}}\', or `pgfolio ask "..."`')
         started.start(*LISTENER)
+        if watch:
+            started.start(*WATCH, own_output=True)
         if target is not None:
             _start_upgrade(started, target)
         restarts: defaultdict[str, Restarts] = defaultdict(Restarts)

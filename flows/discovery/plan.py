@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.walk import Entry
+from pgfolio.flows.discovery.listing import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from pgfolio.flows.discovery.crawl import CrawlResult
+    from pgfolio.flows.discovery.listing import CrawlResult
     from pgfolio.schema.records import LedgerEntry
 
 

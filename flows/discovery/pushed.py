@@ -7,10 +7,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.crawl import CrawlResult
+from pgfolio.flows.discovery.listing import CrawlResult, Entry
 from pgfolio.flows.discovery.plan import KnownFile, Plan
 from pgfolio.flows.discovery.survey import Survey
-from pgfolio.flows.discovery.walk import Entry
 from pgfolio.schema.corpus import ledger, push_queue
 
 if TYPE_CHECKING:

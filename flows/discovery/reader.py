@@ -17,7 +17,7 @@ from pgfolio.schema.corpus import push_queue
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pgfolio.flows.discovery.walk import Entry
+    from pgfolio.flows.discovery.listing import Entry
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Signature, Source
 
@@ -29,6 +29,10 @@ MAX_ATTEMPTS = 3
 class PoisonousError(Exception):
     """The program that makes documents of pushes ended each time that it read this one: it is not tried again; delete
     it."""
+
+
+class UnreachableError(Exception):
+    """The place where the file is does not answer now, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ class Content:
 
 
 Read: TypeAlias = "Callable[[Entry], Content]"
-"""Takes a document as it is listed. Raises FileNotFoundError, ChangedError, PoisonousError, OSError. Called by
-several threads."""
+"""Takes a document as it is listed. Raises FileNotFoundError, ChangedError, PoisonousError, UnreachableError and
+OSError. Called by several threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +61,17 @@ class Reader:
     done: Callable[[Sequence[str]], None] = lambda _: None
     may_skip: bool = False
     """Whether what cannot be read is passed over: a folder holds all kinds of files, a push was meant to be read."""
+    ahead: Callable[[Sequence[Entry]], None] = lambda _: None
+    """Told which are read next."""
 
 
 @contextmanager
-def reader(conninfo: str, source: Source, *, follow_symlinks: bool) -> Iterator[Reader]:
-    if source.kind == "folder":
-        yield Reader(partial(read_file, source.root, follow_symlinks=follow_symlinks), may_skip=True)
-        return
+def folder_reader(source: Source, *, follow_symlinks: bool) -> Iterator[Reader]:
+    yield Reader(partial(read_file, source.root, follow_symlinks=follow_symlinks), may_skip=True)
+
+
+@contextmanager
+def push_reader(conninfo: str, source: Source) -> Iterator[Reader]:
     with push_queue.reading(conninfo) as connection:
         yield Reader(partial(read_push, connection, source), partial(push_queue.end, connection, source))
 

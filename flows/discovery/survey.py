@@ -7,19 +7,16 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery import crawl as crawling
 from pgfolio.flows.discovery import plan as planning
-from pgfolio.flows.discovery.reader import hash_file
 from pgfolio.schema.corpus import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from pgfolio.flows.discovery.rules import Rules
-    from pgfolio.flows.discovery.walk import Entry
+    from pgfolio.flows.discovery.listing import CrawlResult, Entry
+    from pgfolio.flows.discovery.trees import Tree
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import LedgerEntry, Source
 
@@ -31,7 +28,7 @@ FOLDERS_PER_BATCH = 200
 class Survey:
     """A source as it is now. `crawled_at_ns`: when the crawl began, in nanoseconds since 1970."""
 
-    crawl: crawling.CrawlResult
+    crawl: CrawlResult
     plan: planning.Plan
     processing_fingerprint: str
     folders_to_compare: Collection[str]
@@ -47,7 +44,7 @@ class Survey:
 def survey_folder(
     connection: Connection,
     source: Source,
-    rules: Rules,
+    tree: Tree,
     processing_fingerprint: str,
     limits: planning.DeletionLimits,
     *,
@@ -58,7 +55,7 @@ def survey_folder(
     folders = ledger.folders(connection, source)
     documents, chunks = ledger.totals(connection, source)
     skipped = ledger.skipped_by_folder(connection, source)
-    crawled = crawling.crawl(Path(source.root), rules, {} if full else folders, processing_fingerprint)
+    crawled = tree.crawl({} if full else folders, processing_fingerprint)
     folders_to_compare = (folders.keys() | crawled.digests.keys()) - crawled.unchanged_folders.keys()
     known = ledger.load(connection, source, folders_to_compare if crawled.unchanged_folders else None)
     connection.commit()
@@ -71,8 +68,8 @@ def survey_folder(
         documents=documents,
         skipped=skipped,
     )
-    comparison, ruled_out = _second_look(source, rules, comparison)
-    hashes = _hashes(source, comparison, follow_symlinks=rules.follow_symlinks)
+    comparison, ruled_out = _second_look(tree, comparison)
+    hashes = tree.content_hashes(planning.possible_moves(comparison), comparison.missing)
     plan = planning.decide(comparison, hashes, limits)
     return Survey(
         crawl=crawled,
@@ -121,26 +118,11 @@ def _mark_settled(
         ledger.mark_settled(connection, source, agreeing)
 
 
-def _second_look(
-    source: Source, rules: Rules, comparison: planning.Comparison
-) -> tuple[planning.Comparison, set[str]]:
-    """A missing file that can be seen after all is missing by a rule, or because the first crawl caught the
-    folder at a bad moment: a second crawl shows which."""
-    probes = {known.path: crawling.probe(source.root, known.path) for known in comparison.missing}
-    comparison = planning.without(
-        comparison, {path for path, presence in probes.items() if presence == "unknown"}
-    )
-    visible = {path for path, presence in probes.items() if presence == "there"}
-    if not visible:
-        return comparison, set()
-    second_crawl = {entry.path for entry in crawling.crawl(Path(source.root), rules).entries}
-    return planning.without(comparison, second_crawl), visible - second_crawl
-
-
-def _hashes(source: Source, comparison: planning.Comparison, *, follow_symlinks: bool) -> dict[str, bytes]:
-    """Of new files that may be missing ones under another name."""
-    return {
-        entry.path: content_hash
-        for entry in planning.possible_moves(comparison)
-        if (content_hash := hash_file(source.root, entry.path, follow_symlinks=follow_symlinks))
-    }
+def _second_look(tree: Tree, comparison: planning.Comparison) -> tuple[planning.Comparison, set[str]]:
+    """A missing file that can be seen after all is missing by a rule, or because the crawl did not list it, which is
+    no reason to remove it."""
+    presence = tree.presence([known.path for known in comparison.missing])
+    unknown = {path for path, of in presence.items() if of == "unknown"}
+    visible = {path for path, of in presence.items() if of == "there"}
+    ruled_out = tree.ruled_out(visible) if visible else set()
+    return planning.without(comparison, unknown | (visible - ruled_out)), ruled_out

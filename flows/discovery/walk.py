@@ -2,71 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import marshal
 import os
-import re
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from pathspec import GitIgnoreSpec
+from typing import Any
 
 from pgfolio.config.opening import ChangedError, open_file
-from pgfolio.flows.discovery.rules import (
-    IGNORE_FILES,
-    FolderSpecs,
-    Rules,
-    is_litter,
-    makes_sense,
-    printable,
+from pgfolio.flows.discovery.listing import (
+    MAX_IGNORE_BYTES,
+    MAX_PATH_BYTES,
+    MEGABYTE,
+    Listing,
+    SourceUnreachable,
 )
-from pgfolio.flows.discovery.signature import signature_of, storable
-from pgfolio.schema.records import Problem, Signature
+from pgfolio.flows.discovery.rules import IGNORE_FILES, FolderSpecs, is_litter
+from pgfolio.flows.discovery.signature import signature_of
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-MEGABYTE = 1024 * 1024
-MAX_PATH_BYTES = 2500
-"""Bytes. Paths stand in indexes, and an entry of an index holds at most 2,704."""
 MAX_NAME_BYTES = 255
-MAX_IGNORE_BYTES = MEGABYTE
-VALUES_PER_FILE = 1 + len(Signature._fields)
-"""Values of one file in a folder's listing."""
-
-
-class SourceUnreachable(Exception):  # noqa: N818 - the name says what happened
-    """The root of a source is missing or cannot be listed: mount it, correct its path, grant read access."""
-
-
-class Entry(NamedTuple):
-    """One regular file; `path` is relative to the root, with forward slashes."""
-
-    path: str
-    signature: Signature
 
 
 @dataclass(slots=True)
-class Walk:
-    """The state of one walk: what is still to be listed and what was found."""
+class Walk(Listing):
+    """The state of one walk: what is still to be listed beside what was found."""
 
-    root: str
-    rules: Rules
-    include: GitIgnoreSpec | None
-    exclude: GitIgnoreSpec | None
-    known: Mapping[str, bytes | None]
-    processing_key: bytes
-    unchanged_folders: dict[str, int] = field(default_factory=dict)
-    digests: dict[str, bytes] = field(default_factory=dict)
-    devices: set[int] = field(default_factory=set)
-    entries: list[Entry] = field(default_factory=list)
-    unreadable: list[Problem] = field(default_factory=list)
-    unreadable_dirs: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-    too_large: list[Problem] = field(default_factory=list)
-    litter: int = 0
-    """Files that only the default rules keep out."""
     folders: list[tuple[str, FolderSpecs]] = field(default_factory=lambda: [("", ())])
     links: list[tuple[str, FolderSpecs]] = field(default_factory=list)
     seen: set[tuple[int, int]] = field(default_factory=set)
@@ -131,21 +89,6 @@ class Walk:
                 continue
             extend((name, status.st_dev, status.st_ino, size, status.st_mtime_ns, status.st_ctime_ns))
 
-    def finish_folder(self, prefix: str, files: list[Any]) -> None:
-        """A listing with the known digest needs no entries. Version 0 of marshal: the same bytes for equal values."""
-        if not files:
-            return
-        self.devices.update(files[1::VALUES_PER_FILE])
-        digest = hashlib.blake2b(marshal.dumps(files, 0), digest_size=16, key=self.processing_key).digest()
-        if self.known.get(prefix) == digest:
-            self.unchanged_folders[prefix] = len(files) // VALUES_PER_FILE
-            return
-        self.digests[prefix] = digest
-        for start in range(0, len(files), VALUES_PER_FILE):
-            self.entries.append(
-                Entry(prefix + files[start], storable(*files[start + 1 : start + VALUES_PER_FILE]))
-            )
-
     def examine(self, entry: os.DirEntry[str], path: str, specs: FolderSpecs, files: list[Any]) -> None:
         """What is not a plain file: folders, links, other kinds, strange names, whatever meets a rule."""
         is_link = entry.is_symlink()
@@ -201,62 +144,6 @@ class Walk:
             raise OSError(f"its {name} has more than {MAX_IGNORE_BYTES // MEGABYTE} MB")
         return rules
 
-    def spec(self, path: str, lines: list[str]) -> GitIgnoreSpec:
-        """As git does, a pattern that makes no sense is passed over; unlike git, it is reported."""
-        try:
-            return GitIgnoreSpec.from_lines(lines)
-        except (ValueError, re.error) as error:
-            self.unreadable.append(Problem(printable(path), "crawl", f"a pattern was passed over: {error}"))
-        return GitIgnoreSpec.from_lines([line for line in lines if makes_sense(line)])
-
-    def verdict(self, path: str, specs: FolderSpecs) -> bool | None:
-        """Whether rules of the user's keep it out; None where none of them names it."""
-        if self.exclude is not None and self.exclude.match_file(path):
-            return True
-        for start, spec in specs:
-            verdict = spec.check_file(path[start:]).include
-            if verdict is not None:
-                return verdict
-        return None
-
-    def has_valid_name(self, path: str) -> bool:
-        if path.isascii():
-            return True
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            reason = "the name is not valid UTF-8: rename it"
-            self.unreadable.append(Problem(printable(path), "crawl", reason))
-            return False
-        return True
-
-    def is_overlong(self, path: str) -> bool:
-        """An earlier release, or a path that compresses well, may have been stored: what is stored is kept."""
-        length = len(path.encode())
-        if length <= MAX_PATH_BYTES:
-            return False
-        reason = (
-            f"its path has {length:,} bytes, more than {MAX_PATH_BYTES:,}: shorten its name or its folders'"
-        )
-        self.unknown_file(path, reason)
-        return True
-
-    def too_large_file(self, path: str, size: int) -> None:
-        reason = f"{_megabytes(size)} MB is more than crawl.max_file_mb = {_megabytes(self.rules.max_bytes)}"
-        self.too_large.append(Problem(path, "crawl", reason))
-
-    def unknown_folder(self, prefix: str, reason: str) -> None:
-        if not prefix:
-            raise SourceUnreachable(
-                f"cannot list the source folder {self.root}: {reason}. Nothing was changed."
-            )
-        self.unreadable.append(Problem(printable(prefix.rstrip("/")), "crawl", reason))
-        self.unreadable_dirs.append(prefix)
-
-    def unknown_file(self, path: str, reason: str) -> None:
-        self.unreadable.append(Problem(printable(path), "crawl", reason))
-        self.unknown.append(path)
-
     def unknown_link(self, path: str, reason: str) -> None:
         """Its target may have been a file or a folder: both are unknown now."""
         self.unknown_file(path, reason)
@@ -265,7 +152,3 @@ class Walk:
 
 def explanation(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / MEGABYTE:.1f}".removesuffix(".0")

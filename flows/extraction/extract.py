@@ -29,11 +29,13 @@ from pgfolio.flows.extraction.pages import joined, marked
 from pgfolio.schema.markdown import Span, code_spans, headings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pgfolio.flows.extraction.reading import Reading
 
 FINGERPRINT = f"extract-5/kreuzberg-{version('kreuzberg')}/pypdfium2-{version('pypdfium2')}"
+
+MAX_MARKED_PAGES = 200
 
 METADATA_KEYS = frozenset(  # of what the library knows of a document
     """
@@ -145,22 +147,29 @@ def _pdf(data: bytes) -> Extracted:
     from pgfolio.flows.extraction import pdf  # noqa: PLC0415 - 0.07 s that a no-op sync must not pay
 
     read = pdf.read(data)
-    text, pages = joined(pdf.with_scans(data, read))
+    by_ocr = pdf.scanned_pages(data, read)
+    text, pages = joined([by_ocr.get(number, page) for number, page in enumerate(read.pages)])
     if not text.strip():
-        hint = "" if ocr.installed() else " (scanned pages? install Tesseract)"
-        raise Unextractable(f"no text found in it{hint}", transient=not ocr.installed())
+        hint = "" if ocr.engine() else f" (scanned pages need {ocr.NEEDED})"
+        raise Unextractable(f"no text found in it{hint}", transient=not ocr.engine())
     properties = {key: value for key, value in read.properties.items() if value not in (None, "", [])}
     extracted = _from_properties(properties, formats.PDF, text)
-    lacks = _unread(read.scans) or shortfall(pdf.independent_text(data), text)
+    if by_ocr:
+        marks = {"ocr": ocr.engine(), "ocr_pages": [number + 1 for number in by_ocr][:MAX_MARKED_PAGES]}
+        extracted = replace(extracted, metadata={**extracted.metadata, **marks})
+    lacks = _unread(read.scans, by_ocr) or shortfall(pdf.independent_text(data), text)
     return replace(extracted, pages=pages, markdown=True, incomplete=lacks)
 
 
-def _unread(scans: Sequence[int]) -> str:
+def _unread(scans: Sequence[int], by_ocr: Collection[int]) -> str:
     """Of the pages that are pictures, beside others of text."""
-    if ocr.installed() or not scans:
+    left = len(scans) - len(by_ocr)
+    if left <= 0:
         return ""
-    pages = "a page is a picture" if len(scans) == 1 else f"{len(scans)} pages are pictures"
-    return f"{pages}, which needs Tesseract for OCR"
+    pages = "a page is a picture" if left == 1 else f"{left:,} pages are pictures"
+    if ocr.engine():
+        return f"{pages} that were not read: OCR of a file ends after {ocr.SECONDS:.0f} s"
+    return f"{pages}, which needs {ocr.NEEDED}"
 
 
 def _read(mime: str, data: bytes, depth: int) -> Reading | None:

@@ -1,5 +1,5 @@
 """A PDF's text, page by page, with what it says of itself; an independent look at its words, to count against; and
-pictures of its pages, to be read by Tesseract. All by pdfium."""
+pictures of its pages, to be read by OCR. All by pdfium."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ MAX_PIXELS_A_SIDE = 8000
 SAMPLED_PAGES = 20
 SCAN_AREA = 0.6
 """Of a page without text is covered by pictures: then it is a scan."""
-MAX_SCANS_BETWEEN = 20
-"""Pages that are read by Tesseract, two seconds each, where other pages have text."""
 EDGE_LINES = 3
 """At the beginning and at the end of a page's text."""
 REPEATED_IN = 3
@@ -75,16 +73,13 @@ def read(data: bytes) -> Read:
         )
 
 
-def with_scans(data: bytes, read: Read) -> list[str]:
-    """Its pages, the scanned ones as Tesseract reads them: all where there is no text at all, else so many that the
-    file's time is enough."""
-    if not ocr.installed():
-        return read.pages
-    if not any(read.pages):
-        return ocr.scanned(pictures(data, range(len(read.pages))))
-    scans = read.scans[:MAX_SCANS_BETWEEN]
-    texts = dict(zip(scans, ocr.scanned(pictures(data, scans)), strict=True))
-    return [texts.get(number, page) for number, page in enumerate(read.pages)]
+def scanned_pages(data: bytes, read: Read) -> dict[int, str]:
+    """The text of its scanned pages by their numbers, from 0: of all pages where there is no text at all; of so many
+    as there is time for."""
+    if not ocr.engine():
+        return {}
+    scans = read.scans if any(read.pages) else range(len(read.pages))
+    return dict(zip(scans, ocr.scanned(pictures(data, scans)), strict=False))
 
 
 def independent_text(data: bytes) -> str:

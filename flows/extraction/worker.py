@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from pgfolio.config import process_limits as limits
 from pgfolio.config.process_limits import MEGABYTE
+from pgfolio.flows.extraction import ocr
 from pgfolio.flows.extraction.extracted import NothingToRead, Unextractable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Workers:
         dies, takes too long or too much memory."""
         from pebble import ProcessExpired  # noqa: PLC0415 -- only where it is needed
 
-        memory = MEMORY_BYTES if size < LARGE_BYTES else MEMORY_BYTES_LARGE
+        memory = (MEMORY_BYTES if size < LARGE_BYTES else MEMORY_BYTES_LARGE) + ocr.memory_bytes()
         future = self._started().schedule(_attempt, args=(function, args, memory), timeout=self._timeout)
         while future not in wait([future], LOOK_SECONDS).done:
             if self._stopped:  # the pool forgets what it stops as it begins

@@ -38,6 +38,11 @@ class Processing:
     """Of documents that do not declare theirs."""
 
     @property
+    def settings(self) -> str:
+        """What of it users choose."""
+        return f"{self.tokens} tokens, {self.overlap} of overlap, {self.language}"
+
+    @property
     def fingerprint(self) -> str:
         versions = f"{extraction.FINGERPRINT} {chunking.FINGERPRINT} {self.tokens}/{self.overlap}"
         return f"{versions} {languages.FINGERPRINT}/{self.language}"

@@ -11,8 +11,8 @@ from pgfolio.flows.discovery.reader import Content, Reader
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pgfolio.flows.discovery.listing import Entry
     from pgfolio.flows.discovery.reader import Read
-    from pgfolio.flows.discovery.walk import Entry
     from pgfolio.schema.records import LedgerEntry
 
 MAX_BATCH_BYTES = 256 * 1024

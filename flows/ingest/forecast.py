@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pgfolio.flows.discovery.reader import reader
+from pgfolio.flows.discovery.trees import reader
 from pgfolio.flows.ingest.prepare import prepared
 from pgfolio.schema.operations import runs
 from pgfolio.schema.vectors import reuse
@@ -72,7 +72,7 @@ class Forecaster:
         report: Report,
     ) -> None:
         self._timeout = settings.crawl.extract_timeout
-        self._follow_symlinks = settings.crawl.follow_symlinks
+        self._crawl = settings.crawl
         self._conninfo = conninfo
         self._processing = processing
         self._count = count
@@ -95,7 +95,7 @@ class Forecaster:
         sample = work_items[::step]
         forecast.sampled = step > 1
         with (
-            reader(self._conninfo, source, follow_symlinks=self._follow_symlinks) as source_reader,
+            reader(self._conninfo, source, self._crawl) as source_reader,
             prepared(
                 source_reader,
                 sample,

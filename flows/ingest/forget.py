@@ -3,8 +3,6 @@ folder stays as it is."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.flows.ingest import store
@@ -19,11 +17,6 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Source
 
 BATCH_FILES: Final = 500
-
-
-def is_configured(settings: Settings, source: Source) -> bool:
-    """Whether the settings name it: the next sync would bring it back."""
-    return source.root in {os.path.realpath(Path(rules.root).expanduser()) for rules in settings.sources}
 
 
 def run_forget(settings: Settings, conninfo: str, source: Source, options: Options) -> Report:
@@ -42,4 +35,5 @@ def run_forget(settings: Settings, conninfo: str, source: Source, options: Optio
         with connection.transaction():
             sources.prove_owner(connection, owned)
             sources.delete(connection, owned)
+            sources.drop_empty_collections(connection)
     return run.report

@@ -12,14 +12,15 @@ from contextlib import closing
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery import crawl, pushed
 from pgfolio.flows.discovery import plan as planning
+from pgfolio.flows.discovery import pushed
 from pgfolio.flows.discovery.crawl import without_garbage_collection
+from pgfolio.flows.discovery.listing import SourceUnreachable
 from pgfolio.flows.discovery.plan import folder_of
 from pgfolio.flows.discovery.reader import read_file
 from pgfolio.flows.discovery.rules import Rules
 from pgfolio.flows.discovery.survey import Survey, mark_settled, survey_folder
-from pgfolio.flows.discovery.walk import SourceUnreachable
+from pgfolio.flows.discovery.trees import open_tree
 from pgfolio.flows.embedding.spending import Spending
 from pgfolio.flows.execution.dask import DaskExecutor
 from pgfolio.flows.execution.workforce import Workforce
@@ -30,6 +31,7 @@ from pgfolio.flows.ingest.document import Processing
 from pgfolio.flows.ingest.file_batch import WorkItem, carried, file_batches
 from pgfolio.flows.ingest.forecast import Forecaster, by_size
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
+from pgfolio.flows.ingest.source_life import gone_for_good, machine_name, other_processing
 from pgfolio.flows.ingest.worker import SyncJob
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import Options, Step, at_once
@@ -89,6 +91,7 @@ class SyncRun(RunContext):
             settings.chunking.tokens, settings.chunking.overlap, settings.search.language
         )
         self._approved = options.approve_deletes
+        self._is_alone = True
         self._workforce = Workforce(settings)
         self._recorder = ProgressRecorder(conninfo)
 
@@ -101,6 +104,7 @@ class SyncRun(RunContext):
         if not self.options.plan_only:
             reuse.expire(connection, self.settings.sync.keep_vectors_days)
             claims.forget_lost(connection)
+            sources.drop_empty_collections(connection)
             generations.drop_expired(connection, self.settings.index.keep_generations_days)
             connection.commit()
             if self._index_is_due(connection):
@@ -111,6 +115,7 @@ class SyncRun(RunContext):
     def _all(self, connection: Connection, selected: Sequence[Source], step: Step) -> int:
         """How many of them could be reached."""
         reached = 0
+        self._is_alone = len(selected) == 1
         for source in selected:
             try:
                 with sources.owned(connection, source, fenced=not self.options.plan_only) as owned:
@@ -118,7 +123,7 @@ class SyncRun(RunContext):
             except SourceBusyError as error:
                 if len(selected) == 1:
                     raise
-                if source.kind == "folder":
+                if source.kind != "pushed":
                     self.report.problem(Problem(source.name, "crawl", str(error)))
                 else:  # pushes come at any time: the sync that has them does them, and this one its folders
                     reached += 1
@@ -127,16 +132,20 @@ class SyncRun(RunContext):
     def _one(self, connection: Connection, source: Source, step: Step) -> bool:
         """One source from its survey to the end; whether it could be reached."""
         problems = len(self.report.problems)
+        if reason := other_processing(source, self.processing.settings, full=self.options.full):
+            self.report.problem(Problem(source.name, "plan", reason))
+            return True
         try:
             survey = step(f"crawl and plan {source.name}", self.survey, connection, source)
         except SourceUnreachable as error:
-            self.report.problem(Problem(source.name, "crawl", str(error)))
-            return False
+            return self._unreachable(connection, source, error)
         accounting.count_survey(self.report, source, survey)
         if self.options.plan_only:
             accounting.note_litter(self.report, source, survey)
             self.forecast(connection, source, survey)
         else:
+            sources.note_reached(connection, source, reached=True)
+            sources.set_processing(connection, source, self.processing.settings, machine_name())
             sources.set_blocked_deletions(connection, source, accounting.blocked_deletions(survey))
             survey = step(f"apply {source.name}", self.apply, connection, source, survey)
             if len(self.report.problems) == problems:
@@ -144,6 +153,21 @@ class SyncRun(RunContext):
         self.report.chunks.total += survey.chunks
         connection.commit()
         return True
+
+    def _unreachable(self, connection: Connection, source: Source, error: SourceUnreachable) -> bool:
+        """Whether it has been given up: a place that is gone for good makes no sync partial for ever."""
+        connection.rollback()
+        if not self.options.plan_only:
+            sources.note_reached(connection, source, reached=False)
+            connection.commit()
+        if (since := gone_for_good(source)) and not self._is_alone:
+            self.report.note(
+                f"{source.root} cannot be reached since {since:%Y-%m-%d}: the documents of {source.name} are kept; "
+                f"`pgfolio sources move {source.name} FOLDER` says where they are, `forget` removes them"
+            )
+            return True
+        self.report.problem(Problem(source.name, "crawl", str(error)))
+        return False
 
     def survey(self, connection: Connection, source: Source) -> Survey:
         """Gather and decide; changes nothing."""
@@ -157,9 +181,8 @@ class SyncRun(RunContext):
         fingerprint, full = self.processing.fingerprint, self.options.full
         if source.kind == "pushed":
             return pushed.survey_pushes(connection, source, fingerprint, full=full)
-        return survey_folder(
-            connection, source, self._rules(source), fingerprint, self._deletion_limits(), full=full
-        )
+        with open_tree(source, self._rules(source)) as tree:
+            return survey_folder(connection, source, tree, fingerprint, self._deletion_limits(), full=full)
 
     def apply(self, connection: Connection, source: Source, survey: Survey) -> Survey:
         """Make it so: moves first, then what is new or changed, removals last."""
@@ -210,16 +233,19 @@ class SyncRun(RunContext):
     def _remove(self, connection: Connection, source: Source, survey: Survey) -> None:
         """Each path is looked at once more, just before."""
         removed = survey.plan.removed
-        generation = generations.active_generation(connection) if removed else None
-        for start in range(0, len(removed), REMOVE_BATCH_FILES):
-            gone = [
-                known
-                for known in removed[start : start + REMOVE_BATCH_FILES]
-                if known.path in survey.ruled_out or crawl.probe(source.root, known.path) == "gone"
-            ]
-            with self.report.timed("store"):
-                store.remove(connection, source, generation, [known.path for known in gone])
-            self.report.documents.removed += planning.documents(gone)
+        if not removed:
+            return
+        generation = generations.active_generation(connection)
+        with open_tree(source, self._rules(source)) as tree:
+            for start in range(0, len(removed), REMOVE_BATCH_FILES):
+                batch = removed[start : start + REMOVE_BATCH_FILES]
+                presence = tree.presence(
+                    [known.path for known in batch if known.path not in survey.ruled_out]
+                )
+                gone = [known for known in batch if presence.get(known.path, "gone") == "gone"]
+                with self.report.timed("store"):
+                    store.remove(connection, source, generation, [known.path for known in gone])
+                self.report.documents.removed += planning.documents(gone)
 
     def index(self, connection: Connection) -> None:
         """Build the indexes that are missing; analyze after a large load."""
@@ -329,6 +355,8 @@ class SyncRun(RunContext):
 
     def _own_files(self, source: Source) -> Iterator[str]:
         """The database that the documents are kept in is none of them."""
+        if source.kind != "folder":
+            return
         home, root = os.path.realpath(self.settings.home), source.root.rstrip("/") + "/"
         if home.startswith(root):
             yield "/" + re.sub(r"([\\*?\[\]! #])", r"\\\1", home.removeprefix(root)) + "/"

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfolio.config.opening import ChangedError
-from pgfolio.flows.discovery.reader import Content, PoisonousError
+from pgfolio.flows.discovery.reader import Content, PoisonousError, UnreachableError
 from pgfolio.flows.extraction.extracted import NothingToRead, Unextractable
 from pgfolio.flows.extraction.harmless import is_harmless
 from pgfolio.flows.extraction.worker import LARGE_BYTES, Fatality, Workers
@@ -133,6 +133,7 @@ def read_batch(
 ) -> Batch:
     """With the reader's own end: another may have ended who read them."""
     try:
+        reader.ahead([work_item.entry for work_item in work_items])
         batch = prepare(reader.read, work_items, processing, count, report, beside)
         return batch if reader.may_skip else _without_skipped(batch)
     finally:
@@ -254,6 +255,8 @@ def _content(read: Read, work_item: WorkItem) -> Content | Failed | Deferred:
         return Deferred(work_item, "it vanished after it was listed")
     except ChangedError:
         return Deferred(work_item, "it changed while it was read; the next sync takes it")
+    except UnreachableError as error:
+        return Deferred(work_item, f"{error}; the next sync takes it")
     except PoisonousError as error:
         reason = " ".join((error.__doc__ or "").split())
         return Failed(work_item, work_item.entry.signature, None, "extract", reason)

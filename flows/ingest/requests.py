@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.ingest.forget import is_configured, run_forget
+from pgfolio.flows.discovery.configured import is_configured
+from pgfolio.flows.ingest.forget import run_forget
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError

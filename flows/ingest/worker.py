@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfolio.flows.discovery.reader import reader
+from pgfolio.flows.discovery.trees import reader
 from pgfolio.flows.embedding.spending import Spending
 from pgfolio.flows.execution.job import process_name
 from pgfolio.flows.extraction.worker import Workers
@@ -51,12 +51,11 @@ class SyncJob:
     def open(self) -> Iterator[BatchWorker]:
         from pgfolio.config.models.wordllama import bundled_tokenizer  # noqa: PLC0415 -- slow to import
 
-        follow_symlinks = self.settings.crawl.follow_symlinks
         # Left from the last to the first: what reads files is stopped before connections close.
         with (
             closing(ThreadConnections(self.conninfo)) as connections,
             self.embedder.open() as embedder,
-            reader(self.conninfo, self.source, follow_symlinks=follow_symlinks) as source_reader,
+            reader(self.conninfo, self.source, self.settings.crawl) as source_reader,
         ):
             worker = BatchWorker(self, embedder, source_reader, bundled_tokenizer(), connections)
             try:

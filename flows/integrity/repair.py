@@ -20,6 +20,7 @@ from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.integrity.comparison import WrongChunk, hash_known
 from pgfolio.flows.integrity.verify import Verification, examine, run_verify
 from pgfolio.flows.reembedding.backfill import backfill
+from pgfolio.flows.remote.opening import is_there
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.flows.run.progress import NullProgress
@@ -220,6 +221,8 @@ class Repair:
     def _is_there(self, source: Source, path: str) -> bool:
         if source.kind == "pushed":
             return push_queue.is_there(self._connection, source, path)
+        if source.kind == "remote":
+            return is_there(source.root, path)
         return Path(source.root, path).is_file()
 
     def _repair_tables(self) -> None:

@@ -13,16 +13,16 @@ export function Failure({ error, retry }) {
 
 export const Busy = ({ children }) => html`<p class="busy" role="status"><span class="dots" aria-hidden="true"></span> ${children}</p>`;
 
-/** What an address answers: [value, error, again]. */
-export function useJson(path, every = 0) {
+/** What an address answers: [value, error, again]; asked again after `pause(value)` milliseconds. */
+export function useJson(path, pause) {
   const [state, setState] = useState([null, null]);
-  const load = () => json(path).then((value) => setState([value, null]), (error) => setState(([before]) => [before, error]));
+  const load = () => json(path).then((value) => { setState([value, null]); return value; }, (error) => setState(([before]) => [before, error]));
   useEffect(() => {
-    load();
-    if (!every) return undefined;
-    const timer = setInterval(load, every);
-    return () => clearInterval(timer);
-  }, [path, every]);
+    let timer = 0;
+    const turn = () => load().then((value) => { if (pause && timer !== null) timer = setTimeout(turn, pause(value)); });
+    turn();
+    return () => { clearTimeout(timer); timer = null; };
+  }, [path]);
   return [...state, load];
 }
 

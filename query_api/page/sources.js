@@ -5,11 +5,12 @@ import { json, post } from "/page/api.js";
 import { ago, count, decimal, many, seconds, time, usd } from "/page/format.js";
 import { Busy, Drop, Failure, Grid, useJson } from "/page/parts.js";
 
-const REFRESH = 2000;
+/** Milliseconds until the next look: soon while something changes. */
+const pause = (status) => (status && !status.upgrade && status.sources.every((each) => !each.syncing && !each.pending) ? 5000 : 2000);
 const LISTED = 200;
 
 export function Sources({ session }) {
-  const [status, error, again] = useJson("/status", REFRESH);
+  const [status, error, again] = useJson("/status", pause);
   if (error && !status) return html`<h1>Sources</h1><${Failure} error=${error} retry=${again} />`;
   if (!status) return html`<h1>Sources</h1><${Busy}>Looking…</${Busy}>`;
   const may = (scope) => session.scope === "admin" || session.scope === scope;

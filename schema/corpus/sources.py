@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import psycopg
 from psycopg.types.json import Jsonb
 
+from pgfolio.config.errors import ConfigError
 from pgfolio.config.names import check_name
 from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import fetch_one, statement
@@ -23,6 +25,10 @@ class SourceBusyError(Exception):
     """Another sync of this source is running."""
 
 
+class NameTakenError(ConfigError):
+    """Another source has the name or the root."""
+
+
 class SourceLostError(Exception):
     """Another sync owns this source now: nothing more may be stored of this one's."""
 
@@ -36,6 +42,7 @@ def ensure_source(
     root: str,
     *,
     name: str,
+    kind: Literal["folder", "remote"] = "folder",
     collection: str = "",
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
@@ -54,8 +61,11 @@ def ensure_source(
     check_name("collection", collection or free)
     values = {"name": free, "root": root, "include": list(include or ()), "exclude": list(exclude or ())}
     collection_id = ensure_collection(connection, collection or free)
-    inserted = fetch_one(connection, "insert_source", {**values, "collection_id": collection_id})
+    inserted = fetch_one(
+        connection, "insert_source", {**values, "collection_id": collection_id, "kind": kind}
+    )
     return Source(
+        kind=kind,
         id=inserted[0],
         name=free,
         root=root,
@@ -74,6 +84,41 @@ def has_documents(connection: Connection) -> bool:
 def ensure_collection(connection: Connection, name: str) -> int:
     row = fetch_one(connection, "upsert_collection", {"name": name})
     return int(row[0])
+
+
+def rename(connection: Connection, source: Source, name: str) -> None:
+    """Raises WrongNameError, NameTakenError."""
+    check_name("source", name, slash=False)
+    if any(other.name == name for other in list_sources(connection)):
+        raise NameTakenError(f"there is a source {name!r} already")
+    connection.execute(statement("rename_source"), {"id": source.id, "name": name})
+
+
+def move(connection: Connection, source: Source, root: str, kind: Literal["folder", "remote"]) -> None:
+    """Its files are at another root now. Raises NameTakenError."""
+    if connection.execute(statement("find_source_by_root"), {"root": root}).fetchone() is not None:
+        raise NameTakenError(f"{root} is a source already")
+    connection.execute(statement("move_source"), {"id": source.id, "root": root, "kind": kind})
+
+
+def set_configured(connection: Connection, source: Source, *, configured: bool) -> None:
+    connection.execute(statement("set_configured"), {"id": source.id, "configured": configured})
+
+
+def note_reached(connection: Connection, source: Source, *, reached: bool) -> None:
+    name = "source_reached" if reached else "source_unreachable"
+    connection.execute(statement(name), {"id": source.id})
+
+
+def set_processing(connection: Connection, source: Source, processing: str, machine: str) -> None:
+    values = {"id": source.id, "processing": processing, "processed_by": machine}
+    connection.execute(statement("set_processing"), values)
+
+
+def drop_empty_collections(connection: Connection) -> None:
+    """Whose sources and documents are gone, and which no key names. One that is filled just now stays."""
+    with suppress(psycopg.errors.ForeignKeyViolation), connection.transaction():
+        connection.execute(statement("drop_empty_collections"))
 
 
 def synced(connection: Connection, source: Source) -> None:
@@ -149,7 +194,8 @@ def _updated(
 
 
 def _source(row: tuple[Any, ...]) -> Source:
-    source_id, name, root, collection_id, collection, include, exclude, kind = row
+    source_id, name, root, collection_id, collection, include, exclude, kind, *life = row
+    configured, unreachable_since, processing, processed_by = life
     return Source(
         id=source_id,
         name=name,
@@ -159,4 +205,8 @@ def _source(row: tuple[Any, ...]) -> Source:
         include=tuple(include),
         exclude=tuple(exclude),
         kind=kind,
+        configured=configured,
+        unreachable_since=unreachable_since,
+        processing=processing,
+        processed_by=processed_by,
     )

@@ -5,10 +5,11 @@ A lock of a session ends with its connection: a killed process holds none.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from pgfolio.schema.database.statements import fetch_one, statement
@@ -50,6 +51,8 @@ LOCK_TIMEOUT: Final = "200ms"
 
 MAX_DEADLOCKS: Final = 10
 
+CANCEL_SECONDS: Final = 5.0
+
 
 @contextmanager
 def session_lock(
@@ -63,10 +66,20 @@ def session_lock(
     try:
         yield is_locked
     finally:
-        if is_locked and not connection.closed:
+        if is_locked and is_usable(connection):
             connection.rollback()
             connection.execute(statement("unlock_session"), lock)
             connection.commit()
+
+
+def is_usable(connection: psycopg.Connection[Any]) -> bool:
+    """Whether it can be asked something at the end of a block, whatever ended that. An interrupt that came when a
+    statement was on its way leaves it waiting for the answer: then that ends, and the session with its locks."""
+    if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        with suppress(psycopg.Error):
+            connection.cancel_safe(timeout=CANCEL_SECONDS)
+        connection.close()
+    return not connection.closed
 
 
 def with_lock_retries(work: Callable[[], Result], attempts: int) -> Result | None:

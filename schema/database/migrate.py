@@ -43,7 +43,8 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
         define(connection)
         connection.commit()
     finally:
-        connection.rollback()
+        if locks.is_usable(connection):
+            connection.rollback()
     return missing
 
 

@@ -31,5 +31,5 @@ def held(connection: Connection, run_id: int, number: int) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.closed:
+        if locks.is_usable(connection):
             fetch_one(connection, "unlock_session", lock)

@@ -26,7 +26,7 @@ def claimed(connection: Connection, generation: Generation, hashes: Sequence[byt
         values = {"hashes": list(hashes), "claim": claim, "generation": generation.id}
         yield [row[0] for row in connection.execute(statement("claim_texts"), values, binary=True)]
     finally:
-        if not connection.closed:
+        if locks.is_usable(connection):
             connection.execute(statement("forget_claim"), {"claim": claim})
             lock = {"lock_class": locks.CLAIMS, "lock_id": claim}
             connection.execute(statement("unlock_session"), lock)

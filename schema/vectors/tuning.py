@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfolio.schema.database.locks import is_usable
 from pgfolio.schema.database.rows import fetch_record
 from pgfolio.schema.database.statements import fetch_one, statement
 from pgfolio.schema.vectors.hnsw import build_memory
@@ -133,6 +134,7 @@ def sampled_indexes(
             connection.commit()
             yield build_parameters
     finally:
-        connection.rollback()
-        connection.execute(statement("drop_sample"))
-        connection.commit()
+        if is_usable(connection):
+            connection.rollback()
+            connection.execute(statement("drop_sample"))
+            connection.commit()

@@ -135,9 +135,9 @@ def test_an_interrupt_ends_all_processes_and_leaves_nothing_half_done(
             time.sleep(0.02)
         began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=30)
+        _, err = process.communicate(timeout=30)
         assert time.monotonic() - began < 10
-        assert process.returncode == 130
+        assert process.returncode == 130, err
         told = connection.execute("select error from runs order by id desc limit 1").fetchone()
         assert told is not None
         assert told[0].startswith("interrupted; what was done until then is stored")

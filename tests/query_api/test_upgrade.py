@@ -31,7 +31,12 @@ def of_before(postgres: str, new_settings: Callable[..., Settings]) -> Iterator[
         try:
             migrated_before(conninfo, "0007")
             with connect(conninfo) as connection:  # which today's code, that writes here, asks for
-                connection.execute("alter table sources add column kind text not null default 'folder'")
+                connection.execute(
+                    "alter table sources add column kind text not null default 'folder',"
+                    " add column configured boolean not null default false, add column unreachable_since timestamptz,"
+                    " add column processing text not null default '',"
+                    " add column processed_by text not null default ''"
+                )
                 connection.execute("alter table ledger rename column recipe to processing_fingerprint")
                 connection.execute(
                     "alter table documents add column code_blocks int4multirange, add column incomplete text,"
@@ -39,7 +44,10 @@ def of_before(postgres: str, new_settings: Callable[..., Settings]) -> Iterator[
                 )
             stock(conninfo, new_settings())
             with connect(conninfo) as connection:
-                connection.execute("alter table sources drop column kind")
+                connection.execute(
+                    "alter table sources drop column kind, drop column configured, drop column unreachable_since,"
+                    " drop column processing, drop column processed_by"
+                )
                 connection.execute("alter table ledger rename column processing_fingerprint to recipe")
                 connection.execute(
                     "alter table documents drop column code_blocks, drop column incomplete, drop column file_offset,"

@@ -6,20 +6,22 @@ returning id;
 
 -- name: find_source_by_root
 -- The source of a folder.
-select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude, s.kind
+select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude, s.kind, s.configured, s.unreachable_since,
+       s.processing, s.processed_by
 from sources s join collections c on c.id = s.collection_id
 where s.root = :root;
 
 -- name: list_sources
 -- Every source by name.
-select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude, s.kind
+select s.id, s.name, s.root, s.collection_id, c.name, s.include, s.exclude, s.kind, s.configured, s.unreachable_since,
+       s.processing, s.processed_by
 from sources s join collections c on c.id = s.collection_id
 order by s.name;
 
 -- name: insert_source
 -- A new source; its name must be free.
-insert into sources (name, root, collection_id, include, exclude)
-values (:name, :root, :collection_id, :include, :exclude)
+insert into sources (name, root, collection_id, include, exclude, kind)
+values (:name, :root, :collection_id, :include, :exclude, :kind)
 returning id;
 
 -- name: update_source!
@@ -27,6 +29,38 @@ returning id;
 update sources
 set root = :root, collection_id = :collection_id, include = :include, exclude = :exclude
 where id = :id;
+
+-- name: rename_source!
+-- Its documents stay as they are.
+update sources set name = :name where id = :id;
+
+-- name: move_source!
+-- The same files are elsewhere.
+update sources set root = :root, kind = :kind, unreachable_since = null where id = :id;
+
+-- name: set_configured!
+-- Whether the settings name it.
+update sources set configured = :configured where id = :id;
+
+-- name: source_unreachable!
+-- It cannot be reached, now and perhaps before.
+update sources set unreachable_since = coalesce(unreachable_since, now()) where id = :id;
+
+-- name: source_reached!
+-- It can be reached.
+update sources set unreachable_since = null where id = :id and unreachable_since is not null;
+
+-- name: set_processing!
+-- By which settings its chunks are made from now on, and on which machine.
+update sources set processing = :processing, processed_by = :processed_by
+where id = :id and (processing, processed_by) is distinct from (:processing, :processed_by);
+
+-- name: drop_empty_collections!
+-- Collections of no source, no document and no key.
+delete from collections c
+where not exists (select from sources s where s.collection_id = c.id)
+  and not exists (select from documents d where d.collection_id = c.id)
+  and not exists (select from api_keys k where k.revoked_at is null and c.id = any(k.collections));
 
 -- name: source_synced!
 -- All of a source was gone through, and nothing of it is missing.

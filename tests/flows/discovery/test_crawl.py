@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfolio.flows.discovery.crawl import CrawlResult, crawl
+from pgfolio.flows.discovery.crawl import crawl
+from pgfolio.flows.discovery.listing import MAX_PATH_BYTES, CrawlResult, SourceUnreachable
 from pgfolio.flows.discovery.rules import Rules
-from pgfolio.flows.discovery.walk import MAX_PATH_BYTES, SourceUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def as_nobody(root: Path, expression: str) -> str:
         "import os, sys; from pathlib import Path\n"
         "from pgfolio.flows.discovery.crawl import crawl\n"
         "from pgfolio.flows.discovery.rules import Rules\n"
-        "from pgfolio.flows.discovery.walk import SourceUnreachable\n"
+        "from pgfolio.flows.discovery.listing import SourceUnreachable\n"
         "crawl(Path('schema'), Rules(max_bytes=1, exclude=('x',)))  # imports what it imports late\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "try: crawled = crawl(Path(sys.argv[1]), Rules(max_bytes=1000))\n"

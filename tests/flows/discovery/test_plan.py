@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfolio.flows.discovery.crawl import CrawlResult
+from pgfolio.flows.discovery.listing import CrawlResult, Entry
 from pgfolio.flows.discovery.plan import DeletionLimits, Plan, compare, decide, possible_moves, without
-from pgfolio.flows.discovery.walk import Entry
 from pgfolio.schema.records import LedgerEntry, Problem, Signature
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

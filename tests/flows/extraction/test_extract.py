@@ -290,7 +290,7 @@ def test_a_file_that_cannot_be_read_says_why_in_a_line(path: str, data: bytes, r
 def without_programs(path: str, data: bytes) -> str:
     """What `extract` says on a machine without Tesseract, whatever this one has."""
     program = (
-        "import sys; from pgfolio.flows.extraction.extract import extract\n"
+        "import sys; sys.modules['rapidocr'] = None; from pgfolio.flows.extraction.extract import extract\n"
         "extract(sys.argv[1], sys.stdin.buffer.read())"
     )
     done = subprocess.run(
@@ -307,8 +307,18 @@ def without_programs(path: str, data: bytes) -> str:
 @pytest.mark.parametrize(
     ("path", "data", "error", "reason"),
     [
-        ("a.png", b"\x89PNG", "NothingToRead", "image: needs Tesseract for OCR, which is not installed"),
-        ("a.pdf", pdf(""), "Unextractable", "no text found in it (scanned pages? install Tesseract)"),
+        (
+            "a.png",
+            b"\x89PNG",
+            "NothingToRead",
+            "image: needs OCR: pip install 'pgfolio[ocr]', or install Tesseract",
+        ),
+        (
+            "a.pdf",
+            pdf(""),
+            "Unextractable",
+            "no text found in it (scanned pages need OCR: pip install 'pgfolio[ocr]', or install Tesseract)",
+        ),
     ],
 )
 def test_what_tesseract_could_read_is_said_to_need_it(

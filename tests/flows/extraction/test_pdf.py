@@ -325,5 +325,8 @@ def test_pages_that_are_pictures_are_told_where_nothing_reads_them(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     made = extract("a.pdf", Written([down(["One."]), SCAN]).data())
-    assert made.incomplete == "a page is a picture, which needs Tesseract for OCR"
+    assert (
+        made.incomplete
+        == "a page is a picture, which needs OCR: pip install 'pgfolio[ocr]', or install Tesseract"
+    )
     assert extract("a.pdf", Written([down(["One."]), ""]).data()).incomplete == ""

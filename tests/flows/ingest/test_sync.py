@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from pgfolio.flows.discovery.walk import MAX_PATH_BYTES
+from pgfolio.flows.discovery.listing import MAX_PATH_BYTES
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.corpus import sources
