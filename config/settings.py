@@ -290,6 +290,11 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="any PostgreSQL with pgvector 0.8.4 or newer; unset: the bundled one"
     )
+    database_direct_url: SecretStr | None = Field(
+        default=None,
+        description="the same database without the pooler that database_url leads through: for migrations and the "
+        "flows, which need sessions",
+    )
     openai_api_key: SecretStr | None = Field(
         default=None, description="the key of the model server, as everywhere"
     )

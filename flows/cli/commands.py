@@ -184,7 +184,7 @@ def reembed(
 def status(*, as_json: bool) -> int:
     """Sources, spaces and their indexes, the last runs, files that could not be done."""
     settings = load_settings()
-    with database(settings) as conninfo, connect(conninfo) as connection:
+    with database(settings, pooled=True) as conninfo, connect(conninfo) as connection:
         status_overview = overview(
             connection,
             None,

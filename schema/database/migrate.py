@@ -33,7 +33,7 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     DatabaseError where a later version has migrated it, or another application's tables are in the way.
     """
     _check_whose(connection)
-    if not pending(connection) and not outdated(connection):
+    if not is_behind(connection):
         return []
     connection.execute("select pg_advisory_xact_lock(%s)", [locks.MIGRATIONS])
     try:
@@ -45,6 +45,11 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     finally:
         connection.rollback()
     return missing
+
+
+def is_behind(connection: psycopg.Connection[Any]) -> bool:
+    """Whether there is anything for `migrate` to do."""
+    return bool(pending(connection) or outdated(connection))
 
 
 def pending(connection: psycopg.Connection[Any]) -> list[str]:

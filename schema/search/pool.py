@@ -13,6 +13,7 @@ from pgvector.psycopg import register_vector_async
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from pgfolio.schema.database import pooler
 from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, without_password
 from pgfolio.schema.database.errors import DatabaseError, refusals
 from pgfolio.schema.database.statements import statement
@@ -38,9 +39,10 @@ SESSION_EF_SEARCH: WeakKeyDictionary[AsyncConnection, int] = WeakKeyDictionary()
 
 
 class Pool(AsyncConnectionPool[AsyncConnection]):
-    """Connections, and the turns of who uses them."""
+    """Connections, the turns of who uses them, and what a statement may take, as PostgreSQL writes it."""
 
     turns: Turns
+    limit: str
 
 
 class GenerationChangedError(Exception):
@@ -54,21 +56,22 @@ async def open_pool(
     """Connections for `in_snapshot`; `ef_search` is what most questions will want. At most so many requests are
     `waiting` for a connection, each for at most `wait` seconds, and no statement runs for longer than `longest`
     seconds; 0: no limit. Raises DatabaseError when the database cannot be reached."""
+    limit = f"{round(longest * 1000)}ms"
     pool = Pool(
         conninfo,
         kwargs={
-            "prepare_threshold": 0,
+            "prepare_threshold": None,
             "application_name": "pgfolio-api",
             "connect_timeout": int(OPEN_TIMEOUT),
         },
         min_size=min(2, size),
         max_size=size,
         timeout=POOL_TIMEOUT,
-        configure=partial(_configure, ef_search=ef_search, longest=longest),
+        configure=partial(_configure, ef_search=ef_search, limit=limit),
         reset=_reset,
         open=False,
     )
-    pool.turns = Turns(size, waiting, wait)
+    pool.turns, pool.limit = Turns(size, waiting, wait), limit
     try:
         await pool.open(wait=True, timeout=OPEN_TIMEOUT)
     except PoolTimeout as error:
@@ -98,12 +101,15 @@ async def in_snapshot(
             raise DatabaseError(UNREACHABLE) from error
 
 
-async def _configure(connection: AsyncConnection, *, ef_search: int, longest: float) -> None:
+async def _configure(connection: AsyncConnection, *, ef_search: int, limit: str) -> None:
+    pooled = await pooler.adapt_async(connection)
     await register_vector_async(connection)
     set_json_loads(msgspec.json.decode, connection)  # 5 times faster than json's
-    await connection.execute(statement("begin_session"), session(ef_search))
-    SESSION_EF_SEARCH[connection] = ef_search
-    await connection.execute(statement("limit_session"), {"timeout": f"{round(longest * 1000)}ms"})
+    if not pooled:
+        connection.prepare_threshold = 0
+        await connection.execute(statement("begin_session"), session(ef_search))
+        SESSION_EF_SEARCH[connection] = ef_search
+        await connection.execute(statement("limit_session"), {"timeout": limit})
     await connection.commit()
     await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
     await connection.set_read_only(True)
@@ -127,6 +133,8 @@ async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Resu
     try:
         async with pool.connection() as connection:
             with refusals():
+                if pooler.is_pooled(connection):
+                    await connection.execute(statement("limit_transaction"), {"timeout": pool.limit})
                 return await work(connection)
     except PoolTimeout as error:
         pool.turns.fail(UNREACHABLE)
