@@ -238,6 +238,9 @@ class Api(Section):
         description="seconds for one request, its answer included; more than chat.timeout"
     )
     statement_timeout: Seconds = Field(description="seconds for one SQL statement")
+    read_only: bool = Field(
+        description="true: it writes nothing at all to the database: no traces, no pushes, no requests"
+    )
     max_body_kb: Count = Field(description="of a request")
     max_push_mb: Annotated[float, Field(gt=0, le=200)] = Field(
         description="of a pushed document; the larger ones are stored one after the other"

@@ -21,6 +21,7 @@ from pgfolio.config.loading import load_settings
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.flows.cli import render
 from pgfolio.flows.cli.deploy import deploy
+from pgfolio.flows.cli.grants import print_grants
 from pgfolio.flows.cli.keys import keys
 from pgfolio.flows.cli.options import as_json
 from pgfolio.flows.cli.progress import Display
@@ -261,6 +262,7 @@ def migrate(*, as_json: bool) -> int:
 cli.add_command(keys)
 cli.add_command(deploy)
 cli.add_command(up)
+cli.add_command(print_grants)
 
 
 def _passed_on(name: str, text: str) -> None:

@@ -97,8 +97,10 @@ class KeyRing:
 
 
 @asynccontextmanager
-async def open_keys(conninfo: str, supervisor: Supervisor) -> AsyncIterator[KeyRing]:
-    """Keys that stay up to date. Raises DatabaseError."""
+async def open_keys(
+    conninfo: str, supervisor: Supervisor, *, read_only: bool = False
+) -> AsyncIterator[KeyRing]:
+    """Keys that stay up to date; `read_only`: when they were used is not written. Raises DatabaseError."""
     ring = KeyRing(conninfo)
     await ring.refresh()
     connection = partial(stored.keys_connection, conninfo, TIMEOUT_SECONDS)
@@ -106,5 +108,5 @@ async def open_keys(conninfo: str, supervisor: Supervisor) -> AsyncIterator[KeyR
     writing = supervisor.running(
         "key use", NOT_WRITTEN, nullcontext, lambda _: ring.write_use(), REFRESH_SECONDS
     )
-    async with reading, writing:
+    async with reading, nullcontext() if read_only else writing:
         yield ring

@@ -74,8 +74,8 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with (
             open_services(settings, conninfo, supervisor) as services,
-            open_keys(conninfo, supervisor) as key_ring,
-            open_traces(conninfo, settings.traces, supervisor) as traces,
+            open_keys(conninfo, supervisor, read_only=read_only) as key_ring,
+            open_traces(conninfo, settings.traces, supervisor, read_only=read_only) as traces,
             _sampling(services.retriever.pool, supervisor),
             open_mcp(settings.api) as app.state.mcp,
         ):
@@ -89,7 +89,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
                 metrics.mark_process_dead()
                 log.close()
 
-    log = RequestLog(settings.api.log)
+    log, read_only = RequestLog(settings.api.log), settings.api.read_only
     guard = Guard(settings.api)
     supervisor = Supervisor(lambda name, fault: log.add(background=name, fault=fault))
     app = Litestar(

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgfolio.schema.database import locks
 from pgfolio.schema.database.define import define, newest_version, outdated
-from pgfolio.schema.database.errors import DatabaseError
+from pgfolio.schema.database.errors import DatabaseError, NotPermittedError
 from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     _check_whose(connection)
     if not is_behind(connection):
         return []
+    _check_owner(connection)
     connection.execute("select pg_advisory_xact_lock(%s)", [locks.MIGRATIONS])
     try:
         missing = pending(connection)
@@ -85,6 +86,17 @@ def _check_whose(connection: psycopg.Connection[Any]) -> None:
         raise DatabaseError(
             f"the database has tables of another application under our names ({', '.join(tables)}): name a database "
             "of pgfolio's own in PGFOLIO_DATABASE_URL"
+        )
+
+
+def _check_owner(connection: psycopg.Connection[Any]) -> None:
+    """Raises NotPermittedError where what is there is another role's, before a part of it is changed."""
+    row = connection.execute(statement("owns_schema")).fetchone()
+    if row is not None and not row[0]:
+        missing = pending(connection) or list(outdated(connection))
+        raise NotPermittedError(
+            f"the database lacks {missing[0]} of this pgfolio, and this role does not own its tables: run `pgfolio "
+            "migrate` as the role that does, then `pgfolio grants`"
         )
 
 
