@@ -21,6 +21,7 @@ from pgfolio.config.loading import load_settings
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.flows.cli import render
 from pgfolio.flows.cli.deploy import deploy
+from pgfolio.flows.cli.export import export_database
 from pgfolio.flows.cli.grants import print_grants
 from pgfolio.flows.cli.keys import keys
 from pgfolio.flows.cli.options import as_json
@@ -263,6 +264,7 @@ cli.add_command(keys)
 cli.add_command(deploy)
 cli.add_command(up)
 cli.add_command(print_grants)
+cli.add_command(export_database)
 
 
 def _passed_on(name: str, text: str) -> None:

@@ -78,6 +78,13 @@ def check_same(conninfo: str, other: str) -> None:
 
 
 @contextmanager
+def connect_bare(conninfo: str) -> Iterator[Connection]:
+    """As `connect`, to a database that may lack pgvector still."""
+    with _opened(conninfo) as connection, refusals():
+        yield connection
+
+
+@contextmanager
 def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> Iterator[Connection]:
     """A connection that knows pgvector's types. Commits on leaving without an error, else rolls back. No statement
     runs for longer than `timeout` seconds; 0: no limit. Through a pooler that is so in the first transaction."""

@@ -7,14 +7,13 @@ reader is the API's: it reads, and writes traces, pushes, requests and when keys
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Final, LiteralString, NamedTuple
 
 from psycopg import sql
 
 from pgfolio.schema.database.define import texts
 from pgfolio.schema.database.errors import DatabaseError
-from pgfolio.schema.database.migrate import FOLDER
+from pgfolio.schema.database.migrate import MIGRATION_TABLES, made_names
 from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
@@ -25,12 +24,7 @@ if TYPE_CHECKING:
 MAINTAIN_VERSION: Final = 170_000
 """PostgreSQL from which on whoever does not own a table may be let analyze it."""
 
-MADE = re.compile(
-    r"^(?:create (?:unlogged )?(?:table|sequence) |alter table \w+ rename to )(\w+)",
-    re.MULTILINE | re.IGNORECASE,
-)
 VECTORS = re.compile(r"vectors_\d+(_s\d+)?|tuning_sample")
-MIGRATION_TABLES: Final = {"_yoyo_migration", "_yoyo_log", "_yoyo_version", "yoyo_lock"}
 NOT_WRITTEN: Final = {"api_keys", "functions", *MIGRATION_TABLES}
 """What flows only read: whoever may use the API, and what the schema is."""
 
@@ -95,7 +89,7 @@ def _read(connection: Connection) -> _Schema:
     ours = [
         (name, is_sequence, table is not None)
         for name, is_sequence, table in relations
-        if (table or name) in _known() or VECTORS.fullmatch(name)
+        if (table or name) in made_names() or VECTORS.fullmatch(name)
     ]
     functions = connection.execute(statement("functions_of_schema"), {"names": list(texts())}).fetchall()
     name, owner, database, server = row
@@ -108,14 +102,6 @@ def _read(connection: Connection) -> _Schema:
         {name: belongs for name, is_sequence, belongs in ours if is_sequence},
         [signature for _, signature in functions],
     )
-
-
-@cache
-def _known() -> set[str]:
-    """Names of the tables and sequences of all migrations."""
-    return {
-        name for file in FOLDER.glob("*.sql") for name in MADE.findall(file.read_text())
-    } | MIGRATION_TABLES
 
 
 def _roles(schema: _Schema, roles: Roles) -> Iterator[sql.Composable]:

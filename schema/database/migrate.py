@@ -6,6 +6,8 @@ A migration runs once and stays as it is. What a function does today is told, an
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "migrations"
 OUR_TABLES = ["collections", "sources", "documents", "chunks", "ledger", "generations", "runs"]
 """Of the first migration."""
+
+MIGRATION_TABLES = {"_yoyo_migration", "_yoyo_log", "_yoyo_version", "yoyo_lock"}
+MADE = re.compile(
+    r"^(?:create (?:unlogged )?(?:table|sequence) |alter table \w+ rename to )(\w+)",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
@@ -57,6 +65,14 @@ def pending(connection: psycopg.Connection[Any]) -> list[str]:
     """Names of the migrations that this database lacks."""
     applied = _applied(connection)
     return [name for name in _known() if name not in applied]
+
+
+@cache
+def made_names() -> set[str]:
+    """Names of the tables and sequences that migrations make, but for those of generations."""
+    return {
+        name for file in FOLDER.glob("*.sql") for name in MADE.findall(file.read_text())
+    } | MIGRATION_TABLES
 
 
 def _known() -> list[str]:
