@@ -224,6 +224,10 @@ class Traces(Section):
 class Api(Section):
     """The HTTP service."""
 
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="of a read replica: what is read is read there, and from database_url where it is behind or gone",
+    )
     host: str = Field(description="where it listens; beyond this machine only once there is a key")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(description="0: any that is free")
     workers: Count = Field(description="processes")

@@ -53,6 +53,8 @@ def database(settings: Settings, *, pooled: bool = False) -> Iterator[str]:
     prepare(urls[0], pooled=pooled)
     if pooled and urls[-1] != urls[0]:
         check_same(urls[0], urls[-1])
+    if pooled and (replica := settings.api.database_url):
+        check_same(urls[0], replica.get_secret_value(), needed=False)
     yield urls[-1] if pooled else urls[0]
 
 
@@ -67,9 +69,16 @@ def prepare(conninfo: str, *, pooled: bool = False) -> None:
         migrate(connection, conninfo)
 
 
-def check_same(conninfo: str, other: str) -> None:
-    """Raises DatabaseError where they lead to two databases, of which one is no replica of the other."""
-    with _opened(conninfo) as one, _opened(other) as another, refusals():
+def check_same(conninfo: str, other: str, *, needed: bool = True) -> None:
+    """Raises DatabaseError where they lead to two databases, of which one is no replica of the other, or where one
+    that is `needed` cannot be reached."""
+    try:
+        opened = _opened(other)
+    except DatabaseError:
+        if needed:
+            raise
+        return
+    with opened as another, _opened(conninfo) as one, refusals():
         if fetch_one(one, "database_identity") != fetch_one(another, "database_identity"):
             raise DatabaseError(
                 f"{without_password(conninfo)} and {without_password(other)} are two databases: the settings must "
