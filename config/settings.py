@@ -226,6 +226,10 @@ class Traces(Section):
 class Api(Section):
     """The HTTP service."""
 
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="of a read replica: what is read is read there, and from database_url where it is behind or gone",
+    )
     host: str = Field(description="where it listens; beyond this machine only once there is a key")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(description="0: any that is free")
     workers: Count = Field(description="processes")
@@ -240,6 +244,9 @@ class Api(Section):
         description="seconds for one request, its answer included; more than chat.timeout"
     )
     statement_timeout: Seconds = Field(description="seconds for one SQL statement")
+    read_only: bool = Field(
+        description="true: it writes nothing at all to the database: no traces, no pushes, no requests"
+    )
     max_body_kb: Count = Field(description="of a request")
     max_push_mb: Annotated[float, Field(gt=0, le=200)] = Field(
         description="of a pushed document; the larger ones are stored one after the other"
@@ -291,6 +298,11 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         default=None, description="any PostgreSQL with pgvector 0.8.4 or newer; unset: the bundled one"
+    )
+    database_direct_url: SecretStr | None = Field(
+        default=None,
+        description="the same database without the pooler that database_url leads through: for migrations and the "
+        "flows, which need sessions",
     )
     openai_api_key: SecretStr | None = Field(
         default=None, description="the key of the model server, as everywhere"

@@ -52,6 +52,7 @@ async def open_services(
         waiting=api.max_waiting,
         wait=api.timeout * WAIT_TIME_SHARE,
         longest=api.statement_timeout,
+        replica=replica_of(settings),
     ) as pool:
         spaces = ActiveSpaces(settings, pool)
         reranking = Reranking(_reranker(settings), settings.rerank.timeout, settings.rerank.candidates)
@@ -65,6 +66,12 @@ async def open_services(
             await answerer.close()
             await reranking.close()
             spaces.close()
+
+
+def replica_of(settings: Settings) -> str | None:
+    """The connection string of what is read from instead of the database itself; None: nothing."""
+    url = settings.api.database_url
+    return url.get_secret_value() if url else None
 
 
 def _chat_model(settings: Settings) -> ChatModel | None:

@@ -406,6 +406,7 @@ create unique index requests_waiting on requests (source_id, kind, coalesce(coun
 
 -- Functions, whose text is functions/*.sql:
 --   bm25(rank real, tokens integer, mean double precision) returns double precision
+--   clean_lexemes() returns bigint
 --   crlf_before(stored text, crlf int4multirange, place integer) returns integer
 --   file_place(stored text, file_offset integer, crlf int4multirange, place integer) returns integer
 --   folded(body text) returns text
@@ -422,6 +423,7 @@ create unique index requests_waiting on requests (source_id, kind, coalesce(coun
 --   prefix_stems(language regconfig, body text) returns text
 --   prefix_terms(language regconfig, body text) returns tsvector
 --   question_words(question text, visible integer[]) returns table(lexeme text, token text, prefix_match boolean, family text, word tsquery, stopped double precision, exact_match boolean, share double precision)
+--   remove_push(push bigint, permitted integer[]) returns boolean
 --   shown(metadata jsonb) returns jsonb
 --   spaced(body text) returns text
 --   spoken() returns setof regconfig

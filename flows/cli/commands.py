@@ -21,6 +21,8 @@ from pgfolio.config.loading import load_settings
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.flows.cli import render
 from pgfolio.flows.cli.deploy import deploy
+from pgfolio.flows.cli.export import export_database
+from pgfolio.flows.cli.grants import print_grants
 from pgfolio.flows.cli.keys import keys
 from pgfolio.flows.cli.options import as_json
 from pgfolio.flows.cli.progress import Display
@@ -185,7 +187,7 @@ def reembed(
 def status(*, as_json: bool) -> int:
     """Sources, spaces and their indexes, the last runs, files that could not be done."""
     settings = load_settings()
-    with database(settings) as conninfo, connect(conninfo) as connection:
+    with database(settings, pooled=True) as conninfo, connect(conninfo) as connection:
         status_overview = overview(
             connection,
             None,
@@ -263,6 +265,8 @@ cli.add_command(keys)
 cli.add_command(sources)
 cli.add_command(deploy)
 cli.add_command(up)
+cli.add_command(print_grants)
+cli.add_command(export_database)
 
 
 def _passed_on(name: str, text: str) -> None:

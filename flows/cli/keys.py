@@ -88,7 +88,7 @@ def add(
     as_json: bool,
 ) -> None:
     """Make a key and show it, this once: only its hash is stored."""
-    with database(load_settings()) as conninfo, connect(conninfo) as connection:
+    with database(load_settings(), pooled=True) as conninfo, connect(conninfo) as connection:
         made = stored.add(connection, name, scope, collections, expires)
     if as_json:
         render.show_json(_as_answer(made))
@@ -102,7 +102,7 @@ def add(
 @as_json
 def list_(*, as_json: bool) -> None:
     """Every key that was ever made, without the key itself."""
-    with database(load_settings()) as conninfo, connect(conninfo) as connection:
+    with database(load_settings(), pooled=True) as conninfo, connect(conninfo) as connection:
         keys_listed = stored.listed(connection)
     if as_json:
         render.show_json({"keys": [_plain(asdict(key)) for key in keys_listed]})
@@ -117,7 +117,7 @@ def list_(*, as_json: bool) -> None:
 @as_json
 def revoke(*, which: str, as_json: bool) -> None:
     """Make a key worthless, within a second, for every process that serves the API."""
-    with database(load_settings()) as conninfo, connect(conninfo) as connection:
+    with database(load_settings(), pooled=True) as conninfo, connect(conninfo) as connection:
         key_id, name = stored.revoke(connection, which)
     if as_json:
         render.show_json({"id": key_id, "name": name, "revoked": True})

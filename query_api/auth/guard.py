@@ -30,6 +30,9 @@ SESSION: Final = {"needs": "session"}
 """A route's `opt`; without one it needs an administrator's key. SESSION: who signs in needs none, but is limited as
 who has a wrong one, and answered as from where others are."""
 
+CHANGING: Final = {"write", "admin"}
+"""What changes something needs one of these; by GET it is only looked at."""
+
 DEFAULT_REQUESTS_PER_MINUTE: Final = 600
 """Requests a minute of one caller, where other machines can reach the API and nothing is set."""
 
@@ -40,6 +43,13 @@ class UnauthenticatedError(Exception):
 
 class ForbiddenError(Exception):
     """A key of too little scope, or a request from where none may come."""
+
+
+class ReadOnlyServerError(Exception):
+    """Something is to be changed through a server that only reads."""
+
+    def __init__(self) -> None:
+        super().__init__("this server only reads (PGFOLIO_API__READ_ONLY): send it to one that writes")
 
 
 class RateLimitExceededError(Exception):
@@ -55,6 +65,7 @@ class Guard:
 
     def __init__(self, api: Api) -> None:
         self._exposed = not is_loopback(api.host)
+        self._read_only = api.read_only
         self._hosts = {host.casefold() for host in api.allowed_hosts}
         self._origins = frozenset(api.cors_origins)
         per_minute = api.requests_per_minute
@@ -65,7 +76,7 @@ class Guard:
     async def __call__(
         self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
     ) -> None:
-        """Raises UnauthenticatedError, ForbiddenError, RateLimitExceededError, DatabaseError."""
+        """Raises UnauthenticatedError, ForbiddenError, ReadOnlyServerError, RateLimitExceededError, DatabaseError."""
         needs = handler.opt.get("needs", "admin")
         if needs == "nothing":
             return
@@ -90,6 +101,8 @@ class Guard:
         if SCOPES.index(caller.scope) < SCOPES.index(needs):
             raise ForbiddenError(f"this needs a key of scope {needs!r}, and yours has {caller.scope!r}")
         self._count(_address(connection) if caller.key is None else f"key {caller.key}")
+        if self._read_only and needs in CHANGING and connection.scope.get("method") not in {"GET", "HEAD"}:
+            raise ReadOnlyServerError
 
     def requires_key(self, keys: KeyRing) -> bool:
         """Whether a request needs a key. Raises DatabaseError when that is not known."""

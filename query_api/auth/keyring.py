@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.schema.database.errors import DatabaseError
@@ -18,6 +17,7 @@ from pgfolio.schema.operations import api_keys as stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from pgfolio.query_api.background import Supervisor
     from pgfolio.schema.database.connect import AsyncConnection
@@ -43,8 +43,9 @@ NOT_WRITTEN: Final = "when keys were last used is not written"
 class KeyRing:
     """Every key by its hash. `exist`: one was ever made; from then on the API is closed to who has none."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, replica: str | None = None) -> None:
         self._conninfo = conninfo
+        self._replica = replica
         self._known: dict[bytes, KnownKey] = {}
         self._used: set[int] = set()
         self._use_written: dict[int, float] = {}
@@ -71,9 +72,13 @@ class KeyRing:
         self._used.add(known.id)
         return known
 
+    def connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One to read them over. Raises DatabaseError."""
+        return stored.keys_reading_connection(self._conninfo, TIMEOUT_SECONDS, self._replica)
+
     async def refresh(self) -> None:
         """Read them once. Raises DatabaseError."""
-        async with stored.keys_connection(self._conninfo, TIMEOUT_SECONDS) as connection:
+        async with self.connection() as connection:
             await self.read(connection)
 
     async def read(self, connection: AsyncConnection) -> None:
@@ -97,14 +102,15 @@ class KeyRing:
 
 
 @asynccontextmanager
-async def open_keys(conninfo: str, supervisor: Supervisor) -> AsyncIterator[KeyRing]:
-    """Keys that stay up to date. Raises DatabaseError."""
-    ring = KeyRing(conninfo)
+async def open_keys(
+    conninfo: str, supervisor: Supervisor, *, read_only: bool = False, replica: str | None = None
+) -> AsyncIterator[KeyRing]:
+    """Keys that stay up to date; `read_only`: when they were used is not written. Raises DatabaseError."""
+    ring = KeyRing(conninfo, replica)
     await ring.refresh()
-    connection = partial(stored.keys_connection, conninfo, TIMEOUT_SECONDS)
-    reading = supervisor.running("keys", NOT_READ, connection, ring.read, REFRESH_SECONDS)
+    reading = supervisor.running("keys", NOT_READ, ring.connection, ring.read, REFRESH_SECONDS)
     writing = supervisor.running(
         "key use", NOT_WRITTEN, nullcontext, lambda _: ring.write_use(), REFRESH_SECONDS
     )
-    async with reading, writing:
+    async with reading, nullcontext() if read_only else writing:
         yield ring

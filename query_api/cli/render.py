@@ -39,7 +39,7 @@ MAX_CONTENT_CHARACTERS = 400
 
 def search(settings: Settings, query: Query, *, explain: bool, document: str | None, as_json: bool) -> None:
     """Search and print, with how it was found and why a document is not a result, with --explain and --why."""
-    with database(settings) as conninfo:
+    with database(settings, pooled=True) as conninfo:
         answer = asyncio.run(_search(settings, conninfo, query, document, explain=explain))
     if as_json:
         print_json(answer)
@@ -53,7 +53,7 @@ def search(settings: Settings, query: Query, *, explain: bool, document: str | N
 
 def ask(settings: Settings, query: Query, prompt: str, *, as_json: bool) -> None:
     """Answer and print."""
-    with database(settings) as conninfo:
+    with database(settings, pooled=True) as conninfo:
         answer = asyncio.run(_ask(settings, conninfo, query, prompt))
     if as_json:
         print_json(answer)

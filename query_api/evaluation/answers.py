@@ -144,7 +144,7 @@ def evaluate_answers(
 ) -> dict[str, list[Judged]]:
     """Each question's answer, by who wrote it: quoted and, where a chat model is set, generated. `limit`: passages
     that are looked at. Raises EvaluationInputError, a ModelError, DatabaseError."""
-    with database(settings) as conninfo:
+    with database(settings, pooled=True) as conninfo:
         return asyncio.run(_judged(settings, conninfo, questions, limit))
 
 

@@ -187,7 +187,7 @@ def evaluate(
     limit: int,
 ) -> dict[str, Quality]:
     """The quality of each way, by its name. Raises EvaluationError, ModelError and what retrieving raises."""
-    with database(settings) as conninfo:
+    with database(settings, pooled=True) as conninfo:
         return asyncio.run(_measure_variants(settings, conninfo, labelled, variants, limit))
 
 

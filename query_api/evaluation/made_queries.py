@@ -36,7 +36,7 @@ OMITTED: Final = 3
 def make_queries(settings: Settings, count: int) -> list[LabelledQuery]:
     """At most `count`, fewer where the corpus has fewer documents that give one; the same each time. Raises
     EvaluationInputError, DatabaseError."""
-    with database(settings) as conninfo:
+    with database(settings, pooled=True) as conninfo:
         sampled = asyncio.run(_sample(settings, conninfo, 2 * count))
     made: dict[str, LabelledQuery] = {}
     for place, document in enumerate(sampled):

@@ -107,9 +107,14 @@ class TraceLog:
 
 
 @asynccontextmanager
-async def open_traces(conninfo: str, settings: Traces, supervisor: Supervisor) -> AsyncIterator[TraceLog]:
-    """Traces that are written until the end; what waits then is written last."""
-    log = TraceLog(conninfo, settings)
+async def open_traces(
+    conninfo: str, settings: Traces, supervisor: Supervisor, *, read_only: bool = False
+) -> AsyncIterator[TraceLog]:
+    """Traces that are written until the end; what waits then is written last. `read_only`: none is written."""
+    log = TraceLog(conninfo, settings.model_copy(update={"keep_days": 0}) if read_only else settings)
+    if read_only:
+        yield log
+        return
     effect = "how answers are found is not written, and cannot be asked for later"
     try:
         async with supervisor.running("traces", effect, log.connection, log.write, WRITE_SECONDS):

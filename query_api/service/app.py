@@ -38,7 +38,7 @@ from pgfolio.query_api.service.search import ask, search
 from pgfolio.query_api.service.sessions import session, sign_in, sign_out
 from pgfolio.query_api.service.strict_body import StrictRequest, require_strict_body
 from pgfolio.query_api.service.traces import trace
-from pgfolio.query_api.services import open_services
+from pgfolio.query_api.services import open_services, replica_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,8 +74,8 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with (
             open_services(settings, conninfo, supervisor) as services,
-            open_keys(conninfo, supervisor) as key_ring,
-            open_traces(conninfo, settings.traces, supervisor) as traces,
+            open_keys(conninfo, supervisor, read_only=read_only, replica=replica_of(settings)) as key_ring,
+            open_traces(conninfo, settings.traces, supervisor, read_only=read_only) as traces,
             _sampling(services.retriever.pool, supervisor),
             open_mcp(settings.api) as app.state.mcp,
         ):
@@ -89,7 +89,7 @@ def create_app(settings: Settings, conninfo: str) -> Litestar:
                 metrics.mark_process_dead()
                 log.close()
 
-    log = RequestLog(settings.api.log)
+    log, read_only = RequestLog(settings.api.log), settings.api.read_only
     guard = Guard(settings.api)
     supervisor = Supervisor(lambda name, fault: log.add(background=name, fault=fault))
     app = Litestar(

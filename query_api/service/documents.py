@@ -169,7 +169,7 @@ async def _document_answer(pool: Pool, document_id: int, allowed: Permitted, tra
         document = await catalog.get_document(connection, number, allowed)
         return document or await push_inbox.waiting(connection, number, allowed)
 
-    document = await in_snapshot(pool, read)
+    document = await in_snapshot(pool, read, newest=True)
     if document is None:
         raise UnknownDocumentError(document_id)
     if isinstance(document, push_inbox.WaitingPush):

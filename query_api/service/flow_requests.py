@@ -80,7 +80,7 @@ async def forget(request: AnyRequest, name: FromPath[str]) -> c.FlowRequestAnswe
 @get("/requests", opt=ADMIN, responses=PROBLEMS, summary="What was asked of the flows, the newest first")
 async def list_requests(request: AnyRequest) -> c.FlowRequestList:
     read = partial(requests.read, permitted=permitted(request))
-    stored = await in_snapshot(services(request).retriever.pool, read)
+    stored = await in_snapshot(services(request).retriever.pool, read, newest=True)
     return c.FlowRequestList([_item(each) for each in stored], trace_id(request.scope))
 
 
@@ -115,7 +115,7 @@ async def _ask(request: AnyRequest, kind: Kind, name: str, count: int | None = N
 
 async def _answer(request: AnyRequest, request_id: int) -> c.FlowRequestAnswer:
     read = partial(requests.read, permitted=permitted(request), request_id=stored_id(request_id))
-    stored = await in_snapshot(services(request).retriever.pool, read)
+    stored = await in_snapshot(services(request).retriever.pool, read, newest=True)
     if not stored:
         raise UnknownRequestError(
             f"there is no request {request_id}: GET /requests lists those that there are"

@@ -22,7 +22,12 @@ from pgfolio.config.models.protocols import (
 )
 from pgfolio.config.names import WrongNameError
 from pgfolio.query_api.answering.answerer import UnknownPromptError
-from pgfolio.query_api.auth.guard import ForbiddenError, RateLimitExceededError, UnauthenticatedError
+from pgfolio.query_api.auth.guard import (
+    ForbiddenError,
+    RateLimitExceededError,
+    ReadOnlyServerError,
+    UnauthenticatedError,
+)
 from pgfolio.query_api.observability.request_log import fault_of
 from pgfolio.query_api.observability.timings import record_fault
 from pgfolio.query_api.originals.original import OriginalChangedError, OriginalMissingError
@@ -149,6 +154,7 @@ PROBLEM_OF_ERROR: dict[type[Exception], tuple[str, int, str]] = {
     NotReadyError: ("not-ready", 503, "Not ready"),
     UnauthenticatedError: ("unauthenticated", 401, "Not authenticated"),
     ForbiddenError: ("forbidden", 403, "Not allowed"),
+    ReadOnlyServerError: ("read-only", 403, "This server only reads"),
     RateLimitExceededError: ("too-many-requests", 429, "Too many requests"),
     BusyError: ("busy", 503, "Too busy"),
     TooMuchUnderWayError: ("busy", 503, "Too busy"),

@@ -51,7 +51,7 @@ def serve(settings: Settings, host: str, port: int, workers: int, listening: Cal
     """Serve until SIGINT or SIGTERM; `listening` is told the URL. Raises ServeError, DatabaseError, ConfigError,
     NoKeyError, a ModelError before it listens."""
     settings = settings.model_copy(update={"api": settings.api.model_copy(update={"host": host})})
-    with _bind(host, port) as listener, database(settings) as conninfo:
+    with _bind(host, port) as listener, database(settings, pooled=True) as conninfo:
         with connect(conninfo) as connection:
             require_key(connection, host)
         asyncio.run(_check_startup(settings, conninfo))
@@ -71,7 +71,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._settings = load_settings()
-        self._database = database(self._settings)
+        self._database = database(self._settings, pooled=True)
         self._app: Litestar | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -42,11 +42,11 @@ async def trace(request: AnyRequest, id: FromPath[str]) -> c.TraceAnswer:  # noq
     log: TraceLog = request.app.state.traces
     await log.wait_until_written()
     read = partial(traces.get, trace_id=id.replace("\x00", ""), permitted=permitted(request))
-    record = await in_snapshot(services(request).retriever.pool, read)
+    record = await in_snapshot(services(request).retriever.pool, read, newest=True)
     for _ in range(RETRIES):
         if record is None:  # another process may just be writing it
             await asyncio.sleep(WRITE_SECONDS)
-            record = await in_snapshot(services(request).retriever.pool, read)
+            record = await in_snapshot(services(request).retriever.pool, read, newest=True)
     if record is None:
         raise UnknownTraceError("there is no trace with this id: it may have been kept long enough")
     explained = await locate_candidates(

@@ -151,7 +151,8 @@ async def is_made(pool: Pool, push_id: int, seen: Permitted, seconds: float) -> 
         await asyncio.sleep(min(pause, remaining))
         pause = min(pause * 1.5, MAX_POLL_SECONDS)
         with suppress(BusyError):  # as good as not yet
-            state = await in_snapshot(pool, partial(push_inbox.state, push_id=push_id, permitted=seen))
+            read = partial(push_inbox.state, push_id=push_id, permitted=seen)
+            state = await in_snapshot(pool, read, newest=True)
             if state is None:
                 raise UnknownDocumentError(push_id)
             if state[0] == "failed":

@@ -13,11 +13,11 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.conninfo import conninfo_to_dict
 
-from pgfolio.schema.database import priority
+from pgfolio.schema.database import pooler, priority
 from pgfolio.schema.database.bundled import bundled_postgres
 from pgfolio.schema.database.errors import DatabaseError, refusals
-from pgfolio.schema.database.migrate import migrate
-from pgfolio.schema.database.statements import statement
+from pgfolio.schema.database.migrate import is_behind, migrate
+from pgfolio.schema.database.statements import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -40,36 +40,73 @@ NO_URL = (
 
 
 @contextmanager
-def database(settings: Settings) -> Iterator[str]:
+def database(settings: Settings, *, pooled: bool = False) -> Iterator[str]:
     """The connection string of the database in use, migrated: PGFOLIO_DATABASE_URL, or the bundled Postgres,
-    which runs as long as somebody is inside. Raises DatabaseError."""
-    if settings.database_url is None:
+    which runs as long as somebody is inside. It leads to sessions that last, by PGFOLIO_DATABASE_DIRECT_URL where
+    that is set; `pooled`: for who needs none. Raises DatabaseError."""
+    urls = [url.get_secret_value() for url in (settings.database_direct_url, settings.database_url) if url]
+    if not urls:
         with bundled_postgres(settings.home, settings.postgres) as conninfo:
             prepare(conninfo)
             yield conninfo
-    else:
-        conninfo = settings.database_url.get_secret_value()
-        prepare(conninfo)
-        yield conninfo
+        return
+    prepare(urls[0], pooled=pooled)
+    if pooled and urls[-1] != urls[0]:
+        check_same(urls[0], urls[-1])
+    if pooled and (replica := settings.api.database_url):
+        check_same(urls[0], replica.get_secret_value(), needed=False)
+    yield urls[-1] if pooled else urls[0]
 
 
-def prepare(conninfo: str) -> None:
-    """Check the server and apply what migrations are missing. Raises DatabaseError."""
+def prepare(conninfo: str, *, pooled: bool = False) -> None:
+    """Check the server and apply what migrations are missing. `pooled`: sessions need not last, unless some are.
+    Raises DatabaseError."""
     with _opened(conninfo) as connection, refusals():
         _check_pgvector(connection)
+        lasting = pooler.has_session(connection, lambda: _unadapted(conninfo))
+        if not lasting and not (pooled and not is_behind(connection)):
+            raise DatabaseError(f"{without_password(conninfo)} {pooler.TRANSACTIONS_ONLY}")
         migrate(connection, conninfo)
+
+
+def check_same(conninfo: str, other: str, *, needed: bool = True) -> None:
+    """Raises DatabaseError where they lead to two databases, of which one is no replica of the other, or where one
+    that is `needed` cannot be reached."""
+    try:
+        opened = _opened(other)
+    except DatabaseError:
+        if needed:
+            raise
+        return
+    with opened as another, _opened(conninfo) as one, refusals():
+        if fetch_one(one, "database_identity") != fetch_one(another, "database_identity"):
+            raise DatabaseError(
+                f"{without_password(conninfo)} and {without_password(other)} are two databases: the settings must "
+                "name one"
+            )
+
+
+@contextmanager
+def connect_bare(conninfo: str) -> Iterator[Connection]:
+    """As `connect`, to a database that may lack pgvector still."""
+    with _opened(conninfo) as connection, refusals():
+        yield connection
 
 
 @contextmanager
 def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> Iterator[Connection]:
     """A connection that knows pgvector's types. Commits on leaving without an error, else rolls back. No statement
-    runs for longer than `timeout` seconds; 0: no limit."""
+    runs for longer than `timeout` seconds; 0: no limit. Through a pooler that is so in the first transaction."""
     with _opened(conninfo, autocommit=autocommit) as connection:
         register_vector(connection)
-        priority.pass_on(connection)
-        if timeout:
-            connection.execute(statement("limit_session"), {"timeout": _milliseconds(timeout)})
+        if not pooler.is_pooled(connection):
+            priority.pass_on(connection)
+        limit = {"timeout": _milliseconds(timeout)}
+        if timeout and not pooler.is_pooled(connection):
+            connection.execute(statement("limit_session"), limit)
         connection.commit()
+        if timeout and pooler.is_pooled(connection):
+            connection.execute(statement("limit_transaction"), limit)
         try:
             with refusals():
                 yield connection
@@ -88,8 +125,8 @@ async def connect_async(
     statement_seconds: float = 0,
     connect_timeout: int = CONNECT_TIMEOUT,
 ) -> AsyncIterator[AsyncConnection]:
-    """A connection of an event loop. No statement runs for longer than `statement_seconds`; 0: no limit. Raises
-    DatabaseError, also when the connection is lost."""
+    """A connection of an event loop. No statement runs for longer than `statement_seconds`, as of `connect`; 0: no
+    limit. Raises DatabaseError, also when the connection is lost."""
     try:
         async with await psycopg.AsyncConnection.connect(
             conninfo,
@@ -97,10 +134,9 @@ async def connect_async(
             connect_timeout=connect_timeout,
             application_name=application_name,
         ) as connection:
+            limit = "limit_transaction" if await pooler.adapt_async(connection) else "limit_session"
             if statement_seconds:
-                await connection.execute(
-                    statement("limit_session"), {"timeout": _milliseconds(statement_seconds)}
-                )
+                await connection.execute(statement(limit), {"timeout": _milliseconds(statement_seconds)})
             with refusals():
                 yield connection
     except psycopg.errors.QueryCanceled as error:
@@ -133,16 +169,30 @@ def _check_form(conninfo: str) -> None:
 
 
 def _opened(conninfo: str, *, autocommit: bool = False) -> Connection:
+    connection = _unadapted(conninfo, autocommit=autocommit)
+    try:
+        pooler.adapt(connection)
+    except psycopg.OperationalError as error:
+        raise _unreachable(conninfo, error) from error
+    return connection
+
+
+def _unadapted(conninfo: str, *, autocommit: bool = False) -> Connection:
+    """Nothing is asked of the server: a pooler may have none to spare."""
     _check_form(conninfo)
     try:
         return psycopg.connect(
             conninfo, autocommit=autocommit, connect_timeout=CONNECT_TIMEOUT, application_name="pgfolio"
         )
     except psycopg.OperationalError as error:
-        raise DatabaseError(
-            f"cannot reach the database {without_password(conninfo)}: {_line(error)}; is it running, and is "
-            "PGFOLIO_DATABASE_URL right?"
-        ) from error
+        raise _unreachable(conninfo, error) from error
+
+
+def _unreachable(conninfo: str, error: Exception) -> DatabaseError:
+    return DatabaseError(
+        f"cannot reach the database {without_password(conninfo)}: {_line(error)}; is it running, and is "
+        "PGFOLIO_DATABASE_URL right?"
+    )
 
 
 def _check_pgvector(connection: Connection) -> None:

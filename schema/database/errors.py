@@ -15,8 +15,8 @@ READ_ONLY: Final = (
     "PGFOLIO_DATABASE_URL"
 )
 GRANTS: Final = (
-    "grant the role of PGFOLIO_DATABASE_URL SELECT on all tables of the schema, also on those to come, and INSERT, "
-    "UPDATE and DELETE for writes"
+    "grant the role of PGFOLIO_DATABASE_URL what it reads and writes; `pgfolio grants` prints the SQL for a writer "
+    "(flows) and a reader (API)"
 )
 DISK_FULL: Final = "the database's disk is full; free some and run it again; what was done is stored"
 

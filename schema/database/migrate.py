@@ -6,6 +6,8 @@ A migration runs once and stays as it is. What a function does today is told, an
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgfolio.schema.database import locks
 from pgfolio.schema.database.define import define, newest_version, outdated
-from pgfolio.schema.database.errors import DatabaseError
+from pgfolio.schema.database.errors import DatabaseError, NotPermittedError
 from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ FOLDER = Path(__file__).parents[1] / "migrations"
 OUR_TABLES = ["collections", "sources", "documents", "chunks", "ledger", "generations", "runs"]
 """Of the first migration."""
 
+MIGRATION_TABLES = {"_yoyo_migration", "_yoyo_log", "_yoyo_version", "yoyo_lock"}
+MADE = re.compile(
+    r"^(?:create (?:unlogged )?(?:table|sequence) |alter table \w+ rename to )(\w+)",
+    re.MULTILINE | re.IGNORECASE,
+)
+
 
 def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     """Apply what is missing and return the migrations' names.
@@ -33,8 +41,9 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     DatabaseError where a later version has migrated it, or another application's tables are in the way.
     """
     _check_whose(connection)
-    if not pending(connection) and not outdated(connection):
+    if not is_behind(connection):
         return []
+    _check_owner(connection)
     connection.execute("select pg_advisory_xact_lock(%s)", [locks.MIGRATIONS])
     try:
         missing = pending(connection)
@@ -48,10 +57,23 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     return missing
 
 
+def is_behind(connection: psycopg.Connection[Any]) -> bool:
+    """Whether there is anything for `migrate` to do."""
+    return bool(pending(connection) or outdated(connection))
+
+
 def pending(connection: psycopg.Connection[Any]) -> list[str]:
     """Names of the migrations that this database lacks."""
     applied = _applied(connection)
     return [name for name in _known() if name not in applied]
+
+
+@cache
+def made_names() -> set[str]:
+    """Names of the tables and sequences that migrations make, but for those of generations."""
+    return {
+        name for file in FOLDER.glob("*.sql") for name in MADE.findall(file.read_text())
+    } | MIGRATION_TABLES
 
 
 def _known() -> list[str]:
@@ -81,6 +103,17 @@ def _check_whose(connection: psycopg.Connection[Any]) -> None:
         raise DatabaseError(
             f"the database has tables of another application under our names ({', '.join(tables)}): name a database "
             "of pgfolio's own in PGFOLIO_DATABASE_URL"
+        )
+
+
+def _check_owner(connection: psycopg.Connection[Any]) -> None:
+    """Raises NotPermittedError where what is there is another role's, before a part of it is changed."""
+    row = connection.execute(statement("owns_schema")).fetchone()
+    if row is not None and not row[0]:
+        missing = pending(connection) or list(outdated(connection))
+        raise NotPermittedError(
+            f"the database lacks {missing[0]} of this pgfolio, and this role does not own its tables: run `pgfolio "
+            "migrate` as the role that does, then `pgfolio grants`"
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -19,6 +19,7 @@ import psycopg
 from pgfolio.config.names import check_name
 from pgfolio.schema.corpus import word_statistics
 from pgfolio.schema.database.connect import connect_async
+from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.rows import fetch_records, read_record
 from pgfolio.schema.database.statements import array, fetch_one, statement
 
@@ -38,6 +39,10 @@ PREFIX: Final = "pgf_"
 
 LISTED_CHARACTERS: Final = len(PREFIX) + 6
 """Characters of a key that lists show."""
+
+
+KEYS_TIMEOUT: Final = 2
+"""Seconds for a connection to read keys: what was read counts for a few only."""
 
 
 class WrongKeyError(Exception):
@@ -181,7 +186,7 @@ async def keys_connection(conninfo: str, longest: float) -> AsyncIterator[AsyncC
     """A connection of their own, for when the pool's are all taken; no statement runs for longer than `longest`
     seconds. Raises DatabaseError."""
     async with connect_async(
-        conninfo, "pgfolio-api-keys", autocommit=True, statement_seconds=longest
+        conninfo, "pgfolio-api-keys", autocommit=True, statement_seconds=longest, connect_timeout=KEYS_TIMEOUT
     ) as connection:
         connection.prepare_threshold = None
         yield connection
@@ -197,6 +202,22 @@ async def read(connection: AsyncConnection) -> dict[bytes, KnownKey]:
 
 async def used(connection: AsyncConnection, ids: Collection[int]) -> None:
     await connection.execute(statement("keys_used"), {"ids": list(ids)})
+
+
+@asynccontextmanager
+async def keys_reading_connection(
+    conninfo: str, longest: float, replica: str | None
+) -> AsyncIterator[AsyncConnection]:
+    """The same to read them only: to the replica, if there is one, while the database itself cannot be reached.
+    Raises DatabaseError."""
+    async with AsyncExitStack() as opened:
+        try:
+            connection = await opened.enter_async_context(keys_connection(conninfo, longest))
+        except DatabaseError:
+            if replica is None:
+                raise
+            connection = await opened.enter_async_context(keys_connection(replica, longest))
+        yield connection
 
 
 def _checked(name: str) -> str:

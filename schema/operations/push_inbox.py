@@ -11,8 +11,6 @@ from pgfolio.schema.corpus.push_queue import COLLECTION
 from pgfolio.schema.database.connect import connect_async
 from pgfolio.schema.database.rows import read_record
 from pgfolio.schema.database.statements import array, statement
-from pgfolio.schema.search.vector import active_generation
-from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -88,16 +86,8 @@ async def add(connection: AsyncConnection, push: Push, collection: str | None, p
 async def remove(connection: AsyncConnection, push_id: int, permitted: Permitted) -> bool:
     """The push with its document, at once; its vectors are kept for a time. False: nobody pushed this id."""
     values = {"id": push_id, "permitted": array(permitted)}
-    row = await _one(connection, "delete_push", values)
-    if row is None:
-        return False
-    generation = await active_generation(connection)
-    if generation is not None:
-        retain = vector_statement("retain_vectors_of_push", generation)
-        await connection.execute(retain, {**values, "generation": generation.id})
-    await connection.execute(statement("delete_pushed_document"), values)
-    await connection.execute(statement("forget_push"), {**values, "source_id": row[0], "path": row[1]})
-    return True
+    row = await _one(connection, "remove_push", values)
+    return bool(row and row[0])
 
 
 async def origin(
@@ -133,10 +123,11 @@ async def _collection(connection: AsyncConnection, name: str | None, permitted: 
     if row is not None:
         return int(row[1])
     check_name("collection", name)
-    row = await _one(connection, "make_collection", {"name": name, "permitted": array(permitted)})
+    await connection.execute(statement("make_collection"), {"name": name, "permitted": array(permitted)})
+    row = await _one(connection, "collection_ids", values)  # also of one that somebody made in this moment
     if row is None:
         raise NoSuchCollectionError(_no(name))
-    return int(row[0])
+    return int(row[1])
 
 
 async def _source(connection: AsyncConnection, collection_id: int, permitted: Permitted) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from pgfolio.schema.database.connect import connect_async
+from pgfolio.schema.database.pooler import is_pooled
 from pgfolio.schema.database.statements import array, statement
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ async def traces_connection(conninfo: str, connect_seconds: float) -> AsyncItera
     async with connect_async(
         conninfo, "pgfolio-traces", autocommit=True, connect_timeout=int(connect_seconds)
     ) as connection:
-        await connection.execute(statement("write_lazily"))
+        if not is_pooled(connection):
+            await connection.execute(statement("write_lazily"))
         yield connection
 
 

@@ -16,6 +16,7 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
+from pgfolio.schema.database.pooler import is_pooled
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.search.conditions import OF_DOCUMENT, OF_VECTOR, matches
 from pgfolio.schema.search.pool import ITERATIVE, SESSION_EF_SEARCH, GenerationChangedError, session
@@ -106,21 +107,12 @@ async def nearest(
 
     One statement is one snapshot. It answers which generation is active and how far HNSW looked, so that the
     session's own settings can be relied on: they stay as the last question of the connection wanted them. Where they
-    are other ones (a pooler between us and the server mixes sessions) it is asked again with SET LOCAL.
+    are other ones, or a pooler mixes sessions, it is asked with SET LOCAL.
     """
     effective = effective_ef_search(limit, ef_search)
     statement_ = _limited("search_vectors", generation, limit, effective)
     values = {"vector": parameter(generation, vector), "permitted": array(permitted)}
-    await connection.set_autocommit(True)
-    if SESSION_EF_SEARCH.get(connection) == effective:
-        cursor = await connection.execute(statement_, values, binary=True)
-    else:
-        async with connection.pipeline():
-            await connection.execute(statement("begin_session"), session(effective))
-            cursor = await connection.execute(statement_, values, binary=True)
-        SESSION_EF_SEARCH[connection] = effective
-    rows = await cursor.fetchall()
-    await connection.set_autocommit(False)
+    rows = [] if is_pooled(connection) else await _in_session(connection, statement_, values, effective)
     if not rows or rows[0][-1] != f"{effective} {ITERATIVE}":
         SESSION_EF_SEARCH.pop(connection, None)
         async with connection.pipeline():
@@ -130,6 +122,21 @@ async def nearest(
     if rows and not _is_meant(generation, rows[0][-2]):
         raise GenerationChangedError
     return [Hit(*row[:-2]) for row in rows]
+
+
+async def _in_session(
+    connection: AsyncConnection, statement_: bytes, values: dict[str, Any], effective: int
+) -> list[tuple[Any, ...]]:
+    await connection.set_autocommit(True)
+    if SESSION_EF_SEARCH.get(connection) == effective:
+        cursor = await connection.execute(statement_, values, binary=True)
+    else:
+        async with connection.pipeline():
+            await connection.execute(statement("begin_session"), session(effective))
+            cursor = await connection.execute(statement_, values, binary=True)
+        SESSION_EF_SEARCH[connection] = effective
+    await connection.set_autocommit(False)
+    return await cursor.fetchall()
 
 
 async def rank(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def serve_stdio(settings: Settings, collections: Sequence[str]) -> None:
     """Until standard input ends. Only these collections; none: all. Raises UnknownCollectionError, DatabaseError,
     ConfigError, a ModelError."""
-    with database(settings) as conninfo:
+    with database(settings, pooled=True) as conninfo:
         asyncio.run(_serve(settings, conninfo, collections))
 
 

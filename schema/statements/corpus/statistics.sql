@@ -1,6 +1,6 @@
 -- name: clean_lexemes
 -- Lexemes that wait for their index go into it.
-select gin_clean_pending_list('chunks_lexemes');
+select clean_lexemes();
 
 -- name: analyze_tables!
 -- Statistics for the planner, and of how common words are.

@@ -2,12 +2,11 @@
 -- Those that a limited key may see; two are enough to know whether there is but one.
 select id, name from collections where id = any(:permitted::integer[]) order by name limit 2;
 
--- name: make_collection
+-- name: make_collection!
 -- A collection that is new, for who may see all; none for anybody else.
 insert into collections (name)
 select :name where :permitted::integer[] is null
-on conflict (name) do update set name = excluded.name
-returning id;
+on conflict (name) do nothing;
 
 -- name: find_pushed_source
 -- The source of what is pushed into a collection.
@@ -59,39 +58,12 @@ left join ledger l on l.source_id = p.source_id and l.path = p.path
 left join documents d on d.id = p.id
 where p.id = :id and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]));
 
--- name: delete_push
--- Waits for a flow that is storing it; one that comes later finds nothing to store.
-delete from pushes p
-using sources s
-where p.id = :id and s.id = p.source_id
-  and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]))
-returning p.source_id, p.path;
+-- name: remove_push
+-- A push with its document, at once. False: nobody pushed this id.
+select remove_push(:id, :permitted::integer[]);
 
 -- name: origin_of_document
 -- The source and path of a document that nobody pushed.
 select s.name, d.path
 from documents d join sources s on s.id = d.source_id
 where d.id = :id and (:permitted::integer[] is null or d.collection_id = any(:permitted::integer[]));
-
--- name: retain_vectors_of_push!
--- The vectors of a pushed document that is about to go: pushed again, it costs nothing.
-insert into retained_vectors (space_id, hash, {retained})
-select distinct on (c.hash) g.space_id, c.hash, v.embedding
-from chunks c
-join {vectors} v on v.chunk_id = c.id
-join generations g on g.id = :generation
-where c.document_id = :id
-  and (:permitted::integer[] is null or c.collection_id = any(:permitted::integer[]))
-on conflict (space_id, hash) do update set retained_at = now();
-
--- name: delete_pushed_document!
--- The document, with its chunks and vectors.
-delete from documents
-where id = :id and (:permitted::integer[] is null or collection_id = any(:permitted::integer[]));
-
--- name: forget_push!
--- What the ledger knows of it.
-delete from ledger l
-using sources s
-where l.source_id = :source_id and l.path = :path and s.id = l.source_id
-  and (:permitted::integer[] is null or s.collection_id = any(:permitted::integer[]));

@@ -129,7 +129,7 @@ def test_every_statement_that_reads_documents_for_the_query_side_takes_what_is_p
         "last_runs",
         "check_quotes",
         "insert_push",
-        "delete_push",
+        "remove_push",
     }
     free = {
         name

@@ -1,0 +1,231 @@
+"""`api.database_url`: what is read comes from a replica, and from the primary where that cannot answer."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgfolio.query_api.auth.keyring import MAX_AGE_SECONDS
+from pgfolio.schema.database.connect import database, prepare
+from pgfolio.schema.database.errors import DatabaseError
+from pgfolio.schema.search.pool import REPLICA_TIMEOUT
+from tests.query_api.library import LOCAL, make_key, running_api, stock, switch, unreachable
+from tests.standby import primary, promote, standby, stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import httpx
+
+    from pgfolio.config.settings import Settings
+
+QUESTION = {"query": "how is a failed task retried"}
+GONE = "postgresql://127.0.0.1:1/gone"
+
+
+@pytest.fixture
+def copy(conninfo: str, settings: Settings, postgres: str) -> Iterator[str]:
+    """A stocked database's copy: a replica that hears of nothing since."""
+    stock(conninfo, settings)
+    name = f"{conninfo_to_dict(conninfo)['dbname']}_copy"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create database {} template {}").format(
+                sql.Identifier(name), sql.Identifier(str(conninfo_to_dict(conninfo)["dbname"]))
+            )
+        )
+        yield make_conninfo(postgres, dbname=name)
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def with_replica(new_settings: Callable[..., Settings], conninfo: str) -> Callable[[str], Settings]:
+    return lambda replica: new_settings(database_url=conninfo, api={"database_url": replica})
+
+
+def title(client: httpx.Client) -> str:
+    answer = client.post("/search", json=QUESTION)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["results"][0]["title"])
+
+
+def renamed(conninfo: str) -> None:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("update documents set title = 'Of the replica'")
+
+
+def test_it_reads_from_the_replica_and_writes_to_the_primary(
+    conninfo: str, copy: str, with_replica: Callable[[str], Settings]
+) -> None:
+    renamed(copy)
+    with running_api(with_replica(copy), conninfo) as client:
+        assert title(client) == "Of the replica"
+        pushed = client.post("/documents", json={"title": "a", "content": "b"})
+        assert pushed.status_code == 202
+        assert client.get(pushed.headers["Location"]).json()["state"] == "pending"
+        trace = client.post("/search", json=QUESTION).json()["trace_id"]
+        assert client.get(f"/traces/{trace}").status_code == 200
+    with psycopg.connect(copy) as connection:
+        assert connection.execute("select count(*) from pushes").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "alter table chunks drop column heading cascade",
+        "drop function shown(jsonb) cascade",
+        "drop table vectors_1 cascade",
+        "drop table posting_segments cascade",
+    ],
+)
+def test_a_replica_that_lacks_a_migration_or_a_generation_costs_a_retry(
+    conninfo: str, copy: str, with_replica: Callable[[str], Settings], behind: str
+) -> None:
+    with psycopg.connect(copy) as connection:
+        connection.execute(behind.encode())
+    with running_api(with_replica(copy), conninfo) as client:
+        for _ in range(3):
+            assert title(client) == "Retrying failed tasks"
+            assert client.post("/ask", json={"question": QUESTION["query"]}).status_code == 200
+
+
+def test_a_replica_that_is_behind_a_switch_answers_from_its_own_generation(
+    conninfo: str, copy: str, with_replica: Callable[[str], Settings], settings: Settings
+) -> None:
+    from dataclasses import replace
+
+    with running_api(with_replica(copy), conninfo) as client:
+        title(client)
+        switch(conninfo, settings, replace(LOCAL, dimensions=128), drop=True)
+        for _ in range(3):
+            title(client)
+        with psycopg.connect(copy, autocommit=True) as connection:
+            connection.execute("drop table vectors_1 cascade")
+        for _ in range(3):
+            title(client)
+
+
+def test_a_replica_that_was_never_there_costs_no_answer(
+    conninfo: str, copy: str, with_replica: Callable[[str], Settings]
+) -> None:
+    with database(with_replica(GONE), pooled=True) as used, running_api(with_replica(GONE), used) as client:
+        for _ in range(3):
+            title(client)
+
+
+def test_a_replica_that_goes_and_comes_costs_a_retry(
+    conninfo: str, copy: str, with_replica: Callable[[str], Settings], postgres: str
+) -> None:
+    renamed(copy)
+    name = sql.Identifier(str(conninfo_to_dict(copy)["dbname"]))
+    allow = sql.SQL("alter database {} with allow_connections {}")
+    with running_api(with_replica(copy), conninfo) as client:
+        assert title(client) == "Of the replica"
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(allow.format(name, sql.SQL("false")))
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
+                [conninfo_to_dict(copy)["dbname"]],
+            )
+            began = time.monotonic()
+            for _ in range(20):
+                assert title(client) == "Retrying failed tasks"
+            assert time.monotonic() - began < REPLICA_TIMEOUT + 2
+            connection.execute(allow.format(name, sql.SQL("true")))
+
+
+@pytest.mark.long
+def test_keys_are_read_from_the_replica_while_the_primary_is_gone(
+    conninfo: str, copy: str, with_replica: Callable[[str], Settings], postgres: str
+) -> None:
+    key = make_key(conninfo)
+    make_key(copy)
+    with psycopg.connect(conninfo) as one, psycopg.connect(copy) as other:
+        row = one.execute("select hash from api_keys").fetchone()
+        other.execute("update api_keys set hash = %s", row)
+    with running_api(with_replica(copy), conninfo) as client:
+        client.headers["Authorization"] = f"Bearer {key}"
+        title(client)
+        with unreachable(conninfo, postgres):
+            time.sleep(MAX_AGE_SECONDS + 1)
+            assert title(client) == "Retrying failed tasks"
+
+
+def test_a_replica_of_another_database_is_refused(
+    conninfo: str, copy: str, with_replica: Callable[[str], Settings]
+) -> None:
+    with pytest.raises(DatabaseError, match="two databases"), database(with_replica(copy), pooled=True):
+        pass
+
+
+@pytest.mark.long
+def test_a_real_standby_is_read_lags_is_promoted_and_goes(
+    new_settings: Callable[..., Settings],
+) -> None:
+    """Searches go on all the time, with keys: while the primary dies, the standby is promoted, and ends itself."""
+    homes = Path(tempfile.mkdtemp(prefix="pgfolio-standby-"))
+    homes.chmod(0o755)
+    with primary(homes / "a") as conninfo, standby(homes / "b", homes / "a") as replica:
+        prepare(conninfo)
+        settings = new_settings(database_url=conninfo, api={"database_url": replica})
+        stock(conninfo, settings)
+        key = make_key(conninfo)
+        with database(settings, pooled=True) as used, running_api(settings, used) as client:
+            client.headers["Authorization"] = f"Bearer {key}"
+            with asking(client) as answers:
+                trace = client.post("/search", json=QUESTION).json()["trace_id"]
+                assert client.get(f"/traces/{trace}").status_code == 200
+                pause(replica, "pg_wal_replay_pause")
+                switch(conninfo, settings, replace(LOCAL, dimensions=128), drop=True)
+                time.sleep(1)
+                pause(replica, "pg_wal_replay_resume")
+                time.sleep(1)
+                stop(homes / "a")  # started again within seconds
+                time.sleep(4)
+                promote(replica)
+                time.sleep(1)
+                stop(homes / "b")
+                time.sleep(3)
+            assert len(answers) > 20
+            assert {status for status, _ in answers} == {200}
+            assert max(seconds for _, seconds in answers) < 3
+    shutil.rmtree(homes, ignore_errors=True)
+
+
+def pause(conninfo: str, function: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(sql.SQL("select {}()").format(sql.Identifier(function)))
+
+
+@contextmanager
+def asking(client: httpx.Client) -> Iterator[list[tuple[int, float]]]:
+    """Searches one after the other; each with its status and its seconds."""
+    answers: list[tuple[int, float]] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            began = time.monotonic()
+            status = client.post("/search", json=QUESTION).status_code
+            answers.append((status, time.monotonic() - began))
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        thread.join()
+        print(f"{len(answers)} searches, the longest {max(s for _, s in answers):.2f} s")
