@@ -5,21 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgfolio.schema.database.rows import read_record, read_records
-from pgfolio.schema.database.statements import array, statement
+from pgfolio.schema.database.rows import fetch_records, read_record, read_records
+from pgfolio.schema.database.statements import array, fetch_one, statement
 
 if TYPE_CHECKING:
-    from pgfolio.schema.database.connect import AsyncConnection
+    from pgfolio.schema.database.connect import AsyncConnection, Connection
     from pgfolio.schema.search.access import Permitted
 
 
 @dataclass(frozen=True, slots=True)
 class SourceGauge:
-    """`age`: seconds since a sync last went through all of it without a problem; None: never."""
+    """`age`: seconds since a sync last went through all of it without a problem; None: never. `known_seconds`: since
+    it was made. `failed`: files in quarantine; `held`: removals that wait for an approval; `pending`: pushes that
+    are no documents yet, the oldest of them for `pending_seconds`."""
 
     name: str
+    kind: str
     age: float | None
+    known_seconds: float
     failed: int
+    held: int
+    pending: int
+    pending_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +35,28 @@ class IndexGauge:
     recall: float
 
 
+@dataclass(frozen=True, slots=True)
+class RunGauge:
+    """Runs of a flow that ended with a status. Of the last one: when it ended, in seconds since 1970, and what it
+    took."""
+
+    flow: str
+    status: str
+    runs: int
+    tokens: int
+    cost_usd: float
+    finished_at: float
+    seconds: float
+
+
 async def source_gauges(connection: AsyncConnection, permitted: Permitted) -> list[SourceGauge]:
     values = {"permitted": array(permitted)}
     return await read_records(connection, SourceGauge, statement("source_gauges"), values)
+
+
+def fetch_source_gauges(connection: Connection) -> list[SourceGauge]:
+    """Of all sources."""
+    return fetch_records(connection, SourceGauge, statement("source_gauges"), {"permitted": None})
 
 
 async def index_gauge(connection: AsyncConnection, permitted: Permitted, ef_search: int) -> IndexGauge | None:
@@ -38,3 +64,28 @@ async def index_gauge(connection: AsyncConnection, permitted: Permitted, ef_sear
     where nothing was tuned."""
     values = {"permitted": array(permitted), "ef_search": ef_search}
     return await read_record(connection, IndexGauge, statement("index_gauge"), values)
+
+
+async def run_gauges(connection: AsyncConnection, permitted: Permitted) -> list[RunGauge]:
+    """None for who may not see every collection."""
+    values = {"permitted": array(permitted)}
+    return await read_records(connection, RunGauge, statement("run_gauges"), values)
+
+
+async def last_sync_documents(connection: AsyncConnection, permitted: Permitted) -> dict[str, int]:
+    """By what became of them; empty for who may not see every collection."""
+    rows = await connection.execute(statement("last_sync_documents"), {"permitted": array(permitted)})
+    return dict(await rows.fetchall())
+
+
+async def waiting_requests(connection: AsyncConnection, permitted: Permitted) -> int:
+    """Requests of the flows over HTTP that nobody has begun."""
+    rows = await connection.execute(statement("waiting_requests"), {"permitted": array(permitted)})
+    row = await rows.fetchone()
+    return row[0] if row else 0
+
+
+def oldest_request_seconds(connection: Connection) -> float | None:
+    """For how long the oldest request waits that nobody has begun; None: there is none."""
+    seconds: float | None = fetch_one(connection, "waiting_requests", {"permitted": None})[1]
+    return seconds
