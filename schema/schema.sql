@@ -193,7 +193,9 @@ create index retained_vectors_age on retained_vectors (retained_at);
 create table rate_limits (
     name text primary key,
     state double precision[] not null,  -- the limiter's own numbers
-    updated_at timestamptz not null default now()
+    updated_at timestamptz not null default now(),
+    quota jsonb,  -- what the server's headers last said: by requests and tokens what remains, and the limit
+    quota_at timestamptz
 );
 
 -- What putting vectors under an HNSW index took: from these the next sync reckons which way is cheaper.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgfolio.schema.database.rows import fetch_records, read_record, read_records
 from pgfolio.schema.database.statements import array, fetch_one, statement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pgfolio.schema.database.connect import AsyncConnection, Connection
     from pgfolio.schema.search.access import Permitted
 
@@ -38,15 +40,45 @@ class IndexGauge:
 @dataclass(frozen=True, slots=True)
 class RunGauge:
     """Runs of a flow that ended with a status. Of the last one: when it ended, in seconds since 1970, and what it
-    took."""
+    took; None: there is none."""
 
     flow: str
     status: str
     runs: int
     tokens: int
     cost_usd: float
-    finished_at: float
-    seconds: float
+    finished_at: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaGauge:
+    """Of a model's `kind`, requests or tokens: what its server said remains of `quota`, 0 where it did not say of how
+    many; `age`: seconds since then."""
+
+    model: str
+    kind: str
+    remaining: float
+    quota: float
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedGauge:
+    """Of the active space."""
+
+    space: str
+    is_indexed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunsOverview:
+    """What runs did, for who may see every collection; else there is nothing in it."""
+
+    runs: Sequence[RunGauge] = ()
+    documents: Mapping[str, int] = field(default_factory=dict)
+    quotas: Sequence[QuotaGauge] = ()
+    indexed: IndexedGauge | None = None
 
 
 async def source_gauges(connection: AsyncConnection, permitted: Permitted) -> list[SourceGauge]:
@@ -66,16 +98,15 @@ async def index_gauge(connection: AsyncConnection, permitted: Permitted, ef_sear
     return await read_record(connection, IndexGauge, statement("index_gauge"), values)
 
 
-async def run_gauges(connection: AsyncConnection, permitted: Permitted) -> list[RunGauge]:
-    """None for who may not see every collection."""
+async def runs_overview(connection: AsyncConnection, permitted: Permitted) -> RunsOverview:
     values = {"permitted": array(permitted)}
-    return await read_records(connection, RunGauge, statement("run_gauges"), values)
-
-
-async def last_sync_documents(connection: AsyncConnection, permitted: Permitted) -> dict[str, int]:
-    """By what became of them; empty for who may not see every collection."""
-    rows = await connection.execute(statement("last_sync_documents"), {"permitted": array(permitted)})
-    return dict(await rows.fetchall())
+    documents = await connection.execute(statement("last_sync_documents"), values)
+    return RunsOverview(
+        await read_records(connection, RunGauge, statement("run_gauges"), values),
+        dict(await documents.fetchall()),
+        await read_records(connection, QuotaGauge, statement("quota_gauges"), values),
+        await read_record(connection, IndexedGauge, statement("is_indexed"), values),
+    )
 
 
 async def waiting_requests(connection: AsyncConnection, permitted: Permitted) -> int:
