@@ -26,6 +26,10 @@ PUSHED: Final = "pushed"
 """The kind of a source that is synced when something is pushed, and not by a schedule."""
 
 
+CHECKS: Final = ("run", "age", "listener", "index", "held", "quarantined")
+"""What is judged, by the names that findings have."""
+
+
 class HealthState(IntEnum):
     """The value is the exit code."""
 
@@ -74,8 +78,9 @@ class Health:
         return self.findings[0].state if self.findings else HealthState.OK
 
 
-def assess(facts: Facts, limits: Monitoring) -> Health:
-    if not facts.sources:
+def assess(facts: Facts, limits: Monitoring, only: str | None = None) -> Health:
+    """`only`: of CHECKS, what alone is judged."""
+    if not facts.sources and not only:
         nothing = "there is no source yet: `pgfolio sync FOLDER` makes one"
         return Health([HealthFinding("sources", HealthState.UNKNOWN, nothing)], facts)
     every = (
@@ -86,7 +91,8 @@ def assess(facts: Facts, limits: Monitoring) -> Health:
         *_blocked_deletions(facts),
         *_quarantined(facts),
     )
-    return Health(sorted(every, key=lambda finding: WORST_FIRST.index(finding.state)), facts)
+    judged = [finding for finding in every if only in {None, finding.check}]
+    return Health(sorted(judged, key=lambda finding: WORST_FIRST.index(finding.state)), facts)
 
 
 def failed(state: HealthState, check: str, reason: str) -> Health:

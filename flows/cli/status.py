@@ -38,11 +38,18 @@ STATEMENT_SECONDS: Final = 20.0
     is_flag=True,
     help="One line with the worst thing and its reason; exit code 0 OK, 1 warning, 2 critical, 3 unknown.",
 )
+@click.option(
+    "--only",
+    type=click.Choice(health.CHECKS),
+    help="With --check: judge this alone, as the health check of one container does.",
+)
 @as_json
-def status(*, check: bool, as_json: bool) -> int:
+def status(*, check: bool, only: str | None, as_json: bool) -> int:
     """Sources, spaces and their indexes, the last runs, files that could not be done."""
     if check:
-        return _check(as_json=as_json)
+        return _check(only, as_json=as_json)
+    if only:
+        raise click.UsageError("--only goes with --check")
     settings = load_settings()
     with database(settings) as conninfo, connect(conninfo) as connection:
         status_overview = overview(
@@ -56,11 +63,11 @@ def status(*, check: bool, as_json: bool) -> int:
     return 0
 
 
-def _check(*, as_json: bool) -> int:
+def _check(only: str | None, *, as_json: bool) -> int:
     """Nothing is raised: whatever goes wrong is a state as well."""
     try:
         settings = load_settings()
-        result = _examined(settings)
+        result = _examined(settings, only)
         line = _line(result, settings.monitoring)
     except ConfigError as error:
         result = health.failed(HealthState.UNKNOWN, "settings", str(error))
@@ -72,13 +79,13 @@ def _check(*, as_json: bool) -> int:
     return int(result.state)
 
 
-def _examined(settings: Settings) -> Health:
+def _examined(settings: Settings, only: str | None) -> Health:
     try:
         with _as_it_is(settings) as conninfo, connect(conninfo, timeout=STATEMENT_SECONDS) as connection:
             if missing := migrate.pending(connection):
                 reason = f"the database lacks {len(missing)} migrations of this version: `pgfolio migrate`"
                 return health.failed(HealthState.UNKNOWN, "migrations", reason)
-            return health.assess(_gathered(connection), settings.monitoring)
+            return health.assess(_gathered(connection), settings.monitoring, only)
     except (DatabaseError, BundledPostgresError) as error:
         return health.failed(HealthState.CRITICAL, "database", str(error))
     except ConfigError:

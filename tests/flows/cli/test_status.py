@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -155,18 +154,3 @@ def test_the_process_leaves_with_the_states_code(environment: dict[str, str]) ->
         check=False,
     )
     assert (done.returncode, done.stdout.split(" - ")[0], done.stderr) == (2, "PGFOLIO CRITICAL", "")
-
-
-def test_the_listener_says_that_it_is_alive(environment: dict[str, str], conninfo: str) -> None:
-    listener = subprocess.Popen([sys.executable, "-m", "pgfolio.flows.listen"], env=environment)
-    try:
-        deadline = time.monotonic() + 20
-        beats: list[Any] = []
-        while not beats and time.monotonic() < deadline:
-            time.sleep(0.1)
-            with connect(conninfo) as connection:
-                beats = connection.execute("select process from heartbeats").fetchall()
-        assert beats == [("listener",)]
-    finally:
-        listener.terminate()
-        listener.wait(20)
