@@ -96,6 +96,18 @@ def test_an_index_that_is_gone_and_a_listener_that_is_silent_are_seen(library: L
     assert (code, "no index" in line) == (1, True)
 
 
+def test_one_thing_alone_is_judged_for_a_health_check(library: Library, check: Any) -> None:
+    assert check("--only", "listener")[0] == 0, "no source is no fault of the listener"
+    library.write("broken.pdf", b"%PDF-1.4 none")
+    library.sync()
+    assert check("--only", "listener")[0] == 0
+    with connect(library.conninfo) as connection:
+        connection.execute("insert into heartbeats values ('listener', now() - interval '5 minutes')")
+    code, text = check("--only", "listener", "--json")
+    assert (code, [finding["check"] for finding in json.loads(text)["findings"]]) == (2, ["listener"])
+    assert check("--only", "quarantined")[0] == 1
+
+
 def test_ages_are_judged_by_the_settings(library: Library, check: Any) -> None:
     library.write("a.md", ANIMALS)
     library.sync()
