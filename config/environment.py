@@ -43,10 +43,15 @@ def temporary_environment(**values: str) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+            set_variable(name, value)
+
+
+def set_variable(name: str, value: str | None) -> None:
+    """Also for programs that are started from now on; None: it is not set."""
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def child_environment(**values: str) -> dict[str, str]:

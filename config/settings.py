@@ -274,6 +274,18 @@ class Api(Section):
     log: LogFormat = Field(description="json, text or off: a line for each request on stderr")
 
 
+class Monitoring(Section):
+    """What `pgfolio status --check` finds fault with."""
+
+    sync_age_minutes: Annotated[float, Field(ge=0)] = Field(
+        description="a source that no sync went through for so long is a warning, for four times as long critical; "
+        "0: never"
+    )
+    listener_age_seconds: Annotated[float, Field(ge=0)] = Field(
+        description="what makes documents of pushes is critical when it was silent for so long; 0: there is none"
+    )
+
+
 class Postgres(Section):
     """The bundled Postgres; 0 means sized to the machine."""
 
@@ -325,6 +337,7 @@ class Settings(BaseSettings):
     rerank: Rerank
     traces: Traces
     api: Api
+    monitoring: Monitoring
     postgres: Postgres
     prices: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict,

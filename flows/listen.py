@@ -18,6 +18,7 @@ from pgfolio.config import command
 from pgfolio.config.loading import load_settings
 from pgfolio.flows.ingest.requests import answer_requests
 from pgfolio.flows.launch import find_launcher, launch_sync
+from pgfolio.flows.run.heartbeat import start_heartbeat
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import push_queue, sources
 from pgfolio.schema.corpus.sources import SourceBusyError
@@ -112,6 +113,7 @@ def main() -> None:
         def sync_one(source: Source, options: Options) -> Report:
             return _sync(settings, conninfo, [source], options)
 
+        start_heartbeat(conninfo, "listener")
         arguments = (conninfo, settings, sync_one)
         threading.Thread(target=listen_requests, args=arguments, name="requests", daemon=True).start()
         listen(conninfo, partial(_sync, settings, conninfo))

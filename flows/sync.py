@@ -22,6 +22,7 @@ from pgfolio.flows.run.progress import current_display
 from pgfolio.flows.tasks import PrefectProgress, as_task, ended, is_scheduled, publish, published_failure
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.operations import heartbeats
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -59,6 +60,8 @@ def sync(
     )
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
+            if is_scheduled():
+                heartbeats.beat(connection, "schedule")
             selected = selected_sources(connection, settings, sources or [], add=False)
         try:
             with published_failure("sync"):

@@ -166,7 +166,9 @@ create table runs (
     report jsonb not null default '{}',  -- its counts, tokens, cost and problems
     error text not null default '',
     source_id integer,  -- which a running sync is at
-    progress jsonb  -- of that source: files_done, files_total, chunks, started_at
+    progress jsonb,  -- of that source: files_done, files_total, chunks, started_at
+    tokens bigint generated always as (trunc((report ->> 'tokens')::numeric)::bigint) stored,  -- of its report
+    cost_usd double precision generated always as ((report ->> 'cost_usd')::double precision) stored  -- of its report
 );
 create index runs_started on runs (started_at desc);
 
@@ -195,7 +197,9 @@ create index retained_vectors_age on retained_vectors (retained_at);
 create table rate_limits (
     name text primary key,
     state double precision[] not null,  -- the limiter's own numbers
-    updated_at timestamptz not null default now()
+    updated_at timestamptz not null default now(),
+    quota jsonb,  -- what the server's headers last said: by requests and tokens what remains, and the limit
+    quota_at timestamptz
 );
 
 -- What putting vectors under an HNSW index took: from these the next sync reckons which way is cheaper.
@@ -403,6 +407,12 @@ create table requests (
 );
 create index requests_open on requests (id) where state in ('pending', 'running');
 create unique index requests_waiting on requests (source_id, kind, coalesce(count, 0)) where state = 'pending';
+
+-- When a process of pgfolio last said that it is alive; several of one kind are one row.
+create table heartbeats (
+    process text primary key,  -- listener: makes documents of pushes; schedule: begins scheduled runs
+    beat_at timestamptz not null
+);
 
 -- Functions, whose text is functions/*.sql:
 --   bm25(rank real, tokens integer, mean double precision) returns double precision

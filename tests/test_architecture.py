@@ -47,6 +47,7 @@ DOORS = {
     },
     "pyrate_limiter": {"flows/embedding/rate_limit.py", "query_api/auth/rate_limit.py"},
     "prometheus_client": {"query_api/observability/metrics.py"},
+    "opentelemetry": {"config/telemetry.py"},
     "litestar": {"query_api/"},
     "mcp": {"query_api/service/mcp/"},
     "mcp_types": {"query_api/service/mcp/"},

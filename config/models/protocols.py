@@ -5,11 +5,11 @@ A client makes one checked request; loops, batches and retries belong to its cal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     import numpy as np
 
@@ -26,6 +26,8 @@ class RateLimits:
     tokens_per_minute: int = 0
     wait: float = 0.0
     """Seconds until something of a limit that is used up is there again."""
+    remaining: Mapping[str, tuple[float, int]] = field(default_factory=dict, compare=False)
+    """Of "requests" and "tokens" what the server said remains, and of how many; 0: it did not say of how many."""
 
 
 class TransientError(ModelError):

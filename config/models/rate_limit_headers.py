@@ -35,12 +35,14 @@ def rate_limits(headers: Mapping[str, str], *, rejected: bool = False) -> RateLi
     """What the x-ratelimit headers say, or None without any. `rejected`: they came with a 429, so that one of the
     limits is used up even if a little of it remains."""
     limits, resets, remaining_share = {}, {}, {}
+    by_kind: dict[str, tuple[float, int]] = {}
     for kind in KINDS:
         limits[kind] = int(_number(headers.get(f"x-ratelimit-limit-{kind}")) or 0)
         resets[kind] = _duration(headers.get(f"x-ratelimit-reset-{kind}"))
         remaining = _number(headers.get(f"x-ratelimit-remaining-{kind}"))
         if remaining is not None:
             remaining_share[kind] = remaining / max(limits[kind], 1)
+            by_kind[kind] = remaining, limits[kind]
     if not any(limits.values()) and not any(resets.values()) and not remaining_share:
         return None
     spent = [kind for kind, part in remaining_share.items() if part <= 0]
@@ -48,7 +50,7 @@ def rate_limits(headers: Mapping[str, str], *, rejected: bool = False) -> RateLi
         spent = [min(remaining_share, key=remaining_share.__getitem__)] if remaining_share else list(KINDS)
     minute = {kind: limits[kind] if resets[kind] <= MINUTE else 0 for kind in KINDS}
     return RateLimits(
-        minute["requests"], minute["tokens"], max((resets[kind] for kind in spent), default=0.0)
+        minute["requests"], minute["tokens"], max((resets[kind] for kind in spent), default=0.0), by_kind
     )
 
 

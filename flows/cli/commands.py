@@ -27,6 +27,7 @@ from pgfolio.flows.cli.keys import keys
 from pgfolio.flows.cli.options import as_json
 from pgfolio.flows.cli.progress import Display
 from pgfolio.flows.cli.sources import sources
+from pgfolio.flows.cli.status import status
 from pgfolio.flows.cli.up import up
 from pgfolio.flows.discovery.sources import selected_sources
 from pgfolio.flows.index.tuning import run_tuning
@@ -47,7 +48,7 @@ from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.programs import BundledPostgresError
 from pgfolio.schema.operations.api_keys import NoKeyError, WrongKeyError
-from pgfolio.schema.operations.overview import describe_generations, overview
+from pgfolio.schema.operations.overview import describe_generations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,23 +184,6 @@ def reembed(
 
 
 @cli.command()
-@as_json
-def status(*, as_json: bool) -> int:
-    """Sources, spaces and their indexes, the last runs, files that could not be done."""
-    settings = load_settings()
-    with database(settings, pooled=True) as conninfo, connect(conninfo) as connection:
-        status_overview = overview(
-            connection,
-            None,
-            keep_generations_days=settings.index.keep_generations_days,
-            ef_search=settings.index.ef_search,
-            prefixes=(settings.embedding.query_prefix, settings.embedding.document_prefix),
-        )
-    (render.show_json if as_json else render.show_status)(status_overview)
-    return 0
-
-
-@cli.command()
 @click.option("--repair", is_flag=True, help="Mend what can be mended; no sync may run meanwhile.")
 @as_json
 def verify(*, repair: bool, as_json: bool) -> int:
@@ -267,6 +251,7 @@ cli.add_command(deploy)
 cli.add_command(up)
 cli.add_command(print_grants)
 cli.add_command(export_database)
+cli.add_command(status)
 
 
 def _passed_on(name: str, text: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,16 +17,24 @@ from rich.progress import (
 )
 
 from pgfolio.config.terminal import ERR
+from pgfolio.flows.run.progress import duration
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Display:
-    """A live line for a run: the stage, a bar over files or over an index, chunks and their rate. Silent without a
-    terminal."""
+LINE_SECONDS: Final = 10.0
+"""Seconds between two lines where there is no terminal."""
 
-    def __init__(self, *, visible: bool = True) -> None:
+
+class Display:
+    """A live line for a run: the stage, a bar over files or over an index, chunks and their rate. Where there is no
+    terminal (cron, a container's log), a line of the same every `line_seconds`, so that a short run writes none."""
+
+    def __init__(self, *, visible: bool = True, line_seconds: float = LINE_SECONDS) -> None:
+        self._line_seconds = line_seconds if visible and not ERR.is_terminal else 0.0
+        self._stopped = threading.Event()
+        self._started = time.monotonic()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -42,12 +52,27 @@ class Display:
 
     def __enter__(self) -> Self:
         self._progress.start()
+        if self._line_seconds:
+            threading.Thread(target=self._print_lines, name="progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stopped.set()
         self._progress.stop()
+
+    def _print_lines(self) -> None:
+        while not self._stopped.wait(self._line_seconds):
+            ERR.print(escape(self._line()))
+
+    def _line(self) -> str:
+        task = self._progress.tasks[0]
+        count = "" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}"
+        parts = [
+            part for part in (count, task.fields["note"], duration(time.monotonic() - self._started)) if part
+        ]
+        return f"{task.description}: {', '.join(parts)}"
 
     def stage(self, text: str) -> None:
         self._progress.update(self._task, description=text, total=None, completed=0, note="")

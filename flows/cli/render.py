@@ -163,7 +163,7 @@ def show_status(status: dict[str, Any]) -> None:
     if upgrade := status["upgrade"]:
         _show_upgrade(upgrade)
     _show_rows(
-        "run", status["runs"], ("id", "flow", "started_by", "status", "started_at", "seconds", "error")
+        "run", status["runs"], ("id", "flow", "started_by", "status", "started_at", "seconds", "reason")
     )
     if status["problems"]:
         show_problems([(f"{p['source']}/{p['path']}", p["stage"], p["reason"]) for p in status["problems"]])

@@ -21,7 +21,7 @@ from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import rate_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pyrate_limiter.abstracts.algorithm import State
 
@@ -40,6 +40,10 @@ MAX_PAUSE_SECONDS: Final = 60.0
 
 MAX_AHEAD_MICROSECONDS: Final = 600 * 1_000_000
 """Microseconds from now beyond which a stored state is not believed: a clock was set back."""
+
+
+REPORT_SECONDS: Final = 5.0
+"""Seconds between two notes of what the server said remains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,9 @@ class RateLimiter:
             self._check(Charge(difference))
 
     def learn(self, reported: RateLimits) -> None:
-        """Learn limits that are not set."""
+        """Learn limits that are not set; what remains of them is told to whoever monitors."""
+        if reported.remaining and isinstance(self._store, SharedState):
+            self._store.report(reported.remaining)
         limits = self._limits.completed_by(reported)
         if limits != self._limits:
             self._limits, self._rates = limits, Rates(limits)
@@ -170,6 +176,7 @@ class SharedState(StateStore):
         self._lock = Lock()
         self._opened = ExitStack()
         self._connection: Connection | None = None
+        self._report_at = 0.0
 
     def check(self, algorithm: StateAlgorithm, rates: Sequence[Rate], now: int, weight: int) -> Decision:
         del now
@@ -179,6 +186,13 @@ class SharedState(StateStore):
             if state != known:
                 rate_limits.save(self._open(), self._name, state)
             return decision
+
+    def report(self, remaining: Mapping[str, tuple[float, int]]) -> None:
+        """What the server said remains, for monitoring; now and then."""
+        with self._lock:
+            if time.monotonic() >= self._report_at:
+                self._report_at = time.monotonic() + REPORT_SECONDS
+                rate_limits.report(self._open(), self._name, remaining)
 
     def read(self, algorithm: StateAlgorithm, rates: Sequence[Rate]) -> State:
         with self._lock:

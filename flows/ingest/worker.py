@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfolio.config import telemetry
 from pgfolio.flows.discovery.trees import reader
 from pgfolio.flows.embedding.spending import Spending
 from pgfolio.flows.execution.job import process_name
@@ -51,6 +52,7 @@ class SyncJob:
     def open(self) -> Iterator[BatchWorker]:
         from pgfolio.config.models.wordllama import bundled_tokenizer  # noqa: PLC0415 -- slow to import
 
+        telemetry.start("pgfolio-flows")
         # Left from the last to the first: what reads files is stopped before connections close.
         with (
             closing(ThreadConnections(self.conninfo)) as connections,
@@ -103,6 +105,10 @@ class BatchWorker:
 
     def __call__(self, item: FileBatch) -> Outcome:
         """Raises ModelError, SourceLostError and what the database raises."""
+        with telemetry.span("batch", {"pgfolio.files": len(item.work_items)}):
+            return self._carry(item)
+
+    def _carry(self, item: FileBatch) -> Outcome:
         report = Report()
         connection = self._connections.get()
         batch = read_batch(
@@ -123,3 +129,4 @@ class BatchWorker:
     def stop(self) -> None:
         self._embedder.stop()
         self._parsers.stop()
+        telemetry.flush()

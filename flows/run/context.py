@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
-from pgfolio.config import models
+from pgfolio.config import models, telemetry
 from pgfolio.config.errors import ConfigError
 from pgfolio.flows.embedding.opening import EmbedderPlan
 from pgfolio.flows.embedding.retry import with_retries
@@ -52,9 +52,10 @@ class RunContext:
 
         Raises FailedError for every error; an interrupt stays one.
         """
+        telemetry.start("pgfolio-flows")
         began = time.perf_counter()
         try:
-            with connect(self.conninfo) as connection:
+            with telemetry.root_span(flow), connect(self.conninfo) as connection:
                 if self.options.plan_only:
                     self.report.status = "planned"
                 else:

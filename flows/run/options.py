@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeAlias, Ty
 
 from pydantic import Field
 
+from pgfolio.config import telemetry
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,8 +39,8 @@ class Step(Protocol):
 
 def at_once(name: str, work: Callable[..., Result], /, *args: Any) -> Result:
     """The step of a run without Prefect."""
-    del name
-    return work(*args)
+    with telemetry.span(name):
+        return work(*args)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
+import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.values import ValueClass
+
+from pgfolio.config.environment import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pgfolio.query_api.observability.timings import RequestRecord
-    from pgfolio.schema.operations.gauges import IndexGauge, SourceGauge
+    from pgfolio.schema.operations.gauges import IndexGauge, RunsOverview, SourceGauge
+    from pgfolio.schema.operations.heartbeats import Heartbeat
     from pgfolio.schema.search.catalog import StoredCollection
     from pgfolio.schema.search.pool import Pool
 
@@ -32,6 +37,7 @@ SAMPLE_SECONDS: Final = 1.0
 """Seconds between two looks at the pool."""
 
 Metric = TypeVar("Metric", Counter, Histogram)
+StoredMetric: TypeAlias = CounterMetricFamily | GaugeMetricFamily
 
 REGISTRY: Final = CollectorRegistry()
 REQUESTS: Final = Counter(
@@ -82,6 +88,9 @@ class StoredGauges:
     collections: Sequence[StoredCollection]
     sources: Sequence[SourceGauge]
     index: IndexGauge | None
+    runs: RunsOverview
+    heartbeats: Sequence[Heartbeat]
+    waiting_requests: int
 
 
 def observe(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:
@@ -121,6 +130,7 @@ def render(stored: StoredGauges, *, with_requests: bool) -> bytes:
         return generate_latest(gauges)
     registry = REGISTRY
     if _is_multiprocess():
+        _forget_killed()
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry) + generate_latest(gauges)
@@ -139,31 +149,103 @@ class _DatabaseGauges:
     def __init__(self, stored: StoredGauges) -> None:
         self._stored = stored
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        documents = GaugeMetricFamily("pgfolio_documents", "Documents stored.", labels=["collection"])
-        chunks = GaugeMetricFamily("pgfolio_chunks", "Chunks stored.", labels=["collection"])
+    def collect(self) -> Iterator[StoredMetric]:
+        yield from self._collections()
+        yield from self._sources()
+        yield from _runs(self._stored.runs)
+        yield from _quotas(self._stored.runs)
+        yield from self._index()
+        beats = _gauge(
+            "heartbeat_age_seconds", "Since a process of this kind last said it is alive.", "process"
+        )
+        for beat in self._stored.heartbeats:
+            beats.add_metric([beat.process], beat.age)
+        waiting = _gauge("waiting_requests", "Requests to the flows that nobody has begun.")
+        waiting.add_metric([], self._stored.waiting_requests)
+        yield from (beats, waiting)
+
+    def _collections(self) -> Iterator[GaugeMetricFamily]:
+        documents = _gauge("documents", "Documents stored.", "collection")
+        chunks = _gauge("chunks", "Chunks stored.", "collection")
         for each in self._stored.collections:
             documents.add_metric([each.name], each.documents)
             chunks.add_metric([each.name], each.chunks)
-        age = GaugeMetricFamily(
-            "pgfolio_source_age_seconds",
-            "Since a sync last went through all of the source without a problem.",
-            labels=["source"],
+        yield from (documents, chunks)
+
+    def _sources(self) -> Iterator[GaugeMetricFamily]:
+        age = _gauge(
+            "source_age_seconds", "Since a sync last went through all of it without a problem.", "source"
         )
-        failed = GaugeMetricFamily(
-            "pgfolio_source_failed_files", "Files that could not be read.", labels=["source"]
-        )
+        known = _gauge("source_known_seconds", "Since the source was made.", "source", "kind")
+        failed = _gauge("source_failed_files", "Files in quarantine: they could not be read.", "source")
+        held = _gauge("source_held_removals", "Removals that wait for an approval.", "source")
+        pending = _gauge("source_pending_pushes", "Pushes that are no documents yet.", "source")
+        pending_age = _gauge("source_pending_age_seconds", "Since the oldest of them was pushed.", "source")
         for source in self._stored.sources:
-            failed.add_metric([source.name], source.failed)
+            known.add_metric([source.name, source.kind], source.known_seconds)
             if source.age is not None:
                 age.add_metric([source.name], source.age)
-        yield from (documents, chunks, age, failed)
+            failed.add_metric([source.name], source.failed)
+            held.add_metric([source.name], source.held)
+            pending.add_metric([source.name], source.pending)
+            pending_age.add_metric([source.name], source.pending_seconds or 0.0)
+        yield from (age, known, failed, held, pending, pending_age)
+
+    def _index(self) -> Iterator[GaugeMetricFamily]:
         if (index := self._stored.index) is not None:
-            recall = GaugeMetricFamily(
-                "pgfolio_index_recall", "Recall@10 as last measured.", labels=["space"]
-            )
+            recall = _gauge("index_recall", "Recall@10 as last measured.", "space")
             recall.add_metric([index.space], index.recall)
             yield recall
+        if (indexed := self._stored.runs.indexed) is not None:
+            valid = _gauge("index_valid", "1: all vectors of the active space have an index.", "space")
+            valid.add_metric([indexed.space], indexed.is_indexed)
+            yield valid
+
+
+def _runs(stored: RunsOverview) -> Iterator[StoredMetric]:
+    names = ("flow", "status")
+    ended = CounterMetricFamily("pgfolio_runs", "Runs that ended.", labels=names)
+    tokens = CounterMetricFamily("pgfolio_run_tokens", "Tokens that runs were billed for.", labels=names)
+    cost = CounterMetricFamily("pgfolio_run_cost_usd", "US dollars that they cost.", labels=names)
+    last = _gauge("run_ended_timestamp_seconds", "When the last such run ended, since 1970.", *names)
+    took = _gauge("run_duration_seconds", "What the last such run took.", *names)
+    for run in stored.runs:
+        labels = [run.flow, run.status]
+        ended.add_metric(labels, run.runs)
+        tokens.add_metric(labels, run.tokens)
+        cost.add_metric(labels, run.cost_usd)
+        if run.finished_at is not None and run.seconds is not None:
+            last.add_metric(labels, run.finished_at)
+            took.add_metric(labels, run.seconds)
+    documents = _gauge("last_sync_documents", "What the last sync that ended did with documents.", "outcome")
+    for outcome, number in stored.documents.items():
+        documents.add_metric([outcome], number)
+    yield from (ended, tokens, cost, last, took, documents)
+
+
+def _quotas(stored: RunsOverview) -> Iterator[GaugeMetricFamily]:
+    remaining = _gauge("quota_remaining", "What the model server last said remains.", "model", "kind")
+    quota = _gauge("quota_limit", "Of so many.", "model", "kind")
+    age = _gauge("quota_age_seconds", "Since it said so.", "model", "kind")
+    for reported in stored.quotas:
+        labels = [reported.model, reported.kind]
+        remaining.add_metric(labels, reported.remaining)
+        age.add_metric(labels, reported.age)
+        if reported.quota:
+            quota.add_metric(labels, reported.quota)
+    yield from (remaining, quota, age)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"pgfolio_{name}", text, labels=labels)
+
+
+def _forget_killed() -> None:
+    """A worker that was killed could not say so: what it had of the pool would be counted beside its successor's."""
+    files = Path(variables()["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db")
+    for process in {int(file.stem.rpartition("_")[2]) for file in files}:
+        if not psutil.pid_exists(process):
+            multiprocess.mark_process_dead(process)  # type: ignore[no-untyped-call]
 
 
 def _is_multiprocess() -> bool:

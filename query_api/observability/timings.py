@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pgfolio.config import telemetry
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -48,7 +50,8 @@ def stage(name: Stage) -> Iterator[None]:
     """Adds the time inside, waiting in it."""
     began = time.perf_counter()
     try:
-        yield
+        with telemetry.span(name):
+            yield
     finally:
         if (record := _CURRENT.get()) is not None:
             record.seconds[name] = record.seconds.get(name, 0.0) + time.perf_counter() - began

@@ -98,7 +98,7 @@ function Runs({ runs }) {
   if (!runs.length) return "";
   return html`<h2>Last runs</h2><${Grid} heads=${["Began", "What", "By", "Result", "Documents", "#Tokens", "#Cost", "#Took"]} rows=${runs}
     row=${(run) => [html`<span title=${time(run.started_at)}>${ago(run.started_at)}</span>`, run.flow, run.started_by,
-      html`<span class=${run.status === "failed" ? "bad" : null}>${run.status}${run.error ? `: ${run.error}` : ""}</span>`, changes(run.documents),
+      html`<span class=${run.status === "failed" ? "bad" : null}>${run.status}${run.reason ? `: ${run.reason}` : ""}</span>`, changes(run.documents),
       run.tokens ? count(run.tokens) : "", run.cost_usd ? usd(run.cost_usd) : "", run.seconds === null ? "running" : seconds(run.seconds)]} />`;
 }
 

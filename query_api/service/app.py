@@ -14,6 +14,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.routes import HTTPRoute
 
+from pgfolio.config import telemetry
 from pgfolio.query_api.auth.guard import READ, Guard
 from pgfolio.query_api.auth.keyring import open_keys
 from pgfolio.query_api.background import Supervisor
@@ -69,6 +70,7 @@ SCHEMES: dict[str, SecurityScheme | Reference] = {
 
 def create_app(settings: Settings, conninfo: str) -> Litestar:
     """An application that accepts requests once its pool is open and the active space's model is loaded."""
+    telemetry.start("pgfolio-api")
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litestar.enums import HttpMethod, ScopeType
 
+from pgfolio.config import telemetry
 from pgfolio.query_api.observability import metrics, timings
 from pgfolio.query_api.service.body_budget import MAX_BODIES_MB, BodyBudget
 from pgfolio.query_api.service.problems import TookTooLongError, encoded_problem, problem, trace_id
@@ -50,6 +51,20 @@ class RequestObserver:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        if not telemetry.is_on():
+            await self._observe(scope, receive, send)
+            return
+        with telemetry.span(scope["method"], kind="SERVER", carrier=_carrier(scope)) as span:
+            route, status = await self._observe(scope, receive, send)
+            attributes = {
+                "http.route": route,
+                "http.request.method": scope["method"],
+                "pgfolio.trace_id": trace_id(scope),
+            }
+            telemetry.end_server_span(span, f"{scope['method']} {route}", status, attributes)
+
+    async def _observe(self, scope: HTTPScope, receive: Receive, send: Send) -> tuple[str, int]:
+        """The route that answered, and the status that was sent."""
         began, record, answer = time.perf_counter(), timings.begin(), _ResponseSender(send)
         begin_visit()
         method = scope["method"]
@@ -78,6 +93,7 @@ class RequestObserver:
                 work.cancel()
             budget.give_back(taken)
             self._report(scope, method, answer.status, time.perf_counter() - began, record)
+        return scope.get("path_template") or "unmatched", answer.status
 
     async def _end(self, work: asyncio.Future[None], answer: _ResponseSender, scope: Scope) -> None:
         """Answers that it took too long. What is cancelled may take its time: psycopg waits 5 s for a database that
@@ -146,6 +162,12 @@ class _ResponseSender:
         fields += [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
         await self({"type": "http.response.start", "status": details.status, "headers": fields})
         await self({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _carrier(scope: Scope) -> dict[str, str]:
+    """Of its headers those that say to which trace a request belongs."""
+    names = (b"traceparent", b"tracestate")
+    return {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in names}
 
 
 def _parent(scope: Scope) -> str | None:

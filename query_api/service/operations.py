@@ -19,7 +19,7 @@ from pgfolio.query_api.service.problems import (
 )
 from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services
 from pgfolio.schema.database.connect import connect
-from pgfolio.schema.operations import gauges
+from pgfolio.schema.operations import gauges, heartbeats
 from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import in_snapshot
@@ -103,6 +103,9 @@ async def prometheus(request: AnyRequest) -> bytes:
             await catalog.list_collections(connection, allowed),
             await gauges.source_gauges(connection, allowed),
             await gauges.index_gauge(connection, allowed, index.ef_search),
+            await gauges.runs_overview(connection, allowed),
+            [] if allowed is not None else await heartbeats.read_ages(connection),
+            await gauges.waiting_requests(connection, allowed),
         )
 
     pool = services(request).retriever.pool

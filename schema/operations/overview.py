@@ -189,6 +189,7 @@ def _run(run: runs.Run) -> dict[str, Any]:
         "started_at": run.started_at.isoformat(timespec="seconds"),
         "seconds": None if seconds is None else round(seconds, 2),
         "error": run.error,
+        "reason": runs.reason(run),
         "documents": run.report.get("documents"),
         "chunks": run.report.get("chunks"),
         "tokens": run.report.get("tokens"),

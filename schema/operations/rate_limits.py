@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from psycopg.types.json import Jsonb
+
 from pgfolio.schema.database.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pgfolio.schema.database.connect import Connection
 
@@ -22,6 +24,12 @@ def lock(connection: Connection, name: str, initial: Sequence[float]) -> tuple[t
 
 def save(connection: Connection, name: str, state: Sequence[float]) -> None:
     connection.execute(statement("save_rate_limit"), {"name": name, "state": list(map(float, state))})
+
+
+def report(connection: Connection, name: str, remaining: Mapping[str, tuple[float, int]]) -> None:
+    """By "requests" and "tokens" what the server said remains, and of how many."""
+    quota = {kind: {"remaining": number, "limit": limit} for kind, (number, limit) in remaining.items()}
+    connection.execute(statement("report_quota"), {"name": name, "quota": Jsonb(quota)})
 
 
 def state(connection: Connection, name: str) -> tuple[float, ...] | None:

@@ -68,6 +68,22 @@ def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int =
     return fetch_records(connection, Run, statement("last_runs"), values)
 
 
+def latest_syncs(connection: Connection) -> list[Run]:
+    """The newest sync of pushes that ended, and the newest of anything else; the newer one first."""
+    return fetch_records(connection, Run, statement("latest_syncs"))
+
+
+def reason(run: Run) -> str:
+    """Why a run failed, or what it could not do of what it was to do; empty where all is well."""
+    problems = run.report.get("problems") or []
+    if run.error or not problems:
+        return run.error
+    first = problems[0]
+    where = f"{first['path']}: " if first["path"] else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{where}{first['reason']}{more}"
+
+
 def tokens_per_second(connection: Connection, space: str) -> float | None:
     """How fast the last run that embedded much in a space went; None where there was none."""
     values = {"space": space, "enough_tokens": ENOUGH_TOKENS}

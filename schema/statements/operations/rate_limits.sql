@@ -15,6 +15,11 @@ update rate_limits set state = :state, updated_at = clock_timestamp() where name
 -- The limiter's numbers, for a report.
 select state from rate_limits where name = :name;
 
+-- name: report_quota!
+-- What the server's headers say of what remains.
+insert into rate_limits (name, state, quota, quota_at) values (:name, array[0, 0], :quota, clock_timestamp())
+on conflict (name) do update set quota = excluded.quota, quota_at = excluded.quota_at;
+
 -- name: forget_rate_limit!
 -- As though the key had never been used.
 delete from rate_limits where name = :name;

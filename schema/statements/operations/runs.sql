@@ -60,3 +60,14 @@ from runs
 join budgets b on b.run_id = runs.id
 left join (select run_id, sum(tokens) as tokens from budget_reservations group by run_id) r on r.run_id = runs.id
 where runs.started_by = :started_by;
+
+-- name: latest_syncs
+-- The newest syncs that ended: of what was pushed, and of anything else. One that met another sync of its source did
+-- nothing: that one counts.
+with ended as (select * from runs
+               where flow = 'sync' and status <> 'running' and error not like 'another sync of %')
+select id, flow, started_by, status, started_at, finished_at, report, error from (
+    (select * from ended where started_by = 'push' order by id desc limit 1)
+    union all
+    (select * from ended where started_by <> 'push' order by id desc limit 1)) latest
+order by id desc;
