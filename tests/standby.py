@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
 
 from pgfolio.config.loading import load_settings
@@ -53,7 +54,8 @@ def stop(home: Path) -> None:
     process = postmaster.running(home / "postgres")
     assert process is not None
     for each in [*process.children(recursive=True), process]:
-        each.kill()
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
 
 
 def promote(conninfo: str) -> None:

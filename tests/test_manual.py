@@ -46,6 +46,8 @@ NOT_RUN = {
     r"pgfolio deploy$": "needs a Prefect server: tests/flows/test_prefect.py has one",
     r"prefect ": "needs a Prefect server: tests/flows/test_prefect.py has one",
     r"pg_dump |pg_restore ": "PostgreSQL's own programs, which the bundled one comes without",
+    r"pgfolio grants \| psql ": "tests/schema/database/test_grants.py runs what it prints",
+    r"PGFOLIO_DATABASE_(DIRECT_)?URL=": "tests/faults/test_pgbouncer.py has a pooler",
     r"pgfolio index --tune$": "needs 500 vectors and more: tests/flows/index/test_tuning.py makes them",
     r"\.venv/bin/python -m (pytest|tests) ": "runs tests",
 }

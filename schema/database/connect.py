@@ -17,6 +17,7 @@ from pgfolio.schema.database import pooler, priority
 from pgfolio.schema.database.bundled import bundled_postgres
 from pgfolio.schema.database.errors import DatabaseError, refusals
 from pgfolio.schema.database.migrate import is_behind, migrate
+from pgfolio.schema.database.schema_in_use import check_schema_in_use
 from pgfolio.schema.database.statements import fetch_one, statement
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
-PGVECTOR_MINIMUM = (0, 8, 4)
 CONNECT_TIMEOUT = 10
 TOO_LONG = "the database took longer than PGFOLIO_API__STATEMENT_TIMEOUT allows: ask for less, or allow more"
 
@@ -62,7 +62,7 @@ def prepare(conninfo: str, *, pooled: bool = False) -> None:
     """Check the server and apply what migrations are missing. `pooled`: sessions need not last, unless some are.
     Raises DatabaseError."""
     with _opened(conninfo) as connection, refusals():
-        _check_pgvector(connection)
+        check_schema_in_use(connection)
         lasting = pooler.has_session(connection, lambda: _unadapted(conninfo))
         if not lasting and not (pooled and not is_behind(connection)):
             raise DatabaseError(f"{without_password(conninfo)} {pooler.TRANSACTIONS_ONLY}")
@@ -193,24 +193,6 @@ def _unreachable(conninfo: str, error: Exception) -> DatabaseError:
         f"cannot reach the database {without_password(conninfo)}: {_line(error)}; is it running, and is "
         "PGFOLIO_DATABASE_URL right?"
     )
-
-
-def _check_pgvector(connection: Connection) -> None:
-    row = connection.execute(
-        "select coalesce((select extversion from pg_extension where extname = 'vector'), default_version)"
-        " from pg_available_extensions where name = 'vector'"
-    ).fetchone()
-    minimum = ".".join(map(str, PGVECTOR_MINIMUM))
-    if row is None:
-        raise DatabaseError(
-            f"this PostgreSQL has no pgvector: install pgvector {minimum} or newer on its server"
-        )
-    version = tuple(int(part) for part in row[0].split("."))
-    if version < PGVECTOR_MINIMUM:
-        raise DatabaseError(
-            f"pgvector {row[0]} is too old: {minimum} or newer is needed (older ones corrupt HNSW indexes on "
-            "vacuum); update it on the server, then run `ALTER EXTENSION vector UPDATE`"
-        )
 
 
 def _line(error: Exception) -> str:

@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgfolio.schema.database.statements import statement
+from pgfolio.schema.database.statements import fetch_one, statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +52,15 @@ def outdated(connection: psycopg.Connection[Any]) -> dict[str, str]:
     return {name: current[name] for name in ordered(current) if name in lacking}
 
 
+def has_own_table(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether the schema in use has it: one that search_path names behind it may be another application's, or hold
+    another pgfolio's tables."""
+    return bool(fetch_one(connection, "own_table", {"name": name})[0])
+
+
 def newest_version(connection: psycopg.Connection[Any]) -> str | None:
     """Of the pgfolios that defined functions here."""
-    table = connection.execute("select to_regclass('functions')").fetchone()
-    if table is None or table[0] is None:
+    if not has_own_table(connection, "functions"):
         return None
     versions: list[list[int]] = [by for _, _, by in connection.execute(statement("defined_functions"))]
     newest = max(versions, default=_version())

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from psycopg.conninfo import conninfo_to_dict
 
 from pgfolio.schema.database import locks
-from pgfolio.schema.database.define import define, newest_version, outdated
+from pgfolio.schema.database.define import define, has_own_table, newest_version, outdated
 from pgfolio.schema.database.errors import DatabaseError, NotPermittedError
 from pgfolio.schema.database.statements import statement
 
@@ -81,8 +81,7 @@ def _known() -> list[str]:
 
 
 def _applied(connection: psycopg.Connection[Any]) -> set[str]:
-    table = connection.execute("select to_regclass('_yoyo_migration')").fetchone()
-    if table is None or table[0] is None:
+    if not has_own_table(connection, "_yoyo_migration"):
         return set()
     return {row[0] for row in connection.execute("select migration_id from _yoyo_migration")}
 
@@ -98,6 +97,12 @@ def _check_whose(connection: psycopg.Connection[Any]) -> None:
         )
     if applied:
         return
+    other = connection.execute(statement("other_schema_with"), {"name": "posting_lists"}).fetchone()
+    if other is not None:
+        raise DatabaseError(
+            f"search_path also names the schema {other[0]}, which has another pgfolio's tables: leave it out, and "
+            "have pgvector in a schema of its own (CREATE EXTENSION vector SCHEMA extensions)"
+        )
     tables = [row[0] for row in connection.execute(statement("tables_in_the_way"), {"names": OUR_TABLES})]
     if tables:
         raise DatabaseError(

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from pgfolio.schema.database import locks
 from pgfolio.schema.database.connect import connect, connect_bare, prepare, without_password
+from pgfolio.schema.database.define import has_own_table
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.migrate import MIGRATION_TABLES, made_names
 from pgfolio.schema.database.statements import fetch_one, statement
@@ -63,17 +64,13 @@ def export(
         _check_unused(target, target_conninfo)
         rows = _copy_tables(source, target, say)
         for generation in generations.list_generations(target, "building", "ready", "active", "retired"):
-            if has_table(source, generation):
+            if has_own_table(source, generation.table):
                 rows[generation.table] = _copy_vectors(source, target, generation, say)
                 _build(source, target, generation, (m, ef_construction), say)
         _set_sequences(source, target)
         say("comparing")
         _compare(source, target, rows)
     return rows
-
-
-def has_table(connection: Connection, generation: Generation) -> bool:
-    return bool(fetch_one(connection, "table_is_there", {"name": generation.table})[0])
 
 
 def _check_empty(conninfo: str) -> None:
@@ -92,8 +89,10 @@ def _check_empty(conninfo: str) -> None:
 def _check_unused(target: Connection, conninfo: str) -> None:
     for name in HOLDING:
         table = sql.Identifier(name)
-        there = fetch_one(target, "table_is_there", {"name": name})[0]
-        if there and target.execute(sql.SQL("select from {} limit 1").format(table)).fetchone() is not None:
+        if (
+            has_own_table(target, name)
+            and target.execute(sql.SQL("select from {} limit 1").format(table)).fetchone() is not None
+        ):
             raise NotEmptyError(
                 f"{without_password(conninfo)} is not empty, its {name} have rows: name an empty database"
             )

@@ -13,5 +13,14 @@ on conflict (name) do update
 set digest = excluded.digest, version = excluded.version, defined_at = now();
 
 -- name: tables_in_the_way
--- Those of these tables that are there already.
-select n from unnest(:names::text[]) with ordinality as t (n, place) where to_regclass(quote_ident(n)) is not null order by place;
+-- Those of these tables that are there already; other schemas may have the same.
+select n from unnest(:names::text[]) with ordinality as t (n, place) where to_regclass(quote_ident(current_schema()) || '.' || quote_ident(n)) is not null order by place;
+
+-- name: own_table
+-- Whether the schema in use has this table.
+select to_regclass(quote_ident(current_schema()) || '.' || quote_ident(:name)) is not null;
+
+-- name: other_schema_with
+-- Another schema of search_path that has a table of this name.
+select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relname = :name and n.nspname = any(current_schemas(false)) and n.nspname <> current_schema();

@@ -22,4 +22,4 @@ order by p.proname;
 
 -- name: owns_schema
 -- Whether this role has the rights of whoever owns our tables, as it takes to change them; null where there are none.
-select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass('_yoyo_migration');
+select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(quote_ident(current_schema()) || '.' || quote_ident('_yoyo_migration'));

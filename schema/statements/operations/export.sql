@@ -21,10 +21,6 @@ join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdroppe
 group by t.relname, p.place
 order by p.place, t.relname;
 
--- name: table_is_there
--- In the schema in use.
-select to_regclass(quote_ident(:name)) is not null;
-
 -- name: foreign_relations
 -- What else the schema in use has.
 select c.relname from pg_class c
