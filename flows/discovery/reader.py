@@ -31,7 +31,7 @@ class PoisonousError(Exception):
     it."""
 
 
-class UnreachableError(Exception):
+class NotAnsweringError(Exception):
     """The place where the file is does not answer now, in a sentence."""
 
 
@@ -48,7 +48,7 @@ class Content:
 
 
 Read: TypeAlias = "Callable[[Entry], Content]"
-"""Takes a document as it is listed. Raises FileNotFoundError, ChangedError, PoisonousError, UnreachableError and
+"""Takes a document as it is listed. Raises FileNotFoundError, ChangedError, PoisonousError, NotAnsweringError and
 OSError. Called by several threads."""
 
 

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from pgfolio.config.opening import ChangedError
-from pgfolio.flows.discovery.reader import Content, Reader, UnreachableError
+from pgfolio.flows.discovery.reader import Content, NotAnsweringError, Reader
 from pgfolio.flows.discovery.remote_tree import signature_of
 from pgfolio.flows.discovery.signature import SECOND, distrusted
 from pgfolio.flows.remote.opening import open_remote
@@ -31,11 +31,11 @@ PAUSE_SECONDS: Final = 30.0
 
 @contextmanager
 def remote_reader(url: str, max_bytes: int) -> Iterator[Reader]:
-    """Raises ConfigError, UnreachableError."""
+    """Raises ConfigError, NotAnsweringError."""
     try:
         remote = open_remote(url)
     except RemoteUnreachable as error:
-        raise UnreachableError(str(error)) from error
+        raise NotAnsweringError(str(error)) from error
     with closing(remote), closing(_Downloads(remote, max_bytes)) as downloads:
         yield Reader(downloads.read, downloads.forget, may_skip=True, ahead=downloads.begin)
 
@@ -71,12 +71,12 @@ class _Downloads:
             return Content(b"", entry.signature)
         until, reason = self._paused
         if time.monotonic() < until:
-            raise UnreachableError(reason)
+            raise NotAnsweringError(reason)
         try:
             data, file = self._remote.read(entry.path, self._max_bytes)
         except RemoteUnreachable as error:
             self._paused = (time.monotonic() + PAUSE_SECONDS, str(error))
-            raise UnreachableError(str(error)) from error
+            raise NotAnsweringError(str(error)) from error
         if len(data) != file.size:
             raise ChangedError
         return Content(data, _signature(entry, file))

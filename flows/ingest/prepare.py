@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgfolio.config.opening import ChangedError
-from pgfolio.flows.discovery.reader import Content, PoisonousError, UnreachableError
+from pgfolio.flows.discovery.reader import Content, NotAnsweringError, PoisonousError
 from pgfolio.flows.extraction.extracted import NothingToRead, Unextractable
 from pgfolio.flows.extraction.harmless import is_harmless
 from pgfolio.flows.extraction.worker import LARGE_BYTES, Fatality, Workers
@@ -255,7 +255,7 @@ def _content(read: Read, work_item: WorkItem) -> Content | Failed | Deferred:
         return Deferred(work_item, "it vanished after it was listed")
     except ChangedError:
         return Deferred(work_item, "it changed while it was read; the next sync takes it")
-    except UnreachableError as error:
+    except NotAnsweringError as error:
         return Deferred(work_item, f"{error}; the next sync takes it")
     except PoisonousError as error:
         reason = " ".join((error.__doc__ or "").split())

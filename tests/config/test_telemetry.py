@@ -89,6 +89,7 @@ def pgfolio(conninfo: str, *arguments: str, **variables: str) -> subprocess.Comp
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.long
 def test_a_sync_is_one_trace_with_its_steps_batches_and_statements(
     collector: Collector, conninfo: str, tmp_path: Path, workers: str
 ) -> None:

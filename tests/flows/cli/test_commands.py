@@ -544,7 +544,7 @@ def test_an_image_without_tesseract_says_what_to_install(run: Run, folder: Path)
     (folder / "scan.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     done = run("sync", str(folder), "--json")
     assert done.returncode == 0
-    assert "scan.png is skipped: image: needs Tesseract" in last_json(done)["notes"][0]
+    assert "scan.png is skipped: image: needs OCR" in last_json(done)["notes"][0]
 
 
 @contextlib.contextmanager
