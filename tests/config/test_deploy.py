@@ -251,6 +251,7 @@ def answer(url: str, seconds: float = 40) -> int:
     return 0
 
 
+@pytest.mark.long
 def test_migrate_keys_sync_and_serve_in_their_order(machine: Machine) -> None:
     assert machine.run("pgfolio migrate").returncode == 0
     added = machine.run("pgfolio keys add --name me")
