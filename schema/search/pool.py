@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
@@ -144,16 +144,19 @@ async def in_snapshot(
     if pool.primary is None:
         return await _in_turn(pool, work, urgent=urgent)
     first, second = (pool.primary, pool) if newest else (pool, pool.primary)
-    if first.rests_until < time.monotonic():
-        try:
-            return await _in_turn(first, work, urgent=urgent)
-        except (
-            GenerationChangedError
-        ):  # or the replica is behind, and the question was embedded for the primary's
-            with _resting(first, GenerationChangedError):
-                return await _in_turn(second, work, urgent=urgent)
-        except (psycopg.errors.ProgrammingError, UnreachableError):  # without a migration, or gone
-            first.rests_until = time.monotonic() + REST_SECONDS
+    if first.rests_until > time.monotonic():
+        with suppress(UnreachableError):
+            return await _in_turn(second, work, urgent=urgent)
+        return await _in_turn(first, work, urgent=urgent)  # rested or not, it is the only one
+    try:
+        return await _in_turn(first, work, urgent=urgent)
+    except (
+        GenerationChangedError
+    ):  # or the replica is behind, and the question was embedded for the primary's
+        with _resting(first, GenerationChangedError):
+            return await _in_turn(second, work, urgent=urgent)
+    except (psycopg.errors.ProgrammingError, UnreachableError):  # without a migration, or gone
+        first.rests_until = time.monotonic() + REST_SECONDS
     return await _in_turn(second, work, urgent=urgent)
 
 
