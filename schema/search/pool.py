@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
@@ -18,7 +18,7 @@ from pgfolio.schema.database import pooler
 from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, without_password
 from pgfolio.schema.database.errors import DatabaseError, refusals
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.search.turns import Turns
+from pgfolio.schema.search.turns import Turns, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -53,13 +53,6 @@ class Pool(AsyncConnectionPool[AsyncConnection]):
     primary: Pool | None = None
     """Of a replica's pool: where its questions are asked again."""
     rests_until = float("-inf")
-
-
-class UnreachableError(DatabaseError):
-    """The database does not answer."""
-
-    def __init__(self) -> None:
-        super().__init__(UNREACHABLE)
 
 
 class GenerationChangedError(Exception):
@@ -144,16 +137,20 @@ async def in_snapshot(
     if pool.primary is None:
         return await _in_turn(pool, work, urgent=urgent)
     first, second = (pool.primary, pool) if newest else (pool, pool.primary)
-    if first.rests_until < time.monotonic():
+    if first.rests_until > time.monotonic():
+        with suppress(UnreachableError):
+            return await _in_turn(second, work, urgent=urgent)
+        return await _in_turn(first, work, urgent=urgent)  # rested or not, it is the only one
+    try:
+        return await _in_turn(first, work, urgent=urgent)
+    except GenerationChangedError as changed:  # or the replica is behind what the question was embedded for
         try:
-            return await _in_turn(first, work, urgent=urgent)
-        except (
-            GenerationChangedError
-        ):  # or the replica is behind, and the question was embedded for the primary's
             with _resting(first, GenerationChangedError):
                 return await _in_turn(second, work, urgent=urgent)
-        except (psycopg.errors.ProgrammingError, UnreachableError):  # without a migration, or gone
-            first.rests_until = time.monotonic() + REST_SECONDS
+        except UnreachableError:
+            raise changed from None  # to be embedded for what the replica has
+    except (psycopg.errors.ProgrammingError, UnreachableError):  # without a migration, or gone
+        first.rests_until = time.monotonic() + REST_SECONDS
     return await _in_turn(second, work, urgent=urgent)
 
 
@@ -175,12 +172,12 @@ async def _in_turn(
             return await _snapshot(pool, work)
         except psycopg.OperationalError as error:
             if pool.primary is not None:
-                raise UnreachableError from error
+                raise UnreachableError(UNREACHABLE) from error
             await pool.check()
         try:
             return await _snapshot(pool, work)
         except psycopg.OperationalError as error:
-            raise UnreachableError from error
+            raise UnreachableError(UNREACHABLE) from error
 
 
 async def _configure(connection: AsyncConnection, *, ef_search: int, limit: str) -> None:
@@ -220,7 +217,7 @@ async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Resu
                 return await work(connection)
     except PoolTimeout as error:
         pool.turns.fail(UNREACHABLE)
-        raise UnreachableError from error
+        raise UnreachableError(UNREACHABLE) from error
     except psycopg.errors.QueryCanceled as error:
         raise DatabaseError(TOO_LONG) from error
     except psycopg.errors.UndefinedTable as error:

@@ -40,6 +40,10 @@ class BusyError(DatabaseError):
         self.retry_after = retry_after
 
 
+class UnreachableError(DatabaseError):
+    """The database does not answer."""
+
+
 @dataclass(slots=True)
 class Visit:
     """One request, as far as turns are concerned."""
@@ -91,7 +95,7 @@ class Turns:
             while queue:
                 waiter, _ = queue.popitem()
                 if not waiter.done():
-                    waiter.set_exception(DatabaseError(message))
+                    waiter.set_exception(UnreachableError(message))
 
     async def _begin(self, queue: Queue) -> None:
         if self._free:
