@@ -112,4 +112,6 @@ function Missing() {
   return html`<section class="card narrow"><h1>There is no such page</h1><p><a href="/">Ask a question</a>, or see <a href="/sources">what is kept</a>.</p></section>`;
 }
 
-render(html`<${App} />`, document.getElementById("app"));
+const root = document.getElementById("app");
+root.replaceChildren(); // what stands there without scripts
+render(html`<${App} />`, root);
