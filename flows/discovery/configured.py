@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgfolio.config.machine import host_name
 from pgfolio.flows.remote.opening import is_url, normalized
 from pgfolio.schema.corpus import sources
 
@@ -53,15 +54,13 @@ def _apply(connection: Connection, rules: SourceRules, roots: set[str]) -> list[
     root = root_of(rules.root)
     known = sources.list_sources(connection)
     by_root = next((source for source in known if source.root == root), None)
-    by_name = next(
-        (source for source in known if source.name == rules.name and source.kind != "pushed"), None
-    )
+    by_name = next((source for source in known if source.name == rules.name), None)
     notes: list[str] = []
-    if by_root is None and by_name is not None and by_name.configured and by_name.root not in roots:
+    if by_root is None and by_name is not None and by_name.root not in roots and _is_of_here(by_name):
         sources.move(connection, by_name, root, kind_of(root))
         notes.append(f"{rules.name} is at {root} now, and was at {by_name.root}: what is the same is kept")
         by_root = by_name
-    elif by_root is not None and by_root.name != rules.name:
+    elif by_root is not None and by_name is None:
         sources.rename(connection, by_root, rules.name)
         notes.append(f"{by_root.name} is called {rules.name} now, as in the settings")
     updated = sources.ensure_source(
@@ -76,6 +75,11 @@ def _apply(connection: Connection, rules: SourceRules, roots: set[str]) -> list[
     if not updated.configured:
         sources.set_configured(connection, updated, configured=True)
     return notes + (_changes(by_root, updated) if by_root is not None else [])
+
+
+def _is_of_here(source: Source) -> bool:
+    """Whether its block stood in the settings of this machine: another one may have a folder of the same name."""
+    return source.configured and source.processed_by in ("", host_name())
 
 
 def _changes(before: Source, after: Source) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+
+from pgfolio.config.machine import host_name
 
 if TYPE_CHECKING:
     from pgfolio.schema.records import Source
@@ -13,7 +14,7 @@ GONE_AFTER: Final = timedelta(days=7)
 
 
 def machine_name() -> str:
-    return socket.gethostname()
+    return host_name()
 
 
 def other_processing(source: Source, settings: str, *, full: bool) -> str | None:

@@ -231,3 +231,21 @@ def test_a_folder_that_the_settings_ask_for_stays_a_problem(
             "update sources set unreachable_since = now() - interval '8 days' where name = 'docs'"
         )
     assert sync(*rules).status == "partial"
+
+
+def test_another_machines_folder_of_the_same_name_is_another_source(
+    sync: Synced, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once took the source over, and the two did so in turns."""
+    sync({"name": "docs", "root": str(folder)})
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.md").write_text("# Other\n\nAnother page.\n")
+    monkeypatch.setattr("pgfolio.flows.discovery.configured.host_name", lambda: "other")
+    for names in ((), ("docs-2",)):
+        sync({"name": "docs", "root": str(other)}, names=names)
+    assert sync.rows("select name, root from sources order by name") == [
+        ("docs", str(folder)),
+        ("docs-2", str(other)),
+    ]
+    assert sync.rows("select count(*) from documents") == [(3,)]
