@@ -1,16 +1,20 @@
-"""Starts a sync or a reembed: as a Prefect flow run where a Prefect API answers, else in this process at once."""
+"""Starts a flow: as a Prefect flow run where a Prefect API answers, else in this process at once."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pgfolio.config.environment import prefect_api_url, temporary_environment
+from pgfolio.flows.index.tuning import run_tuning
 from pgfolio.flows.ingest.pipeline import run_sync
 from pgfolio.flows.ingest.requests import answer_requests
+from pgfolio.flows.integrity.repair import run_repair
+from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.local.prefect_server import running_prefect
 from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.run.options import BY_COMMAND
 from pgfolio.flows.run.progress import NullProgress
+from pgfolio.flows.run.report import Report
 from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
@@ -18,10 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
+    from pgfolio.flows.index.tuning import Tuning
+    from pgfolio.flows.integrity.verify import Verification
     from pgfolio.flows.local.prefect_server import PrefectApi
     from pgfolio.flows.run.options import Options
     from pgfolio.flows.run.progress import Progress
-    from pgfolio.flows.run.report import Report
     from pgfolio.schema.records import Source
 
 
@@ -58,7 +63,7 @@ def launch_sync(
             _answer_requests(settings, conninfo, selected)
         return report
 
-    return _flow_run(
+    reported: dict[str, Any] = _flow_run(
         launcher.prefect,
         "sync",
         progress,
@@ -67,6 +72,7 @@ def launch_sync(
         approve_deletes=options.approve_deletes,
         max_cost=options.max_cost,
     )
+    return Report.of_json(reported)
 
 
 def _answer_requests(settings: Settings, conninfo: str, selected: Sequence[Source]) -> None:
@@ -98,7 +104,7 @@ def launch_reembed(
             settings, conninfo, options, rollback=rollback, force=force, labelled=labelled, progress=progress
         )
 
-    return _flow_run(
+    reported: dict[str, Any] = _flow_run(
         launcher.prefect,
         "reembed",
         progress,
@@ -108,16 +114,56 @@ def launch_reembed(
         eval_file=str(labelled.resolve()) if labelled else None,
         max_cost=options.max_cost,
     )
+    return Report.of_json(reported)
+
+
+def launch_index(
+    launcher: Launcher,
+    settings: Settings,
+    conninfo: str,
+    progress: Progress,
+    target_recall: float,
+    *,
+    tune: bool,
+    rebuild: bool,
+) -> Tuning:
+    """Raises FailedError, or what the flow raises."""
+    if launcher.prefect is None:
+        return run_tuning(settings, conninfo, target_recall, tune=tune, rebuild=rebuild, progress=progress)
+    tuning: Tuning = _flow_run(
+        launcher.prefect, "index", progress, tune=tune, rebuild=rebuild, target_recall=target_recall
+    )
+    return tuning
+
+
+def launch_verify(
+    launcher: Launcher, settings: Settings, conninfo: str, progress: Progress, *, repair: bool
+) -> Verification:
+    """Raises what a repair raises."""
+    if launcher.prefect is not None:
+        verification: Verification = _flow_run(launcher.prefect, "verify", progress, repair=repair)
+        return verification
+    if repair:
+        return run_repair(settings, conninfo, progress=progress)
+    return run_verify(conninfo, settings, progress=progress)
 
 
 def _flow_run(
-    prefect: PrefectApi, name: Literal["sync", "reembed"], progress: Progress | None, **parameters: Any
-) -> Report:
-    """Prefect reads its address when it is imported."""
+    prefect: PrefectApi,
+    name: Literal["sync", "reembed", "index", "verify"],
+    progress: Progress | None,
+    **parameters: Any,
+) -> Any:
+    """What the flow's final state holds. Prefect reads its address when it is imported."""
     # What goes wrong is said by whoever asked; Prefect's own log of it, with its traceback, is on the server.
     console = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
     with temporary_environment(**prefect.environment, **console):
-        from pgfolio.flows import reembed, sync, tasks  # noqa: PLC0415
+        from pgfolio.flows import checks, reembed, sync, tasks  # noqa: PLC0415
 
-        flow: Any = sync.sync if name == "sync" else reembed.reembed
-        return tasks.run_displayed(flow, progress or NullProgress(), **parameters)
+        flows: dict[str, Any] = {
+            "sync": sync.sync,
+            "reembed": reembed.reembed,
+            "index": checks.index,
+            "verify": checks.verify,
+        }
+        return tasks.run_displayed(flows[name], progress or NullProgress(), **parameters)

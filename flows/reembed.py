@@ -8,11 +8,14 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from pgfolio.config.loading import load_settings
+from pgfolio.flows.orchestration.artifacts import publish_problems, publish_report
+from pgfolio.flows.orchestration.progress import PrefectProgress
+from pgfolio.flows.orchestration.run_log import logged_to_run
 from pgfolio.flows.reembedding.run import run_reembed
 from pgfolio.flows.reembedding.target import reembed_target
 from pgfolio.flows.run.options import Dimensions, MaxCost, Options
 from pgfolio.flows.run.progress import current_display
-from pgfolio.flows.tasks import PrefectProgress, as_task, ended, publish, published_failure
+from pgfolio.flows.tasks import as_task, close_lost_runs, ended, published_failure, started_by
 from pgfolio.schema.database.connect import database
 
 if TYPE_CHECKING:
@@ -28,7 +31,13 @@ def run_name() -> str:
     return f"reembed to {'/'.join(names)}" if names else "reembed"
 
 
-@flow(name="reembed", flow_run_name=run_name, persist_result=False)
+@flow(
+    name="reembed",
+    flow_run_name=run_name,
+    persist_result=False,
+    on_crashed=[close_lost_runs],
+    on_cancellation=[close_lost_runs],
+)
 def reembed(
     provider: Literal["local", "transformers", "openai"] | None = None,
     model: str | None = None,
@@ -52,17 +61,20 @@ def reembed(
         max_cost: stop before spending more, in US dollars.
     """
     settings = reembed_target(load_settings(), provider, model, dimensions)
-    options = Options(max_cost=max_cost, started_by=f"prefect {flow_run.get_name() or ''}".strip())
-    with database(settings) as conninfo, published_failure("reembed"):
-        report = run_reembed(
-            settings,
-            conninfo,
-            options,
-            rollback=rollback,
-            force=force,
-            labelled=Path(eval_file) if eval_file else None,
-            progress=PrefectProgress("reembed", current_display()),
-            step=as_task,
-        )
-    publish("reembed", report)
-    return ended(report)
+    options = Options(max_cost=max_cost, started_by=started_by())
+    with database(settings) as conninfo, logged_to_run() as run_log:
+        with published_failure("reembed"):
+            report = run_reembed(
+                settings,
+                conninfo,
+                options,
+                rollback=rollback,
+                force=force,
+                labelled=Path(eval_file) if eval_file else None,
+                progress=PrefectProgress("reembed", run_log, current_display()),
+                step=as_task,
+            )
+        publish_report("reembed", report)
+        publish_problems("reembed", report, settings.api.public_url)
+        message = f"{report.chunks.total:,} chunks in {report.space}; {len(report.problems)} problems"
+        return ended(run_log, report, message)

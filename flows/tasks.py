@@ -1,4 +1,4 @@
-"""What both flows share: a part of a run as a task, progress and report as artifacts, the final state."""
+"""What the flows share: a part of a run as a task, what a run that failed still publishes, the final state."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from pgfolio.config.loading import load_settings
+from pgfolio.flows.orchestration.artifacts import publish_problems, publish_report
+from pgfolio.flows.orchestration.run_log import log_report
 from pgfolio.flows.run.options import FailedError
-from pgfolio.flows.run.progress import NullProgress, Progress, ShowsBuild, ShowsSpending, displayed_on
-from pgfolio.flows.run.report import Report
+from pgfolio.flows.run.progress import displayed_on
+from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.operations import runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from uuid import UUID
+    from datetime import datetime
 
     from prefect.client.schemas.objects import State
+
+    from pgfolio.flows.orchestration.run_log import RunLog
+    from pgfolio.flows.run.progress import Progress
+    from pgfolio.flows.run.report import Report
 
 
 Result = TypeVar("Result")
@@ -34,47 +42,11 @@ def as_task(name: str, work: Callable[..., Result], *args: Any) -> Result:
     return result
 
 
-class PrefectProgress:
-    """A run's progress: passed on to the command's display, if there is one, and the build of an index also to
-    Prefect, as a progress artifact."""
-
-    def __init__(self, name: str, display: Progress | None) -> None:
-        self._key = f"{name}-index"
-        self._display = display or NullProgress()
-        self._stage = ""
-        self._artifact: UUID | None = None
-
-    def stage(self, text: str) -> None:
-        self._stage, self._artifact = text, None
-        self._display.stage(text)
-
-    def begin(self, files: int) -> None:
-        self._display.begin(files)
-
-    def advance(self, files: int, chunks: int) -> None:
-        self._display.advance(files, chunks)
-
-    def spent(self, tokens: int, cost_usd: float) -> None:
-        if isinstance(self._display, ShowsSpending):
-            self._display.spent(tokens, cost_usd)
-
-    def built(self, part: float) -> None:
-        if isinstance(self._display, ShowsBuild):
-            self._display.built(part)
-        percent = round(part * 100, 1)
-        if self._artifact is None:
-            artifact: Any = create_progress_artifact(percent, key=self._key, description=self._stage)
-            self._artifact = artifact
-        else:
-            update_progress_artifact(self._artifact, percent)
-
-
-def run_displayed(flow: Any, display: Progress, **parameters: Any) -> Report:
-    """Run a flow in this process, with the command's display. Raises what the flow raises."""
+def run_displayed(flow: Any, display: Progress, **parameters: Any) -> Any:
+    """Run a flow in this process, with the command's display: its final state's data. Raises what the flow raises."""
     with displayed_on(display):
         state = flow(**parameters, return_state=True)
-    result: dict[str, Any] = state.result(raise_on_failure=True)
-    return Report.of_json(result)
+    return state.result(raise_on_failure=True)
 
 
 @contextmanager
@@ -83,30 +55,38 @@ def published_failure(name: str) -> Iterator[None]:
     try:
         yield
     except FailedError as error:
-        publish(name, error.report)
+        publish_report(name, error.report)
+        publish_problems(name, error.report, load_settings().api.public_url)
         raise
 
 
-def is_scheduled() -> bool:
-    """Whether a schedule made the flow run that this is."""
+def started_by() -> str:
+    """Who started the run, for its row in `runs`."""
+    return f"prefect {flow_run.get_name() or ''}".strip()
+
+
+def scheduled_for() -> datetime | None:
+    """When the schedule that made this flow run meant it to begin; None: somebody started it."""
     context = FlowRunContext.get()
-    return bool(context and context.flow_run and context.flow_run.auto_scheduled)
+    if context is None or context.flow_run is None or not context.flow_run.auto_scheduled:
+        return None
+    return context.flow_run.expected_start_time
 
 
-def publish(name: str, report: Report) -> None:
-    create_markdown_artifact(
-        key=f"{name}-report",
-        markdown=report.as_markdown(name),
-        description=f"run {report.run_id}: {report.status}",
-    )
+def close_lost_runs(flow: Any, flow_run: Any, state: State[Any]) -> None:
+    """A hook of flow runs that crashed or were cancelled: what their process could not say any more stands in `runs`
+    at once, and not with the next run."""
+    del flow, flow_run, state
+    with database(load_settings()) as conninfo, connect(conninfo, autocommit=True) as connection:
+        runs.bury(connection)
 
 
-def ended(report: Report) -> State[Any]:
+def ended(run_log: RunLog, report: Report, message: str) -> State[Any]:
     """The flow run's final state, with the report as its data."""
-    counts = report.documents
-    message = (
-        f"{counts.added} added, {counts.changed} changed, {counts.moved} moved, {counts.removed} removed, "
-        f"{counts.unchanged} unchanged, {counts.failed} failed, {counts.held} held; {len(report.problems)} problems"
-    )
-    name = "Completed" if report.status == "complete" else "Degraded"
-    return Completed(name=name, message=message, data=report.as_json())
+    log_report(run_log, report, message)
+    return completed(message, report.as_json(), is_complete=report.status == "complete")
+
+
+def completed(message: str, data: Any, *, is_complete: bool) -> State[Any]:
+    """Degraded is Completed under another name: it can be seen, filtered and alerted on, and fails nothing."""
+    return Completed(name="Completed" if is_complete else "Degraded", message=message, data=data)

@@ -20,7 +20,7 @@ from pgfolio.config.errors import ConfigError
 from pgfolio.config.loading import load_settings
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.flows.cli import render
-from pgfolio.flows.cli.deploy import deploy
+from pgfolio.flows.cli.deploy import deploy, worker
 from pgfolio.flows.cli.export import export_database
 from pgfolio.flows.cli.grants import print_grants
 from pgfolio.flows.cli.keys import keys
@@ -30,16 +30,14 @@ from pgfolio.flows.cli.sources import sources
 from pgfolio.flows.cli.status import status
 from pgfolio.flows.cli.up import up
 from pgfolio.flows.discovery.sources import selected_sources
-from pgfolio.flows.index.tuning import run_tuning
-from pgfolio.flows.integrity.repair import run_repair
-from pgfolio.flows.integrity.verify import run_verify
-from pgfolio.flows.launch import find_launcher, launch_reembed, launch_sync
+from pgfolio.flows.launch import find_launcher, launch_index, launch_reembed, launch_sync, launch_verify
 from pgfolio.flows.local import network
 from pgfolio.flows.reembedding.target import reembed_target
 from pgfolio.flows.run.options import (
     MAX_APPROVED_DELETES,
     MAX_COST_USD,
     MAX_DIMENSIONS,
+    MIN_TARGET_RECALL,
     FailedError,
     Options,
 )
@@ -192,12 +190,9 @@ def verify(*, repair: bool, as_json: bool) -> int:
     A repair embeds only texts whose vector is stored nowhere, and makes documents anew from their files.
     """
     settings = load_settings()
+    launcher = _launcher(settings, Options())
     with database(settings) as conninfo, Display(visible=not as_json) as display:
-        verification = (
-            run_repair(settings, conninfo, progress=display)
-            if repair
-            else run_verify(conninfo, settings, progress=display)
-        )
+        verification = launch_verify(launcher, settings, conninfo, display, repair=repair)
     if as_json:
         render.show_json(verification.as_json())
     else:
@@ -211,7 +206,9 @@ def verify(*, repair: bool, as_json: bool) -> int:
 )
 @click.option("--rebuild", is_flag=True, help="Build the index anew, whether it pays or not.")
 @click.option(
-    "--target-recall", type=command.Number(0.5, 1.0), help="recall@10 to be met. Default: the settings'."
+    "--target-recall",
+    type=command.Number(MIN_TARGET_RECALL, 1.0),
+    help="recall@10 to be met. Default: the settings'.",
 )
 @as_json
 def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: bool) -> int:
@@ -221,8 +218,9 @@ def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: b
     """
     settings = load_settings()
     target = target_recall or settings.index.target_recall
+    launcher = _launcher(settings, Options())
     with database(settings) as conninfo, Display(visible=not as_json) as display:
-        tuning = run_tuning(settings, conninfo, target, tune=tune, rebuild=rebuild, progress=display)
+        tuning = launch_index(launcher, settings, conninfo, display, target, tune=tune, rebuild=rebuild)
     if as_json:
         render.show_json(tuning.as_json())
     else:
@@ -248,6 +246,7 @@ def migrate(*, as_json: bool) -> int:
 cli.add_command(keys)
 cli.add_command(sources)
 cli.add_command(deploy)
+cli.add_command(worker)
 cli.add_command(up)
 cli.add_command(print_grants)
 cli.add_command(export_database)

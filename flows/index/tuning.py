@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pgfolio.flows.index import maintenance, queries, weighing
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.exclusive import without_syncs
-from pgfolio.flows.run.options import Options
+from pgfolio.flows.run.options import BY_COMMAND, Options
 from pgfolio.schema.vectors import generations, hnsw, segments, tuning
 from pgfolio.schema.vectors.recall import EvaluationQueries
 from pgfolio.schema.vectors.tuning import Measurement, Parameters
@@ -91,9 +91,10 @@ def run_tuning(
     tune: bool,
     rebuild: bool = False,
     progress: Progress | None = None,
+    started_by: str = BY_COMMAND,
 ) -> Tuning:
     """Measure; with `tune` choose, and rebuild where it pays or `rebuild` asks for it. Raises FailedError."""
-    run = RunContext(settings, conninfo, Options(), progress)
+    run = RunContext(settings, conninfo, Options(started_by=started_by), progress)
     tuning_result = Tuning(target)
     with run.recorded("index") as connection:
         _tune(run, connection, tuning_result, tune=tune, rebuild=rebuild)

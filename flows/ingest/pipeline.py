@@ -145,6 +145,7 @@ class SyncRun(RunContext):
             self.forecast(connection, source, survey)
         else:
             sources.note_reached(connection, source, reached=True)
+            self.report.sources.append(source.name)
             sources.set_processing(connection, source, self.processing.settings, machine_name())
             sources.set_blocked_deletions(connection, source, accounting.blocked_deletions(survey))
             survey = step(f"apply {source.name}", self.apply, connection, source, survey)

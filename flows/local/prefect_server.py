@@ -40,14 +40,18 @@ class PrefectApi(NamedTuple):
 def start_schedule(started: Children, home: Path, every: int) -> PrefectApi:
     """The schedule as a Prefect deployment, on the configured Prefect API or on a server of our own on loopback."""
     url = prefect_api_url()
-    # Prefect keeps its runner's files under one name in the system's temporary folder, where a second user of
-    # the machine has no permission.
-    temporary = home / "tmp"
-    temporary.mkdir(exist_ok=True, mode=0o700)
-    here = {"TMPDIR": str(temporary)}
+    here = {"TMPDIR": str(temporary_folder(home))}
     api = _start_server(started, home, here) if url is None else PrefectApi(url)
     started.start("schedule", "pgfolio.flows.schedule", str(every), environment={**here, **api.environment})
     return api
+
+
+def temporary_folder(home: Path) -> Path:
+    """Prefect keeps its runner's files under one name in the system's temporary folder, where a second user of the
+    machine has no permission."""
+    folder = home / "tmp"
+    folder.mkdir(exist_ok=True, mode=0o700, parents=True)
+    return folder
 
 
 def _start_server(started: Children, home: Path, environment: dict[str, str]) -> PrefectApi:

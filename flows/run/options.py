@@ -20,10 +20,12 @@ Result = TypeVar("Result")
 MAX_APPROVED_DELETES: Final = 100_000
 MAX_COST_USD: Final = 10_000.0
 MAX_DIMENSIONS: Final = 4000
+MIN_TARGET_RECALL: Final = 0.5
 
 ApprovedDeletes: TypeAlias = Annotated[int, Field(ge=0, le=MAX_APPROVED_DELETES)]
 MaxCost: TypeAlias = Annotated[float, Field(ge=0, le=MAX_COST_USD)]
 Dimensions: TypeAlias = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)]
+TargetRecall: TypeAlias = Annotated[float, Field(ge=MIN_TARGET_RECALL, le=1)]
 """What a run may be asked for, by the command line or by whoever starts a flow run."""
 
 

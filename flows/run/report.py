@@ -75,6 +75,8 @@ class Report:
     error: str = ""
     space: str = ""
     """Where vectors were embedded."""
+    sources: list[str] = field(default_factory=list)
+    """That a sync went over."""
     estimate: Estimate | None = None
     """Before anything was embedded; of a plan the same as `tokens` and `cost_usd`."""
     embedding: dict[str, float] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class Report:
             **self.as_json(),
             **self._estimate(),
             **({"space": self.space} if self.space else {}),
+            **({"sources": self.sources} if self.sources else {}),
             **({"index": self.index} if self.index else {}),
             **({"embedding": {k: round(v, 3) for k, v in self.embedding.items()}} if self.embedding else {}),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
@@ -31,6 +31,16 @@ class NameTakenError(ConfigError):
 
 class SourceLostError(Exception):
     """Another sync owns this source now: nothing more may be stored of this one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedDeletions:
+    """Removals of one source that wait for an approval; `paths`: the first of them."""
+
+    source: str
+    count: int
+    paths: tuple[str, ...]
+    reason: str
 
 
 def list_sources(connection: Connection) -> list[Source]:
@@ -130,6 +140,13 @@ def set_blocked_deletions(connection: Connection, source: Source, held: dict[str
     """Removals that wait for an approval, as the last sync saw them."""
     values = {"id": source.id, "held": None if held is None else Jsonb(held)}
     connection.execute(statement("set_blocked_deletions"), values)
+
+
+def list_blocked_deletions(connection: Connection, selected: Sequence[Source]) -> list[BlockedDeletions]:
+    """As the last sync of each of these sources saw them."""
+    values = {"ids": [source.id for source in selected]}
+    rows = connection.execute(statement("list_blocked_deletions"), values)
+    return [BlockedDeletions(name, count, tuple(paths), reason) for name, count, paths, reason in rows]
 
 
 def delete(connection: Connection, source: Source) -> None:

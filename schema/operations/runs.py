@@ -12,6 +12,7 @@ from pgfolio.schema.database.rows import fetch_records
 from pgfolio.schema.database.statements import array, fetch_one, statement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from pgfolio.schema.database.connect import Connection
@@ -42,10 +43,15 @@ class Run:
 def start(connection: Connection, flow: str, started_by: str) -> int:
     """Open a run's row, which this connection stands for while it is open; rows of runs whose process died are closed
     first."""
-    connection.execute(statement("bury_runs"), {"dead": DEAD, "lock_class": locks.RUNS})
+    bury(connection)
     values = {"flow": flow, "started_by": started_by, "lock_class": locks.RUNS}
     row = fetch_one(connection, "start_run", values)
     return int(row[0])
+
+
+def bury(connection: Connection) -> None:
+    """Close the rows of runs whose process died."""
+    connection.execute(statement("bury_runs"), {"dead": DEAD, "lock_class": locks.RUNS})
 
 
 def finish(
@@ -66,6 +72,12 @@ def last(connection: Connection, permitted: tuple[int, ...] | None, limit: int =
     """The newest runs first; none for who may not see every collection."""
     values = {"limit": limit, "permitted": array(permitted), "dead": DEAD, "lock_class": locks.RUNS}
     return fetch_records(connection, Run, statement("last_runs"), values)
+
+
+def are_synced_since(connection: Connection, names: Sequence[str], moment: datetime) -> bool:
+    """Whether a sync that began after a moment, and has ended, went over all of these sources."""
+    values = {"sources": Jsonb(list(names)), "moment": moment}
+    return bool(fetch_one(connection, "are_synced_since", values)[0])
 
 
 def latest_syncs(connection: Connection) -> list[Run]:

@@ -94,3 +94,10 @@ delete from sources where id = :id;
 -- name: set_blocked_deletions!
 -- Removals that wait for an approval; written only where it changes.
 update sources set held = :held where id = :id and held is distinct from :held::jsonb;
+
+-- name: list_blocked_deletions
+-- Removals that wait for an approval, of these sources.
+select name, (held->>'count')::integer, array(select jsonb_array_elements_text(held->'paths')), held->>'reason'
+from sources
+where id = any(:ids::integer[]) and held is not null
+order by name;

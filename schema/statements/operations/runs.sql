@@ -11,6 +11,13 @@ update runs
 set status = :status, report = :report, error = :error, finished_at = clock_timestamp()
 where id = :id;
 
+-- name: are_synced_since
+-- Whether a sync that began after a moment, and has ended, went over all of these sources.
+select exists (
+    select from runs
+    where flow = 'sync' and status in ('complete', 'partial') and started_at >= :moment::timestamptz
+      and report->'sources' @> :sources::jsonb);
+
 -- name: record_progress!
 -- How far a run is with the source that it is at.
 update runs set source_id = :source_id, progress = :progress where id = :id and status = 'running';
