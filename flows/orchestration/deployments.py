@@ -89,6 +89,8 @@ def _apply(definition: Mapping[str, Any]) -> str:
         work_pool_name=definition["work_pool"]["name"],
         job_variables=definition["work_pool"]["job_variables"],
     )
+    if not schedules:
+        deployment.schedules = None  # an empty list would take away what somebody gave it on the server
     deployment.apply()
     return f"{deployment.flow_name}/{deployment.name}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
+from dataclasses import astuple
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -22,7 +23,7 @@ COLOURS: Final = ("#1d4ed8", "#b45309", "#047857", "#7e22ce", "#be123c")
 
 def recall_picture(tuning: Tuning) -> str:
     """A data URL. One line for each pair of parameters that was measured, the target dashed, the choice ringed."""
-    measured = sorted(tuning.measured, key=lambda one: (one.parameters, one.ef_search))
+    measured = sorted(tuning.measured, key=lambda one: (astuple(one.parameters), one.ef_search))
     axes = _Axes(measured, tuning.target)
     lines = [
         part

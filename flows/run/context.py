@@ -194,6 +194,6 @@ class RunContext:
 
 
 def sentence(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt | SystemExit):
+    if not isinstance(error, Exception):  # Ctrl-C, or a signal as Prefect raises it
         return "interrupted; what was done until then is stored, the next sync goes on from there"
     return " ".join(str(error).split()) or type(error).__name__

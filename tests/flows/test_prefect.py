@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64decode
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,38 +73,75 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def worker(user: dict[str, str]) -> Iterator[None]:
-    """The deployments of prefect.yaml, and a process worker for them."""
-    subprocess.run([sys.executable, "-m", "pgfolio", "deploy"], env=user, cwd=user["HOME"], check=True)
-    scheduled = httpx.get(f"{user['PREFECT_API_URL']}/deployments/name/sync/scheduled").json()
+def notes(folder: Path, conninfo: str) -> str:
+    """The folder, known as a source."""
+    with connect(conninfo) as connection:
+        return sources.ensure_source(connection, os.path.realpath(folder), name="notes").name
+
+
+@pytest.fixture
+def worker(user: dict[str, str], notes: str, tmp_path: Path) -> Iterator[None]:
+    """The deployments of prefect.yaml and of the source, made in a folder of files, and a worker for them."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "large.bin").write_bytes(b"not to be copied")
+    deployed = subprocess.run(
+        [sys.executable, "-m", "pgfolio", "deploy"],
+        env=user,
+        cwd=tmp_path / "elsewhere",
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert deployed.stdout.split() == [
+        "sync/scheduled", "reembed/manual", "index/manual", "verify/manual", "sync/source-notes",
+    ]  # fmt: skip
+    scheduled = deployment(user, "sync/scheduled")
     assert scheduled["schedules"][0]["schedule"]["interval"] == 900
     api(user, f"/deployments/{scheduled['id']}/pause_deployment", {})  # no run but the test's own
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "pgfolio", "--type", "process"],
-        env=user,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    yield
-    end(process)
+    with started_worker(user):
+        yield
 
 
-def test_the_deployments_run_to_completed_and_their_reports_are_visible(
+@contextmanager
+def started_worker(user: dict[str, str]) -> Iterator[None]:
+    with (Path(user["HOME"]) / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pgfolio", "worker"],
+            env={**user, "PREFECT_LOGGING_LEVEL": "INFO"},
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield
+    finally:
+        end(process)
+
+
+def test_the_deployments_run_to_their_ends_and_are_told_of(
     user: dict[str, str], worker: None, folder: Path, conninfo: str
 ) -> None:
-    refused = run_deployment(user, "sync/scheduled", sources=[str(folder)])
+    refused = run_deployment(user, "sync/scheduled", sources=[str(folder.parent)])
     assert (refused["state"]["type"], "no known source" in refused["state"]["message"]) == ("FAILED", True)
-    with connect(conninfo) as connection:
-        sources.ensure_source(connection, os.path.realpath(folder), name="notes")
-    first = run_deployment(user, "sync/scheduled", sources=["notes"])
-    assert (first["state"]["type"], first["state"]["name"]) == ("COMPLETED", "Degraded")
-    report = artifact(user, "sync-report")
-    assert "broken.pdf" in report
-    assert "partial" in report
+    first = run_deployment(user, "sync/source-notes")
+    assert (first["name"], first["state"]["type"], first["state"]["name"]) == (
+        "sync notes",
+        "COMPLETED",
+        "Degraded",
+    )
+    assert "partial" in artifact(user, "sync-report")
+    problems = json.loads(artifact(user, "sync-problems"))
+    assert [(row["document"], row["stage"]) for row in problems] == [("broken.pdf", "extract")]
+    said = log_of(user, first)
+    assert f"syncing notes ({os.path.realpath(folder)})" in said
+    assert any(line.startswith("broken.pdf: extract: cannot be read") for line in said)
+    assert not any("Downloading flow code" in line for line in said), "a run copies nothing"
+
     (folder / "broken.pdf").unlink()
     second = run_deployment(user, "sync/scheduled", sources=[str(folder)])
-    assert (second["state"]["type"], second["state"]["name"]) == ("COMPLETED", "Completed")
+    assert second["state"]["name"] == "Completed"
+    assert run_deployment(user, "verify/manual")["state"]["name"] == "Completed"
+    assert "0 findings" in artifact(user, "verify-report")
     third = run_deployment(user, "reembed/manual", dimensions=128)
     assert third["state"]["name"] == "Completed"
     with connect(conninfo) as connection:
@@ -112,6 +151,103 @@ def test_the_deployments_run_to_completed_and_their_reports_are_visible(
             ("sync", "complete", True),
             ("reembed", "complete", True),
         ]
+
+
+@pytest.mark.long
+def test_the_index_is_tuned_and_pictured(
+    user: dict[str, str], worker: None, folder: Path, conninfo: str
+) -> None:
+    write_pages(folder)
+    run_deployment(user, "sync/source-notes")
+    tuned = run_deployment(user, "index/manual", tune=True, target_recall=1)
+    assert tuned["state"]["name"] in {"Completed", "Degraded"}
+    assert tuned["name"] == "index: tune"
+    measured = json.loads(artifact(user, "index-measured"))
+    assert {row["ef_search"] for row in measured} >= {10, 100}
+    picture = artifact(user, "index-recall").removeprefix("data:image/svg+xml;base64,")
+    assert b64decode(picture).count(b"<circle") >= len(measured)
+
+
+def test_parameters_are_described_and_bounded_and_automations_are_there(
+    user: dict[str, str], notes: str
+) -> None:
+    for _ in range(2):  # a second time changes nothing
+        subprocess.run([sys.executable, "-m", "pgfolio", "deploy"], env=user, check=True, capture_output=True)
+    made = deployment(user, "sync/source-notes")
+    schema = made["parameter_openapi_schema"]["properties"]
+    assert {name: value.get("maximum") for name, value in schema.items()} == {
+        "sources": None,
+        "full": None,
+        "approve_deletes": 100_000,
+        "max_cost": None,
+    }
+    assert all(value["description"] for value in schema.values())
+    assert (made["parameters"], made["tags"]) == ({"sources": ["notes"]}, ["pgfolio", "sync", "one-source"])
+    automations = api(user, "/automations/filter", {})
+    assert [(one["name"], one["enabled"]) for one in automations] == [
+        ("pgfolio: a run without a heartbeat has crashed", True)
+    ]
+
+
+def test_the_deployment_of_a_source_that_is_gone_goes_and_another_keeps_its_schedule(
+    user: dict[str, str], notes: str, conninfo: str, tmp_path: Path
+) -> None:
+    def deploy() -> None:
+        subprocess.run([sys.executable, "-m", "pgfolio", "deploy"], env=user, check=True, capture_output=True)
+
+    with connect(conninfo) as connection:
+        gone = sources.ensure_source(connection, str(tmp_path), name="gone")
+    deploy()
+    kept = deployment(user, "sync/source-notes")
+    schedule = [{"schedule": {"interval": 86_400}, "active": True}]
+    api(user, f"/deployments/{kept['id']}/schedules", schedule)
+    with connect(conninfo) as connection:
+        sources.delete(connection, gone)
+    deploy()
+    names = {one["name"] for one in api(user, "/deployments/filter", {})}
+    assert names >= {"scheduled", "source-notes"}
+    assert "source-gone" not in names
+    schedules = deployment(user, "sync/source-notes")["schedules"]
+    assert [one["schedule"]["interval"] for one in schedules] == [86_400]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+def test_runs_that_are_late_together_are_done_by_one(user: dict[str, str], notes: str, folder: Path) -> None:
+    """They ran one after the other, each over everything."""
+    (folder / "broken.pdf").unlink()
+    subprocess.run([sys.executable, "-m", "pgfolio", "deploy"], env=user, check=True, capture_output=True)
+    made = deployment(user, "sync/source-notes")
+    schedule = {"schedule": {"interval": 20, "anchor_date": "2026-01-01T00:00:00Z"}, "active": True}
+    api(user, f"/deployments/{made['id']}/schedules", [schedule])
+    time.sleep(50)
+
+    def ended() -> list[str]:
+        of_ours = {"deployments": {"id": {"any_": [made["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        found = api(user, "/flow_runs/filter", of_ours)
+        return [one["state"]["name"] for one in found if one["state"]["type"] == "COMPLETED"]
+
+    with started_worker(user):
+        wait_for(lambda: len(ended()) >= 2, 60)
+    assert {"Completed", "Skipped"} <= set(ended())
+
+
+def test_a_run_that_is_cancelled_stands_in_runs_as_interrupted(
+    user: dict[str, str], worker: None, folder: Path, conninfo: str
+) -> None:
+    """Its row said `TerminationSignal`."""
+    write_pages(folder)
+    slow = {"PGFOLIO_INDEX__M": "64", "PGFOLIO_INDEX__EF_CONSTRUCTION": "800"}
+    run = start_deployment(user, "sync/source-notes", environment=slow)
+    wait_for(lambda: "embedding and storing" in "".join(log_of(user, run)), 60)
+    api(user, f"/flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
+    assert ended_run(user, run)["state"]["name"] == "Cancelled"
+    with connect(conninfo) as connection:
+        row = connection.execute("select status, error from runs").fetchone()
+    assert row == (
+        "failed",
+        "interrupted; what was done until then is stored, the next sync goes on from there",
+    )
 
 
 def test_the_command_makes_a_flow_run_where_a_prefect_api_answers(user: dict[str, str], folder: Path) -> None:
@@ -137,11 +273,7 @@ def test_the_command_makes_a_flow_run_where_a_prefect_api_answers(user: dict[str
 
 @pytest.mark.long
 def test_the_build_of_an_index_is_a_progress_artifact(user: dict[str, str], folder: Path) -> None:
-    rng = random.Random(1)
-    words = [f"{a}{b}" for a in ("amber", "cedar", "delta", "fjord") for b in ("wood", "stone", "light")]
-    for n in range(40):
-        pages = (f"## Part {i}\n\n{' '.join(rng.choices(words, k=200))}." for i in range(25))
-        (folder / f"{n:02}.md").write_text("\n\n".join(pages))
+    write_pages(folder)
     slow = {"PGFOLIO_INDEX__M": "64", "PGFOLIO_INDEX__EF_CONSTRUCTION": "800"}
     done = subprocess.run(
         [sys.executable, "-m", "pgfolio.flows", "sync", str(folder)],
@@ -202,23 +334,32 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def prefect(user: dict[str, str], *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", *arguments],
-        env=user,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def write_pages(folder: Path) -> None:
+    rng = random.Random(1)
+    words = [f"{a}{b}" for a in ("amber", "cedar", "delta", "fjord") for b in ("wood", "stone", "light")]
+    for n in range(40):
+        pages = (f"## Part {i}\n\n{' '.join(rng.choices(words, k=200))}." for i in range(25))
+        (folder / f"{n:02}.md").write_text("\n\n".join(pages))
 
 
-def run_deployment(user: dict[str, str], name: str, **parameters: Any) -> dict[str, Any]:
-    """Start a run as `prefect deployment run` does, and wait for its end."""
-    deployment = httpx.get(f"{user['PREFECT_API_URL']}/deployments/name/{name}").json()
-    body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-    run = api(user, f"/deployments/{deployment['id']}/create_flow_run", body)
+def deployment(user: dict[str, str], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{user['PREFECT_API_URL']}/deployments/name/{name}").json()
+    return found
+
+
+def start_deployment(
+    user: dict[str, str], name: str, environment: dict[str, str] | None = None, **parameters: Any
+) -> dict[str, Any]:
+    """As `prefect deployment run` does."""
+    body: dict[str, Any] = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+    if environment:
+        body["job_variables"] = {"env": environment}
+    started: dict[str, Any] = api(user, f"/deployments/{deployment(user, name)['id']}/create_flow_run", body)
+    return started
+
+
+def ended_run(user: dict[str, str], run: dict[str, Any]) -> dict[str, Any]:
+    """Waits for its end."""
     ended: dict[str, Any] = {}
 
     def done() -> bool:
@@ -229,11 +370,21 @@ def run_deployment(user: dict[str, str], name: str, **parameters: Any) -> dict[s
     return ended
 
 
+def run_deployment(user: dict[str, str], name: str, **parameters: Any) -> dict[str, Any]:
+    return ended_run(user, start_deployment(user, name, **parameters))
+
+
+def log_of(user: dict[str, str], run: dict[str, Any]) -> list[str]:
+    """What stands in the log of its page."""
+    lines = api(user, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+    return [line["message"] for line in lines]
+
+
 def artifact(user: dict[str, str], key: str) -> str:
     return str(httpx.get(f"{user['PREFECT_API_URL']}/artifacts/{key}/latest").json()["data"])
 
 
-def api(user: dict[str, str], path: str, body: dict[str, Any]) -> Any:
+def api(user: dict[str, str], path: str, body: Any) -> Any:
     """A POST, tried again while the server's SQLite is locked (503), as Prefect's own client does."""
     answer = httpx.post(user["PREFECT_API_URL"] + path, json=body, timeout=30)
     for _ in range(20):
