@@ -18,7 +18,8 @@ from pgfolio.query_api.service.problems import (
     trace_id,
 )
 from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services
-from pgfolio.schema.database.connect import connect
+from pgfolio.query_api.services import replica_of
+from pgfolio.schema.database.connect import connect_reading
 from pgfolio.schema.operations import gauges, heartbeats
 from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.search import catalog
@@ -49,7 +50,9 @@ async def collections(request: AnyRequest) -> c.CollectionList:
 async def status(request: AnyRequest) -> c.Status:
     def read() -> dict[str, Any]:
         settings = services(request).retriever.settings
-        with connect(services(request).conninfo, timeout=settings.api.statement_timeout) as connection:
+        with connect_reading(
+            services(request).conninfo, replica_of(settings), timeout=settings.api.statement_timeout
+        ) as connection:
             return overview(
                 connection,
                 permitted(request),

@@ -46,20 +46,28 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     _check_owner(connection)
     connection.execute("select pg_advisory_xact_lock(%s)", [locks.MIGRATIONS])
     try:
-        missing = pending(connection)
-        if missing:
+        lacking = pending(connection)
+        if lacking:
             _apply(conninfo)
         define(connection)
         connection.commit()
     finally:
         if locks.is_usable(connection):
             connection.rollback()
-    return missing
+    return lacking
 
 
 def is_behind(connection: psycopg.Connection[Any]) -> bool:
     """Whether there is anything for `migrate` to do."""
-    return bool(pending(connection) or outdated(connection))
+    return bool(missing(connection))
+
+
+def missing(connection: psycopg.Connection[Any]) -> str:
+    """What of this version the database lacks first; empty: nothing."""
+    if lacking := pending(connection):
+        return f"the migration {lacking[0]}"
+    functions = list(outdated(connection))
+    return f"the function {functions[0]}" if functions else ""
 
 
 def pending(connection: psycopg.Connection[Any]) -> list[str]:
@@ -115,10 +123,9 @@ def _check_owner(connection: psycopg.Connection[Any]) -> None:
     """Raises NotPermittedError where what is there is another role's, before a part of it is changed."""
     row = connection.execute(statement("owns_schema")).fetchone()
     if row is not None and not row[0]:
-        missing = pending(connection) or list(outdated(connection))
         raise NotPermittedError(
-            f"the database lacks {missing[0]} of this pgfolio, and this role does not own its tables: run `pgfolio "
-            "migrate` as the role that does, then `pgfolio grants`"
+            f"the database lacks {missing(connection)} of this pgfolio, and this role does not own its tables: run "
+            "`pgfolio migrate` as the role that does, then `pgfolio grants`"
         )
 
 

@@ -16,9 +16,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pgfolio.schema.database import pooler
 from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, without_password
-from pgfolio.schema.database.errors import DatabaseError, refusals
+from pgfolio.schema.database.errors import DatabaseError, UnreachableError, refusals
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.search.turns import Turns, UnreachableError
+from pgfolio.schema.search.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -32,6 +32,10 @@ OPEN_TIMEOUT = 10.0
 
 REPLICA_TIMEOUT = 0.5
 """Seconds that a connection to a replica is waited for, before the primary is asked."""
+
+RECONNECT_SECONDS = POOL_TIMEOUT
+"""Seconds after which a try to connect is given up, and the next request may begin one at once: the pool's own pauses
+double up to minutes, and nobody else may try meanwhile."""
 
 REST_SECONDS = 5.0
 """Seconds after which a replica that could not be used is asked again."""
@@ -72,12 +76,12 @@ async def open_pool(
 ) -> AsyncIterator[Pool]:
     """Connections for `in_snapshot`; `ef_search` is what most questions will want. At most so many requests are
     `waiting` for a connection, each for at most `wait` seconds, and no statement runs for longer than `longest`
-    seconds; 0: no limit. `replica`: of `conninfo`'s database, to be read from, which may be gone. Raises
-    DatabaseError when the database cannot be reached."""
+    seconds; 0: no limit. `replica`: of `conninfo`'s database, to be read from; either of the two may be gone. Raises
+    DatabaseError when the database cannot be reached and there is no replica."""
     made = partial(_made, size=size, ef_search=ef_search, longest=longest)
     pool = made(conninfo, timeout=POOL_TIMEOUT)
     pool.turns = Turns(size, waiting, wait)
-    async with _opened(pool, conninfo):
+    async with _opened(pool, conninfo if replica is None else None):
         if replica is None:
             yield pool
             return
@@ -99,6 +103,7 @@ def _made(conninfo: str, *, size: int, ef_search: int, longest: float, timeout: 
         min_size=min(2, size),
         max_size=size,
         timeout=timeout,
+        reconnect_timeout=RECONNECT_SECONDS,
         configure=partial(_configure, ef_search=ef_search, limit=limit),
         reset=_reset,
         open=False,

@@ -133,18 +133,22 @@ def stock_hosted(conninfo: str, new_settings: Callable[..., Settings], server: F
 
 
 @contextmanager
-def unreachable(conninfo: str, postgres: str) -> Iterator[None]:
-    """Inside, nobody is let into the database, and who was is thrown out."""
+def unreachable(conninfo: str, postgres: str) -> Iterator[Callable[[], None]]:
+    """Inside, nobody is let into the database, and who was is thrown out, until what it yields is called."""
     name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f'alter database "{name}" with allow_connections false')
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
         )
-        try:
-            yield
-        finally:
+
+        def back() -> None:
             connection.execute(f'alter database "{name}" with allow_connections true')
+
+        try:
+            yield back
+        finally:
+            back()
 
 
 def make_key(
