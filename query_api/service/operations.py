@@ -22,6 +22,7 @@ from pgfolio.query_api.services import replica_of
 from pgfolio.schema.database.connect import connect_reading
 from pgfolio.schema.operations import gauges, heartbeats
 from pgfolio.schema.operations.overview import overview
+from pgfolio.schema.operations.replicas import replica_gauge
 from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import in_snapshot
 
@@ -101,6 +102,9 @@ async def prometheus(request: AnyRequest) -> bytes:
     """Of collections and sources those that the key may see; what the API did only for who may see all."""
     allowed, index = permitted(request), services(request).retriever.settings.index
 
+    pool = services(request).retriever.pool
+    replica = None if allowed is not None else await replica_gauge(pool)
+
     async def read(connection: AsyncConnection) -> metrics.StoredGauges:
         return metrics.StoredGauges(
             await catalog.list_collections(connection, allowed),
@@ -109,9 +113,9 @@ async def prometheus(request: AnyRequest) -> bytes:
             await gauges.runs_overview(connection, allowed),
             [] if allowed is not None else await heartbeats.read_ages(connection),
             await gauges.waiting_requests(connection, allowed),
+            replica,
         )
 
-    pool = services(request).retriever.pool
     stored = await in_snapshot(pool, read)
     metrics.sample(pool)
     return metrics.render(stored, with_requests=allowed is None)

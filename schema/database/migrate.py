@@ -73,7 +73,7 @@ def missing(connection: psycopg.Connection[Any]) -> str:
 def pending(connection: psycopg.Connection[Any]) -> list[str]:
     """Names of the migrations that this database lacks."""
     applied = _applied(connection)
-    return [name for name in _known() if name not in applied]
+    return [name for name in migrations() if name not in applied]
 
 
 @cache
@@ -84,7 +84,8 @@ def made_names() -> set[str]:
     } | MIGRATION_TABLES
 
 
-def _known() -> list[str]:
+def migrations() -> list[str]:
+    """The migrations of this version, in their order."""
     return sorted(path.stem for path in FOLDER.glob("*.sql"))
 
 
@@ -96,7 +97,7 @@ def _applied(connection: psycopg.Connection[Any]) -> set[str]:
 
 def _check_whose(connection: psycopg.Connection[Any]) -> None:
     """Raises DatabaseError where what is there was not made by this version or an earlier one."""
-    known, applied = _known(), _applied(connection)
+    known, applied = migrations(), _applied(connection)
     if later := sorted(applied.difference(known)):
         by = newest_version(connection)
         raise DatabaseError(

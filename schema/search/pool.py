@@ -140,23 +140,23 @@ async def in_snapshot(
     primary; and on the other one where that cannot do it. Raises BusyError, DatabaseError, and what the work
     raises."""
     if pool.primary is None:
-        return await _in_turn(pool, work, urgent=urgent)
+        return await in_turn(pool, work, urgent=urgent)
     first, second = (pool.primary, pool) if newest else (pool, pool.primary)
     if first.rests_until > time.monotonic():
         with suppress(UnreachableError):
-            return await _in_turn(second, work, urgent=urgent)
-        return await _in_turn(first, work, urgent=urgent)  # rested or not, it is the only one
+            return await in_turn(second, work, urgent=urgent)
+        return await in_turn(first, work, urgent=urgent)  # rested or not, it is the only one
     try:
-        return await _in_turn(first, work, urgent=urgent)
+        return await in_turn(first, work, urgent=urgent)
     except GenerationChangedError as changed:  # or the replica is behind what the question was embedded for
         try:
             with _resting(first, GenerationChangedError):
-                return await _in_turn(second, work, urgent=urgent)
+                return await in_turn(second, work, urgent=urgent)
         except UnreachableError:
             raise changed from None  # to be embedded for what the replica has
     except (psycopg.errors.ProgrammingError, UnreachableError):  # without a migration, or gone
         first.rests_until = time.monotonic() + REST_SECONDS
-    return await _in_turn(second, work, urgent=urgent)
+    return await in_turn(second, work, urgent=urgent)
 
 
 @contextmanager
@@ -169,9 +169,10 @@ def _resting(pool: Pool, error: type[Exception]) -> Iterator[None]:
         raise
 
 
-async def _in_turn(
+async def in_turn(
     pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]], *, urgent: bool
 ) -> Result:
+    """As `in_snapshot`, in this pool alone."""
     async with pool.turns.turn(urgent=urgent):
         try:
             return await _snapshot(pool, work)

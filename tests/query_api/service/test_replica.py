@@ -21,8 +21,9 @@ from pgfolio.query_api.auth.keyring import MAX_AGE_SECONDS
 from pgfolio.schema.database.connect import database, prepare
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.search.pool import POOL_TIMEOUT, REPLICA_TIMEOUT
-from tests.query_api.auth.test_keys import served
+from tests.query_api.auth.test_keys import pgfolio, served
 from tests.query_api.library import LOCAL, make_key, running_api, stock, switch, unreachable
+from tests.query_api.service.test_operations import numbers
 from tests.standby import primary, promote, standby, stop
 
 if TYPE_CHECKING:
@@ -262,14 +263,18 @@ def test_a_real_standby_is_read_lags_is_promoted_and_goes(
             with asking(client) as answers:
                 trace = client.post("/search", json=QUESTION).json()["trace_id"]
                 assert client.get(f"/traces/{trace}").status_code == 200
+                assert told(client) == {"replica_follows": 1, "replica_lag_seconds": 0}
                 pause(replica, "pg_wal_replay_pause")
                 switch(conninfo, settings, replace(LOCAL, dimensions=128), drop=True)
                 time.sleep(1)
+                assert 1 < told(client)["replica_lag_seconds"] < 10
+                check_behind(conninfo, replica)
                 pause(replica, "pg_wal_replay_resume")
                 time.sleep(1)
                 stop(homes / "a")  # started again within seconds
                 time.sleep(4)
                 promote(replica)
+                assert told(client) == {"replica_follows": 0}
                 time.sleep(1)
                 stop(homes / "b")
                 time.sleep(3)
@@ -277,6 +282,18 @@ def test_a_real_standby_is_read_lags_is_promoted_and_goes(
             assert {problem for problem, _ in answers} == {""}
             assert max(seconds for _, seconds in answers) < POOL_TIMEOUT + 1
     shutil.rmtree(homes, ignore_errors=True)
+
+
+def told(client: httpx.Client) -> dict[str, float]:
+    """What Prometheus is told of the replica."""
+    shown = {name.removeprefix("pgfolio_"): value for (name, _), value in numbers(client).items()}
+    return {name: value for name, value in shown.items() if name.startswith("replica")}
+
+
+def check_behind(conninfo: str, replica: str) -> None:
+    values = {"PGFOLIO_API__DATABASE_URL": replica, "PGFOLIO_MONITORING__REPLICA_LAG_SECONDS": "0.5"}
+    done = pgfolio(conninfo, "status", "--check", "--only", "replica", **values)
+    assert (done.returncode, "behind its primary" in done.stdout) == (1, True), done.stdout + done.stderr
 
 
 def pause(conninfo: str, function: str) -> None:
