@@ -65,7 +65,8 @@ def _apply(connection: Connection, rules: SourceRules, roots: set[str]) -> list[
         notes.append(f"{by_root.name} is called {rules.name} now, as in the settings")
     elif by_root is not None and by_name is not None and by_name.id != by_root.id:
         notes.append(
-            f"{root} stays {by_root.name}: {rules.name} is {by_name.root}; `pgfolio sources rename` makes the name free"
+            f"{root} stays {by_root.name}: {rules.name} is {by_name.root}; `pgfolio sources rename` makes the name "
+            "free"
         )
     updated = sources.ensure_source(
         connection,

@@ -6,6 +6,7 @@ import hashlib
 import random
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from pgfolio.schema.vectors import generations, hnsw, reuse
 from tests.fakes.openai_server import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from litestar import Litestar
 
@@ -240,3 +241,29 @@ def _with_vectors(page: Page, model: Any) -> list[EmbeddedChunk]:
         chunks.append(Chunk(content, heading, None, start, start + len(content), len(content) // 4, hashed))
     made = model.embed([f"{page.title or ''}\n{chunk.content}" for chunk in chunks]).vectors
     return [EmbeddedChunk(chunk, vector) for chunk, vector in zip(chunks, made, strict=True)]
+
+
+@contextmanager
+def asking(client: httpx.Client, question: Mapping[str, Any]) -> Iterator[list[tuple[str, float]]]:
+    """Searches one after the other; each with what was wrong of it and its seconds."""
+    answers: list[tuple[str, float]] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            began = time.monotonic()
+            answer = client.post("/search", json=question)
+            said = "" if answer.status_code == 200 else answer.text
+            answers.append((said, time.monotonic() - began))
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        thread.join()
+        errors = sum(bool(problem) for problem, _ in answers)
+        longest = max((seconds for _, seconds in answers), default=0.0)
+        print(f"{len(answers)} searches, {errors} errors, the longest {longest:.2f} s")

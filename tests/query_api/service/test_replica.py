@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +21,7 @@ from pgfolio.schema.database.connect import database, prepare
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.search.pool import POOL_TIMEOUT, REPLICA_TIMEOUT
 from tests.query_api.auth.test_keys import pgfolio, served
-from tests.query_api.library import LOCAL, make_key, running_api, stock, switch, unreachable
+from tests.query_api.library import LOCAL, asking, make_key, running_api, stock, switch, unreachable
 from tests.query_api.service.test_operations import numbers
 from tests.standby import primary, promote, standby, stop
 
@@ -260,7 +259,7 @@ def test_a_real_standby_is_read_lags_is_promoted_and_goes(
         key = make_key(conninfo)
         with database(settings, pooled=True) as used, running_api(settings, used) as client:
             client.headers["Authorization"] = f"Bearer {key}"
-            with asking(client) as answers:
+            with asking(client, QUESTION) as answers:
                 trace = client.post("/search", json=QUESTION).json()["trace_id"]
                 assert client.get(f"/traces/{trace}").status_code == 200
                 assert told(client) == {"replica_follows": 1, "replica_lag_seconds": 0}
@@ -299,27 +298,3 @@ def check_behind(conninfo: str, replica: str) -> None:
 def pause(conninfo: str, function: str) -> None:
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(sql.SQL("select {}()").format(sql.Identifier(function)))
-
-
-@contextmanager
-def asking(client: httpx.Client) -> Iterator[list[tuple[str, float]]]:
-    """Searches one after the other; each with what was wrong of it and its seconds."""
-    answers: list[tuple[str, float]] = []
-    ended = threading.Event()
-
-    def ask() -> None:
-        while not ended.is_set():
-            began = time.monotonic()
-            answer = client.post("/search", json=QUESTION)
-            said = "" if answer.status_code == 200 else answer.text
-            answers.append((said, time.monotonic() - began))
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield answers
-    finally:
-        ended.set()
-        thread.join()
-        print(f"{len(answers)} searches, the longest {max(s for _, s in answers):.2f} s")
