@@ -219,7 +219,7 @@ async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Resu
         async with pool.connection() as connection:
             with refusals():
                 if pooler.is_pooled(connection):
-                    await connection.execute(statement("limit_transaction"), {"timeout": pool.limit})
+                    await connection.execute(statement("begin_pooled"), {"timeout": pool.limit})
                 return await work(connection)
     except PoolTimeout as error:
         pool.turns.fail(UNREACHABLE)
