@@ -108,7 +108,7 @@ def test_a_burst_is_gathered_and_a_moved_tree_is_few_syncs(conninfo: str, home: 
 def test_events_that_the_kernel_dropped_are_made_up_for_by_the_next_scan(
     conninfo: str, home: Path, root: Path
 ) -> None:
-    """The queue is filled with changes that are no reason for a sync while nobody reads it; what comes after is lost."""
+    """The queue is filled with changes that are no reason for a sync while nobody reads it; later ones are lost."""
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     with watched(conninfo, home, root) as process:
         hidden, other = root / "0/.a", root / "0/.b"
