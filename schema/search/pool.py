@@ -154,8 +154,15 @@ async def in_snapshot(
                 return await in_turn(second, work, urgent=urgent)
         except UnreachableError:
             raise changed from None  # to be embedded for what the replica has
-    except (psycopg.errors.ProgrammingError, UnreachableError):  # without a migration, or gone
+    except psycopg.errors.ProgrammingError:  # without a migration
         first.rests_until = time.monotonic() + REST_SECONDS
+    except UnreachableError:
+        first.rests_until = time.monotonic() + REST_SECONDS
+        with suppress(UnreachableError):
+            return await in_turn(second, work, urgent=urgent)
+        return await in_turn(
+            first, work, urgent=urgent
+        )  # it may have been slow to connect, and is the only one
     return await in_turn(second, work, urgent=urgent)
 
 
