@@ -74,7 +74,7 @@ def _guarded(
         usage = io.StringIO()
         error.show(usage)
         click.echo(printable(usage.getvalue()), err=True, nl=False)
-        return WRONG_USAGE
+        return max(error.exit_code, WRONG_USAGE)
     except BrokenPipeError:
         _to_nowhere()
         return 0

@@ -284,6 +284,9 @@ class Monitoring(Section):
     listener_age_seconds: Annotated[float, Field(ge=0)] = Field(
         description="what makes documents of pushes is critical when it was silent for so long; 0: there is none"
     )
+    replica_lag_seconds: Annotated[float, Field(ge=0)] = Field(
+        description="the replica of `api.database_url` is a warning when it is so far behind; 0: never"
+    )
 
 
 class Postgres(Section):

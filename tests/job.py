@@ -13,7 +13,7 @@ from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.database.connect import connect, database
 from tests.flows.library import ANIMALS, GRAIN, PLANTS, counts
-from tests.query_api.library import running_api
+from tests.query_api.library import asking, running_api
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +42,16 @@ def do_job(flows: Settings, api: Settings, root: Path) -> None:
         assert synced(flows, conninfo, root) == {"unchanged": 2}
         with database(api, pooled=True) as for_api, running_api(api, for_api) as client:
             check_answers(client)
-            pushed = client.post("/documents", json={"title": "Mice", "content": "The mouse eats cheese."})
-            assert pushed.status_code == 202, pushed.text
-            run_sync(flows, conninfo, _pushed(conninfo), Options())
-            assert client.get(pushed.headers["Location"]).json()["state"] == "ok"
-            run_reembed(reembed_target(flows, None, None, 128), conninfo, Options())
-            check_answers(client)
+            with asking(client, {"query": QUESTION}) as answers:
+                pushed = client.post(
+                    "/documents", json={"title": "Mice", "content": "The mouse eats cheese."}
+                )
+                assert pushed.status_code == 202, pushed.text
+                run_sync(flows, conninfo, _pushed(conninfo), Options())
+                assert client.get(pushed.headers["Location"]).json()["state"] == "ok"
+                run_reembed(reembed_target(flows, None, None, 128), conninfo, Options())
+                check_answers(client)
+            assert {problem for problem, _ in answers} == {""}
             found = client.post("/search", json={"query": "what does the mouse eat"}).json()
             assert found["results"][0]["title"] == "Mice"
             assert found["space"].endswith("128")

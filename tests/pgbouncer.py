@@ -17,16 +17,17 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+TRUSTED = {"postgres": ""}
 CONFIGURATION = """[databases]
-* = host={host}
+* = host={host} port={server_port}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
-auth_type = trust
+auth_type = {auth}
 auth_file = {users}
 pool_mode = {mode}
 default_pool_size = {size}
@@ -35,23 +36,32 @@ max_client_conn = 500
 
 
 @contextmanager
-def pgbouncer(conninfo: str, mode: str = "transaction", size: int = 30) -> Iterator[str]:
-    """The connection string of the same database through PgBouncer, with at most `size` sessions of the server."""
+def pgbouncer(
+    conninfo: str, mode: str = "transaction", size: int = 30, passwords: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The connection string of the same database through PgBouncer, with at most `size` sessions of the server for
+    each user. `passwords`: of the users that it lets in, by name; None: whoever comes, as postgres."""
     if PROGRAM is None:
         pytest.skip("pgbouncer is not installed")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    host = str(conninfo_to_dict(conninfo)["host"])
-    with tempfile.TemporaryDirectory(prefix="pgbouncer-", dir=Path(host).parent) as folder:
+    server = conninfo_to_dict(conninfo)
+    host = str(server["host"])
+    beside = Path(host).parent if host.startswith("/") else None
+    account = "pgserver" if beside else "postgres"
+    with tempfile.TemporaryDirectory(prefix="pgbouncer-", dir=beside) as folder:
         Path(folder).chmod(0o755)
         users, ini = Path(folder) / "users.txt", Path(folder) / "pgbouncer.ini"
-        users.write_text('"postgres" ""\n')
-        ini.write_text(CONFIGURATION.format(host=host, port=port, users=users, mode=mode, size=size))
-        as_user = ["-u", "pgserver"] if os.geteuid() == 0 else []  # it does not run as root
+        users.write_text("".join(f'"{name}" "{secret}"\n' for name, secret in (passwords or TRUSTED).items()))
+        values = {"host": host, "server_port": server.get("port", 5432), "port": port, "users": users}
+        auth = "scram-sha-256" if passwords else "trust"
+        ini.write_text(CONFIGURATION.format(**values, mode=mode, size=size, auth=auth))
+        as_user = ["-u", account] if os.geteuid() == 0 else []  # it does not run as root
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen([PROGRAM, *as_user, str(ini)], stdout=log, stderr=log)
         try:
-            pooled = make_conninfo(conninfo, host="127.0.0.1", port=port, user="postgres")
+            pooled = make_conninfo(conninfo, host="127.0.0.1", port=port)
+            pooled = pooled if passwords else make_conninfo(pooled, user="postgres")
             _wait(pooled, Path(folder) / "log", process)
             yield pooled
         finally:

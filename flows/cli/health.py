@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pgfolio.config.settings import Monitoring
     from pgfolio.schema.operations.gauges import SourceGauge
+    from pgfolio.schema.operations.replicas import ReplicaGauge
     from pgfolio.schema.operations.runs import Run
 
 CRITICAL_AGES: Final = 4
@@ -26,7 +27,7 @@ PUSHED: Final = "pushed"
 """The kind of a source that is synced when something is pushed, and not by a schedule."""
 
 
-CHECKS: Final = ("run", "age", "listener", "index", "held", "quarantined")
+CHECKS: Final = ("run", "age", "listener", "index", "held", "quarantined", "replica")
 """What is judged, by the names that findings have."""
 
 
@@ -64,6 +65,7 @@ class Facts:
     unindexed: str = ""
     listener_age: float | None = None
     request_age: float | None = None
+    replica: ReplicaGauge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def assess(facts: Facts, limits: Monitoring, only: str | None = None) -> Health:
         *_index(facts),
         *_blocked_deletions(facts),
         *_quarantined(facts),
+        *_replica(facts, limits),
     )
     judged = [finding for finding in every if only in {None, finding.check}]
     return Health(sorted(judged, key=lambda finding: WORST_FIRST.index(finding.state)), facts)
@@ -190,3 +193,16 @@ def _quarantined(facts: Facts) -> Iterator[HealthFinding]:
                 HealthState.WARNING,
                 f"{source.name}: {source.failed:,} files could not be read: `pgfolio status` names them",
             )
+
+
+def _replica(facts: Facts, limits: Monitoring) -> Iterator[HealthFinding]:
+    """Searches go on without it, from the primary."""
+    limit, replica = limits.replica_lag_seconds, facts.replica
+    if replica is None or not limit:
+        return
+    if not replica.follows:
+        reason = "the replica (PGFOLIO_API__DATABASE_URL) does not answer, or follows its primary no longer"
+        yield HealthFinding("replica", HealthState.WARNING, reason)
+    elif replica.lag is not None and replica.lag > limit:
+        reason = f"the replica (PGFOLIO_API__DATABASE_URL) is {duration(replica.lag)} behind its primary"
+        yield HealthFinding("replica", HealthState.WARNING, reason)

@@ -15,10 +15,10 @@ from pgfolio.flows.cli import health, render
 from pgfolio.flows.cli.health import Facts, Health, HealthState
 from pgfolio.flows.cli.options import as_json
 from pgfolio.schema.database import migrate
-from pgfolio.schema.database.connect import connect, database
+from pgfolio.schema.database.connect import connect, connect_bare, database
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.programs import BundledPostgresError
-from pgfolio.schema.operations import gauges, heartbeats, runs
+from pgfolio.schema.operations import gauges, heartbeats, replicas, runs
 from pgfolio.schema.operations.overview import overview
 from pgfolio.schema.vectors import generations, segments
 
@@ -32,7 +32,26 @@ STATEMENT_SECONDS: Final = 20.0
 """What one statement of a check may take: whoever runs it waits for a minute at most."""
 
 
-@click.command()
+class WrongCheckError(click.UsageError):
+    """A check that is called wrongly found nothing out: 2 would be critical."""
+
+    exit_code = int(HealthState.UNKNOWN)
+
+
+class StatusCommand(click.Command):
+    """With exit codes of its own where it checks."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        is_check = "--check" in args
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if is_check:
+                raise WrongCheckError(error.format_message(), error.ctx) from error
+            raise
+
+
+@click.command(cls=StatusCommand)
 @click.option(
     "--check",
     is_flag=True,
@@ -81,20 +100,28 @@ def _check(only: str | None, *, as_json: bool) -> int:
 
 def _examined(settings: Settings, only: str | None) -> Health:
     try:
-        with _as_it_is(settings) as conninfo, connect(conninfo, timeout=STATEMENT_SECONDS) as connection:
-            if missing := migrate.pending(connection):
-                reason = f"the database lacks {len(missing)} migrations of this version: `pgfolio migrate`"
+        with _as_it_is(settings) as conninfo:
+            if reason := _unmigrated(conninfo):
                 return health.failed(HealthState.UNKNOWN, "migrations", reason)
-            return health.assess(_gathered(connection), settings.monitoring, only)
+            with connect(conninfo, timeout=STATEMENT_SECONDS) as connection:
+                return health.assess(_gathered(connection, settings), settings.monitoring, only)
     except (DatabaseError, BundledPostgresError) as error:
         return health.failed(HealthState.CRITICAL, "database", str(error))
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001 -- a check that fails says so in its line
-        reason = (
-            f"the database was never migrated (`pgfolio migrate`), or it is {type(error).__name__}: {error}"
-        )
-        return health.failed(HealthState.UNKNOWN, "check", reason)
+        return health.failed(HealthState.UNKNOWN, "check", f"{type(error).__name__}: {error}")
+
+
+def _unmigrated(conninfo: str) -> str:
+    """Empty where no migration is missing."""
+    with connect_bare(conninfo) as connection:
+        lacking = migrate.pending(connection)
+    if lacking[:1] == migrate.migrations()[:1]:
+        return "the database was never migrated: `pgfolio migrate`"
+    return (
+        f"the database lacks {len(lacking)} migrations of this version: `pgfolio migrate`" if lacking else ""
+    )
 
 
 @contextmanager
@@ -107,10 +134,11 @@ def _as_it_is(settings: Settings) -> Iterator[str]:
         yield conninfo
 
 
-def _gathered(connection: Connection) -> Facts:
+def _gathered(connection: Connection, settings: Settings) -> Facts:
     latest = runs.latest_syncs(connection)
     listener = [beat.age for beat in heartbeats.ages(connection) if beat.process == "listener"]
     active = generations.active_generation(connection)
+    replica = settings.api.database_url
     return Facts(
         sources=gauges.fetch_source_gauges(connection),
         last_runs=runs.last(connection, None),
@@ -119,6 +147,7 @@ def _gathered(connection: Connection) -> Facts:
         unindexed=active.space.name if active and segments.unindexed(connection, active) else "",
         listener_age=listener[0] if listener else None,
         request_age=gauges.oldest_request_seconds(connection),
+        replica=replicas.fetch_replica_gauge(connection, replica.get_secret_value()) if replica else None,
     )
 
 
@@ -154,6 +183,8 @@ def _numbers(facts: Facts, limits: Monitoring) -> str:
     numbers.append(f"pending={sum(source.pending for source in facts.sources)}")
     if facts.listener_age is not None:
         numbers.append(f"listener_age={facts.listener_age:.0f}s;;{limits.listener_age_seconds:.0f}")
+    if facts.replica is not None and facts.replica.lag is not None:
+        numbers.append(f"replica_lag={facts.replica.lag:.0f}s;{limits.replica_lag_seconds:.0f}")
     return f" | {' '.join(numbers)}"
 
 

@@ -63,6 +63,11 @@ def _apply(connection: Connection, rules: SourceRules, roots: set[str]) -> list[
     elif by_root is not None and by_name is None:
         sources.rename(connection, by_root, rules.name)
         notes.append(f"{by_root.name} is called {rules.name} now, as in the settings")
+    elif by_root is not None and by_name is not None and by_name.id != by_root.id:
+        notes.append(
+            f"{root} stays {by_root.name}: {rules.name} is {by_name.root}; `pgfolio sources rename` makes the name "
+            "free"
+        )
     updated = sources.ensure_source(
         connection,
         root,

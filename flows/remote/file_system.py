@@ -40,6 +40,8 @@ class FileSystem:
         try:
             # One of its own: instances that are shared keep listings of earlier syncs.
             self._files: Any = make(skip_instance_cache=True, **options)
+        except ImportError:  # the protocol's own library: fsspec alone is not enough
+            raise
         except Exception as error:  # each has exceptions of its own
             raise RemoteUnreachable(f"{url} cannot be reached: {_said(error)}") from error
 

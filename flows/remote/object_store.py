@@ -31,7 +31,11 @@ S3_CREDENTIALS: Final = {
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 }
 """By any of these obstore finds its own."""
+EXPIRED: Final = "ExpiredToken"
+"""What S3 says with 400, and others with 403, of credentials that were good until just now."""
+
 REASONS: Final = {
+    EXPIRED: "the credentials have expired: renew them, then sync again",
     "NoSuchBucket": "there is no such bucket",
     "169.254.169.254": "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
     "AWS_SKIP_SIGNATURE=true for a public bucket",
@@ -109,6 +113,8 @@ class ObjectStore:
         except FileNotFoundError:
             raise
         except REFUSED as error:
+            if EXPIRED in str(error):  # it is not this object that they may not
+                raise self._unreachable("does not answer", error) from error
             raise PermissionError(13, "these credentials may not read it") from error
         except (exceptions.BaseError, OSError) as error:
             raise self._unreachable("does not answer", error) from error

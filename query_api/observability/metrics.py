@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pgfolio.query_api.observability.timings import RequestRecord
     from pgfolio.schema.operations.gauges import IndexGauge, RunsOverview, SourceGauge
     from pgfolio.schema.operations.heartbeats import Heartbeat
+    from pgfolio.schema.operations.replicas import ReplicaGauge
     from pgfolio.schema.search.catalog import StoredCollection
     from pgfolio.schema.search.pool import Pool
 
@@ -91,6 +92,7 @@ class StoredGauges:
     runs: RunsOverview
     heartbeats: Sequence[Heartbeat]
     waiting_requests: int
+    replica: ReplicaGauge | None
 
 
 def observe(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:
@@ -163,6 +165,8 @@ class _DatabaseGauges:
         waiting = _gauge("waiting_requests", "Requests to the flows that nobody has begun.")
         waiting.add_metric([], self._stored.waiting_requests)
         yield from (beats, waiting)
+        if self._stored.replica is not None:
+            yield from _replica(self._stored.replica)
 
     def _collections(self) -> Iterator[GaugeMetricFamily]:
         documents = _gauge("documents", "Documents stored.", "collection")
@@ -200,6 +204,15 @@ class _DatabaseGauges:
             valid = _gauge("index_valid", "1: all vectors of the active space have an index.", "space")
             valid.add_metric([indexed.space], indexed.is_indexed)
             yield valid
+
+
+def _replica(stored: ReplicaGauge) -> Iterator[GaugeMetricFamily]:
+    follows = _gauge("replica_follows", "1: the replica answers, and follows its primary.")
+    follows.add_metric([], stored.follows)
+    lag = _gauge("replica_lag_seconds", "Since the last transaction that it has; 0 where it has them all.")
+    if stored.lag is not None:
+        lag.add_metric([], stored.lag)
+    yield from (follows, lag)
 
 
 def _runs(stored: RunsOverview) -> Iterator[StoredMetric]:

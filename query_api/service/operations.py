@@ -18,9 +18,11 @@ from pgfolio.query_api.service.problems import (
     trace_id,
 )
 from pgfolio.query_api.service.requests import PROBLEM, PROBLEMS, AnyRequest, permitted, services
-from pgfolio.schema.database.connect import connect
+from pgfolio.query_api.services import replica_of
+from pgfolio.schema.database.connect import connect_reading
 from pgfolio.schema.operations import gauges, heartbeats
 from pgfolio.schema.operations.overview import overview
+from pgfolio.schema.operations.replicas import replica_gauge
 from pgfolio.schema.search import catalog
 from pgfolio.schema.search.pool import in_snapshot
 
@@ -49,7 +51,9 @@ async def collections(request: AnyRequest) -> c.CollectionList:
 async def status(request: AnyRequest) -> c.Status:
     def read() -> dict[str, Any]:
         settings = services(request).retriever.settings
-        with connect(services(request).conninfo, timeout=settings.api.statement_timeout) as connection:
+        with connect_reading(
+            services(request).conninfo, replica_of(settings), timeout=settings.api.statement_timeout
+        ) as connection:
             return overview(
                 connection,
                 permitted(request),
@@ -98,6 +102,9 @@ async def prometheus(request: AnyRequest) -> bytes:
     """Of collections and sources those that the key may see; what the API did only for who may see all."""
     allowed, index = permitted(request), services(request).retriever.settings.index
 
+    pool = services(request).retriever.pool
+    replica = None if allowed is not None else await replica_gauge(pool)
+
     async def read(connection: AsyncConnection) -> metrics.StoredGauges:
         return metrics.StoredGauges(
             await catalog.list_collections(connection, allowed),
@@ -106,9 +113,9 @@ async def prometheus(request: AnyRequest) -> bytes:
             await gauges.runs_overview(connection, allowed),
             [] if allowed is not None else await heartbeats.read_ages(connection),
             await gauges.waiting_requests(connection, allowed),
+            replica,
         )
 
-    pool = services(request).retriever.pool
     stored = await in_snapshot(pool, read)
     metrics.sample(pool)
     return metrics.render(stored, with_requests=allowed is None)

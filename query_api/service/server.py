@@ -16,8 +16,8 @@ from pgfolio.config.environment import temporary_environment
 from pgfolio.config.loading import load_settings
 from pgfolio.query_api.service.app import create_app
 from pgfolio.query_api.service.header_timeout import HeaderTimeoutProtocol
-from pgfolio.query_api.services import open_services
-from pgfolio.schema.database.connect import connect, database
+from pgfolio.query_api.services import open_services, replica_of
+from pgfolio.schema.database.connect import connect_reading, database
 from pgfolio.schema.operations.api_keys import require_key
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def serve(settings: Settings, host: str, port: int, workers: int, listening: Cal
     NoKeyError, a ModelError before it listens."""
     settings = settings.model_copy(update={"api": settings.api.model_copy(update={"host": host})})
     with _bind(host, port) as listener, database(settings, pooled=True) as conninfo:
-        with connect(conninfo) as connection:
+        with connect_reading(conninfo, replica_of(settings)) as connection:
             require_key(connection, host)
         asyncio.run(_check_startup(settings, conninfo))
         # uvicorn hands the signal that stopped it on to the handler before it: ours lets the database be left.

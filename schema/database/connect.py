@@ -5,8 +5,9 @@ Functions elsewhere take a connection; whoever opens it owns the transaction.
 
 from __future__ import annotations
 
+import logging
 import re
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
@@ -15,8 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgfolio.schema.database import pooler, priority
 from pgfolio.schema.database.bundled import bundled_postgres
-from pgfolio.schema.database.errors import DatabaseError, refusals
-from pgfolio.schema.database.migrate import is_behind, migrate
+from pgfolio.schema.database.errors import DatabaseError, UnreachableError, refusals
+from pgfolio.schema.database.migrate import is_behind, migrate, missing
 from pgfolio.schema.database.schema_in_use import check_schema_in_use
 from pgfolio.schema.database.statements import fetch_one, statement
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+LOG = logging.getLogger("pgfolio.schema.database.connect")
 CONNECT_TIMEOUT = 10
 TOO_LONG = "the database took longer than PGFOLIO_API__STATEMENT_TIMEOUT allows: ask for less, or allow more"
 
@@ -43,19 +45,42 @@ NO_URL = (
 def database(settings: Settings, *, pooled: bool = False) -> Iterator[str]:
     """The connection string of the database in use, migrated: PGFOLIO_DATABASE_URL, or the bundled Postgres,
     which runs as long as somebody is inside. It leads to sessions that last, by PGFOLIO_DATABASE_DIRECT_URL where
-    that is set; `pooled`: for who needs none. Raises DatabaseError."""
+    that is set; `pooled`: for who needs none, and is content with the replica while the database itself is gone.
+    Raises DatabaseError."""
     urls = [url.get_secret_value() for url in (settings.database_direct_url, settings.database_url) if url]
     if not urls:
         with bundled_postgres(settings.home, settings.postgres) as conninfo:
             prepare(conninfo)
             yield conninfo
         return
-    prepare(urls[0], pooled=pooled)
-    if pooled and urls[-1] != urls[0]:
-        check_same(urls[0], urls[-1])
-    if pooled and (replica := settings.api.database_url):
-        check_same(urls[0], replica.get_secret_value(), needed=False)
+    replica = settings.api.database_url.get_secret_value() if pooled and settings.api.database_url else None
+    try:
+        prepare(urls[0], pooled=pooled)
+        if pooled and urls[-1] != urls[0]:
+            check_same(urls[0], urls[-1])
+        if replica:
+            check_same(urls[0], replica, needed=False)
+    except UnreachableError as error:
+        if replica is None:
+            raise
+        _check_alone(replica, error)
     yield urls[-1] if pooled else urls[0]
+
+
+def _check_alone(replica: str, error: UnreachableError) -> None:
+    """The replica can be read without its primary, which cannot be reached, as `error` says. Raises DatabaseError."""
+    try:
+        opened = _opened(replica)
+    except UnreachableError:
+        raise error from None
+    with opened as connection, refusals():
+        check_schema_in_use(connection)
+        if lacking := missing(connection):
+            raise DatabaseError(
+                f"{error}; its replica {without_password(replica)} lacks {lacking} of this pgfolio, and cannot be "
+                "read without it"
+            ) from error
+    LOG.warning("%s; until it is back, what is read comes from its replica, and nothing is written", error)
 
 
 def prepare(conninfo: str, *, pooled: bool = False) -> None:
@@ -116,6 +141,19 @@ def connect(conninfo: str, *, autocommit: bool = False, timeout: float = 0) -> I
             raise DatabaseError(TOO_LONG) from error
 
 
+@contextmanager
+def connect_reading(conninfo: str, replica: str | None, *, timeout: float = 0) -> Iterator[Connection]:
+    """As `connect`, to read only: from the replica, if there is one, while the database itself cannot be reached."""
+    with ExitStack() as opened:
+        try:
+            connection = opened.enter_context(connect(conninfo, timeout=timeout))
+        except UnreachableError:
+            if replica is None:
+                raise
+            connection = opened.enter_context(connect(replica, timeout=timeout))
+        yield connection
+
+
 @asynccontextmanager
 async def connect_async(
     conninfo: str,
@@ -142,7 +180,7 @@ async def connect_async(
     except psycopg.errors.QueryCanceled as error:
         raise DatabaseError(TOO_LONG) from error
     except psycopg.OperationalError as error:
-        raise DatabaseError(
+        raise UnreachableError(
             f"cannot reach the database {without_password(conninfo)}: is it running?"
         ) from error
 
@@ -188,8 +226,8 @@ def _unadapted(conninfo: str, *, autocommit: bool = False) -> Connection:
         raise _unreachable(conninfo, error) from error
 
 
-def _unreachable(conninfo: str, error: Exception) -> DatabaseError:
-    return DatabaseError(
+def _unreachable(conninfo: str, error: Exception) -> UnreachableError:
+    return UnreachableError(
         f"cannot reach the database {without_password(conninfo)}: {_line(error)}; is it running, and is "
         "PGFOLIO_DATABASE_URL right?"
     )

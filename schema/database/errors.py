@@ -25,6 +25,10 @@ class DatabaseError(Exception):
     """The database cannot be used; the message says why and what to do."""
 
 
+class UnreachableError(DatabaseError):
+    """The database does not answer."""
+
+
 class NotPermittedError(DatabaseError):
     """The database refuses what it was asked for, and will refuse it again."""
 

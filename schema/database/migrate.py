@@ -46,26 +46,34 @@ def migrate(connection: psycopg.Connection[Any], conninfo: str) -> list[str]:
     _check_owner(connection)
     connection.execute("select pg_advisory_xact_lock(%s)", [locks.MIGRATIONS])
     try:
-        missing = pending(connection)
-        if missing:
+        lacking = pending(connection)
+        if lacking:
             _apply(conninfo)
         define(connection)
         connection.commit()
     finally:
         if locks.is_usable(connection):
             connection.rollback()
-    return missing
+    return lacking
 
 
 def is_behind(connection: psycopg.Connection[Any]) -> bool:
     """Whether there is anything for `migrate` to do."""
-    return bool(pending(connection) or outdated(connection))
+    return bool(missing(connection))
+
+
+def missing(connection: psycopg.Connection[Any]) -> str:
+    """What of this version the database lacks first; empty: nothing."""
+    if lacking := pending(connection):
+        return f"the migration {lacking[0]}"
+    functions = list(outdated(connection))
+    return f"the function {functions[0]}" if functions else ""
 
 
 def pending(connection: psycopg.Connection[Any]) -> list[str]:
     """Names of the migrations that this database lacks."""
     applied = _applied(connection)
-    return [name for name in _known() if name not in applied]
+    return [name for name in migrations() if name not in applied]
 
 
 @cache
@@ -76,7 +84,8 @@ def made_names() -> set[str]:
     } | MIGRATION_TABLES
 
 
-def _known() -> list[str]:
+def migrations() -> list[str]:
+    """The migrations of this version, in their order."""
     return sorted(path.stem for path in FOLDER.glob("*.sql"))
 
 
@@ -88,7 +97,7 @@ def _applied(connection: psycopg.Connection[Any]) -> set[str]:
 
 def _check_whose(connection: psycopg.Connection[Any]) -> None:
     """Raises DatabaseError where what is there was not made by this version or an earlier one."""
-    known, applied = _known(), _applied(connection)
+    known, applied = migrations(), _applied(connection)
     if later := sorted(applied.difference(known)):
         by = newest_version(connection)
         raise DatabaseError(
@@ -115,10 +124,9 @@ def _check_owner(connection: psycopg.Connection[Any]) -> None:
     """Raises NotPermittedError where what is there is another role's, before a part of it is changed."""
     row = connection.execute(statement("owns_schema")).fetchone()
     if row is not None and not row[0]:
-        missing = pending(connection) or list(outdated(connection))
         raise NotPermittedError(
-            f"the database lacks {missing[0]} of this pgfolio, and this role does not own its tables: run `pgfolio "
-            "migrate` as the role that does, then `pgfolio grants`"
+            f"the database lacks {missing(connection)} of this pgfolio, and this role does not own its tables: run "
+            "`pgfolio migrate` as the role that does, then `pgfolio grants`"
         )
 
 

@@ -16,9 +16,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pgfolio.schema.database import pooler
 from pgfolio.schema.database.connect import TOO_LONG, AsyncConnection, without_password
-from pgfolio.schema.database.errors import DatabaseError, refusals
+from pgfolio.schema.database.errors import DatabaseError, UnreachableError, refusals
 from pgfolio.schema.database.statements import statement
-from pgfolio.schema.search.turns import Turns, UnreachableError
+from pgfolio.schema.search.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -32,6 +32,10 @@ OPEN_TIMEOUT = 10.0
 
 REPLICA_TIMEOUT = 0.5
 """Seconds that a connection to a replica is waited for, before the primary is asked."""
+
+RECONNECT_SECONDS = POOL_TIMEOUT
+"""Seconds after which a try to connect is given up, and the next request may begin one at once: the pool's own pauses
+double up to minutes, and nobody else may try meanwhile."""
 
 REST_SECONDS = 5.0
 """Seconds after which a replica that could not be used is asked again."""
@@ -72,12 +76,12 @@ async def open_pool(
 ) -> AsyncIterator[Pool]:
     """Connections for `in_snapshot`; `ef_search` is what most questions will want. At most so many requests are
     `waiting` for a connection, each for at most `wait` seconds, and no statement runs for longer than `longest`
-    seconds; 0: no limit. `replica`: of `conninfo`'s database, to be read from, which may be gone. Raises
-    DatabaseError when the database cannot be reached."""
+    seconds; 0: no limit. `replica`: of `conninfo`'s database, to be read from; either of the two may be gone. Raises
+    DatabaseError when the database cannot be reached and there is no replica."""
     made = partial(_made, size=size, ef_search=ef_search, longest=longest)
     pool = made(conninfo, timeout=POOL_TIMEOUT)
     pool.turns = Turns(size, waiting, wait)
-    async with _opened(pool, conninfo):
+    async with _opened(pool, conninfo if replica is None else None):
         if replica is None:
             yield pool
             return
@@ -99,6 +103,7 @@ def _made(conninfo: str, *, size: int, ef_search: int, longest: float, timeout: 
         min_size=min(2, size),
         max_size=size,
         timeout=timeout,
+        reconnect_timeout=RECONNECT_SECONDS,
         configure=partial(_configure, ef_search=ef_search, limit=limit),
         reset=_reset,
         open=False,
@@ -135,23 +140,30 @@ async def in_snapshot(
     primary; and on the other one where that cannot do it. Raises BusyError, DatabaseError, and what the work
     raises."""
     if pool.primary is None:
-        return await _in_turn(pool, work, urgent=urgent)
+        return await in_turn(pool, work, urgent=urgent)
     first, second = (pool.primary, pool) if newest else (pool, pool.primary)
     if first.rests_until > time.monotonic():
         with suppress(UnreachableError):
-            return await _in_turn(second, work, urgent=urgent)
-        return await _in_turn(first, work, urgent=urgent)  # rested or not, it is the only one
+            return await in_turn(second, work, urgent=urgent)
+        return await in_turn(first, work, urgent=urgent)  # rested or not, it is the only one
     try:
-        return await _in_turn(first, work, urgent=urgent)
+        return await in_turn(first, work, urgent=urgent)
     except GenerationChangedError as changed:  # or the replica is behind what the question was embedded for
         try:
             with _resting(first, GenerationChangedError):
-                return await _in_turn(second, work, urgent=urgent)
+                return await in_turn(second, work, urgent=urgent)
         except UnreachableError:
             raise changed from None  # to be embedded for what the replica has
-    except (psycopg.errors.ProgrammingError, UnreachableError):  # without a migration, or gone
+    except psycopg.errors.ProgrammingError:  # without a migration
         first.rests_until = time.monotonic() + REST_SECONDS
-    return await _in_turn(second, work, urgent=urgent)
+    except UnreachableError:
+        first.rests_until = time.monotonic() + REST_SECONDS
+        with suppress(UnreachableError):
+            return await in_turn(second, work, urgent=urgent)
+        return await in_turn(
+            first, work, urgent=urgent
+        )  # it may have been slow to connect, and is the only one
+    return await in_turn(second, work, urgent=urgent)
 
 
 @contextmanager
@@ -164,9 +176,10 @@ def _resting(pool: Pool, error: type[Exception]) -> Iterator[None]:
         raise
 
 
-async def _in_turn(
+async def in_turn(
     pool: Pool, work: Callable[[AsyncConnection], Awaitable[Result]], *, urgent: bool
 ) -> Result:
+    """As `in_snapshot`, in this pool alone."""
     async with pool.turns.turn(urgent=urgent):
         try:
             return await _snapshot(pool, work)
@@ -213,7 +226,7 @@ async def _snapshot(pool: Pool, work: Callable[[AsyncConnection], Awaitable[Resu
         async with pool.connection() as connection:
             with refusals():
                 if pooler.is_pooled(connection):
-                    await connection.execute(statement("limit_transaction"), {"timeout": pool.limit})
+                    await connection.execute(statement("begin_pooled"), {"timeout": pool.limit})
                 return await work(connection)
     except PoolTimeout as error:
         pool.turns.fail(UNREACHABLE)

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pgfolio.schema.database.errors import DatabaseError
+from pgfolio.schema.database.errors import DatabaseError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,10 +38,6 @@ class BusyError(DatabaseError):
             "more requests wait for the database than it can answer soon: come again after the seconds in Retry-After"
         )
         self.retry_after = retry_after
-
-
-class UnreachableError(DatabaseError):
-    """The database does not answer."""
 
 
 @dataclass(slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgfolio.flows.run.options import FailedError
@@ -15,6 +17,7 @@ from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.statements import statement
+from pgfolio.schema.search.pool import in_snapshot, open_pool
 from tests.databases import empty_database
 from tests.job import check_answers, do_job, library_folder, synced
 from tests.pgbouncer import pgbouncer
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgfolio.config.settings import Settings
+    from pgfolio.schema.database.connect import AsyncConnection
 
 
 @pytest.fixture
@@ -52,6 +56,24 @@ def test_sessions_that_are_shared_keep_no_setting_of_ours(
         with psycopg.connect(pooled) as one, psycopg.connect(pooled) as two, psycopg.connect(conninfo) as own:
             shared = [in_force(one), in_force(two)]
             assert shared == [in_force(own)] * 2
+
+
+def test_no_plan_is_compiled_behind_a_pooler(conninfo: str) -> None:
+    """On Debian's PostgreSQL, whose `jit` is on, that took 0.6 s for a search of 20 ms."""
+    with psycopg.connect(conninfo) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("alter database {} set jit = on").format(name))
+
+    async def asked(pooled: str) -> object:
+        async def read(connection: AsyncConnection) -> object:
+            return await (await connection.execute("select current_setting('jit')")).fetchone()
+
+        async with open_pool(pooled, 2, 40, longest=5) as pool:
+            return await in_snapshot(pool, read)
+
+    with pgbouncer(conninfo) as pooled, psycopg.connect(pooled) as other:
+        assert asyncio.run(asked(pooled)) == ("off",)
+        assert other.execute("select current_setting('jit')").fetchone() == ("on",)
 
 
 def in_force(connection: psycopg.Connection[tuple[object, ...]]) -> tuple[object, ...] | None:

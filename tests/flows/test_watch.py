@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,6 @@ from pgfolio.schema.database.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 SECONDS = 3.0
 
@@ -101,6 +102,31 @@ def test_a_burst_is_gathered_and_a_moved_tree_is_few_syncs(conninfo: str, home: 
         with connect(conninfo) as connection:
             moved = connection.execute("select report->'documents'->>'moved' from runs").fetchall()
         assert ("206",) in moved
+
+
+@pytest.mark.long
+def test_events_that_the_kernel_dropped_are_made_up_for_by_the_next_scan(
+    conninfo: str, home: Path, root: Path
+) -> None:
+    """The queue is filled with changes that are no reason for a sync while nobody reads it; later ones are lost."""
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    with watched(conninfo, home, root) as process:
+        hidden, other = root / "0/.a", root / "0/.b"
+        hidden.touch()
+        os.kill(process.pid, signal.SIGSTOP)
+        for _ in range(most // 2):  # a rename is two events
+            hidden.rename(other)
+            hidden, other = other, hidden
+        (root / "1/page 1.md").write_text("# Page 1\n\nAnother text by now.\n")
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(SECONDS)
+        assert "Another" not in stored(conninfo)["1/page 1.md"]
+        command = [sys.executable, "-m", "pgfolio.flows", "sync", "--json"]
+        environment = {**os.environ, "PGFOLIO_DATABASE_URL": conninfo, "PGFOLIO_HOME": str(home)}
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+        assert "Another" in stored(conninfo)["1/page 1.md"]
+        (root / "1/page 1.md").write_text("# Page 1\n\nA third text.\n")
+        assert seconds_until(lambda: "third" in stored(conninfo)["1/page 1.md"], 20) < SECONDS
 
 
 def test_git_and_hidden_files_are_no_reason(root: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import random
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from pgfolio.schema.vectors import generations, hnsw, reuse
 from tests.fakes.openai_server import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from litestar import Litestar
 
@@ -133,18 +134,22 @@ def stock_hosted(conninfo: str, new_settings: Callable[..., Settings], server: F
 
 
 @contextmanager
-def unreachable(conninfo: str, postgres: str) -> Iterator[None]:
-    """Inside, nobody is let into the database, and who was is thrown out."""
+def unreachable(conninfo: str, postgres: str) -> Iterator[Callable[[], None]]:
+    """Inside, nobody is let into the database, and who was is thrown out, until what it yields is called."""
     name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f'alter database "{name}" with allow_connections false')
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
         )
-        try:
-            yield
-        finally:
+
+        def back() -> None:
             connection.execute(f'alter database "{name}" with allow_connections true')
+
+        try:
+            yield back
+        finally:
+            back()
 
 
 def make_key(
@@ -236,3 +241,29 @@ def _with_vectors(page: Page, model: Any) -> list[EmbeddedChunk]:
         chunks.append(Chunk(content, heading, None, start, start + len(content), len(content) // 4, hashed))
     made = model.embed([f"{page.title or ''}\n{chunk.content}" for chunk in chunks]).vectors
     return [EmbeddedChunk(chunk, vector) for chunk, vector in zip(chunks, made, strict=True)]
+
+
+@contextmanager
+def asking(client: httpx.Client, question: Mapping[str, Any]) -> Iterator[list[tuple[str, float]]]:
+    """Searches one after the other; each with what was wrong of it and its seconds."""
+    answers: list[tuple[str, float]] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            began = time.monotonic()
+            answer = client.post("/search", json=question)
+            said = "" if answer.status_code == 200 else answer.text
+            answers.append((said, time.monotonic() - began))
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        thread.join()
+        errors = sum(bool(problem) for problem, _ in answers)
+        longest = max((seconds for _, seconds in answers), default=0.0)
+        print(f"{len(answers)} searches, {errors} errors, the longest {longest:.2f} s")

@@ -12,10 +12,11 @@ from pgfolio.config.loading import load_settings
 from pgfolio.flows.cli.health import Facts, assess
 from pgfolio.flows.cli.health import HealthState as State
 from pgfolio.schema.operations.gauges import SourceGauge
+from pgfolio.schema.operations.replicas import ReplicaGauge
 from pgfolio.schema.operations.runs import DEAD, Run
 
 LIMITS = load_settings().monitoring.model_copy(
-    update={"sync_age_minutes": 60.0, "listener_age_seconds": 60.0}
+    update={"sync_age_minutes": 60.0, "listener_age_seconds": 60.0, "replica_lag_seconds": 60.0}
 )
 DOCS = SourceGauge("docs", "folder", 120.0, 9000.0, 0, 0, 0, None)
 PUSHED = SourceGauge("pushed", "pushed", 99_999.0, 99_999.0, 0, 0, 0, None)
@@ -66,6 +67,9 @@ def partial_run(number: int, *reasons: str) -> Run:
         (replace(WELL, unindexed="local/x/256", last_runs=[run(2, "running")]), State.OK, None),
         (replace(WELL, listener_age=61.0), State.CRITICAL, "is silent for 61 s"),
         (replace(WELL, listener_age=None), State.OK, None),
+        (replace(WELL, replica=ReplicaGauge(follows=True, lag=59.0)), State.OK, None),
+        (replace(WELL, replica=ReplicaGauge(follows=True, lag=61.0)), State.WARNING, "is 61 s behind"),
+        (replace(WELL, replica=ReplicaGauge(follows=False, lag=None)), State.WARNING, "does not answer"),
         (replace(WELL, listener_age=None, request_age=61.0), State.CRITICAL, "no listener"),
         (
             replace(WELL, listener_age=None, sources=[replace(PUSHED, pending=1, pending_seconds=90.0)]),
@@ -91,6 +95,8 @@ def test_what_is_critical_comes_before_warnings_and_all_is_listed() -> None:
 
 
 def test_limits_of_nought_judge_nothing() -> None:
-    limits = LIMITS.model_copy(update={"sync_age_minutes": 0.0, "listener_age_seconds": 0.0})
-    facts = replace(WELL, sources=[replace(DOCS, age=1e9)], listener_age=1e9)
+    off = {"sync_age_minutes": 0.0, "listener_age_seconds": 0.0, "replica_lag_seconds": 0.0}
+    limits = LIMITS.model_copy(update=off)
+    gone = ReplicaGauge(follows=False, lag=None)
+    facts = replace(WELL, sources=[replace(DOCS, age=1e9)], listener_age=1e9, replica=gone)
     assert assess(facts, limits).state == State.OK

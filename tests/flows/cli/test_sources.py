@@ -249,3 +249,21 @@ def test_another_machines_folder_of_the_same_name_is_another_source(
         ("docs-2", str(other)),
     ]
     assert sync.rows("select count(*) from documents") == [(3,)]
+
+
+def test_a_name_in_the_settings_that_another_source_has_is_said_and_changes_nothing(
+    sync: Synced, folder: Path, tmp_path: Path
+) -> None:
+    """It once ended every sync."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.md").write_text("# Other\n\nAnother page.\n")
+    sync({"name": "a", "root": str(folder)}, {"name": "b", "root": str(other)})
+    for blocks in ([("b", folder)], [("b", folder), ("a", other)]):
+        report = sync(*({"name": name, "root": str(root)} for name, root in blocks))
+        assert counts(report) == {"unchanged": 3}
+        assert any(f"{folder} stays a: b is {other}" in note for note in sync.notes)
+        assert sync.rows("select name, root from sources order by name") == [
+            ("a", str(folder)),
+            ("b", str(other)),
+        ]

@@ -144,7 +144,10 @@ def test_what_cannot_be_looked_at_is_a_state_too(
 def test_a_check_migrates_nothing(postgres: str, check: Any) -> None:
     with empty_database(postgres, "test_check_migrates_nothing") as conninfo:
         code, line = check(PGFOLIO_DATABASE_URL=conninfo)
-        assert (code, "never migrated" in line) == (3, True)
+        assert (code, line.strip()) == (
+            3,
+            "PGFOLIO UNKNOWN - the database was never migrated: `pgfolio migrate`",
+        )
         with psycopg.connect(conninfo) as connection:
             assert connection.execute("select to_regclass('sources')").fetchone() == (None,)
 
@@ -156,13 +159,17 @@ def test_a_database_of_before_is_not_brought_up_to_date(library: Library, check:
     assert (code, "lacks 1 migrations" in line) == (3, True)
 
 
-def test_the_process_leaves_with_the_states_code(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(("arguments", "code"), [((), 2), (("--only", "weather"), 3), (("--no-such",), 3)])
+def test_the_process_leaves_with_the_states_code(
+    environment: dict[str, str], arguments: tuple[str, ...], code: int
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pgfolio.flows", "status", "--check"],
+        [sys.executable, "-m", "pgfolio.flows", "status", "--check", *arguments],
         env=environment | {"PGFOLIO_DATABASE_URL": "postgresql://127.0.0.1:1/x"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout.split(" - ")[0], done.stderr) == (2, "PGFOLIO CRITICAL", "")
+    said = ("", "Usage") if arguments else ("PGFOLIO CRITICAL", "")
+    assert (done.returncode, done.stdout.split(" - ")[0], done.stderr[:5]) == (code, *said)

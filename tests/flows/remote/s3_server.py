@@ -37,6 +37,9 @@ class Bucket:
     throttled: int = 0
     """So many requests are told to slow down."""
     broken_reads: bool = False
+    expires_after: int | None = None
+    """Requests, after which the credentials have expired."""
+    expired_status: int = 400
 
     def put(self, key: str, data: bytes | str, moment: datetime | None = None) -> None:
         raw = data.encode() if isinstance(data, str) else data
@@ -67,6 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.bucket.throttled > 0:
             self.bucket.throttled -= 1
             self._error(503, "SlowDown")
+        elif self.bucket.expires_after is not None and len(self.bucket.requests) > self.bucket.expires_after:
+            self._error(self.bucket.expired_status, "ExpiredToken")
         elif self.bucket.refused:
             self._error(403, "AccessDenied")
         elif name != BUCKET:

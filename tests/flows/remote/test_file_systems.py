@@ -251,3 +251,12 @@ def test_without_its_extra_a_sentence_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.delitem(sys.modules, "pgfolio.flows.remote.object_store", raising=False)
     with pytest.raises(ConfigError, match=r"s3:// needs `pip install 'pgfolio\[s3\]'`"):
         open_remote("s3://bucket/docs")
+
+
+def test_without_the_library_behind_fsspec_it_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for module in ("webdav4", "webdav4.fsspec"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=r"webdav:// needs `pip install 'pgfolio\[webdav\]'`"):
+        open_remote("webdav://127.0.0.1:1/docs")

@@ -214,6 +214,34 @@ def test_credentials_that_are_gone_are_a_sentence_without_them(
     assert len(stored(conninfo)) == 12
 
 
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("after", [0, 4])
+def test_credentials_that_expire_in_the_middle_remove_nothing_and_the_next_sync_goes_on(
+    bucket: Bucket, sync: Any, conninfo: str, status: int, after: int
+) -> None:
+    """S3 says 400, others 403. One object is gone, one is new under another name, twelve are new."""
+    fill(bucket)
+    sync()
+    before = stored(conninfo)
+    del bucket.objects["docs/a/page 1.md"]
+    for n in range(100, 112):
+        bucket.put(f"docs/new/page {n}.md", text(n), LONG_AGO)
+    bucket.requests.clear()
+    bucket.expires_after, bucket.expired_status = after, status
+    try:
+        report = sync()
+        assert report.status == "partial"
+        said = " ".join(problem.reason for problem in report.problems)
+    except (FailedError, SourceUnreachable, NoSuchSourceError) as error:
+        said = str(error)
+    assert "the credentials have expired: renew them, then sync again" in said
+    assert "secret-of-somebody" not in said
+    assert before.keys() <= stored(conninfo).keys()
+    bucket.expires_after = None
+    assert sync().status == "complete"
+    assert len(stored(conninfo)) == 23
+
+
 def test_objects_that_cannot_be_read_now_wait_for_the_next_sync(
     bucket: Bucket, sync: Any, conninfo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,7 +56,8 @@ def served(conninfo: str, *arguments: str, **values: str) -> Iterator[tuple[subp
     ) as process:
         try:
             assert process.stderr is not None
-            assert process.stderr.readline().startswith("listening on ")
+            while not (line := process.stderr.readline()).startswith("listening on "):
+                assert line
             yield process, f"http://127.0.0.1:{port}"
         finally:
             process.terminate()

@@ -36,6 +36,8 @@ DASHBOARD = json.loads((DEPLOY / "grafana/dashboard.json").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 NAME = re.compile(r"\bpgfolio_\w+")
 OF_WHAT_IS_REFUSED = {"pgfolio_refused_total"}
+OF_A_REPLICA = {"pgfolio_replica_lag_seconds", "pgfolio_replica_follows"}
+"""Scraped of a real one in test_replica.py."""
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_a_key_of_one_collection_is_told_of_no_run_and_no_other_source(
 
 
 def test_rules_and_dashboard_ask_for_what_there_is(scraped: httpx.Client) -> None:
-    there = {name for name, _ in numbers(scraped)} | OF_WHAT_IS_REFUSED
+    there = {name for name, _ in numbers(scraped)} | OF_WHAT_IS_REFUSED | OF_A_REPLICA
     asked = {name for query in (*QUERIES, *(rule["expr"] for rule in RULES)) for name in NAME.findall(query)}
     assert asked - there == set()
 
@@ -213,6 +215,8 @@ FIRES: list[tuple[str, dict[str, str]]] = [
                      'pgfolio_request_seconds_bucket{route="/search",le="10"}': "0+10x200",
                      'pgfolio_request_seconds_bucket{route="/search",le="+Inf"}': "0+10x200"}),
     ("PgfolioPoolExhausted", {"pgfolio_pool_waiting": "3x200"}),
+    ("PgfolioReplicaLags", {"pgfolio_replica_lag_seconds": "100x200"}),
+    ("PgfolioReplicaGone", {"pgfolio_replica_follows": "0x200"}),
 ]  # fmt: skip
 QUIET_SERIES = {
     'up{job="pgfolio"}': "1x200",
@@ -223,6 +227,8 @@ QUIET_SERIES = {
     'pgfolio_source_held_removals{source="a"}': "0x200",
     'pgfolio_heartbeat_age_seconds{process="listener"}': "5x200",
     'pgfolio_index_valid{space="a"}': "1x200",
+    "pgfolio_replica_lag_seconds": "3x200",
+    "pgfolio_replica_follows": "1x200",
 }
 
 
@@ -262,3 +268,14 @@ def test_each_alert_has_a_test_that_makes_it_fire() -> None:
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in RULES])
 def test_no_alert_fires_where_all_is_well(tmp_path: Path, alert: str) -> None:
     assert "SUCCESS" in firing(tmp_path, QUIET_SERIES, alert, [])
+
+
+@promtool
+@pytest.mark.parametrize("alert", ["PgfolioSourceStale", "PgfolioSourceNeverSynced"])
+@pytest.mark.parametrize("cause", ["failed_files", "held_removals"])
+def test_a_source_that_is_never_whole_for_a_known_cause_is_told_by_that_alone(
+    tmp_path: Path, alert: str, cause: str
+) -> None:
+    series = {name: value for told, named in FIRES if told == alert for name, value in named.items()}
+    series[f'pgfolio_source_{cause}{{source="a"}}'] = "2x200"
+    assert "SUCCESS" in firing(tmp_path, series, alert, [])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import psycopg
 import pytest
 from psycopg import sql
@@ -20,13 +20,13 @@ from pgfolio.query_api.auth.keyring import MAX_AGE_SECONDS
 from pgfolio.schema.database.connect import database, prepare
 from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.search.pool import POOL_TIMEOUT, REPLICA_TIMEOUT
-from tests.query_api.library import LOCAL, make_key, running_api, stock, switch, unreachable
+from tests.query_api.auth.test_keys import pgfolio, served
+from tests.query_api.library import LOCAL, asking, make_key, running_api, stock, switch, unreachable
+from tests.query_api.service.test_operations import numbers
 from tests.standby import primary, promote, standby, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import httpx
 
     from pgfolio.config.settings import Settings
 
@@ -182,6 +182,69 @@ def test_a_replica_of_another_database_is_refused(
         pass
 
 
+@contextmanager
+def keys_in_both(conninfo: str, copy: str) -> Iterator[str]:
+    """A key that both databases know."""
+    secret = make_key(conninfo, "admin")
+    with psycopg.connect(conninfo) as one, psycopg.connect(copy) as other:
+        row = one.execute("select name, prefix, hash, scope from api_keys").fetchone()
+        other.execute("insert into api_keys (name, prefix, hash, scope) values (%s, %s, %s, %s)", row)
+    yield secret
+
+
+def test_it_starts_while_the_primary_is_gone_and_goes_on_when_that_is_back(
+    conninfo: str, copy: str, postgres: str
+) -> None:
+    """As a command, listening to a network, with two workers: keys, searches and `/status` are of the replica."""
+    renamed(copy)
+    with keys_in_both(conninfo, copy) as key, unreachable(conninfo, postgres) as back:
+        values = {"PGFOLIO_API__DATABASE_URL": copy, "PGFOLIO_API__WORKERS": "2"}
+        with (
+            served(conninfo, "--host", "0.0.0.0", **values) as (_, url),  # noqa: S104
+            httpx.Client(base_url=url) as client,
+        ):
+            client.headers["Authorization"] = f"Bearer {key}"
+            assert title(client) == "Of the replica"
+            assert client.get("/status").json()["sources"]
+            assert client.get("/health/ready").status_code == 200
+            assert client.get("/metrics").status_code == 200
+            assert client.post("/documents", json={"title": "a", "content": "b"}).status_code == 503
+            back()
+            pushed = client.post("/documents", json={"title": "a", "content": "b"})
+            assert pushed.status_code == 202
+            assert client.get(pushed.headers["Location"]).json()["state"] == "pending"
+            assert title(client) == "Of the replica"
+
+
+def test_a_replica_that_cannot_serve_alone_is_a_sentence_at_the_start(
+    conninfo: str, copy: str, with_replica: Callable[[str], Settings], postgres: str
+) -> None:
+    with psycopg.connect(copy) as connection:
+        connection.execute("delete from _yoyo_migration where migration_id like '0051%'")
+    with unreachable(conninfo, postgres):
+        for replica, sentence in ((copy, "lacks the migration 0051"), (GONE, "cannot reach the database")):
+            refused = pytest.raises(DatabaseError, match=sentence)
+            with refused, database(with_replica(replica), pooled=True):
+                pass
+
+
+@pytest.mark.long
+def test_a_database_that_was_gone_for_a_while_is_used_as_soon_as_it_is_back(
+    conninfo: str, settings: Settings, postgres: str
+) -> None:
+    """The pool's own pauses between two tries grow to minutes, in which it lets nobody else try."""
+    stock(conninfo, settings)
+    with running_api(settings, conninfo) as client:
+        title(client)
+        with unreachable(conninfo, postgres):
+            until = time.monotonic() + 16.5
+            while time.monotonic() < until:
+                assert client.post("/search", json=QUESTION).status_code == 503
+        back = time.monotonic()
+        while client.post("/search", json=QUESTION).status_code != 200:
+            assert time.monotonic() - back < POOL_TIMEOUT + 1
+
+
 @pytest.mark.long
 def test_a_real_standby_is_read_lags_is_promoted_and_goes(
     new_settings: Callable[..., Settings],
@@ -196,17 +259,21 @@ def test_a_real_standby_is_read_lags_is_promoted_and_goes(
         key = make_key(conninfo)
         with database(settings, pooled=True) as used, running_api(settings, used) as client:
             client.headers["Authorization"] = f"Bearer {key}"
-            with asking(client) as answers:
+            with asking(client, QUESTION) as answers:
                 trace = client.post("/search", json=QUESTION).json()["trace_id"]
                 assert client.get(f"/traces/{trace}").status_code == 200
+                assert told(client) == {"replica_follows": 1, "replica_lag_seconds": 0}
                 pause(replica, "pg_wal_replay_pause")
                 switch(conninfo, settings, replace(LOCAL, dimensions=128), drop=True)
                 time.sleep(1)
+                assert 1 < told(client)["replica_lag_seconds"] < 10
+                check_behind(conninfo, replica)
                 pause(replica, "pg_wal_replay_resume")
                 time.sleep(1)
                 stop(homes / "a")  # started again within seconds
                 time.sleep(4)
                 promote(replica)
+                assert told(client) == {"replica_follows": 0}
                 time.sleep(1)
                 stop(homes / "b")
                 time.sleep(3)
@@ -216,30 +283,18 @@ def test_a_real_standby_is_read_lags_is_promoted_and_goes(
     shutil.rmtree(homes, ignore_errors=True)
 
 
+def told(client: httpx.Client) -> dict[str, float]:
+    """What Prometheus is told of the replica."""
+    shown = {name.removeprefix("pgfolio_"): value for (name, _), value in numbers(client).items()}
+    return {name: value for name, value in shown.items() if name.startswith("replica")}
+
+
+def check_behind(conninfo: str, replica: str) -> None:
+    values = {"PGFOLIO_API__DATABASE_URL": replica, "PGFOLIO_MONITORING__REPLICA_LAG_SECONDS": "0.5"}
+    done = pgfolio(conninfo, "status", "--check", "--only", "replica", **values)
+    assert (done.returncode, "behind its primary" in done.stdout) == (1, True), done.stdout + done.stderr
+
+
 def pause(conninfo: str, function: str) -> None:
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(sql.SQL("select {}()").format(sql.Identifier(function)))
-
-
-@contextmanager
-def asking(client: httpx.Client) -> Iterator[list[tuple[str, float]]]:
-    """Searches one after the other; each with what was wrong of it and its seconds."""
-    answers: list[tuple[str, float]] = []
-    ended = threading.Event()
-
-    def ask() -> None:
-        while not ended.is_set():
-            began = time.monotonic()
-            answer = client.post("/search", json=QUESTION)
-            said = "" if answer.status_code == 200 else answer.text
-            answers.append((said, time.monotonic() - began))
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield answers
-    finally:
-        ended.set()
-        thread.join()
-        print(f"{len(answers)} searches, the longest {max(s for _, s in answers):.2f} s")

@@ -183,7 +183,9 @@ def test_roles_that_do_not_own_the_tables_are_told_who_migrates(conninfo: str, r
     with psycopg.connect(conninfo) as connection:
         connection.execute("update functions set digest = '' where name = 'bm25'")
     for role in (roles.writer, roles.reader):
-        with pytest.raises(DatabaseError, match=r"lacks bm25 .* run `pgfolio migrate` as the role"):
+        with pytest.raises(
+            DatabaseError, match=r"lacks the function bm25 .* run `pgfolio migrate` as the role"
+        ):
             prepare(as_role(conninfo, role))
     prepare(as_role(conninfo, roles.owner))
     prepare(as_role(conninfo, roles.reader))
