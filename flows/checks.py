@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def index_run_name() -> str:
     """For the person who reads the list of runs."""
-    asked = [name for name in ("tune", "rebuild") if flow_run.get_parameters().get(name)]
-    return f"index: {' and '.join(asked) or 'measure'}"
+    actions = [name for name in ("tune", "rebuild") if flow_run.get_parameters().get(name)]
+    return f"index: {' and '.join(actions) or 'measure'}"
 
 
 @flow(

@@ -56,11 +56,11 @@ def deploy(*, write: Path | None, notify: str | None) -> int:
     url = _api_url()
     if notify is not None and "/" not in notify:
         raise ConfigError(f"--notify {notify}: a block is named KIND/NAME, as in slack-webhook/ops")
-    asked = {"sources": _source_names(), "notify": notify}
+    arguments = {"sources": _source_names(), "notify": notify}
     done = subprocess.run(
         [sys.executable, "-m", "pgfolio.flows.orchestration.deployments"],
         env=child_environment(**QUIET),
-        input=json.dumps(asked),
+        input=json.dumps(arguments),
         capture_output=True,
         text=True,
         check=False,

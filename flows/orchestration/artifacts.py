@@ -82,10 +82,10 @@ def publish_tuning(tuning: Tuning) -> None:
         }
         for one in tuning.measured
     ]
-    chosen = f"ef_search {tuning.ef_search}: recall@10 {tuning.recall:.4f}, target {tuning.target:g}"
+    summary = f"ef_search {tuning.ef_search}: recall@10 {tuning.recall:.4f}, target {tuning.target:g}"
     if rows:
-        _publish(create_table_artifact, rows, key="index-measured", description=chosen)
-        _publish(create_image_artifact, recall_picture(tuning), key="index-recall", description=chosen)
+        _publish(create_table_artifact, rows, key="index-measured", description=summary)
+        _publish(create_image_artifact, recall_picture(tuning), key="index-recall", description=summary)
 
 
 def publish_verification(verification: Verification) -> None:

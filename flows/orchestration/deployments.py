@@ -55,13 +55,13 @@ def apply_all(source_names: Sequence[str] | None, notify: str | None) -> list[st
     Prefect raises."""
     shipped = shipped_deployments()
     scheduled = next(one for one in shipped if one["name"] == "scheduled")
-    wanted = [*shipped, *(source_deployment(scheduled, name) for name in source_names or ())]
+    definitions = [*shipped, *(source_deployment(scheduled, name) for name in source_names or ())]
     with get_client(sync_client=True) as client:
         for pool in {one["work_pool"]["name"] for one in shipped}:
             _ensure_pool(client, pool)
-        made = [_apply(definition) for definition in wanted]
+        made = [_apply(definition) for definition in definitions]
         if source_names is not None:
-            _remove_gone(client, {one["name"] for one in wanted})
+            _remove_gone(client, {one["name"] for one in definitions})
         apply_automations(client, notify)
     return made
 
@@ -89,19 +89,19 @@ def _apply(definition: Mapping[str, Any]) -> str:
         work_pool_name=definition["work_pool"]["name"],
         job_variables=definition["work_pool"]["job_variables"],
     )
-    if not schedules:
-        deployment.schedules = None  # an empty list would take away what somebody gave it on the server
+    if not schedules:  # an empty list would take away those that somebody gave it on the server
+        deployment.model_fields_set.discard("schedules")
     deployment.apply()
     return f"{deployment.flow_name}/{deployment.name}"
 
 
-def _remove_gone(client: SyncPrefectClient, wanted: set[str]) -> None:
+def _remove_gone(client: SyncPrefectClient, names: set[str]) -> None:
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=["pgfolio", OF_ONE_SOURCE]))
     for deployment in client.read_deployments(deployment_filter=ours):
-        if deployment.name not in wanted:
+        if deployment.name not in names:
             client.delete_deployment(deployment.id)
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
-    json.dump(apply_all(asked["sources"], asked["notify"]), sys.stdout)
+    arguments = json.load(sys.stdin)
+    json.dump(apply_all(arguments["sources"], arguments["notify"]), sys.stdout)
