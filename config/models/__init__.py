@@ -27,7 +27,7 @@ def configured_space(settings: Settings) -> tuple[Provider, str, int, bool]:
     """Provider, model, dimensions that the settings ask for, and whether they must be asked of the server
     because they are not the model's own. Raises ConfigError or ModelError."""
     embedding = settings.embedding
-    provider = _provider(settings)
+    provider = provider_of(settings)
     if provider == "transformers":
         from pgfolio.config.models.transformer import transformer_space  # noqa: PLC0415
 
@@ -47,7 +47,7 @@ def configured_space(settings: Settings) -> tuple[Provider, str, int, bool]:
 def check_configured(settings: Settings) -> None:
     """What can be known of the settings' space without asking anybody and without loading weights: the library is
     installed, the folder has a model, there is a key. Raises ConfigError."""
-    provider, model = _provider(settings), settings.embedding.model
+    provider, model = provider_of(settings), settings.embedding.model
     if provider == "local":
         _local_dimensions(settings)
     elif provider == "transformers":
@@ -145,8 +145,9 @@ def _named_transformer(settings: Settings) -> str:
     return settings.embedding.model
 
 
-def _provider(settings: Settings) -> Provider:
-    """A server may have models by the names of folders, too: where one is named, they are its."""
+def provider_of(settings: Settings) -> Provider:
+    """The one that the settings mean. A server may have models by the names of folders, too: where one is named, they
+    are its."""
     embedding = settings.embedding
     if embedding.provider != "auto":
         return embedding.provider
@@ -167,4 +168,5 @@ __all__ = [
     "embedding_model",
     "files_card",
     "limits_name",
+    "provider_of",
 ]

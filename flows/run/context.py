@@ -45,6 +45,8 @@ class RunContext:
         self.options = options
         self.progress = progress or NullProgress()
         self.report = Report()
+        self.committed_usd = 0.0
+        """Of what the run may cost, what it is bound to pay otherwise than request by request."""
 
     @contextmanager
     def recorded(self, flow: Literal["sync", "reembed", "index"]) -> Iterator[Connection]:
@@ -154,7 +156,9 @@ class RunContext:
             conninfo=self.conninfo,
             space=generation.space,
             run_id=self.report.run_id,
-            max_cost=self.options.max_cost,
+            max_cost=None
+            if self.options.max_cost is None
+            else max(self.options.max_cost - self.committed_usd, 0.0),
             requests=requests,
         )
 
@@ -169,8 +173,30 @@ class RunContext:
         }
         for name, seconds in seconds_by_cause.items():
             self.report.embedding[name] = self.report.embedding.get(name, 0.0) + seconds
+        self._learn(spending.traffic.counted, spending.traffic.billed)
         for note in spending.traffic.notes():
             self.report.note(note)
+
+    def record_batch(self, texts: int, billed: int, counted: int, cost_usd: float) -> None:
+        """Of vectors that came at the price of a batch; `counted`: tokens by our own count."""
+        self.report.tokens += billed
+        self.report.cost_usd += cost_usd
+        self._learn(counted, billed)
+        batch = self.report.batch
+        for name, amount in {"texts": texts, "tokens": billed, "cost_usd": cost_usd}.items():
+            batch[name] = batch.get(name, 0) + amount
+
+    def _learn(self, counted: int, billed: int) -> None:
+        """What the server bills for a token of ours: the next estimate goes by it."""
+        for name, tokens in {"counted": counted, "billed": billed}.items():
+            if tokens:
+                self.report.embedding[name] = self.report.embedding.get(name, 0) + tokens
+
+    def billed_per_counted(self, connection: Connection, space: Space) -> float:
+        """Tokens that a server is expected to bill for one that we count: as it did before."""
+        if not space.asks_server:
+            return 1.0
+        return runs.billed_per_counted(connection, space.name) or 1.0
 
     def price(self, space: Space) -> float:
         """US dollars for a million tokens."""
