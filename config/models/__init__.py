@@ -11,6 +11,7 @@ from pgfolio.config.models.model_files import is_local
 from pgfolio.config.models.protocols import EmbeddingModel, FatalModelError, Reranker
 
 if TYPE_CHECKING:
+    from pgfolio.config.models.batch_api import BatchApi
     from pgfolio.config.models.model_card import ModelCard
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
@@ -94,6 +95,13 @@ def embedding_model(
     return embeddings_client(settings, model, dimensions, shorten=shorten)
 
 
+def batch_client(settings: Settings, model: str, dimensions: int, *, shorten: bool = False) -> BatchApi:
+    """The client of a server's Batch API for one space. Raises ConfigError."""
+    from pgfolio.config.models.batch_api import open_batch_api  # noqa: PLC0415
+
+    return open_batch_api(settings, model, dimensions, shorten=shorten)
+
+
 def limits_name(settings: Settings, model: str) -> str:
     """The name under which all that use the same key for the same model share its rate limits; the key cannot be
     told from it."""
@@ -163,6 +171,7 @@ def provider_of(settings: Settings) -> Provider:
 __all__ = [
     "EmbeddingModel",
     "FatalModelError",
+    "batch_client",
     "check_configured",
     "configured_space",
     "embedding_model",

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import openai
 
+from pgfolio.config.models.batch_limits import EXPIRED
 from pgfolio.config.models.dialect import embedding_dialect
 from pgfolio.config.models.embedding_answer import single_vector
 from pgfolio.config.models.endpoint import endpoint
@@ -27,19 +28,11 @@ if TYPE_CHECKING:
     from pgfolio.config.models.endpoint import Endpoint
     from pgfolio.config.settings import Settings
 
-MAX_LINES: Final = 50_000
-MAX_BYTES: Final = 200 * 1000 * 1000
-WINDOW_SECONDS: Final = 24 * 3600
-"""What one batch may hold, and how long it may take. A line has one input, so that the limit of inputs is that of
-lines."""
-
 OPENAI: Final = "https://api.openai.com/v1"
 ROUTE: Final = "/v1/embeddings"
 KEY: Final = "pgfolio"
 """Of the batch's metadata, where our own name of it stands."""
 
-EXPIRED: Final = "batch_expired"
-QUEUE_FULL: Final = "token_limit_exceeded"
 FAILED: Final = frozenset({"failed"})
 ENDED: Final = frozenset({"completed", "expired", "cancelled"})
 """States in which there is something to be read, or nothing more to come."""
@@ -212,7 +205,7 @@ class BatchApi:
         return model_errors(self._what, self._server.key)
 
 
-def batch_api(settings: Settings, model: str, dimensions: int, *, shorten: bool = False) -> BatchApi:
+def open_batch_api(settings: Settings, model: str, dimensions: int, *, shorten: bool = False) -> BatchApi:
     """A client of the settings' server. Raises ConfigError."""
     role = settings.embedding
     return BatchApi(endpoint(settings, role, model), model, dimensions, timeout=role.timeout, shorten=shorten)
@@ -233,4 +226,4 @@ def _text(value: object, what: str) -> str:
     raise BadAnswerError(f"{what}: the server answered without an id: check OPENAI_BASE_URL")
 
 
-__all__ = ["BatchApi", "Line", "ServerBatch", "batch_api"]
+__all__ = ["BatchApi", "Line", "ServerBatch", "open_batch_api"]

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-BATCH_PRICE_FRACTION: Final = 0.5
-"""What a Batch API asks of the price of a request that is answered at once."""
-
-
 class ModelError(Exception):
     """A model server's refusal or failure, in a sentence for the user."""
 

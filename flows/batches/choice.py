@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.models import provider_of
-from pgfolio.config.models.protocols import BATCH_PRICE_FRACTION
+from pgfolio.config.models.batch_limits import PRICE_FRACTION
 
 if TYPE_CHECKING:
     from pgfolio.config.settings import Settings
@@ -38,7 +38,7 @@ def batch_price(settings: Settings, space: Space) -> float | None:
     """US dollars for a million tokens; None: there is no such price."""
     if not offers_batches(space) or space.model not in settings.prices:
         return None
-    return settings.prices[space.model] * BATCH_PRICE_FRACTION
+    return settings.prices[space.model] * PRICE_FRACTION
 
 
 def refuse_elsewhere(settings: Settings, space: Space | None, *, batch: bool | None) -> None:

@@ -13,7 +13,7 @@ from itertools import islice
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
-from pgfolio.config.models.batch_api import MAX_BYTES, MAX_LINES
+from pgfolio.config.models.batch_limits import MAX_BYTES, MAX_LINES
 from pgfolio.flows.batches.lines import custom_id
 from pgfolio.flows.embedding.retry import with_retries
 from pgfolio.schema.vectors import batches, claims, reuse

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from pgfolio.config.models import batch_api
-from pgfolio.config.models.batch_api import QUEUE_FULL, WINDOW_SECONDS
+from pgfolio.config import models
+from pgfolio.config.models.batch_limits import QUEUE_FULL, WINDOW_SECONDS
 from pgfolio.config.models.protocols import FatalModelError, TransientError
 from pgfolio.flows.batches.answers import Taken, take_answers
 from pgfolio.flows.batches.choice import batch_price
@@ -61,7 +61,7 @@ class BatchPhase:
         self._space = generation.space
         self._opened = ExitStack()
         self._taken = Taken()
-        self._is_cut = False
+        self._is_cut = self._is_smaller = False
 
     def __enter__(self) -> Self:
         self._connection: Connection = self._opened.enter_context(
@@ -69,7 +69,7 @@ class BatchPhase:
         )
         self.space_id = batches.space_id(self._connection, self._space)
         space = self._space
-        self._api = batch_api.batch_api(
+        self._api = models.batch_client(
             self._run.settings, space.model, space.dimensions, shorten=space.shortened
         )
         self._opened.callback(self._api.close)
@@ -78,13 +78,14 @@ class BatchPhase:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        totals = batches.totals(self._connection, self.space_id)
-        if isinstance(error, KeyboardInterrupt | SystemExit) and totals.batches:
-            self._run.report.note(
-                f"{totals.batches} batches stay at work at the model server: the next run takes what they give"
-            )
-        self._record(totals.texts + totals.returned)
-        self._opened.close()
+        with self._opened:
+            totals = batches.totals(self._connection, self.space_id)
+            self._record(totals.texts + totals.returned)
+        if isinstance(error, KeyboardInterrupt) and totals.batches:
+            raise KeyboardInterrupt(
+                f"interrupted; {totals.texts:,} texts are handed in and stay at work at the model server: the next "
+                "run takes what is ready, and `--batch` waits for the rest"
+            ) from error
 
     def take_ready(self) -> None:
         """What is answered of what was handed in before; what still waits for a place is handed in. Raises a
@@ -105,11 +106,12 @@ class BatchPhase:
     def until_done(self, texts: Texts) -> None:
         """Hand in, wait, and again what came back undone, as long as anything is done. Raises a ModelError."""
         while True:
+            before, self._is_smaller = self._taken.texts + self._taken.failed, False
             self.hand_in(texts)
-            before = self._taken.texts + self._taken.failed
             self._wait()
             returned = batches.totals(self._connection, self.space_id).returned
-            if not returned or self._is_cut or self._taken.texts + self._taken.failed == before:
+            is_stuck = self._taken.texts + self._taken.failed == before and not self._is_smaller
+            if not returned or self._is_cut or is_stuck:
                 return
 
     def is_waiting(self) -> bool:
@@ -215,6 +217,7 @@ class BatchPhase:
         if is_single and (batch.tokens_estimated > (limit or MIN_QUEUE_TOKENS)) and batch.texts > 1:
             limit = limit or batch.tokens_estimated // 2
             batches.end(self._connection, batch, "lost", reason=server.said, queue_tokens=limit)
+            self._is_smaller = True
         else:
             batches.note_queue_full(self._connection, batch, server.said, limit)
 

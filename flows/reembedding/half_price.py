@@ -36,8 +36,8 @@ class HalfPriceBackfill:
     def waiting_reason(self) -> str:
         return (
             f"{self._run.report.batch.get('waiting', 0):,} texts wait for vectors that are handed in at half the "
-            f"price: the old space stays; `{reembed_command(self._run.settings)} --batch` waits for them and goes on, "
-            "or run it again later"
+            f"price: the old space stays; `{reembed_command(self._run.settings)} --batch` waits for them, or run "
+            "it again later"
         )
 
     def execute(self, connection: Connection, generation: Generation, step: Step) -> bool:

@@ -221,5 +221,6 @@ class RunContext:
 
 def sentence(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | SystemExit):
-        return "interrupted; what was done until then is stored, the next sync goes on from there"
+        said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        return said or "interrupted; what was done until then is stored, the next sync goes on from there"
     return " ".join(str(error).split()) or type(error).__name__

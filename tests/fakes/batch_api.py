@@ -36,11 +36,12 @@ class Held:
 
 @dataclass
 class Answer:
-    """`cut`: after so many bytes the connection ends."""
+    """`cut`: after so many bytes the connection ends. `paused`: after half of them it goes on when it may."""
 
     status: int
     body: Any
     cut: int | None = None
+    paused: bool = False
 
 
 @dataclass
@@ -55,6 +56,10 @@ class FakeBatches:
     queue_tokens: int = 0
     """That may be at work at once; 0: any number."""
     names_limit: bool = True
+    broken: str = ""
+    """Why every batch fails."""
+    busy_creates: int = 0
+    """So many batches fail since others have filled the queue."""
     cut_creates: int = 0
     """So many batches are made without their maker being told."""
     cut_contents: int = 0
@@ -78,7 +83,7 @@ class FakeBatches:
         if method == "GET" and (match := re.fullmatch(r"/files/([\w-]+)/content", route)):
             return self._content(match[1])
         if method == "GET" and (match := re.fullmatch(r"/batches/([\w-]+)", route)):
-            self._at("retrieve")
+            self.at("retrieve")
             batch = self.batches.get(match[1])
             return Answer(200, self._now(batch)) if batch else _unknown(f"No batch {match[1]}")
         if method == "GET" and route == "/batches":
@@ -94,7 +99,7 @@ class FakeBatches:
             held, self.held = self.held, None
             held.released.set()
 
-    def _at(self, step: Step) -> None:
+    def at(self, step: Step) -> None:
         self.steps.append(step)
         if self.held and self.held.step == step:
             held = self.held
@@ -112,7 +117,7 @@ class FakeBatches:
             parts[name[1].decode()] = body
         if parts.get("purpose") != b"batch":
             return Answer(400, {"error": {"message": "'purpose' is wrong", "type": "invalid_request_error"}})
-        self._at("upload")
+        self.at("upload")
         with self.lock:
             file = {
                 "id": f"file-{len(self.files) + 1}",
@@ -126,14 +131,14 @@ class FakeBatches:
         )
 
     def _create(self, body: dict[str, Any]) -> Answer:
-        self._at("create")
+        self.at("create")
         if body.get("endpoint") != "/v1/embeddings" or body.get("completion_window") != "24h":
             return Answer(400, {"error": {"message": "invalid endpoint", "type": "invalid_request_error"}})
         with self.lock:
             lines = [json.loads(line) for line in self.files[body["input_file_id"]].splitlines()]
             tokens = sum(len(line["body"]["input"]) // 4 + 1 for line in lines)
             now = time.time()
-            batch = {
+            batch: dict[str, Any] = {
                 "id": f"batch_{len(self.batches) + 1}",
                 "object": "batch",
                 **{
@@ -149,8 +154,11 @@ class FakeBatches:
             waiting = sum(
                 b["_tokens"] for b in self.batches.values() if b["status"] in {"validating", "in_progress"}
             )
-            if self.queue_tokens and waiting + tokens > self.queue_tokens:
-                limit = f" Limit: {self.queue_tokens:,} enqueued tokens." if self.names_limit else ""
+            is_busy, self.busy_creates = self.busy_creates > 0, max(self.busy_creates - 1, 0)
+            if is_busy or (self.queue_tokens and waiting + tokens > self.queue_tokens):
+                limit = (
+                    f" Limit: {self.queue_tokens or 3_000_000:,} enqueued tokens." if self.names_limit else ""
+                )
                 said = f"Enqueued token limit reached for the model in organization org-x.{limit} Try again later."
                 batch["_fails"] = {
                     "code": "token_limit_exceeded",
@@ -160,13 +168,15 @@ class FakeBatches:
                 }
             elif len(lines) > 50_000 or len(self.files[body["input_file_id"]]) > 200_000_000:
                 batch["_fails"] = {"code": "too_many_tasks", "message": "over the limit", "line": None}
+            elif self.broken:
+                batch["_fails"] = {"code": "not_allowed", "message": self.broken, "line": None}
             self.batches[batch["id"]] = batch
             first = _public(batch)
             self._now(batch)
             if self.cut_creates:
                 self.cut_creates -= 1
                 return Answer(200, first, cut=10)
-        self._at("created")
+        self.at("created")
         return Answer(200, first)
 
     def _list(self, query: str) -> Answer:
@@ -183,7 +193,9 @@ class FakeBatches:
         data = self.files.get(file_id)
         if data is None:
             return _unknown(f"No such File object: {file_id}")
-        self._at("content")
+        if self.held and self.held.step == "content":
+            return Answer(200, data, paused=True)
+        self.steps.append("content")
         if self.cut_contents:
             self.cut_contents -= 1
             return Answer(200, data, cut=len(data) * 2 // 3)

@@ -389,7 +389,11 @@ class _Handler(BaseHTTPRequestHandler):
             return True
         answer = self.fake.batches.answer(method, path, self.headers.get("content-type", ""), data)
         body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-        if answer.cut is None:
+        if answer.paused:
+            self._send(Reply(200, body[: len(body) // 2], {"Content-Length": str(len(body))}))
+            self.fake.batches.at("content")
+            self.wfile.write(body[len(body) // 2 :])
+        elif answer.cut is None:
             self._send(Reply(answer.status, body))
         else:
             self.close_connection = True
