@@ -23,6 +23,7 @@ def metered(library: Library, new_settings: Callable[..., Settings], openai_serv
         database_url=library.conninfo,
         openai_api_key=openai_server.key,
         openai_base_url=openai_server.url,
+        chunking={"tokens": 320},
         embedding={"provider": "openai", "model": MODEL, "dimensions": 64, "timeout": 5.0, "deadline": 2.0},
     )
     library.write("long.md", long_document(12))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from tests.fakes.openai_server import FakeOpenAI
 
 HALF_PRICE = 0.02 / 2 / 1_000_000
-TEXTS = 14
+TEXTS = 26
 
 
 def all_paid_once(server: FakeOpenAI, library: Library) -> bool:
@@ -33,6 +35,14 @@ def handed_in(library: Library) -> list[dict[str, Any]]:
     with connect(library.conninfo) as connection:
         listed: list[dict[str, Any]] = overview(connection, None)["batches"]
     return listed
+
+
+def many_pages(library: Library) -> None:
+    """More texts than are asked for at once where the setting is on."""
+    letters = random.Random(7)
+    words = ("".join(letters.choices("aeioulmnrst", k=4)) for _ in itertools.count())
+    pages = (f"# Page {n}\n\n{' '.join(itertools.islice(words, 90))}.\n" for n in range(MIN_TEXTS + 9))
+    library.write("longer.md", "\n\n".join(pages))
 
 
 def with_setting(library: Library) -> None:
@@ -65,7 +75,7 @@ def test_a_first_sync_costs_half_the_price(metered: Library, openai_server: Fake
 @pytest.mark.parametrize(
     ("faults", "batches", "directly"),
     [
-        ({"expires_after": 5}, 3, 0),
+        ({"expires_after": 10}, 3, 0),
         ({"omit": "Moss"}, 2, 0),
         ({"cut_creates": 1, "cut_contents": 1}, 1, 0),
         ({"queue_tokens": 2000}, 4, 0),
@@ -99,7 +109,7 @@ def test_a_server_that_refuses_a_whole_batch_is_told_with_its_words(
     metered: Library, openai_server: FakeOpenAI
 ) -> None:
     openai_server.batches.broken = "Your organization may not use batches."
-    with pytest.raises(FailedError, match="refused a batch of 14 texts: Your organization may not"):
+    with pytest.raises(FailedError, match="refused a batch of 26 texts: Your organization may not"):
         metered.sync(batch=True)
     openai_server.batches.broken = ""
     assert metered.sync(batch=True).status == "complete"
@@ -123,9 +133,7 @@ def test_what_is_handed_in_is_nobody_elses_to_pay_for(metered: Library, openai_s
     with_setting(metered)
     assert metered.sync().chunks.embedded == TEXTS  # few
     assert openai_server.batches.batches == {}
-    metered.write(
-        "longer.md", "\n\n".join(f"# Page {n}\n\nThis is page {n}.\n" for n in range(MIN_TEXTS + 9))
-    )
+    many_pages(metered)
     metered.write("plain.md", "# Plain\n\nThis one stands alone.\n")
     openai_server.batches.seconds = 3600
     waiting = metered.sync()
@@ -149,7 +157,7 @@ def test_what_is_handed_in_is_nobody_elses_to_pay_for(metered: Library, openai_s
 
 def test_who_cannot_wait_pays_twice_and_is_told(metered: Library, openai_server: FakeOpenAI) -> None:
     openai_server.batches.seconds = 3600
-    metered.write("longer.md", "\n\n".join(f"# Page {n}\n\nThis is page {n}.\n" for n in range(MIN_TEXTS)))
+    many_pages(metered)
     with_setting(metered)
     metered.sync()
     report = metered.sync(batch=False)
@@ -165,7 +173,7 @@ def test_a_move_to_another_space_at_half_the_price(metered: Library, openai_serv
     assert plan.estimate is not None
     assert plan.estimate.batch_cost_usd == plan.estimate.cost_usd / 2 > 0
     paid = sum(openai_server.paid().values())
-    openai_server.batches.expires_after, openai_server.batches.seconds = 6, 0.2
+    openai_server.batches.expires_after, openai_server.batches.seconds = 10, 0.2
     report = run_reembed(settings, metered.conninfo, Options(batch=True))
     assert report.status == "complete", report.problems
     assert sum(openai_server.paid().values()) - paid == TEXTS == sum(openai_server.batches.paid.values())
@@ -176,7 +184,7 @@ def test_a_move_to_another_space_at_half_the_price(metered: Library, openai_serv
 
 
 def test_a_move_that_does_not_wait_goes_on_later(metered: Library, openai_server: FakeOpenAI) -> None:
-    metered.write("longer.md", "\n\n".join(f"# Page {n}\n\nThis is page {n}.\n" for n in range(MIN_TEXTS)))
+    many_pages(metered)
     metered.sync()
     with_setting(metered)
     settings = with_model(metered.settings, "openai", "text-embedding-3-large", 64)
