@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pgfolio.flows.discovery.trees import reader
 from pgfolio.flows.ingest.prepare import prepared
 from pgfolio.schema.operations import runs
-from pgfolio.schema.vectors import reuse
+from pgfolio.schema.vectors import batches, reuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -124,6 +124,7 @@ class Forecaster:
         self._seen |= hashes
         if generation is not None and hashes:
             hashes -= reuse.reuse(connection, generation, list(hashes)).keys()
+            hashes -= batches.waiting(connection, generation, list(hashes))
             connection.commit()
         for item in batch.prepared:
             tokens = 0
