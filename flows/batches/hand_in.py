@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final
 from pgfolio.config.models.batch_limits import MAX_BYTES, MAX_LINES
 from pgfolio.flows.batches.lines import custom_id
 from pgfolio.flows.embedding.retry import with_retries
+from pgfolio.flows.run.sample import SAMPLE_TEXTS
 from pgfolio.schema.vectors import batches, claims, reuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pgfolio.config.models.batch_api import BatchApi
     from pgfolio.flows.batches.lines import BatchText
@@ -62,19 +63,20 @@ class HandIn:
         run_id: int | None,
         space_id: int,
         usd_per_million_tokens: float,
-        billed_per_counted: float,
+        billed_per_counted: Callable[[Sequence[tuple[str, int]]], float],
         max_tokens: float,
         deadline: float,
     ) -> None:
-        """`billed_per_counted`: what the server is expected to bill for a token of ours; `max_tokens`: as billed,
-        that may be handed in."""
+        """`billed_per_counted`: what the server is expected to bill for a token of ours, from some of the texts;
+        `max_tokens`: as billed, that may be handed in."""
         self._connection = connection
         self._api = api
         self._generation = generation
         self._run_id = run_id
         self._space_id = space_id
         self._price = usd_per_million_tokens
-        self._billed_per_counted = billed_per_counted
+        self._learn = billed_per_counted
+        self._billed_per_counted: float | None = None
         self._max_tokens = max_tokens
         self._deadline = deadline
         self._queue = batches.queue_tokens(connection, space_id, api.place) or math.inf
@@ -124,6 +126,9 @@ class HandIn:
             at_work += batch.tokens_estimated
 
     def _add(self, texts: Sequence[BatchText]) -> None:
+        if self._billed_per_counted is None:
+            step = max(len(texts) // SAMPLE_TEXTS, 1)
+            self._billed_per_counted = self._learn([(text.text, text.tokens) for text in texts[::step]])
         keys = [text.hash for text in texts]
         with claims.claimed(self._connection, self._generation, keys) as claimed:
             stored = reuse.reuse(self._connection, self._generation, claimed)
@@ -182,7 +187,7 @@ class HandIn:
         return batches.begin(self._connection, self._space_id, self._api.place, self._run_id, self._price)
 
     def _estimate(self, text: BatchText) -> int:
-        return math.ceil(text.tokens * self._billed_per_counted)
+        return math.ceil(text.tokens * (self._billed_per_counted or 1.0))
 
 
 def at_server(api: BatchApi, uploaded: Sequence[Batch]) -> dict[str, str]:

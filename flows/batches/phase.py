@@ -8,6 +8,7 @@ import re
 import time
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from pgfolio.config import models
@@ -230,7 +231,7 @@ class BatchPhase:
             run_id=run.report.run_id,
             space_id=self.space_id,
             usd_per_million_tokens=price,
-            billed_per_counted=run.billed_per_counted(self._connection, self._space),
+            billed_per_counted=partial(run.billed_per_counted, self._connection, self._space),
             max_tokens=self._max_tokens(price),
             deadline=run.settings.embedding.deadline,
         )

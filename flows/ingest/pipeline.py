@@ -240,7 +240,8 @@ class SyncRun(RunContext):
         )
 
     def _estimate(self, connection: Connection, space: Space, tokens: int, *, sampled: bool) -> Estimate:
-        billed = round(tokens * self.billed_per_counted(connection, space))
+        sample = self._forecaster.sample.texts if self.options.plan_only else []
+        billed = round(tokens * self.billed_per_counted(connection, space, sample))
         took = forecast_seconds(connection, self.settings, space, billed)
         return accounting.count_estimate(
             self.report,

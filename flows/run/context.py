@@ -23,7 +23,7 @@ from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
@@ -192,11 +192,18 @@ class RunContext:
             if tokens:
                 self.report.embedding[name] = self.report.embedding.get(name, 0) + tokens
 
-    def billed_per_counted(self, connection: Connection, space: Space) -> float:
-        """Tokens that a server is expected to bill for one that we count: as it did before."""
+    def billed_per_counted(
+        self, connection: Connection, space: Space, sample: Sequence[tuple[str, int]] = ()
+    ) -> float:
+        """Tokens that a server is expected to bill for one that we count: as it did before; or else as its model's
+        own vocabulary has it, where that is here, of some of the texts with their tokens by our count."""
         if not space.asks_server:
             return 1.0
-        return runs.billed_per_counted(connection, space.name) or 1.0
+        if (learned := runs.billed_per_counted(connection, space.name)) is not None:
+            return learned
+        from pgfolio.config.models import openai_tokens  # noqa: PLC0415
+
+        return openai_tokens.billed_per_counted(space.model, sample) or 1.0
 
     def price(self, space: Space) -> float:
         """US dollars for a million tokens."""
