@@ -67,7 +67,7 @@ class ServerBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BatchLine:
     """The answer to one line: a vector of shape (dimensions,), float32, with the tokens billed, or why there is
     none."""
 
@@ -146,7 +146,7 @@ class BatchApi:
                 if read.key:
                     yield read
 
-    def answers(self, file_id: str) -> Iterator[Line]:
+    def answers(self, file_id: str) -> Iterator[BatchLine]:
         """The lines of an output or error file, as they come. Raises a ModelError, also in their middle."""
         with (
             self._errors(),
@@ -161,7 +161,7 @@ class BatchApi:
     def close(self) -> None:
         self._client.close()
 
-    def _answer(self, text: str) -> Line:
+    def _answer(self, text: str) -> BatchLine:
         try:
             line = json.loads(text)
             custom_id = line["custom_id"]
@@ -175,14 +175,14 @@ class BatchApi:
         failure = failure or body.get("error") or (None if status in {None, 200} else body)
         if failure is not None or not response:
             code = _mapping(failure).get("code")
-            return Line(
+            return BatchLine(
                 custom_id, code=str(code or status or "error"), said=own_words(failure, self._server.key)
             )
         try:
             vector, tokens = single_vector(body, self._dimensions, self._model)
         except BadAnswerError as error:
-            return Line(custom_id, tokens=error.tokens or 0, code="bad_answer", said=str(error))
-        return Line(custom_id, vector, tokens)
+            return BatchLine(custom_id, tokens=error.tokens or 0, code="bad_answer", said=str(error))
+        return BatchLine(custom_id, vector, tokens)
 
     def _read(self, batch: Any) -> ServerBatch:
         """Fields by their names: what a server sends is not always what the SDK's types foresee."""
@@ -226,4 +226,4 @@ def _text(value: object, what: str) -> str:
     raise BadAnswerError(f"{what}: the server answered without an id: check OPENAI_BASE_URL")
 
 
-__all__ = ["BatchApi", "Line", "ServerBatch", "open_batch_api"]
+__all__ = ["BatchApi", "BatchLine", "ServerBatch", "open_batch_api"]

@@ -16,10 +16,10 @@ from pgfolio.schema.vectors import batches
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pgfolio.config.models.batch_api import BatchApi, Line, ServerBatch
+    from pgfolio.config.models.batch_api import BatchApi, BatchLine, ServerBatch
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Space
-    from pgfolio.schema.vectors.batches import Batch, StoredAnswers
+    from pgfolio.schema.vectors.batches import HandedInBatch, StoredAnswers
 
 STORED_TOGETHER: Final = 200
 """Vectors in one transaction, and in memory: 1.2 MB of 1,536 dimensions."""
@@ -44,7 +44,12 @@ class Taken:
 
 
 def take_answers(
-    connection: Connection, api: BatchApi, batch: Batch, space: Space, server: ServerBatch, taken: Taken
+    connection: Connection,
+    api: BatchApi,
+    batch: HandedInBatch,
+    space: Space,
+    server: ServerBatch,
+    taken: Taken,
 ) -> None:
     """On a connection in autocommit. What was stored until an error counts in `taken`. Raises a ModelError: then the
     batch stays at work, and its answers are taken from the beginning again."""
@@ -61,7 +66,7 @@ def take_answers(
 
 
 def _store_all(
-    connection: Connection, batch: Batch, space: Space, lines: Iterable[Line], taken: Taken
+    connection: Connection, batch: HandedInBatch, space: Space, lines: Iterable[BatchLine], taken: Taken
 ) -> int:
     """How many lines there were."""
     count = 0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.batches.lines import BatchText
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.vectors.batches import Batch
+    from pgfolio.schema.vectors.batches import HandedInBatch
 
 MAX_TOKENS: Final = 2_000_000
 """Of one batch, by estimate: the smallest queue that OpenAI is known to give holds 3,000,000, and a batch that is
@@ -39,7 +39,7 @@ CLAIMED_TOGETHER: Final = 500
 class BatchFile:
     """Lines that become one batch. The file has no name: it goes with the process."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: HandedInBatch) -> None:
         self.batch = batch
         self.file = TemporaryFile(prefix="pgfolio-batch-")  # noqa: SIM115 -- closed with its batch
         self.texts = self.bytes = self.tokens = 0
@@ -83,7 +83,7 @@ class HandIn:
         self._file: BatchFile | None = None
         self._is_begun = False
         self.texts = 0
-        self.is_cut = False
+        self.is_limited = False
         """The allowed cost did not cover the rest."""
 
     def hand_in(self, groups: Iterable[Sequence[BatchText]], at_least: int = 0) -> None:
@@ -91,7 +91,7 @@ class HandIn:
         try:
             for texts in _together(groups):
                 self._add(texts)
-                if self.is_cut:
+                if self.is_limited:
                     break
             if self.texts >= at_least or self._is_begun:
                 self._end_file()
@@ -99,7 +99,7 @@ class HandIn:
             if self._file is not None:  # nothing of it was handed in
                 batches.discard(self._connection, self._file.batch)
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batch: HandedInBatch) -> None:
         """Have a batch made of a file that is at the server. A connection that was lost may have made one: it is
         looked for before it is tried again. Raises a ModelError."""
         is_first = True
@@ -134,7 +134,7 @@ class HandIn:
             stored = reuse.reuse(self._connection, self._generation, claimed)
             free = set(claimed) - stored.keys()
             lacking: Sequence[BatchText] = [text for text in texts if text.hash in free]
-            while lacking and not self.is_cut:
+            while lacking and not self.is_limited:
                 lacking = self._write(lacking)
 
     def _write(self, texts: Sequence[BatchText]) -> Sequence[BatchText]:
@@ -149,20 +149,20 @@ class HandIn:
             if text.hash in accepted:
                 file.add(lines[text.hash], self._estimate(text))
                 self.texts += 1
-        if room < len(texts) and not self.is_cut:
+        if room < len(texts) and not self.is_limited:
             self._end_file()
         return texts[room:]
 
     def _room(self, file: BatchFile, texts: Sequence[BatchText], lines: dict[bytes, bytes]) -> int:
         """How many of the texts, one at least of an empty file."""
-        size, tokens, most = file.bytes, file.tokens, min(MAX_TOKENS, self._queue)
+        size, tokens, max_tokens = file.bytes, file.tokens, min(MAX_TOKENS, self._queue)
         for number, text in enumerate(texts):
             size += len(lines[text.hash])
             tokens += self._estimate(text)
             if tokens > self._max_tokens:
-                self.is_cut = True
+                self.is_limited = True
                 return number
-            is_over = size > MAX_BYTES or tokens > most or file.texts + number >= MAX_LINES
+            is_over = size > MAX_BYTES or tokens > max_tokens or file.texts + number >= MAX_LINES
             if is_over and file.texts + number:
                 return number
         return len(texts)
@@ -183,14 +183,14 @@ class HandIn:
         file.file.seek(0)
         return self._api.upload(file.file)
 
-    def _new_batch(self) -> Batch:
+    def _new_batch(self) -> HandedInBatch:
         return batches.begin(self._connection, self._space_id, self._api.place, self._run_id, self._price)
 
     def _estimate(self, text: BatchText) -> int:
         return math.ceil(text.tokens * (self._billed_per_counted or 1.0))
 
 
-def at_server(api: BatchApi, uploaded: Sequence[Batch]) -> dict[str, str]:
+def at_server(api: BatchApi, uploaded: Sequence[HandedInBatch]) -> dict[str, str]:
     """Of batches whose id was not noted the server's, by our key: made by a run that was killed, or whose connection
     was. One that the server failed was never at work. Raises a ModelError."""
     if not uploaded:
@@ -201,7 +201,7 @@ def at_server(api: BatchApi, uploaded: Sequence[Batch]) -> dict[str, str]:
     return {server.key: server.id for server in reversed(listed)}
 
 
-def _is_due(batch: Batch) -> bool:
+def _is_due(batch: HandedInBatch) -> bool:
     """One that was refused is tried again later and later, up to ten minutes."""
     if not batch.attempts or batch.handed_in_at is None:
         return True

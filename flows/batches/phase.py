@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pgfolio.flows.run.context import RunContext
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation
-    from pgfolio.schema.vectors.batches import Batch
+    from pgfolio.schema.vectors.batches import HandedInBatch
 
 POLL_SECONDS: Final = (0.5, 120.0)
 POLL_FRACTION: Final = 0.1
@@ -62,7 +62,7 @@ class BatchPhase:
         self._space = generation.space
         self._opened = ExitStack()
         self._taken = Taken()
-        self._is_cut = self._is_smaller = False
+        self._is_limited = self._is_smaller = False
 
     def __enter__(self) -> Self:
         self._connection: Connection = self._opened.enter_context(
@@ -101,7 +101,7 @@ class BatchPhase:
             self._look()
             handing_in = self._hand_in_now()
             handing_in.hand_in(texts(), at_least)
-            self._is_cut = handing_in.is_cut
+            self._is_limited = handing_in.is_limited
             return handing_in.texts
 
     def until_done(self, texts: Texts) -> None:
@@ -112,7 +112,7 @@ class BatchPhase:
             self._wait()
             returned = batches.totals(self._connection, self.space_id).returned
             is_stuck = self._taken.texts + self._taken.failed == before and not self._is_smaller
-            if not returned or self._is_cut or is_stuck:
+            if not returned or self._is_limited or is_stuck:
                 return
 
     def is_waiting(self) -> bool:
@@ -155,7 +155,7 @@ class BatchPhase:
         if any(batch.state == "uploaded" for batch in opened):
             self._hand_in_now().send_uploaded()
 
-    def _recover(self, unnoted: Sequence[Batch]) -> None:
+    def _recover(self, unnoted: Sequence[HandedInBatch]) -> None:
         """Whoever made them is gone, or was cut off: what is at the server is taken over, and of what never came
         there nothing is left."""
         uploaded = [batch for batch in unnoted if batch.state == "uploaded" and self._is_ours(batch)]
@@ -166,7 +166,7 @@ class BatchPhase:
             elif batch.state == "preparing":
                 batches.discard(self._connection, batch)
 
-    def _is_ours(self, batch: Batch) -> bool:
+    def _is_ours(self, batch: HandedInBatch) -> bool:
         """Handed in to the server that is asked now; one at another is waited for, and then given up."""
         if batch.server == self._api.place:
             return True
@@ -181,7 +181,7 @@ class BatchPhase:
             )
         return False
 
-    def _look_at(self, batch: Batch) -> None:
+    def _look_at(self, batch: HandedInBatch) -> None:
         if not self._is_ours(batch) or batch.batch_id is None:
             return
         server = self._api.retrieve(batch.batch_id)
@@ -196,7 +196,7 @@ class BatchPhase:
             finally:
                 self._count(batch, taken)
 
-    def _given_up(self, batch: Batch, reason: str) -> bool:
+    def _given_up(self, batch: HandedInBatch, reason: str) -> bool:
         """Once its time is over: its texts are handed in again."""
         since = batch.handed_in_at or batch.made_at
         if datetime.now(UTC) - since < GIVE_UP:
@@ -205,7 +205,7 @@ class BatchPhase:
         self._run.report.note(f"{batch.texts:,} texts are given up, and will be asked for again: {reason}")
         return True
 
-    def _failed(self, batch: Batch, server: ServerBatch) -> None:
+    def _failed(self, batch: HandedInBatch, server: ServerBatch) -> None:
         """The server failed it as a whole: nothing is to be paid. Raises FatalModelError where it was not its
         queue."""
         if QUEUE_FULL not in server.codes:
@@ -247,7 +247,7 @@ class BatchPhase:
         opened = batches.open_batches(self._connection, self.space_id)
         return sum(batch.estimated_usd for batch in opened)
 
-    def _count(self, batch: Batch, taken: Taken) -> None:
+    def _count(self, batch: HandedInBatch, taken: Taken) -> None:
         total = self._taken
         total.texts += taken.texts
         total.failed += taken.failed
@@ -266,7 +266,7 @@ class BatchPhase:
             )
 
 
-def _waiting(opened: Sequence[Batch], trouble: str) -> str:
+def _waiting(opened: Sequence[HandedInBatch], trouble: str) -> str:
     """For whoever waits."""
     texts, done = sum(batch.texts for batch in opened), sum(batch.texts_done for batch in opened)
     since = min((batch.handed_in_at or batch.made_at for batch in opened), default=datetime.now(UTC))

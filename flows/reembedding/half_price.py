@@ -11,6 +11,7 @@ from pgfolio.flows.batches.phase import BatchPhase
 from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.reembedding.backfill import BATCH_TEXTS, PAGE_CHUNKS
 from pgfolio.flows.reembedding.target import reembed_command
+from pgfolio.flows.run.sample import SAMPLE_TEXTS
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import batches, missing, reuse
 
@@ -85,3 +86,11 @@ class HalfPriceBackfill:
                     for text in batch
                 ]
                 self._run.progress.advance(len(batch), 0)
+
+
+def sample_of_stored(connection: Connection) -> list[tuple[str, int]]:
+    """Some of the stored texts as they are embedded, with their tokens by our count."""
+    return [
+        (embedded_text(text.title, text.heading, text.content), text.tokens)
+        for text in missing.sample(connection, SAMPLE_TEXTS)
+    ]

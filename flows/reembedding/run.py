@@ -13,23 +13,21 @@ from typing import TYPE_CHECKING
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.flows.batches.choice import batch_price
-from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.flows.index import maintenance, queries, weighing
 from pgfolio.flows.ingest import accounting
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.reembedding import gate
 from pgfolio.flows.reembedding.backfill import Backfill
-from pgfolio.flows.reembedding.half_price import HalfPriceBackfill
+from pgfolio.flows.reembedding.half_price import HalfPriceBackfill, sample_of_stored
 from pgfolio.flows.reembedding.target import reembed_command
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.exclusive import without_syncs
 from pgfolio.flows.run.options import Options, at_once
-from pgfolio.flows.run.sample import SAMPLE_TEXTS
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.records import Problem
-from pgfolio.schema.vectors import generations, missing, reuse, segments, tuning
+from pgfolio.schema.vectors import generations, reuse, segments, tuning
 from pgfolio.schema.vectors.recall import SAMPLE_QUERIES
 from pgfolio.schema.vectors.storage import can_take
 
@@ -117,11 +115,7 @@ class Reembedding(RunContext):
         )
         self.report.chunks.total = generations.count_chunks(connection)
         _, tokens = reuse.forecast(connection, space, existing)
-        sample = [
-            (embedded_text(text.title, text.heading, text.content), text.tokens)
-            for text in missing.sample(connection, SAMPLE_TEXTS)
-        ]
-        billed = round(tokens * self.billed_per_counted(connection, space, sample))
+        billed = round(tokens * self.billed_per_counted(connection, space, sample_of_stored(connection)))
         took = forecast_seconds(connection, self.settings, space, billed)
         estimate = accounting.count_estimate(
             self.report,

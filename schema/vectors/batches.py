@@ -31,7 +31,7 @@ MAX_LISTED: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class HandedInBatch:
     """A row of what was handed in. `key`: ours, in the batch's metadata at the server; `batch_id`: the server's."""
 
     id: int
@@ -85,37 +85,39 @@ def space_id(connection: Connection, space: Space) -> int:
 
 def begin(
     connection: Connection, space_id: int, server: str, run_id: int | None, usd_per_million_tokens: float
-) -> Batch:
+) -> HandedInBatch:
     """A row for what is about to be uploaded."""
     values = {"space_id": space_id, "server": server, "run_id": run_id}
     row = fetch_one(connection, "begin_batch", {**values, "usd_per_million_tokens": usd_per_million_tokens})
-    batch = fetch_record(connection, Batch, statement("find_batch"), {"id": row[0]})
+    batch = fetch_record(connection, HandedInBatch, statement("find_batch"), {"id": row[0]})
     if batch is None:
         raise LookupError(f"no batch {row[0]}")
     return batch
 
 
-def open_batches(connection: Connection, space_id: int) -> list[Batch]:
+def open_batches(connection: Connection, space_id: int) -> list[HandedInBatch]:
     """Those that are not at their end."""
-    return fetch_records(connection, Batch, statement("open_batches"), {"space_id": space_id})
+    return fetch_records(connection, HandedInBatch, statement("open_batches"), {"space_id": space_id})
 
 
-def claim(connection: Connection, batch: Batch, texts: Sequence[tuple[bytes, int]]) -> set[bytes]:
+def claim(connection: Connection, batch: HandedInBatch, texts: Sequence[tuple[bytes, int]]) -> set[bytes]:
     """Of texts, as (hash of the text as embedded, tokens by our count), those that are this batch's from now on."""
     values = {"id": batch.id, "hashes": [text[0] for text in texts], "tokens": [text[1] for text in texts]}
     return {row[0] for row in connection.execute(statement("claim_batch_texts"), values, binary=True)}
 
 
-def note_uploaded(connection: Connection, batch: Batch, file_id: str, tokens: int) -> None:
+def note_uploaded(connection: Connection, batch: HandedInBatch, file_id: str, tokens: int) -> None:
     values = {"id": batch.id, "file_id": file_id, "tokens": tokens}
     connection.execute(statement("note_uploaded"), values)
 
 
-def note_handed_in(connection: Connection, batch: Batch, batch_id: str) -> None:
+def note_handed_in(connection: Connection, batch: HandedInBatch, batch_id: str) -> None:
     connection.execute(statement("note_handed_in"), {"id": batch.id, "batch_id": batch_id})
 
 
-def note_queue_full(connection: Connection, batch: Batch, reason: str, queue_tokens: int | None) -> None:
+def note_queue_full(
+    connection: Connection, batch: HandedInBatch, reason: str, queue_tokens: int | None
+) -> None:
     values = {"id": batch.id, "reason": reason, "queue_tokens": queue_tokens}
     connection.execute(statement("note_queue_full"), values)
 
@@ -127,13 +129,16 @@ def queue_tokens(connection: Connection, space_id: int, server: str) -> int | No
     return row[0] if row else None
 
 
-def discard(connection: Connection, batch: Batch) -> None:
+def discard(connection: Connection, batch: HandedInBatch) -> None:
     """One of which nothing was ever handed in, with its texts."""
     connection.execute(statement("discard_batch"), {"id": batch.id})
 
 
 def store(
-    connection: Connection, batch: Batch, space: Space, answers: Sequence[tuple[bytes, np.ndarray, int]]
+    connection: Connection,
+    batch: HandedInBatch,
+    space: Space,
+    answers: Sequence[tuple[bytes, np.ndarray, int]],
 ) -> StoredAnswers:
     """Keep vectors of shape (dimensions,), float32, by the hash of the text as embedded, with the tokens billed.
     Storing the same ones again changes nothing."""
@@ -149,7 +154,7 @@ def store(
     return StoredAnswers(*map(int, row)) if row else StoredAnswers()
 
 
-def fail(connection: Connection, batch: Batch, hashes: Sequence[bytes]) -> None:
+def fail(connection: Connection, batch: HandedInBatch, hashes: Sequence[bytes]) -> None:
     """Texts whose lines the server refused: they are asked for directly."""
     values = {"id": batch.id, "space_id": batch.space_id, "hashes": list(hashes)}
     connection.execute(statement("fail_batch_texts"), values)
@@ -157,7 +162,7 @@ def fail(connection: Connection, batch: Batch, hashes: Sequence[bytes]) -> None:
 
 def end(
     connection: Connection,
-    batch: Batch,
+    batch: HandedInBatch,
     state: Literal["done", "lost"],
     *,
     texts_state: TextState = "returned",
