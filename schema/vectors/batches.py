@@ -197,10 +197,10 @@ def cost_usd(connection: Connection, started_by: str) -> float:
 def overview(connection: Connection) -> list[dict[str, Any]]:
     """The newest batches, ready for JSON, those at work first."""
     rows = connection.execute(statement("list_batches"), {"limit": MAX_LISTED}).fetchall()
-    return [_described(Space(*row[1:8]), row[8:]) for row in rows]
+    return [_as_json(Space(*row[1:8]), row[8:]) for row in rows]
 
 
-def _described(space: Space, row: Sequence[Any]) -> dict[str, Any]:
+def _as_json(space: Space, row: Sequence[Any]) -> dict[str, Any]:
     state, batch_id, texts, done, estimated, billed, price, reason, made_at, handed_in_at, ended_at = row
     tokens = billed if ended_at else max(estimated, billed)
     return {
