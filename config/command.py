@@ -69,7 +69,8 @@ def _guarded(
         sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt, EOFError) as error:
         failure: BaseException = error
-        code, message = INTERRUPTED, "interrupted; what was done until then is stored"
+        said = str(error.__cause__ or "")  # of a run that leaves something at work
+        code, message = INTERRUPTED, said or "interrupted; what was done until then is stored"
     except click.ClickException as error:
         usage = io.StringIO()
         error.show(usage)

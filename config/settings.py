@@ -56,6 +56,10 @@ class Embedding(Section):
     query_reserve: Annotated[float, Field(ge=0, le=0.9)] = Field(
         description="the part of both that flows leave to the questions of searches"
     )
+    batch: bool = Field(
+        description="true: syncs and reembed hand in what is much (1,000 texts) to the Batch API of openai, at half "
+        "the price and within a day, and take what is ready; `--batch` waits for it"
+    )
     base_url: str | None = Field(default=None, description="of this model's server, where it is another one")
     api_key: SecretStr | None = Field(default=None, description="of that server")
     query_prefix: str | None = Field(

@@ -71,6 +71,7 @@ def launch_sync(
         full=options.full,
         approve_deletes=options.approve_deletes,
         max_cost=options.max_cost,
+        batch=options.batch,
     )
     return Report.of_json(reported)
 
@@ -113,6 +114,7 @@ def launch_reembed(
         force=force,
         eval_file=str(labelled.resolve()) if labelled else None,
         max_cost=options.max_cost,
+        batch=options.batch,
     )
     return Report.of_json(reported)
 

@@ -47,6 +47,7 @@ def reembed(
     force: bool = False,
     eval_file: str | None = None,
     max_cost: MaxCost | None = None,
+    batch: bool | None = None,
 ) -> "State[Any]":
     """Embed every stored chunk with another model, measure the new vectors, then switch.
 
@@ -59,9 +60,11 @@ def reembed(
         force: switch whatever was measured.
         eval_file: labelled queries of `pgfolio eval` on this worker's disk; with them nDCG@10 may not fall.
         max_cost: stop before spending more, in US dollars.
+        batch: hand texts in to OpenAI's Batch API and wait, a day at most; none: as embedding.batch says, without
+            waiting.
     """
     settings = reembed_target(load_settings(), provider, model, dimensions)
-    options = Options(max_cost=max_cost, started_by=started_by())
+    options = Options(max_cost=max_cost, started_by=started_by(), batch=batch)
     with database(settings) as conninfo, logged_to_run() as run_log:
         with published_failure("reembed"):
             report = run_reembed(

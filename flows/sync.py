@@ -70,6 +70,7 @@ def sync(
     full: bool = False,
     approve_deletes: ApprovedDeletes = 0,
     max_cost: MaxCost | None = None,
+    batch: bool | None = None,
 ) -> "State[Any]":
     """Bring what is stored in line with the folders.
 
@@ -78,9 +79,11 @@ def sync(
         full: read every file, whatever its stat says.
         approve_deletes: let up to so many removals pass.
         max_cost: stop before spending more, in US dollars.
+        batch: hand texts in to OpenAI's Batch API and wait, a day at most; none: as embedding.batch says, without
+            waiting.
     """
     settings = load_settings()
-    options = Options(False, full, approve_deletes, max_cost, started_by=started_by())
+    options = Options(False, full, approve_deletes, max_cost, started_by=started_by(), batch=batch)
     due = scheduled_for()
     with database(settings) as conninfo, logged_to_run() as run_log:
         selected = _selected(settings, conninfo, sources or [], due)

@@ -414,6 +414,41 @@ create table heartbeats (
     beat_at timestamptz not null
 );
 
+-- What was handed in to a model server's Batch API, and what came of it.
+create table embedding_batches (
+    id bigint generated always as identity primary key,
+    key uuid not null default gen_random_uuid() unique,  -- ours: stands in the batch's metadata, so that one is found whose id was not noted
+    space_id integer not null references spaces(id),
+    run_id bigint references runs(id) on delete set null,
+    server text not null,  -- which server and key it was handed in with
+    state text not null default 'preparing' check (state in ('preparing', 'uploaded', 'handed_in', 'done', 'lost')),  -- uploaded: waits until the server's queue takes it; done: its answers are stored; lost: given up
+    file_id text,  -- at the server, of its lines
+    batch_id text,  -- at the server
+    texts integer not null default 0,
+    texts_done integer not null default 0,
+    tokens_estimated bigint not null default 0,  -- what it was expected to be billed as
+    tokens_billed bigint not null default 0,
+    usd_per_million_tokens double precision not null default 0,  -- already halved
+    queue_tokens bigint,  -- where the server's queue refused it: how many it takes at once
+    attempts integer not null default 0,  -- how often it was handed in
+    reason text not null default '',
+    made_at timestamptz not null default now(),
+    handed_in_at timestamptz,
+    ended_at timestamptz
+);
+create index embedding_batches_open on embedding_batches (space_id) where state in ('preparing', 'uploaded', 'handed_in');
+
+-- Texts that are handed in, until their vector is stored: nobody else pays for them.
+create table embedding_batch_texts (
+    space_id integer not null references spaces(id),
+    hash bytea not null,  -- of the text as embedded; with the space it is the line's custom_id
+    batch bigint not null references embedding_batches(id) on delete cascade,
+    tokens integer not null,  -- by our own count
+    state text not null default 'open' check (state in ('open', 'returned', 'failed')),  -- returned: not answered in time, to be handed in again; failed: to be asked for directly
+    primary key (space_id, hash)
+);
+create index embedding_batch_texts_batch on embedding_batch_texts (batch);
+
 -- Functions, whose text is functions/*.sql:
 --   bm25(rank real, tokens integer, mean double precision) returns double precision
 --   clean_lexemes() returns bigint

@@ -11,6 +11,7 @@ from pgfolio.config.models.model_files import is_local
 from pgfolio.config.models.protocols import EmbeddingModel, FatalModelError, Reranker
 
 if TYPE_CHECKING:
+    from pgfolio.config.models.batch_api import BatchApi
     from pgfolio.config.models.model_card import ModelCard
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
@@ -27,7 +28,7 @@ def configured_space(settings: Settings) -> tuple[Provider, str, int, bool]:
     """Provider, model, dimensions that the settings ask for, and whether they must be asked of the server
     because they are not the model's own. Raises ConfigError or ModelError."""
     embedding = settings.embedding
-    provider = _provider(settings)
+    provider = provider_of(settings)
     if provider == "transformers":
         from pgfolio.config.models.transformer import transformer_space  # noqa: PLC0415
 
@@ -47,7 +48,7 @@ def configured_space(settings: Settings) -> tuple[Provider, str, int, bool]:
 def check_configured(settings: Settings) -> None:
     """What can be known of the settings' space without asking anybody and without loading weights: the library is
     installed, the folder has a model, there is a key. Raises ConfigError."""
-    provider, model = _provider(settings), settings.embedding.model
+    provider, model = provider_of(settings), settings.embedding.model
     if provider == "local":
         _local_dimensions(settings)
     elif provider == "transformers":
@@ -92,6 +93,13 @@ def embedding_model(
     from pgfolio.config.models.openai import embeddings_client  # noqa: PLC0415
 
     return embeddings_client(settings, model, dimensions, shorten=shorten)
+
+
+def batch_client(settings: Settings, model: str, dimensions: int, *, shorten: bool = False) -> BatchApi:
+    """The client of a server's Batch API for one space. Raises ConfigError."""
+    from pgfolio.config.models.batch_api import open_batch_api  # noqa: PLC0415
+
+    return open_batch_api(settings, model, dimensions, shorten=shorten)
 
 
 def limits_name(settings: Settings, model: str) -> str:
@@ -145,8 +153,9 @@ def _named_transformer(settings: Settings) -> str:
     return settings.embedding.model
 
 
-def _provider(settings: Settings) -> Provider:
-    """A server may have models by the names of folders, too: where one is named, they are its."""
+def provider_of(settings: Settings) -> Provider:
+    """The one that the settings mean. A server may have models by the names of folders, too: where one is named, they
+    are its."""
     embedding = settings.embedding
     if embedding.provider != "auto":
         return embedding.provider
@@ -162,9 +171,11 @@ def _provider(settings: Settings) -> Provider:
 __all__ = [
     "EmbeddingModel",
     "FatalModelError",
+    "batch_client",
     "check_configured",
     "configured_space",
     "embedding_model",
     "files_card",
     "limits_name",
+    "provider_of",
 ]

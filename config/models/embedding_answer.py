@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _NUMBERS: Final = frozenset({int, float})
+_COUNTS: Final = ("total_tokens", "prompt_tokens")
 _SPECIAL_TOKENS: Final = 64
 """Of one input, that a model adds to it."""
 
@@ -26,10 +27,7 @@ def embeddings_of(body: Mapping[str, Any], texts: Sequence[str], dimensions: int
     vectors = [_vector(row.get("embedding")) for row in rows]
     lengths = {len(vector) for vector in vectors if vector is not None}
     if lengths and dimensions not in lengths:
-        raise FatalModelError(
-            f"{model!r} answered vectors of {', '.join(map(str, sorted(lengths)))} dimensions where {dimensions} "
-            "were expected: set PGFOLIO_EMBEDDING__DIMENSIONS and run `pgfolio reembed`"
-        )
+        raise _other_dimensions(model, sorted(lengths), dimensions)
     absent = np.full(dimensions, math.nan, dtype=np.float32)
     matrix = np.array(
         [absent if vector is None or len(vector) != dimensions else vector for vector in vectors],
@@ -45,12 +43,33 @@ def embeddings_of(body: Mapping[str, Any], texts: Sequence[str], dimensions: int
     return answer
 
 
+def single_vector(body: Mapping[str, Any], dimensions: int, model: str) -> tuple[np.ndarray, int]:
+    """Of a single input: its vector of shape (dimensions,), float32, and the tokens billed, 0 where the server does
+    not say. Raises BadAnswerError, FatalModelError."""
+    usage = body.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    tokens = next((n for name in _COUNTS if type(n := counts.get(name)) is int and n > 0), 0)
+    vector = _vector(_in_order(body.get("data"), 1, model, tokens)[0].get("embedding"))
+    if vector is None or not np.isfinite(vector).all() or not vector.any():
+        raise BadAnswerError(f"{model!r} answered what is no vector of numbers", tokens)
+    if len(vector) != dimensions:
+        raise _other_dimensions(model, [len(vector)], dimensions)
+    return vector, tokens
+
+
 def dimensions_of(body: Mapping[str, Any], model: str) -> int:
     """Of the vector of a single input. Raises BadAnswerError."""
     vector = _vector(_in_order(body.get("data"), 1, model, None)[0].get("embedding"))
     if vector is None or not len(vector):
         raise BadAnswerError(f"{model!r} answered without a vector")
     return len(vector)
+
+
+def _other_dimensions(model: str, lengths: Sequence[int], dimensions: int) -> FatalModelError:
+    return FatalModelError(
+        f"{model!r} answered vectors of {', '.join(map(str, lengths))} dimensions where {dimensions} "
+        "were expected: set PGFOLIO_EMBEDDING__DIMENSIONS and run `pgfolio reembed`"
+    )
 
 
 def _in_order(data: object, inputs: int, model: str, tokens: int | None) -> list[Mapping[str, Any]]:
@@ -96,7 +115,7 @@ def _billed(usage: object, texts: Sequence[str]) -> int | None:
     """Tokens by the server's count; None where it sends none, or a number that no tokenizer makes of these texts."""
     counts = usage if isinstance(usage, dict) else {}
     bound = sum(2 * len(text.encode("utf-8", "surrogatepass")) + _SPECIAL_TOKENS for text in texts)
-    for name in ("total_tokens", "prompt_tokens"):
+    for name in _COUNTS:
         count = counts.get(name)
         if type(count) is int and 0 < count <= bound:
             return count

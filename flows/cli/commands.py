@@ -19,12 +19,13 @@ from pgfolio.config.environment import child_environment
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.loading import load_settings
 from pgfolio.config.models.protocols import ModelError
+from pgfolio.flows.batches.choice import refuse_elsewhere
 from pgfolio.flows.cli import render
 from pgfolio.flows.cli.deploy import deploy, worker
 from pgfolio.flows.cli.export import export_database
 from pgfolio.flows.cli.grants import print_grants
 from pgfolio.flows.cli.keys import keys
-from pgfolio.flows.cli.options import as_json
+from pgfolio.flows.cli.options import as_json, batch
 from pgfolio.flows.cli.progress import Display
 from pgfolio.flows.cli.sources import sources
 from pgfolio.flows.cli.status import status
@@ -47,6 +48,7 @@ from pgfolio.schema.database.errors import DatabaseError
 from pgfolio.schema.database.programs import BundledPostgresError
 from pgfolio.schema.operations.api_keys import NoKeyError, WrongKeyError
 from pgfolio.schema.operations.overview import describe_generations
+from pgfolio.schema.vectors.generations import active_generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +84,7 @@ def cli(*, verbose: bool) -> None:
 @click.option(
     "--max-cost", type=command.Number(0, MAX_COST_USD), metavar="USD", help="Stop before spending more."
 )
+@batch
 @as_json
 def sync(
     sources: tuple[str, ...],
@@ -90,6 +93,7 @@ def sync(
     full: bool,
     approve_deletes: int,
     max_cost: float | None,
+    batch: bool | None,
     as_json: bool,
 ) -> int:
     """Bring what is stored in line with the folders, now, and wait for it.
@@ -97,10 +101,12 @@ def sync(
     Without arguments every known source is synced; a folder becomes a source and stays known.
     """
     settings = load_settings()
-    options = Options(plan, full, approve_deletes, max_cost)
+    options = Options(plan, full, approve_deletes, max_cost, batch=batch)
     launcher = _launcher(settings, options)
     with database(settings) as conninfo:
         with connect(conninfo) as connection:
+            active = active_generation(connection)
+            refuse_elsewhere(settings, active.space if active else None, batch=batch)
             selected = selected_sources(connection, settings, sources, note=render.show_note)
             if plan:
                 connection.rollback()  # a folder that is only looked at does not become known
@@ -136,6 +142,7 @@ def sync(
 @click.option(
     "--max-cost", type=command.Number(0, MAX_COST_USD), metavar="USD", help="Stop before spending more."
 )
+@batch
 @as_json
 def reembed(
     provider: str | None,
@@ -147,6 +154,7 @@ def reembed(
     force: bool,
     labelled: Path | None,
     max_cost: float | None,
+    batch: bool | None,
     as_json: bool,
 ) -> int:
     """Move the corpus to another embedding space while search and syncs go on.
@@ -157,7 +165,8 @@ def reembed(
     """
     space = {"provider": provider, "model": model, "dimensions": dimensions}
     settings = reembed_target(load_settings(), provider, model, dimensions)
-    options = Options(plan_only=plan, max_cost=max_cost)
+    refuse_elsewhere(settings, None, batch=batch)
+    options = Options(plan_only=plan, max_cost=max_cost, batch=batch)
     launcher = _launcher(settings, options)
     with database(settings) as conninfo:
         with _failure_shown(as_json=as_json), Display(visible=not as_json) as display:

@@ -8,6 +8,13 @@ import click
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
+batch = click.option(
+    "--batch/--no-batch",
+    default=None,
+    help="Hand texts in to OpenAI's Batch API, at half the price, and wait, a day at most. "
+    "--no-batch: ask for all now, also for what is handed in.",
+)
+
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

@@ -94,6 +94,11 @@ def _show_done(report: Report) -> None:
         f"{chunks.total:,} chunks; {chunks.embedded:,} embedded, {chunks.reused:,} reused; "
         f"{report.tokens:,} tokens{cost}; {report.seconds['total']:.2f} s: {report.status}"
     )
+    if batch := report.as_json().get("batch"):
+        OUT.print(
+            f"by batch: {batch['texts']:,} texts, {batch['tokens']:,} tokens, ${batch['cost_usd']:.4f}; "
+            f"{batch['waiting']:,} texts wait"
+        )
     if report.workers:
         shares = sorted(counts.documents for counts in report.workers.values())
         OUT.print(
@@ -117,9 +122,11 @@ def _show_plan(plan: list[dict[str, Any]], report: Report) -> None:
     estimate = report.estimate
     if estimate is not None:
         about = "about " if estimate.sampled else ""
+        cheaper = estimate.batch_cost_usd
+        by_batch = f" (${cheaper:.4f} by `--batch`, within a day)" if cheaper else ""
         OUT.print(
             f"{about}{estimate.tokens:,} tokens to embed, "
-            f"{f'${estimate.cost_usd:.4f}' if estimate.cost_usd else 'free'}, "
+            f"{f'${estimate.cost_usd:.4f}' if estimate.cost_usd else 'free'}{by_batch}, "
             f"about {duration(estimate.seconds)}; nothing was changed"
         )
 
@@ -162,6 +169,11 @@ def show_status(status: dict[str, Any]) -> None:
             OUT.print()
     if upgrade := status["upgrade"]:
         _show_upgrade(upgrade)
+    _show_rows(
+        "batch",
+        [row for row in status["batches"] if not row["ended_at"]] or status["batches"][:1],
+        ("space", "state", "texts", "texts_done", "tokens", "cost_usd", "handed_in_at", "reason"),
+    )
     _show_rows(
         "run", status["runs"], ("id", "flow", "started_by", "status", "started_at", "seconds", "reason")
     )

@@ -37,8 +37,16 @@ class Postponed:
 
 POSTPONED: Final = Postponed()
 
+
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """What stands in a vector's place as long as it is to come from a batch: asked for now it would be paid twice."""
+
+
+HANDED_IN: Final = HandedIn()
+
 if TYPE_CHECKING:
-    EmbeddingOutcome: TypeAlias = np.ndarray | RejectedInput | Postponed
+    EmbeddingOutcome: TypeAlias = np.ndarray | RejectedInput | Postponed | HandedIn
     OnEmbedded: TypeAlias = Callable[[Sequence[int], list[np.ndarray]], None]
 
 

@@ -62,15 +62,23 @@ def count_forecast(report: Report, forecast: Forecast) -> None:
 
 
 def count_estimate(
-    report: Report, tokens: int, usd_per_million_tokens: float, seconds: float, *, sampled: bool
+    report: Report,
+    tokens: int,
+    usd_per_million_tokens: float,
+    seconds: float,
+    *,
+    sampled: bool,
+    batch_usd_per_million_tokens: float | None = None,
 ) -> Estimate:
     """The run's estimate with a source's share added."""
     before = report.estimate or Estimate(sampled=False)
+    batch_price = batch_usd_per_million_tokens
     report.estimate = Estimate(
         before.tokens + tokens,
         before.cost_usd + tokens * usd_per_million_tokens / 1_000_000,
         before.seconds + seconds,
         before.sampled or sampled,
+        None if batch_price is None else (before.batch_cost_usd or 0.0) + tokens * batch_price / 1_000_000,
     )
     return report.estimate
 
@@ -116,6 +124,15 @@ def _note_first(report: Report, number: int, sentence: str, kind: str) -> None:
 def count_postponed(report: Report, source: Source, documents: int, max_cost: float | None) -> None:
     if documents:
         reason = f"{documents} documents wait: the ${max_cost or 0:.2f} allowed are spent; the next sync takes them"
+        report.problem(Problem(source.name, "embed", reason))
+
+
+def count_waiting(report: Report, source: Source, documents: int) -> None:
+    if documents:
+        reason = (
+            f"{documents:,} documents wait for vectors that are handed in at half the price: `pgfolio sync --batch` "
+            "waits for them, or the next sync takes what is ready"
+        )
         report.problem(Problem(source.name, "embed", reason))
 
 

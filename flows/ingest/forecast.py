@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pgfolio.flows.chunking.embedded_text import embedded_text
 from pgfolio.flows.discovery.trees import reader
 from pgfolio.flows.ingest.prepare import prepared
+from pgfolio.flows.run.sample import TextSample
 from pgfolio.schema.operations import runs
-from pgfolio.schema.vectors import reuse
+from pgfolio.schema.vectors import batches, reuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +80,8 @@ class Forecaster:
         self._count = count
         self._report = report
         self._seen: set[bytes] = set()
+        self.sample = TextSample()
+        """Of the texts to be embedded."""
 
     def of(
         self,
@@ -124,6 +128,7 @@ class Forecaster:
         self._seen |= hashes
         if generation is not None and hashes:
             hashes -= reuse.reuse(connection, generation, list(hashes)).keys()
+            hashes -= batches.waiting(connection, generation, list(hashes))
             connection.commit()
         for item in batch.prepared:
             tokens = 0
@@ -131,6 +136,9 @@ class Forecaster:
                 if chunk.hash in hashes:
                     hashes.remove(chunk.hash)
                     tokens += chunk.tokens
+                    if (at := self.sample.place()) is not None:
+                        text = embedded_text(item.document.title, chunk.heading, chunk.content)
+                        self.sample.texts[at] = text, chunk.tokens
             forecast.tokens += tokens
             path = item.work_item.entry.path
             forecast.documents.append(Planned(source.name, _action(item.work_item), path, tokens=tokens))

@@ -33,6 +33,7 @@ class Outcome:
     embedded: int = 0
     reused: int = 0
     postponed: int = 0
+    waiting: int = 0
     vectors: int = 0
     vector_seconds: float = 0.0
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class Outcome:
             embedded=ready.embedded,
             reused=ready.reused,
             postponed=len(ready.postponed),
+            waiting=len(ready.waiting),
             vectors=written.vectors,
             vector_seconds=written.seconds,
             seconds=dict(seconds),

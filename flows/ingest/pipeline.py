@@ -12,6 +12,7 @@ from contextlib import closing
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from pgfolio.flows.batches.choice import batch_price
 from pgfolio.flows.discovery import plan as planning
 from pgfolio.flows.discovery import pushed
 from pgfolio.flows.discovery.crawl import without_garbage_collection
@@ -31,6 +32,7 @@ from pgfolio.flows.ingest.document import Processing
 from pgfolio.flows.ingest.file_batch import WorkItem, carried, file_batches
 from pgfolio.flows.ingest.forecast import Forecaster, by_size
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
+from pgfolio.flows.ingest.half_price import HalfPrice
 from pgfolio.flows.ingest.source_life import gone_for_good, machine_name, other_processing
 from pgfolio.flows.ingest.worker import SyncJob
 from pgfolio.flows.run.context import RunContext
@@ -94,16 +96,20 @@ class SyncRun(RunContext):
         self._is_alone = True
         self._workforce = Workforce(settings)
         self._recorder = ProgressRecorder(conninfo)
+        self._half_price = HalfPrice(self, self.processing, self._files_to_read)
 
     def execute(self, connection: Connection, selected: Sequence[Source], step: Step) -> None:
         with closing(self._recorder), closing(self._workforce):
             if not self.options.plan_only:
                 self._workforce.connect()
             self.note_prefixes(connection)
+            if not self.options.plan_only:
+                self._half_price.execute(connection, selected, step)
             reached = self._all(connection, selected, step)
         if not self.options.plan_only:
             reuse.expire(connection, self.settings.sync.keep_vectors_days)
             claims.forget_lost(connection)
+            self._half_price.forget_failed(connection)
             sources.drop_empty_collections(connection)
             generations.drop_expired(connection, self.settings.index.keep_generations_days)
             connection.commit()
@@ -178,6 +184,12 @@ class SyncRun(RunContext):
         self._approved -= survey.plan.approved
         return survey
 
+    def _files_to_read(self, connection: Connection, source: Source) -> list[WorkItem]:
+        """Raises SourceUnreachable."""
+        if other_processing(source, self.processing.settings, full=self.options.full):
+            return []
+        return work_items_of(self._survey_source(connection, source).plan)
+
     def _survey_source(self, connection: Connection, source: Source) -> Survey:
         fingerprint, full = self.processing.fingerprint, self.options.full
         if source.kind == "pushed":
@@ -228,8 +240,17 @@ class SyncRun(RunContext):
         )
 
     def _estimate(self, connection: Connection, space: Space, tokens: int, *, sampled: bool) -> Estimate:
-        took = forecast_seconds(connection, self.settings, space, tokens)
-        return accounting.count_estimate(self.report, tokens, self.price(space), took, sampled=sampled)
+        sample = self._forecaster.sample.texts if self.options.plan_only else []
+        billed = round(tokens * self.billed_per_counted(connection, space, sample))
+        took = forecast_seconds(connection, self.settings, space, billed)
+        return accounting.count_estimate(
+            self.report,
+            billed,
+            self.price(space),
+            took,
+            sampled=sampled,
+            batch_usd_per_million_tokens=batch_price(self.settings, space),
+        )
 
     def _remove(self, connection: Connection, source: Source, survey: Survey) -> None:
         """Each path is looked at once more, just before."""
@@ -298,7 +319,7 @@ class SyncRun(RunContext):
         executor = self._workforce.executor(weight, metered=metered)
         job = self._job(source, load.place, executor, metered=metered)
         spending: dict[str, Spending] = {}
-        postponed = 0
+        postponed = waiting = 0
         try:
             with closing(executor.run(job, self._batches(source, work_items, executor))) as outcomes:
                 for done in outcomes:
@@ -311,12 +332,14 @@ class SyncRun(RunContext):
                     chunks = outcome.embedded + outcome.reused
                     maintenance.keep_analyzed(self, connection, generation, load, chunks)
                     postponed += outcome.postponed
+                    waiting += outcome.waiting
                     self.progress.advance(outcome.files, chunks)
                     self._recorder.advance(outcome.files, chunks)
         finally:
             self.record_spending(sum(spending.values(), Spending()))
         maintenance.loaded(self, connection, load)
         accounting.count_postponed(self.report, source, postponed, self.options.max_cost)
+        accounting.count_waiting(self.report, source, waiting)
 
     def _batches(
         self, source: Source, work_items: Sequence[WorkItem], executor: Executor
@@ -342,6 +365,7 @@ class SyncRun(RunContext):
             embedder=self.embedder_plan(place, share.requests),
             slots=share.slots,
             parsers=PROCESSES if executor.processes == 1 else 1,
+            awaits_batches=self.options.batch is not False,
         )
 
     def _rules(self, source: Source) -> Rules:

@@ -32,15 +32,16 @@ _Item = TypeVar("_Item", bound="Prepared | UnchangedContent | Failed | Deferred 
 class Ready:
     """A batch with its vectors: what can be stored, what has failed on the way, what has to wait.
 
-    `spare`: vectors that were paid for and that no document of the batch has now, by hash. `release`: those that
-    were kept and have their place now. `superseded`: files of it that were done already, by a worker that
-    ended before it could say so, each with what became of it.
+    `waiting`: for vectors that are handed in to a Batch API. `spare`: vectors that were paid for and that no document
+    of the batch has now, by hash. `release`: those that were kept and have their place now. `superseded`: files of it
+    that were done already, by a worker that ended before it could say so, each with what became of it.
     """
 
     batch: Batch
     storables: list[documents.Storable] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     postponed: list[Deferred] = field(default_factory=list)
+    waiting: list[Deferred] = field(default_factory=list)
     spare: Mapping[bytes, np.ndarray] = field(default_factory=dict)
     release: Sequence[bytes] = ()
     superseded: list[tuple[WorkItem, LedgerEntry]] = field(default_factory=list)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pgfolio.flows.chunking.embedded_text import embedded_text
-from pgfolio.flows.embedding.batching import Postponed, RejectedInput
+from pgfolio.flows.embedding.batching import HANDED_IN, HandedIn, Postponed, RejectedInput
 from pgfolio.flows.ingest import store
 from pgfolio.flows.ingest.prepare import Deferred, Failed
-from pgfolio.schema.vectors import claims, reuse
+from pgfolio.schema.vectors import batches, claims, reuse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,12 +28,16 @@ _TextsByHash = dict[bytes, tuple[str | None, "Chunk"]]
 
 class VectorSupply:
     """Used by several threads at once, each with a connection of its own in autocommit. `is_metered`: a text that
-    another worker is asking for is waited for, whatever process it is."""
+    another worker is asking for is waited for, whatever process it is. `awaits_batches`: a document of which a text
+    is handed in waits for the next sync."""
 
-    def __init__(self, embedder: Embedder, generation: Generation, *, is_metered: bool) -> None:
+    def __init__(
+        self, embedder: Embedder, generation: Generation, *, is_metered: bool, awaits_batches: bool = True
+    ) -> None:
         self._embedder = embedder
         self._generation = generation
         self._is_metered = is_metered
+        self._awaits_batches = awaits_batches
 
     def supply(self, connection: Connection, batch: Batch, report: Report) -> store.Ready:
         """The batch with its vectors, ready to be stored. Raises FatalModelError or TransientError."""
@@ -74,7 +78,12 @@ class VectorSupply:
         with claims.claimed(connection, self._generation, list(texts)) as claimed:
             # Whoever had claimed one may have stored it since it was looked for.
             stored = self._stored(connection, claimed)
-            return self._embedded(connection, {key: texts[key] for key in claimed if key not in stored})
+            lacking = [key for key in claimed if key not in stored]
+            waiting = (
+                batches.waiting(connection, self._generation, lacking) if self._awaits_batches else set()
+            )
+            made = self._embedded(connection, {key: texts[key] for key in lacking if key not in waiting})
+            return {**made, **dict.fromkeys(waiting, HANDED_IN)}
 
     def _embedded(self, connection: Connection, texts: _TextsByHash) -> dict[bytes, EmbeddingOutcome]:
         if not texts:
@@ -104,6 +113,8 @@ def _assembled(batch: Batch, answers: Mapping[bytes, EmbeddingOutcome]) -> store
         rejected = next((answer for answer in outcomes if isinstance(answer, RejectedInput)), None)
         if rejected is not None:
             ready.failed.append(_rejected(item, rejected))
+        elif any(isinstance(answer, HandedIn) for answer in outcomes):
+            ready.waiting.append(Deferred(item.work_item, "its texts are handed in to the Batch API"))
         elif any(isinstance(answer, Postponed) for answer in outcomes):
             ready.postponed.append(Deferred(item.work_item, "the cost allowed for this run is spent"))
         else:

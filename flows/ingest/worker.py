@@ -47,6 +47,7 @@ class SyncJob:
     embedder: EmbedderPlan
     slots: int
     parsers: int
+    awaits_batches: bool = True
 
     @contextmanager
     def open(self) -> Iterator[BatchWorker]:
@@ -98,7 +99,12 @@ class BatchWorker:
         self._embedder = embedder
         self._reader = source_reader
         self._count = tokenizer.count
-        self._vectors = VectorSupply(embedder, job.generation, is_metered=job.embedder.is_metered)
+        self._vectors = VectorSupply(
+            embedder,
+            job.generation,
+            is_metered=job.embedder.is_metered,
+            awaits_batches=job.awaits_batches,
+        )
         self._parsers = Workers(job.settings.crawl.extract_timeout, job.parsers)
         self._connections = connections
         self._process = process_name()

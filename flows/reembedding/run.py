@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import ModelError
+from pgfolio.flows.batches.choice import batch_price
 from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.flows.index import maintenance, queries, weighing
 from pgfolio.flows.ingest import accounting
 from pgfolio.flows.ingest.forecast import seconds as forecast_seconds
 from pgfolio.flows.reembedding import gate
 from pgfolio.flows.reembedding.backfill import Backfill
+from pgfolio.flows.reembedding.half_price import HalfPriceBackfill, sample_of_stored
 from pgfolio.flows.reembedding.target import reembed_command
 from pgfolio.flows.run.context import RunContext
 from pgfolio.flows.run.exclusive import without_syncs
@@ -99,6 +101,7 @@ class Reembedding(RunContext):
             MAX_BACKGROUND_CHUNKS_AT_SWITCH if is_in_background else MAX_CHUNKS_AT_SWITCH
         )
         self._opened = ExitStack()
+        self._half_price = HalfPriceBackfill(self)
         self._open_backfill: Backfill | None = None
 
     def plan(self, connection: Connection) -> None:
@@ -112,8 +115,16 @@ class Reembedding(RunContext):
         )
         self.report.chunks.total = generations.count_chunks(connection)
         _, tokens = reuse.forecast(connection, space, existing)
-        took = forecast_seconds(connection, self.settings, space, tokens)
-        estimate = accounting.count_estimate(self.report, tokens, self.price(space), took, sampled=False)
+        billed = round(tokens * self.billed_per_counted(connection, space, sample_of_stored(connection)))
+        took = forecast_seconds(connection, self.settings, space, billed)
+        estimate = accounting.count_estimate(
+            self.report,
+            billed,
+            self.price(space),
+            took,
+            sampled=False,
+            batch_usd_per_million_tokens=batch_price(self.settings, space),
+        )
         self.report.tokens, self.report.cost_usd = estimate.tokens, estimate.cost_usd
         self.report.space, self.report.plan = space.name, []
 
@@ -123,15 +134,19 @@ class Reembedding(RunContext):
             self.report.space = space.name
             active = generations.active_generation(connection)
             connection.commit()
-            if active is not None and active.space == space:  # chunks of an interrupted rollback, if any
-                step(f"complete {space.name}", self.catch_up, connection, active)
+            is_active = active is not None and active.space == space
+            generation = active if active and is_active else self._begin_generation(connection, space)
+            if self._half_price.execute(connection, generation, step):
+                self.report.problem(Problem("", "embed", self._half_price.waiting_reason))
+            elif is_active:  # chunks of an interrupted rollback, if any
+                step(f"complete {space.name}", self.catch_up, connection, generation)
             else:
-                generation = self._begin_generation(connection, space)
                 step(f"embed into {space.name}", self.catch_up, connection, generation)
                 step("index", self.index_generation, connection, generation)
                 if not self._force:
                     step("measure", self.measure, connection, generation)
                 step("switch", self.switch, connection, generation)
+                self._half_price.forget_failed(connection, generation)
             self._end(connection)
 
     def rollback(self, connection: Connection, step: Step) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pgfolio.config.errors import ConfigError
 from pgfolio.config.models.protocols import FatalModelError
+from pgfolio.flows.batches.choice import offers_batches
 from pgfolio.flows.embedding.budget import BudgetSpentError
 from pgfolio.flows.reembedding.gate import GateError
 from pgfolio.flows.reembedding.run import run_reembed
@@ -18,7 +19,7 @@ from pgfolio.flows.run.exclusive import wait_for_syncs
 from pgfolio.flows.run.options import FailedError, Options
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import runs
-from pgfolio.schema.vectors import generations, upgrades
+from pgfolio.schema.vectors import batches, generations, upgrades
 from pgfolio.schema.vectors.generations import ReembedBusyError
 
 if TYPE_CHECKING:
@@ -139,9 +140,11 @@ class BackgroundUpgrade:
         if max_cost is not None:
             with connect(self._conninfo) as connection:
                 tokens = runs.billed_tokens(connection, self._started_by)
+                batch_usd = batches.cost_usd(connection, self._started_by)
             price = self._settings.prices.get(self._target.model, 0.0)
-            max_cost = max(max_cost - tokens * price / 1_000_000, 0.0)
-        return Options(max_cost=max_cost, started_by=self._started_by, in_background=True)
+            max_cost = max(max_cost - tokens * price / 1_000_000 - batch_usd, 0.0)
+        batch = True if self._settings.embedding.batch and offers_batches(self._target) else None
+        return Options(max_cost=max_cost, started_by=self._started_by, in_background=True, batch=batch)
 
     def _after_syncs(self, name: str, work: Callable[..., Result], *args: Any) -> Result:
         """A step of the move, once no sync runs."""

@@ -23,7 +23,7 @@ from pgfolio.schema.vectors import generations
 from pgfolio.schema.vectors.storage import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pgfolio.config.models.wordllama import BundledTokenizer
     from pgfolio.config.settings import Settings
@@ -45,6 +45,8 @@ class RunContext:
         self.options = options
         self.progress = progress or NullProgress()
         self.report = Report()
+        self.committed_usd = 0.0
+        """Of what the run may cost, what it is bound to pay otherwise than request by request."""
 
     @contextmanager
     def recorded(self, flow: Literal["sync", "reembed", "index"]) -> Iterator[Connection]:
@@ -154,7 +156,9 @@ class RunContext:
             conninfo=self.conninfo,
             space=generation.space,
             run_id=self.report.run_id,
-            max_cost=self.options.max_cost,
+            max_cost=None
+            if self.options.max_cost is None
+            else max(self.options.max_cost - self.committed_usd, 0.0),
             requests=requests,
         )
 
@@ -169,8 +173,37 @@ class RunContext:
         }
         for name, seconds in seconds_by_cause.items():
             self.report.embedding[name] = self.report.embedding.get(name, 0.0) + seconds
+        self._learn(spending.traffic.counted, spending.traffic.billed)
         for note in spending.traffic.notes():
             self.report.note(note)
+
+    def record_batch(self, texts: int, billed: int, counted: int, cost_usd: float) -> None:
+        """Of vectors that came at the price of a batch; `counted`: tokens by our own count."""
+        self.report.tokens += billed
+        self.report.cost_usd += cost_usd
+        self._learn(counted, billed)
+        batch = self.report.batch
+        for name, amount in {"texts": texts, "tokens": billed, "cost_usd": cost_usd}.items():
+            batch[name] = batch.get(name, 0) + amount
+
+    def _learn(self, counted: int, billed: int) -> None:
+        """What the server bills for a token of ours: the next estimate goes by it."""
+        for name, tokens in {"counted": counted, "billed": billed}.items():
+            if tokens:
+                self.report.embedding[name] = self.report.embedding.get(name, 0) + tokens
+
+    def billed_per_counted(
+        self, connection: Connection, space: Space, sample: Sequence[tuple[str, int]] = ()
+    ) -> float:
+        """Tokens that a server is expected to bill for one that we count: as it did before; or else as its model's
+        own vocabulary has it, where that is here, of some of the texts with their tokens by our count."""
+        if not space.asks_server:
+            return 1.0
+        if (learned := runs.billed_per_counted(connection, space.name)) is not None:
+            return learned
+        from pgfolio.config.models import openai_tokens  # noqa: PLC0415
+
+        return openai_tokens.billed_per_counted(space.model, sample) or 1.0
 
     def price(self, space: Space) -> float:
         """US dollars for a million tokens."""
@@ -195,5 +228,6 @@ class RunContext:
 
 def sentence(error: BaseException) -> str:
     if not isinstance(error, Exception):  # Ctrl-C, or a signal as Prefect raises it
-        return "interrupted; what was done until then is stored, the next sync goes on from there"
+        said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        return said or "interrupted; what was done until then is stored, the next sync goes on from there"
     return " ".join(str(error).split()) or type(error).__name__

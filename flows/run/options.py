@@ -56,6 +56,9 @@ class Options:
     started_by: str = BY_COMMAND
     in_background: bool = False
     """In this process alone, in small steps, and not while a sync runs."""
+    batch: bool | None = None
+    """Hand texts in to the model server's Batch API and wait for it; False: not even wait for what is handed in;
+    None: as the settings say."""
 
 
 class FailedError(Exception):

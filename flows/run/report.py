@@ -48,12 +48,14 @@ class WorkerCounts:
 
 @dataclass
 class Estimate:
-    """`sampled`: reckoned from some of the files, or from the sizes of all."""
+    """`sampled`: reckoned from some of the files, or from the sizes of all. `batch_cost_usd`: handed in to the
+    server's Batch API; None: there is none."""
 
     tokens: int = 0
     cost_usd: float = 0.0
     seconds: float = 0.0
     sampled: bool = True
+    batch_cost_usd: float | None = None
 
 
 @dataclass
@@ -81,6 +83,9 @@ class Report:
     """Before anything was embedded; of a plan the same as `tokens` and `cost_usd`."""
     embedding: dict[str, float] = field(default_factory=dict)
     """Seconds with a request under way or due; of these waiting for the rate limit; waiting for a retry."""
+    batch: dict[str, Any] = field(default_factory=dict)
+    """Of texts handed in at half the price: those whose vectors came in this run, with their tokens and cost, which
+    are counted above as well; and how many still wait."""
     index: dict[str, Any] = field(default_factory=dict)
     """What each way of indexing the new vectors was predicted to take, in seconds, and what it took."""
     workers: dict[str, WorkerCounts] = field(default_factory=dict)
@@ -124,6 +129,7 @@ class Report:
             **({"incomplete": self.incomplete} if self.incomplete else {}),
             **({"skipped": self.skipped} if self.skipped else {}),
             **({"error": self.error} if self.error else {}),
+            **({"batch": self._batch()} if self.batch else {}),
             **({"workers": self._workers()} if self.workers else {}),
             **({"notes": self.notes} if self.notes else {}),
             **({"plan": self.plan, **self._estimate()} if self.plan is not None else {}),
@@ -139,6 +145,10 @@ class Report:
             **({"index": self.index} if self.index else {}),
             **({"embedding": {k: round(v, 3) for k, v in self.embedding.items()}} if self.embedding else {}),
         }
+
+    def _batch(self) -> dict[str, Any]:
+        counts = {"texts": 0, "tokens": 0, "cost_usd": 0.0, "waiting": 0, **self.batch}
+        return {**counts, "cost_usd": round(counts["cost_usd"], 6)}
 
     def _workers(self) -> list[dict[str, Any]]:
         return [
@@ -164,6 +174,7 @@ class Report:
             incomplete=value.get("incomplete", 0),
             skipped=value.get("skipped", 0),
             error=value.get("error", ""),
+            batch=value.get("batch", {}),
             workers={
                 counts["worker"]: WorkerCounts(**{k: v for k, v in counts.items() if k != "worker"})
                 for counts in value.get("workers", [])

@@ -228,6 +228,7 @@ class Status(Struct, frozen=True):
     sources: list[dict[str, Any]]
     generations: list[dict[str, Any]]
     upgrade: dict[str, Any] | None
+    batches: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     problems: list[dict[str, Any]]
     incomplete: list[dict[str, Any]]

@@ -46,6 +46,9 @@ REEMBED: Final = (0x67656E, 1)
 POSTINGS: Final = (0x67656E, 2)
 """Who writes postings; of a session."""
 
+BATCHES: Final = (0x67656E, 3)
+"""Who hands texts in to a Batch API, or looks for what was handed in; of a session."""
+
 LOCK_TIMEOUT: Final = "200ms"
 """Readers take locks in their own order: what waits longer could deadlock with them, or hold them all up."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import array, statement
 from pgfolio.schema.operations import runs
-from pgfolio.schema.vectors import generations, hnsw, segments, tuning, upgrades
+from pgfolio.schema.vectors import batches, generations, hnsw, segments, tuning, upgrades
 from pgfolio.schema.vectors.storage import vector_statement
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def overview(
             for generation in describe_generations(connection, keep_generations_days, ef_search, prefixes)
         ],
         "upgrade": upgrades.last(connection) if permitted is None else None,
+        "batches": batches.overview(connection) if permitted is None else [],
         "runs": [_run(run) for run in runs.last(connection, permitted)],
         "problems": _problems(connection, {**seen, "limit": problems}),
         "incomplete": list_incomplete(connection, permitted, problems),

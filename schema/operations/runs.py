@@ -24,6 +24,9 @@ Status = Literal["complete", "partial", "failed"]
 ENOUGH_TOKENS = 10_000
 """Tokens of a run that tells how fast a model is."""
 
+RUNS_TO_LEARN_FROM = 10
+"""Whose bills tell what a server makes of our tokens."""
+
 SAMPLE_DOCUMENTS = 200
 """Documents of which it is taken how many tokens a byte makes."""
 
@@ -100,6 +103,14 @@ def tokens_per_second(connection: Connection, space: str) -> float | None:
     """How fast the last run that embedded much in a space went; None where there was none."""
     values = {"space": space, "enough_tokens": ENOUGH_TOKENS}
     row = connection.execute(statement("tokens_per_second"), values).fetchone()
+    return row[0] if row else None
+
+
+def billed_per_counted(connection: Connection, space: str) -> float | None:
+    """Tokens that a space's server billed for each that we counted, in the last runs that asked it for much; None:
+    none did."""
+    values = {"space": space, "enough_tokens": ENOUGH_TOKENS, "limit": RUNS_TO_LEARN_FROM}
+    row = connection.execute(statement("billed_per_counted"), values).fetchone()
     return row[0] if row else None
 
 

@@ -47,5 +47,11 @@ def texts_without_vector(connection: Connection, generation: Generation, batch: 
         after = page[-1][1]
 
 
+def sample(connection: Connection, limit: int) -> list[Text]:
+    """Some of the stored texts, by no rule: the first ones in the order of their hashes."""
+    rows = connection.execute(statement("sample_of_texts"), {"limit": limit}, binary=True)
+    return [Text(*row) for row in rows]
+
+
 def count_texts_without_vector(connection: Connection, generation: Generation) -> int:
     return int(fetch_one(connection, vector_statement("count_texts_without_vector", generation))[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pgvector import HalfVector, Vector
-from psycopg import sql
+from psycopg import Cursor, sql
 from psycopg.types.array import ListBinaryDumper
 
 from pgfolio.schema.database.statements import fetch_one, statement
@@ -22,8 +22,15 @@ if TYPE_CHECKING:
     from pgfolio.schema.records import Generation, Space
 
 
-class _InBinary(list[HalfVector | Vector]):
+class VectorArray(list[HalfVector | Vector]):
     """Sent in binary: psycopg sends other lists as text, 60 times slower for vectors."""
+
+
+def with_vector_arrays(connection: Connection) -> Cursor[Any]:
+    """A cursor that takes them."""
+    cursor = connection.cursor()
+    cursor.adapters.register_dumper(VectorArray, ListBinaryDumper)
+    return cursor
 
 
 def place(connection: Connection, generation: Generation, made: Mapping[bytes, np.ndarray]) -> int:
@@ -31,12 +38,14 @@ def place(connection: Connection, generation: Generation, made: Mapping[bytes, n
     syncs go on. Keys are hashes of the texts as embedded. Returns how many chunks got theirs."""
     values = {
         "hashes": list(made),
-        "embeddings": _InBinary(value(generation.space, vector) for vector in made.values()),
+        "embeddings": VectorArray(value(generation.space, vector) for vector in made.values()),
         "generation": generation.id,
     }
-    cursor = connection.cursor()
-    cursor.adapters.register_dumper(_InBinary, ListBinaryDumper)
-    row = cursor.execute(vector_statement("place_vectors", generation), values).fetchone()
+    row = (
+        with_vector_arrays(connection)
+        .execute(vector_statement("place_vectors", generation), values)
+        .fetchone()
+    )
     return int(row[0]) if row else 0
 
 

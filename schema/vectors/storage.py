@@ -109,6 +109,12 @@ def _composed(name: str, generation: Generation) -> sql.Composed:
     )
 
 
+@cache
+def space_statement(name: str, space: Space) -> sql.Composed:
+    """The statement, with what depends on how a space is stored, and no generation's tables."""
+    return template(name).format(**parts(space))
+
+
 def column_bytes(space: Space) -> int:
     """What one vector takes in its row."""
     return space.dimensions * (4 if storage_of(space).type == "vector" else 2)

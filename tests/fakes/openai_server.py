@@ -15,7 +15,7 @@ import re
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from tests.fakes.batch_api import FakeBatches
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 KEY = "sk-test"
@@ -143,7 +145,13 @@ class FakeOpenAI:
         *,
         latency: float = 0.0,
         allowance: Allowance | None = None,
+        batches: FakeBatches | None = None,
     ) -> None:
+        """`batches`: those of a server that was there before; None: this one's own."""
+        self.batches = batches or FakeBatches(self.embeddings)
+        self.batches.embed = self.embeddings
+        self.poison = ""
+        """Part of a text that no line of a batch may have."""
         self.key = key
         self.latency = latency
         self.allowance = allowance or Allowance()
@@ -192,6 +200,28 @@ class FakeOpenAI:
     def embedded(self) -> list[str]:
         """Every text that was asked to be embedded, in the order of the requests."""
         return [text for r in self.requests if r.path.endswith("/embeddings") for text in _inputs(r.body)]
+
+    def embeddings(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one line of a batch. Raises ValueError."""
+        model, texts = body.get("model"), _inputs(dict(body))
+        if model not in DIMENSIONS or not all(isinstance(text, str) and text for text in texts):
+            raise ValueError("'$.input' is invalid.")
+        if self.poison and any(self.poison in text for text in texts):
+            raise ValueError("This input cannot be embedded.")
+        dimensions = body.get("dimensions") or DIMENSIONS[model]
+        plain = body.get("encoding_format") != "base64"
+        vectors = [vector(text, dimensions) for text in texts]
+        data = [
+            {"object": "embedding", "index": i, "embedding": v.tolist() if plain else _base64(v)}
+            for i, v in enumerate(vectors)
+        ]
+        tokens = sum(map(_tokens, texts))
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return {"object": "list", "model": model, "data": data, "usage": usage}
+
+    def paid(self) -> Counter[str]:
+        """How often each text was paid for, directly or in a batch."""
+        return Counter(self.answered) + self.batches.paid
 
     def most_in_a_window(self, window: float = 60.0) -> int:
         """Tokens admitted in the fullest window."""
@@ -348,8 +378,32 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Silent."""
 
+    def _batch_api(self, method: str) -> bool:
+        """Whether it is a request of files or batches, which is answered then."""
+        path = self.path.removeprefix(self.fake.prefix)
+        if not path.startswith(("/files", "/batches")):
+            return False
+        data = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.fake.key is not None and self.headers.get("authorization") != f"Bearer {self.fake.key}":
+            self._error(401, "Incorrect API key provided.", "invalid_api_key")
+            return True
+        answer = self.fake.batches.answer(method, path, self.headers.get("content-type", ""), data)
+        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        if answer.paused:
+            self._send(Reply(200, body[: len(body) // 2], {"Content-Length": str(len(body))}))
+            self.fake.batches.at("content")
+            self.wfile.write(body[len(body) // 2 :])
+        elif answer.cut is None:
+            self._send(Reply(answer.status, body))
+        else:
+            self.close_connection = True
+            self._send(Reply(answer.status, body[: answer.cut], {"Content-Length": str(len(body))}))
+        return True
+
     def do_GET(self) -> None:
         self.asked = None
+        if self._batch_api("GET"):
+            return
         if self.path == "/v1/models":
             names = [*DIMENSIONS, *CHAT_MODELS]
             self._json(200, {"object": "list", "data": [{"id": n, "object": "model"} for n in names]})
@@ -361,6 +415,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, f"Unknown request URL: GET {self.path}", "unknown_url")
 
     def do_POST(self) -> None:
+        if self._batch_api("POST"):
+            return
         try:
             body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
         except ValueError:

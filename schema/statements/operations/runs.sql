@@ -40,6 +40,18 @@ where report->>'space' = :space and (report->>'tokens')::float >= :enough_tokens
 order by id desc
 limit 1;
 
+-- name: billed_per_counted
+-- What a space's server billed for each token that we counted, in the last runs of which it is known.
+with known as (
+    select (report->'embedding'->>'counted')::float as counted, (report->'embedding'->>'billed')::float as billed
+    from runs
+    where report->>'space' = :space and (report->'embedding'->>'counted')::float >= :enough_tokens
+      and report->'embedding' ? 'billed'
+    order by id desc
+    limit :limit
+)
+select sum(billed) / nullif(sum(counted), 0) from known;
+
 -- name: tokens_per_byte
 -- Tokens of a source's documents for each byte of their files, from some of them.
 select sum(c.tokens)::float / nullif(sum(l.size), 0)::float

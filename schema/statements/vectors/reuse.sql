@@ -87,7 +87,9 @@ where provider = :provider and model = :model and dimensions = :dimensions and s
 -- Texts that no vector is kept for in a space, each once, and their tokens.
 select count(*), coalesce(sum(t.tokens), 0)
 from (select distinct on (hash) hash, tokens from chunks) t
-where not exists (select from retained_vectors k where k.hash = t.hash and k.space_id = :space_id::integer);
+where not exists (select from retained_vectors k where k.hash = t.hash and k.space_id = :space_id::integer)
+  and not exists (select from embedding_batch_texts w
+                  where w.hash = t.hash and w.space_id = :space_id::integer and w.state = 'open');
 
 -- name: forecast_lacking_texts
 -- The same of a generation that has vectors already.
@@ -96,7 +98,9 @@ from (select c.hash, min(c.tokens) as tokens
       from chunks c left join {vectors} v on v.chunk_id = c.id
       group by c.hash
       having count(v.chunk_id) = 0) t
-where not exists (select from retained_vectors k where k.hash = t.hash and k.space_id = :space_id::integer);
+where not exists (select from retained_vectors k where k.hash = t.hash and k.space_id = :space_id::integer)
+  and not exists (select from embedding_batch_texts w
+                  where w.hash = t.hash and w.space_id = :space_id::integer and w.state = 'open');
 
 -- name: reuse_vectors
 -- Vectors of texts by the hash of the text as embedded, in this generation's space only: those of stored chunks, and
@@ -149,8 +153,10 @@ with released as materialized (
 delete from retained_vectors k using released r where k.space_id = r.space_id and k.hash = r.hash;
 
 -- name: expire_vectors!
--- Vectors that were kept long enough.
-delete from retained_vectors where retained_at < now() - make_interval(days => :days);
+-- Vectors that were kept long enough; none as long as a batch is at work, whose other texts a document may wait for.
+delete from retained_vectors
+where retained_at < now() - make_interval(days => :days)
+  and not exists (select from embedding_batches where state in ('preparing', 'uploaded', 'handed_in'));
 
 -- name: count_missing_vectors
 -- How many chunks this generation lacks, and how many tokens they are.
