@@ -208,7 +208,8 @@ def arrows() -> dict[str, set[str]]:
         found.setdefault(own, set())
         for name in imports(file):
             target = name.split(".")[1:3]
-            if len(target) == 2 and target[0] == parts[0] and room(target) != own:
+            is_ours = name.startswith("pgfolio.") and len(target) == 2
+            if is_ours and target[0] == parts[0] and room(target) != own:
                 found[own].add(target[1])
     return found
 

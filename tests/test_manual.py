@@ -43,7 +43,7 @@ MAX_README_BYTES = 10_000
 NOT_RUN = {
     r"python3 -m venv ": "installs from the package registry",
     r"pgfolio serve": "serves until it is stopped; what is served to curl is the same API",
-    r"pgfolio deploy$": "needs a Prefect server: tests/flows/test_prefect.py has one",
+    r"pgfolio (deploy|worker)$": "needs a Prefect server: tests/flows/test_prefect.py has one",
     r"prefect ": "needs a Prefect server: tests/flows/test_prefect.py has one",
     r"pg_dump |pg_restore ": "PostgreSQL's own programs, which the bundled one comes without",
     r"pgfolio grants \| psql ": "tests/schema/database/test_grants.py runs what it prints",
