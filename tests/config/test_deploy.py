@@ -43,7 +43,7 @@ TESTED = {
     "python -m pgfolio.flows.listen",
     "pgfolio deploy",
     "prefect server start --host 0.0.0.0",
-    "prefect worker start --pool pgfolio --type process --with-healthcheck",
+    "pgfolio worker --with-healthcheck",
 }
 """Commands that tests below start."""
 
@@ -285,7 +285,7 @@ def test_prefects_server_deployments_and_worker(machine: Machine) -> None:
     port, health = free_port(), free_port()
     api = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     server = f"prefect server start --host 0.0.0.0 --port {port}"
-    worker = "prefect worker start --pool pgfolio --type process --with-healthcheck"
+    worker = "pgfolio worker --with-healthcheck"
     with machine.started(server, **api):
         assert answer(f"http://127.0.0.1:{port}/api/health", 90) == 200
         deployed = machine.run("pgfolio deploy", **api)
