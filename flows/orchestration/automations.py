@@ -14,6 +14,7 @@ from prefect.automations import (
     SendNotification,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -35,20 +36,33 @@ RUN: Final = (
 )
 
 
+class NoSuchBlockError(Exception):
+    """The server has no block of that name."""
+
+
 def apply_automations(client: SyncPrefectClient, notify: str | None) -> None:
     """Make them, or set them back. Without a block to notify only the one that needs none; what an earlier call made
-    stays. Raises ObjectNotFound for a block that is not there."""
+    stays. Raises NoSuchBlockError."""
     automations = [lost_runs()]
     if notify is not None:
-        kind, _, name = notify.partition("/")
-        block = client.read_block_document_by_name(name, kind)
-        automations += [failed_runs(block.id), degraded_runs(block.id), no_syncs(block.id)]
+        block = _notification_block(client, notify)
+        automations += [failed_runs(block), degraded_runs(block), no_syncs(block)]
     for automation in automations:
         known = client.read_automations_by_name(automation.name)
         if known:
             client.update_automation(known[0].id, automation)
         else:
             client.create_automation(automation)
+
+
+def _notification_block(client: SyncPrefectClient, notify: str) -> UUID:
+    kind, _, name = notify.partition("/")
+    try:
+        return client.read_block_document_by_name(name, kind).id
+    except ObjectNotFound:
+        raise NoSuchBlockError(
+            f"there is no block {notify}: make one under Blocks, then deploy again"
+        ) from None
 
 
 def lost_runs() -> AutomationCore:

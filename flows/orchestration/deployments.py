@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import load_flow_from_entrypoint
 from prefect.types.entrypoint import EntrypointType
 
-from pgfolio.flows.orchestration.automations import apply_automations
+from pgfolio.flows.orchestration.automations import NoSuchBlockError, apply_automations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,4 +104,7 @@ def _remove_gone(client: SyncPrefectClient, names: set[str]) -> None:
 
 if __name__ == "__main__":
     arguments = json.load(sys.stdin)
-    json.dump(apply_all(arguments["sources"], arguments["notify"]), sys.stdout)
+    try:
+        json.dump(apply_all(arguments["sources"], arguments["notify"]), sys.stdout)
+    except NoSuchBlockError as error:
+        sys.exit(str(error))
