@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prefect.automations import (
     AutomationCore,
@@ -93,59 +93,60 @@ def lost_runs() -> AutomationCore:
 
 def failed_runs(block: UUID) -> AutomationCore:
     """Each one."""
-    return AutomationCore(
-        name="pgfolio: notify of a failed run",
-        description="A run that could not go on, or whose process is gone.",
-        trigger=EventTrigger(
-            posture=Posture.Reactive,
-            match=_any_run(),
-            match_related=_tagged("pgfolio"),
-            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
-            for_each={"prefect.resource.id"},
-        ),
-        actions=[SendNotification(block_document_id=block, subject="pgfolio: a run failed", body=RUN)],
+    return _notification(
+        block,
+        "pgfolio: notify of a failed run",
+        "A run that could not go on, or whose process is gone.",
+        "pgfolio: a run failed",
+        expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+        for_each={"prefect.resource.id"},
     )
 
 
 def degraded_runs(block: UUID) -> AutomationCore:
     """Not each one: a file that cannot be read makes every run of a schedule so."""
-    return AutomationCore(
-        name="pgfolio: notify of degraded runs",
-        description="Four within a day: something is left undone, and stays so. At most once a day.",
-        trigger=EventTrigger(
-            posture=Posture.Reactive,
-            match=_any_run(),
-            match_related=_tagged("pgfolio"),
-            expect={"prefect.flow-run.Degraded"},
-            threshold=4,
-            within=timedelta(days=1),
-        ),
-        actions=[
-            SendNotification(block_document_id=block, subject="pgfolio: something is left undone", body=RUN)
-        ],
+    return _notification(
+        block,
+        "pgfolio: notify of degraded runs",
+        "Four within a day: something is left undone, and stays so. At most once a day.",
+        "pgfolio: something is left undone",
+        expect={"prefect.flow-run.Degraded"},
+        threshold=4,
+        within=timedelta(days=1),
     )
 
 
 def no_syncs(block: UUID) -> AutomationCore:
     """The schedule is paused, the server was down, or no worker takes its runs."""
+    return _notification(
+        block,
+        "pgfolio: notify when no sync ends",
+        "No sync has ended for an hour: the schedule is paused, or no worker runs.",
+        "pgfolio: no sync has ended for an hour",
+        body="Is the schedule of sync/scheduled on, and does `pgfolio worker` run?",
+        tag="sync",
+        posture=Posture.Proactive,
+        expect=set(ENDS),
+        within=QUIET,
+    )
+
+
+def _notification(
+    block: UUID,
+    name: str,
+    description: str,
+    subject: str,
+    *,
+    body: str = RUN,
+    tag: str = "pgfolio",
+    **trigger: Any,
+) -> AutomationCore:
+    """`trigger`: what an EventTrigger over runs with this tag takes beside."""
     return AutomationCore(
-        name="pgfolio: notify when no sync ends",
-        description="No sync has ended for an hour: the schedule is paused, or no worker runs.",
-        trigger=EventTrigger(
-            posture=Posture.Proactive,
-            match=_any_run(),
-            match_related=_tagged("sync"),
-            expect=set(ENDS),
-            threshold=1,
-            within=QUIET,
-        ),
-        actions=[
-            SendNotification(
-                block_document_id=block,
-                subject="pgfolio: no sync has ended for an hour",
-                body="Is the schedule of sync/scheduled on, and does `pgfolio worker` run?",
-            )
-        ],
+        name=name,
+        description=description,
+        trigger=EventTrigger(match=_any_run(), match_related=_tagged(tag), **trigger),
+        actions=[SendNotification(block_document_id=block, subject=subject, body=body)],
     )
 
 
