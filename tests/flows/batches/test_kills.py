@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -66,6 +67,25 @@ def test_a_run_killed_at_every_step_pays_once(
     assert (counts(report), report.status) == ({"added": 3}, "complete"), report.problems
     assert all_paid_once(openai_server, metered)
     assert report.tokens == fake.tokens
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", STEPS)
+def test_a_server_that_is_restarted_in_the_middle_is_paid_once(
+    metered: Library, openai_server: FakeOpenAI, step: Step
+) -> None:
+    """It comes back on its port with what it had; the request that was under way is cut."""
+    fake = openai_server.batches
+    held = fake.hold(step)
+    with ThreadPoolExecutor(1) as running:
+        syncing = running.submit(metered.sync, batch=True)
+        assert held.reached.wait(30)
+        openai_server.down(0.5)
+        fake.release()
+        report = syncing.result(60)
+    assert (counts(report), report.status) == ({"added": 3}, "complete"), report.problems
+    assert len(fake.batches) == 1, fake.steps
+    assert all_paid_once(openai_server, metered)
 
 
 def test_who_stops_waiting_is_told_what_stays_at_work(
