@@ -168,6 +168,7 @@ def test_the_index_is_tuned_and_pictured(
     assert b64decode(picture).count(b"<circle") >= len(measured)
 
 
+@pytest.mark.long
 def test_deployments_follow_the_sources_and_describe_their_parameters(
     user: dict[str, str], notes: str, conninfo: str, tmp_path: Path
 ) -> None:

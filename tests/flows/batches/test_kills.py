@@ -88,6 +88,7 @@ def test_a_server_that_is_restarted_in_the_middle_is_paid_once(
     assert all_paid_once(openai_server, metered)
 
 
+@pytest.mark.long
 def test_who_stops_waiting_is_told_what_stays_at_work(
     metered: Library, openai_server: FakeOpenAI, command: dict[str, str]
 ) -> None:

@@ -198,7 +198,7 @@ def test_verbose_shows_where_an_error_came_from(run: Run) -> None:
     assert done.returncode == 1
     traceback, message = done.stderr.rsplit("error:", 1)
     assert "Traceback (most recent call last)" in traceback
-    assert "DatabaseError: cannot reach the database" in traceback
+    assert "UnreachableError: cannot reach the database" in traceback
     assert "cannot reach the database" in message
 
 
@@ -370,6 +370,7 @@ def test_up_syncs_serves_takes_what_is_pushed_and_stops_at_ctrl_c(
         httpx.get(f"{address}/health/live")
 
 
+@pytest.mark.long
 def test_up_searches_at_once_and_moves_to_the_better_model_behind(
     environment: dict[str, str], run: Run, folder: Path, openai_server: FakeOpenAI
 ) -> None:

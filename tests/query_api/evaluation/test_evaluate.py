@@ -206,6 +206,7 @@ def test_search_takes_a_filter(library: str) -> None:
     assert (wrong.returncode, "'$near'" in wrong.stderr) == (2, True)
 
 
+@pytest.mark.long
 def test_queries_are_made_from_the_corpus_and_can_be_evaluated(library: str, tmp_path: Path) -> None:
     made = run("eval", "--make", "4", PGFOLIO_DATABASE_URL=library)
     assert made.returncode == 0, made.stderr
