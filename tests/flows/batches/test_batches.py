@@ -155,6 +155,7 @@ def test_what_is_handed_in_is_nobody_elses_to_pay_for(metered: Library, openai_s
     assert all_paid_once(openai_server, metered)
 
 
+@pytest.mark.long
 def test_who_cannot_wait_pays_twice_and_is_told(metered: Library, openai_server: FakeOpenAI) -> None:
     openai_server.batches.seconds = 3600
     many_pages(metered)
@@ -183,6 +184,7 @@ def test_a_move_to_another_space_at_half_the_price(metered: Library, openai_serv
     assert MODEL != "text-embedding-3-large"
 
 
+@pytest.mark.long
 def test_a_move_that_does_not_wait_goes_on_later(metered: Library, openai_server: FakeOpenAI) -> None:
     many_pages(metered)
     metered.sync()

@@ -258,6 +258,7 @@ def test_what_is_embedded_says_each_heading_once(
     assert embedded_text(title, heading, content) == expected
 
 
+@pytest.mark.long
 def test_a_long_text_of_short_lines_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A boundary at every second character: of ten megabytes they took two gigabytes."""
 

@@ -160,6 +160,7 @@ def test_workers_that_are_killed_lose_nothing_and_no_text_is_paid_for_twice_but_
     assert contents[0] == contents[1]
 
 
+@pytest.mark.long
 def test_more_workers_than_requests_take_turns(
     tree: Path, conninfo: str, new_settings: Make, openai_server: FakeOpenAI
 ) -> None:

@@ -192,6 +192,7 @@ def keys_in_both(conninfo: str, copy: str) -> Iterator[str]:
     yield secret
 
 
+@pytest.mark.long
 def test_it_starts_while_the_primary_is_gone_and_goes_on_when_that_is_back(
     conninfo: str, copy: str, postgres: str
 ) -> None:
