@@ -56,6 +56,7 @@ ALLOWED = {
     "near_duplicate_of", "near_duplicates", "_is_near_duplicate",
     "_within_limit",
     "fill_rect",  # pypdfium2's
+    "ObjectNotFound",  # Prefect's
     "most_common",  # the standard library's
     "NotFoundError", "NotFoundException", "PackageNotFoundError", "FileNotFoundError",
     "RepositoryNotFoundError", "LocalEntryNotFoundError",
