@@ -148,6 +148,7 @@ def test_the_build_is_given_what_the_package_needs() -> None:
             ["hadolint", "Dockerfile"],
             ["kubectl", "kustomize", "kubernetes"],
             ["promtool", "check", "rules", "prometheus/rules.yaml"],
+            ["shellcheck", *(str(script) for script in sorted((DEPLOY / "machine").glob("*.sh")))],
         )
     ],
     ids=lambda command: command[0],
