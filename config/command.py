@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from rich.markup import escape
 
-from pgfolio.config.errors import ConfigError
+from pgfolio.config.errors import UserError, WrongUsageError
 from pgfolio.config.startup import INTERRUPTED
 from pgfolio.config.terminal import ERR, printable
 
@@ -35,35 +35,23 @@ class Number(click.FloatRange):
         return number
 
 
-def run(
-    cli: click.Command,
-    *,
-    expected: tuple[type[Exception], ...],
-    wrong: tuple[type[Exception], ...] = (ConfigError,),
-) -> NoReturn:
-    """Run the command and leave with its exit code. The messages of `expected` errors (1) and of `wrong` usage
-    (2) are made for the user; any other error is shown with its type. `--verbose`, anywhere, shows the traceback.
+def run(cli: click.Command) -> NoReturn:
+    """Run the command and leave with its exit code. Of a UserError (1, of wrong usage 2) the message is shown, of any
+    other its type too. `--verbose`, anywhere, shows the traceback.
     """
     # A shell starts background jobs with Ctrl-C ignored; `kill -INT` must stop us all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
     verbose = len(arguments) < len(sys.argv) - 1
-    sys.exit(_guarded(cli, arguments, expected, wrong, verbose=verbose))
+    sys.exit(_guarded(cli, arguments, verbose=verbose))
 
 
 def show_error(message: str) -> None:
     ERR.print(f"[bold red]error:[/] {escape(message)}")
 
 
-def _guarded(
-    cli: click.Command,
-    arguments: Sequence[str],
-    expected: tuple[type[Exception], ...],
-    wrong: tuple[type[Exception], ...],
-    *,
-    verbose: bool,
-) -> int:
+def _guarded(cli: click.Command, arguments: Sequence[str], *, verbose: bool) -> int:
     try:
         code = int(cli.main(list(arguments), prog_name="pgfolio", standalone_mode=False) or 0)
         sys.stdout.flush()
@@ -79,9 +67,9 @@ def _guarded(
     except BrokenPipeError:
         _to_nowhere()
         return 0
-    except (*expected, *wrong) as error:
-        code = WRONG_USAGE if isinstance(error, wrong) or isinstance(error.__cause__, wrong) else FAILED
-        failure, message = error, str(error)
+    except UserError as error:
+        is_wrong = isinstance(error, WrongUsageError) or isinstance(error.__cause__, WrongUsageError)
+        failure, code, message = error, WRONG_USAGE if is_wrong else FAILED, str(error)
     except Exception as error:  # noqa: BLE001 -- the last line of defence
         failure, code, message = error, FAILED, _unforeseen(error)
     else:

@@ -24,7 +24,6 @@ from pgfolio.schema.corpus import push_queue, sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import database
 from pgfolio.schema.database.errors import DatabaseError
-from pgfolio.schema.database.programs import BundledPostgresError
 from pgfolio.schema.operations import requests
 
 if TYPE_CHECKING:
@@ -120,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, expected=(DatabaseError, BundledPostgresError))
+    command.run(main)

@@ -8,15 +8,11 @@ from rich.markup import escape
 
 from pgfolio.config import command
 from pgfolio.config.loading import load_settings
-from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.terminal import ERR
 from pgfolio.flows.reembedding.target import upgrade_target
 from pgfolio.flows.reembedding.upgrade import run_upgrade
-from pgfolio.flows.run.options import FailedError
 from pgfolio.schema.database import priority
 from pgfolio.schema.database.connect import database
-from pgfolio.schema.database.errors import DatabaseError
-from pgfolio.schema.database.programs import BundledPostgresError
 
 
 @click.command()
@@ -39,4 +35,4 @@ def _say(sentence: str) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, expected=(DatabaseError, BundledPostgresError, FailedError, ModelError))
+    command.run(main)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pgfolio.config import command
-from pgfolio.config.errors import ConfigError
 from pgfolio.config.loading import load_settings
 from pgfolio.flows.discovery.watching import SCAN_SECONDS, changed, sort_out
 from pgfolio.flows.ingest.pipeline import run_sync
@@ -20,7 +19,6 @@ from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
 from pgfolio.schema.database.connect import connect, database
 from pgfolio.schema.database.errors import DatabaseError
-from pgfolio.schema.database.programs import BundledPostgresError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -103,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, expected=(DatabaseError, BundledPostgresError), wrong=(ConfigError,))
+    command.run(main)

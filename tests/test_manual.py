@@ -25,6 +25,7 @@ from pgfolio.config.settings import Settings
 from pgfolio.flows.cli.commands import cli as writing_commands
 from pgfolio.query_api.cli.commands import cli as reading_commands
 from tests.fakes.openai_server import KEY
+from tests.programs import Done, pgfolio
 from tests.query_api.library import running_api
 from tests.query_api.service.test_uploads import pdf
 
@@ -201,6 +202,13 @@ def ours(part: str) -> Iterator[str]:
             yield part.removeprefix(f"{program} ")
 
 
+def subcommands(group: click.Command) -> dict[str, click.Command]:
+    assert isinstance(group, click.Group)
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
 def options(command: click.Command) -> set[str]:
     return {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {
         "--help"
@@ -209,7 +217,7 @@ def options(command: click.Command) -> set[str]:
 
 def found_commands(words: list[str]) -> list[click.Command]:
     """The commands that these words name, as in `keys add|list`."""
-    known: dict[str, click.Command] = {**writing_commands.commands, **reading_commands.commands}
+    known: dict[str, click.Command] = {**subcommands(writing_commands), **subcommands(reading_commands)}
     assert words[0] in known
     chosen = known[words[0]]
     if isinstance(chosen, click.Group) and len(words) > 1:
@@ -226,7 +234,7 @@ def test_every_command_and_option_is_one(mention: str) -> None:
 
 
 def test_every_option_in_the_text_is_one() -> None:
-    commands = [*writing_commands.commands.values(), *reading_commands.commands.values()]
+    commands = [*subcommands(writing_commands).values(), *subcommands(reading_commands).values()]
     groups = [command for command in commands if isinstance(command, click.Group)]
     commands += [sub for group in groups for sub in group.commands.values()]
     known = set().union(*(options(command) for command in commands))
@@ -237,12 +245,12 @@ def test_every_option_in_the_text_is_one() -> None:
 
 
 def test_what_the_query_side_does_is_passed_on() -> None:
-    assert set(reading_commands.commands) <= set(writing_commands.commands)
+    assert set(subcommands(reading_commands)) <= set(subcommands(writing_commands))
 
 
 def test_every_command_is_in_the_readme() -> None:
     named = {mention.split()[0] for mention in mentioned()}
-    assert set(writing_commands.commands) - named == set()
+    assert set(subcommands(writing_commands)) - named == set()
 
 
 def test_the_test_command_is_what_ci_runs() -> None:
@@ -253,68 +261,6 @@ def test_the_test_command_is_what_ci_runs() -> None:
 # What is shown runs
 
 
-SERVER = """
-import json, os, sys
-import kreuzberg, openai, wordllama
-import pgfolio.config.models.wordllama, pgfolio.flows.extraction.extract, pgfolio.flows.ingest.pipeline
-from pgfolio.flows.cli.commands import main
-from pgfolio.query_api.cli.commands import cli as reading, main as main_of_reading
-import pgfolio.query_api.services
-for line in sys.stdin:
-    job = json.loads(line)
-    if not (child := os.fork()):
-        os.chdir(job["folder"])
-        os.environ.clear()
-        os.environ.update(job["environment"])
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        sys.argv = ["pgfolio", *job["arguments"]]
-        (main_of_reading if job["arguments"][0] in reading.commands else main)()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-"""Runs `pgfolio`, each time in a process of its own that has its modules already: starting Python and loading them
-takes most of a command's time. What is passed on to the query side is called there at once: that it is passed on
-hold tests/flows/cli/test_commands.py and tests/test_package.py."""
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@dataclass
-class Programs:
-    """What runs commands."""
-
-    process: subprocess.Popen[str]
-
-    def pgfolio(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> Done:
-        files = {name: folder.parent / name for name in ("stdout", "stderr")}
-        job = {"arguments": arguments, "folder": str(folder), "environment": environment}
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(job | {name: str(file) for name, file in files.items()}) + "\n")
-        self.process.stdin.flush()
-        code = int(self.process.stdout.readline())
-        return Done(code, files["stdout"].read_text(), files["stderr"].read_text())
-
-
-@pytest.fixture(scope="module")
-def programs() -> Iterator[Programs]:
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / ".src")},
-    ) as process:
-        yield Programs(process)
-        assert process.stdin is not None
-        process.stdin.close()
-
-
 @dataclass
 class World:
     """A folder with documents `docs` in it, a database, and the API that serves it."""
@@ -322,13 +268,12 @@ class World:
     folder: Path
     environment: dict[str, str]
     client: httpx.Client
-    programs: Programs
     secret: str = ""
     exported: dict[str, str] = field(default_factory=dict)
 
     def run(self, line: str) -> Done:
         """A shell's line, up to the first command that fails."""
-        done = Done(0, "", "")
+        done = Done(line, 0, "", "")
         for command in line.split(" && "):
             words = shlex.split(command)
             variables = {}
@@ -336,10 +281,9 @@ class World:
                 name, _, variables[name] = words.pop(0).partition("=")
             environment = {**self.environment, **self.exported, **variables}
             if words[0] == "pgfolio":
-                done = self.programs.pgfolio(words[1:], self.folder, environment)
+                done = pgfolio(*words[1:], environment=environment, folder=self.folder)
             else:
-                ran = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
-                done = Done(ran.returncode, ran.stdout, ran.stderr)
+                done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
             if done.returncode:
                 break
         if secret := re.search(r"pgf_\S+", done.stdout):
@@ -378,9 +322,7 @@ class World:
 
 
 @pytest.fixture
-def world(
-    tmp_path: Path, conninfo: str, settings: Settings, openai_server: FakeOpenAI, programs: Programs
-) -> Iterator[World]:
+def world(tmp_path: Path, conninfo: str, settings: Settings, openai_server: FakeOpenAI) -> Iterator[World]:
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT / ".src"),
@@ -394,7 +336,7 @@ def world(
     folder = tmp_path / "here"
     write_documents(folder)
     with running_api(settings, conninfo) as client:
-        yield World(folder, environment, client, programs)
+        yield World(folder, environment, client)
 
 
 def write_documents(folder: Path) -> None:

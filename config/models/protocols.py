@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pgfolio.config.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     import numpy as np
 
 
-class ModelError(Exception):
+class ModelError(UserError):
     """A model server's refusal or failure, in a sentence for the user."""
 
 

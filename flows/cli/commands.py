@@ -1,68 +1,69 @@
-"""The command: `pgfolio`, also `python -m pgfolio.flows`. Reads arguments, starts the work, turns errors into a line.
+"""The command: `pgfolio`, also `python -m pgfolio.flows`. Finds what was called, and turns errors into a line.
 
-The query side is started as a process (`python -m pgfolio.query_api`), never imported.
+A command's module is imported when it is called: all of them take longer than most commands do. The query side is
+started as a process (`python -m pgfolio.query_api`), never imported.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 import click
 
 from pgfolio.config import command
 from pgfolio.config.environment import child_environment
-from pgfolio.config.errors import ConfigError
-from pgfolio.config.loading import load_settings
-from pgfolio.config.models.protocols import ModelError
-from pgfolio.flows.batches.choice import refuse_elsewhere
-from pgfolio.flows.cli import render
-from pgfolio.flows.cli.deploy import deploy, worker
-from pgfolio.flows.cli.export import export_database
-from pgfolio.flows.cli.grants import print_grants
-from pgfolio.flows.cli.keys import keys
-from pgfolio.flows.cli.options import as_json, batch
-from pgfolio.flows.cli.progress import Display
-from pgfolio.flows.cli.sources import sources
-from pgfolio.flows.cli.status import status
-from pgfolio.flows.cli.up import up
-from pgfolio.flows.discovery.sources import selected_sources
-from pgfolio.flows.launch import find_launcher, launch_index, launch_reembed, launch_sync, launch_verify
-from pgfolio.flows.local import network
-from pgfolio.flows.reembedding.target import reembed_target
-from pgfolio.flows.run.options import (
-    MAX_APPROVED_DELETES,
-    MAX_COST_USD,
-    MAX_DIMENSIONS,
-    MIN_TARGET_RECALL,
-    FailedError,
-    Options,
+
+COMMANDS: Final = {
+    "deploy": "deploy:deploy",
+    "export": "export:export_database",
+    "grants": "grants:print_grants",
+    "index": "runs:index_",
+    "keys": "keys:keys",
+    "migrate": "migrate:migrate",
+    "reembed": "runs:reembed",
+    "sources": "sources:sources",
+    "status": "status:status",
+    "sync": "runs:sync",
+    "up": "up:up",
+    "verify": "runs:verify",
+    "worker": "deploy:worker",
+}
+"""Each with its module beside this one, and its name there."""
+
+OF_THE_QUERY_SIDE: Final = {
+    "search": "Search, as the API does, in the terminal.",
+    "ask": "Ask a question, answered from the documents.",
+    "eval": "Measure retrieval on labelled queries: nDCG@10, MRR@10, recall@10, latency.",
+    "serve": "Run the HTTP API alone.",
+    "mcp": "Let an assistant search and read: the Model Context Protocol on standard input and output.",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted({*COMMANDS, *OF_THE_QUERY_SIDE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name in OF_THE_QUERY_SIDE:
+            return _passed_on(cmd_name, OF_THE_QUERY_SIDE[cmd_name])
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        imported: click.Command = getattr(import_module(f"pgfolio.flows.cli.{module}"), name)
+        return imported
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-from pgfolio.schema.corpus.sources import SourceBusyError
-from pgfolio.schema.database.connect import connect, database
-from pgfolio.schema.database.errors import DatabaseError
-from pgfolio.schema.database.programs import BundledPostgresError
-from pgfolio.schema.operations.api_keys import NoKeyError, WrongKeyError
-from pgfolio.schema.operations.overview import describe_generations
-from pgfolio.schema.vectors.generations import active_generation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pgfolio.config.settings import Settings
-    from pgfolio.flows.launch import Launcher
-    from pgfolio.flows.run.report import Report
-
-EXPECTED = (DatabaseError, BundledPostgresError, ModelError, FailedError, SourceBusyError, network.ChildError)
-WRONG = (ConfigError, NoKeyError, WrongKeyError)
-"""Errors whose message is made for the user."""
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("pgfolio"), prog_name="pgfolio")
 @click.option("--verbose", is_flag=True, help="Show the traceback of an error.")
 def cli(*, verbose: bool) -> None:
@@ -70,202 +71,10 @@ def cli(*, verbose: bool) -> None:
     del verbose  # read by main
 
 
-@cli.command()
-@click.argument("sources", nargs=-1, metavar="[SOURCE_OR_FOLDER]...")
-@click.option("--plan", is_flag=True, help="Show what would be done; change nothing.")
-@click.option("--full", is_flag=True, help="Read every file, whatever its stat says.")
-@click.option(
-    "--approve-deletes",
-    type=click.IntRange(0, MAX_APPROVED_DELETES),
-    default=0,
-    metavar="N",
-    help="Let up to N removals pass.",
-)
-@click.option(
-    "--max-cost", type=command.Number(0, MAX_COST_USD), metavar="USD", help="Stop before spending more."
-)
-@batch
-@as_json
-def sync(
-    sources: tuple[str, ...],
-    *,
-    plan: bool,
-    full: bool,
-    approve_deletes: int,
-    max_cost: float | None,
-    batch: bool | None,
-    as_json: bool,
-) -> int:
-    """Bring what is stored in line with the folders, now, and wait for it.
-
-    Without arguments every known source is synced; a folder becomes a source and stays known.
-    """
-    settings = load_settings()
-    options = Options(plan, full, approve_deletes, max_cost, batch=batch)
-    launcher = _launcher(settings, options)
-    with database(settings) as conninfo:
-        with connect(conninfo) as connection:
-            active = active_generation(connection)
-            refuse_elsewhere(settings, active.space if active else None, batch=batch)
-            selected = selected_sources(connection, settings, sources, note=render.show_note)
-            if plan:
-                connection.rollback()  # a folder that is only looked at does not become known
-        if not selected:
-            raise click.UsageError("there is no source yet: name a folder, as in `pgfolio sync ~/Documents`")
-        with _failure_shown(as_json=as_json), Display(visible=not as_json) as display:
-            report = launch_sync(launcher, settings, conninfo, selected, options, progress=display)
-    _show(report, as_json=as_json)
-    return command.PARTIAL if report.status == "partial" else 0
-
-
-@cli.command()
-@click.option(
-    "--provider", type=click.Choice(["local", "transformers", "openai"]), help="Default: as the settings say."
-)
-@click.option("--model", help="The provider's name of the model.")
-@click.option(
-    "--dimensions",
-    type=click.IntRange(1, MAX_DIMENSIONS),
-    help="Fewer than the model's own, where it offers that.",
-)
-@click.option(
-    "--plan", is_flag=True, help="Show what would be embedded and what it would cost; change nothing."
-)
-@click.option("--rollback", is_flag=True, help="Go back to the vectors that were active before, at once.")
-@click.option("--force", is_flag=True, help="Switch whatever is measured, and whatever is missing.")
-@click.option(
-    "--eval",
-    "labelled",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Labelled queries, as `pgfolio eval` takes them: nDCG@10 must not fall.",
-)
-@click.option(
-    "--max-cost", type=command.Number(0, MAX_COST_USD), metavar="USD", help="Stop before spending more."
-)
-@batch
-@as_json
-def reembed(
-    provider: str | None,
-    model: str | None,
-    dimensions: int | None,
-    *,
-    plan: bool,
-    rollback: bool,
-    force: bool,
-    labelled: Path | None,
-    max_cost: float | None,
-    batch: bool | None,
-    as_json: bool,
-) -> int:
-    """Move the corpus to another embedding space while search and syncs go on.
-
-    The space is that of the options, or the settings' ([upgrade], or else [embedding]); a later sync goes on in the
-    space that is active. The new vectors are measured before searches use them; the old ones stay for a time, for
-    --rollback.
-    """
-    space = {"provider": provider, "model": model, "dimensions": dimensions}
-    settings = reembed_target(load_settings(), provider, model, dimensions)
-    refuse_elsewhere(settings, None, batch=batch)
-    options = Options(plan_only=plan, max_cost=max_cost, batch=batch)
-    launcher = _launcher(settings, options)
-    with database(settings) as conninfo:
-        with _failure_shown(as_json=as_json), Display(visible=not as_json) as display:
-            report = launch_reembed(
-                launcher,
-                settings,
-                conninfo,
-                options,
-                display,
-                space=space,
-                rollback=rollback,
-                force=force,
-                labelled=labelled,
-            )
-        if not as_json:
-            with connect(conninfo) as connection:
-                keep_days = settings.index.keep_generations_days
-                render.show_move(report, describe_generations(connection, keep_days))
-    if as_json:
-        render.show_json(report.as_json())
-    return command.PARTIAL if report.status == "partial" else 0
-
-
-@cli.command()
-@click.option("--repair", is_flag=True, help="Mend what can be mended; no sync may run meanwhile.")
-@as_json
-def verify(*, repair: bool, as_json: bool) -> int:
-    """Does what is stored match what the ledger says: documents, chunks, vectors, indexes.
-
-    A repair embeds only texts whose vector is stored nowhere, and makes documents anew from their files.
-    """
-    settings = load_settings()
-    launcher = _launcher(settings, Options())
-    with database(settings) as conninfo, Display(visible=not as_json) as display:
-        verification = launch_verify(launcher, settings, conninfo, display, repair=repair)
-    if as_json:
-        render.show_json(verification.as_json())
-    else:
-        render.show_verification(verification)
-    return 0 if verification.complete else command.PARTIAL
-
-
-@cli.command("index")
-@click.option(
-    "--tune", is_flag=True, help="Measure recall and latency, choose the cheapest settings that do."
-)
-@click.option("--rebuild", is_flag=True, help="Build the index anew, whether it pays or not.")
-@click.option(
-    "--target-recall",
-    type=command.Number(MIN_TARGET_RECALL, 1.0),
-    help="recall@10 to be met. Default: the settings'.",
-)
-@as_json
-def index_(*, tune: bool, rebuild: bool, target_recall: float | None, as_json: bool) -> int:
-    """Measure, tune, rebuild the HNSW index of the active space.
-
-    Without options it only measures. Searches go on all the time, and have an index.
-    """
-    settings = load_settings()
-    target = target_recall or settings.index.target_recall
-    launcher = _launcher(settings, Options())
-    with database(settings) as conninfo, Display(visible=not as_json) as display:
-        tuning = launch_index(launcher, settings, conninfo, display, target, tune=tune, rebuild=rebuild)
-    if as_json:
-        render.show_json(tuning.as_json())
-    else:
-        render.show_tuning(tuning)
-    return 0 if tuning.met else command.PARTIAL
-
-
-@cli.command()
-@as_json
-def migrate(*, as_json: bool) -> int:
-    """Apply migrations to the database."""
-    from pgfolio.schema.database.migrate import FOLDER  # noqa: PLC0415
-
-    with database(load_settings()):
-        names = sorted(path.stem for path in FOLDER.glob("*.sql"))
-    if as_json:
-        render.show_json({"migrations": names})
-    else:
-        render.OUT.print(f"up to date: {', '.join(names)}")
-    return 0
-
-
-cli.add_command(keys)
-cli.add_command(sources)
-cli.add_command(deploy)
-cli.add_command(worker)
-cli.add_command(up)
-cli.add_command(print_grants)
-cli.add_command(export_database)
-cli.add_command(status)
-
-
-def _passed_on(name: str, text: str) -> None:
+def _passed_on(name: str, text: str) -> click.Command:
     """A command of the query side, with its own options."""
 
-    @cli.command(
+    @click.command(
         name,
         help=text,
         add_help_option=False,
@@ -275,51 +84,13 @@ def _passed_on(name: str, text: str) -> None:
         # In this process's place, so that signals and the exit code are its own. As they were given: click takes away
         # the `--` before a text that begins with a dash.
         verbose = ["--verbose"] if "--verbose" in sys.argv else []
-        arguments_given = [argument for argument in sys.argv[1:] if argument != "--verbose"]
-        arguments = [
-            sys.executable,
-            "-m",
-            "pgfolio.query_api",
-            *verbose,
-            *arguments_given[arguments_given.index(name) :],
-        ]
+        given = [argument for argument in sys.argv[1:] if argument != "--verbose"]
+        arguments = [sys.executable, "-m", "pgfolio.query_api", *verbose, *given[given.index(name) :]]
         os.execve(sys.executable, arguments, child_environment())  # noqa: S606
 
-
-_passed_on("search", "Search, as the API does, in the terminal.")
-_passed_on("ask", "Ask a question, answered from the documents.")
-_passed_on("eval", "Measure retrieval on labelled queries: nDCG@10, MRR@10, recall@10, latency.")
-_passed_on("serve", "Run the HTTP API alone.")
-_passed_on(
-    "mcp", "Let an assistant search and read: the Model Context Protocol on standard input and output."
-)
-
-
-def _launcher(settings: Settings, options: Options) -> Launcher:
-    launcher = find_launcher(settings, options)
-    if launcher.note:
-        render.show_note(launcher.note)
-    return launcher
-
-
-@contextmanager
-def _failure_shown(*, as_json: bool) -> Iterator[None]:
-    """With --json the object comes last also of a run that cannot go on."""
-    try:
-        yield
-    except FailedError as error:
-        if as_json:
-            render.show_json(error.report.as_json())
-        raise
-
-
-def _show(report: Report, *, as_json: bool) -> None:
-    if as_json:
-        render.show_json(report.as_json())
-    else:
-        render.show_report(report)
+    return passed_on
 
 
 def main() -> None:
     """Run the command and leave with its exit code: 0 done, 1 failed, 2 wrong usage, 3 partial."""
-    command.run(cli, expected=EXPECTED, wrong=WRONG)
+    command.run(cli)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgfolio.config.terminal import ERR, Terminal, printable_json
-from pgfolio.flows.integrity.verify import REMEDIES
+from pgfolio.flows.integrity.remedies import REMEDIES
 from pgfolio.flows.run.progress import duration
 
 if TYPE_CHECKING:

@@ -6,8 +6,10 @@ import socket
 import urllib.error
 import urllib.request
 
+from pgfolio.config.errors import UserError
 
-class ChildError(Exception):
+
+class ChildError(UserError):
     """A program that `up` started ended, or did not answer in time."""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeAlias, Ty
 from pydantic import Field
 
 from pgfolio.config import telemetry
+from pgfolio.config.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ class Options:
     None: as the settings say."""
 
 
-class FailedError(Exception):
+class FailedError(UserError):
     """The run could not go on; what it had stored stays."""
 
     def __init__(self, message: str, report: Report) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
+from pgfolio.config.errors import WrongUsageError
 from pgfolio.config.models import wordllama
 from pgfolio.config.models.protocols import Completion
 from pgfolio.config.prompts import DEFAULT
@@ -58,7 +59,7 @@ MAX_THREADS = 8
 """Answers whose passages are compared at once: work of this process."""
 
 
-class UnknownPromptError(Exception):
+class UnknownPromptError(WrongUsageError):
     """A prompt that prompts.yaml does not have; the message names those that it has."""
 
 

@@ -9,13 +9,10 @@ import click
 import msgspec
 
 from pgfolio.config import command, terminal
-from pgfolio.config.errors import ConfigError
 from pgfolio.config.loading import load_settings
-from pgfolio.config.models.protocols import ModelError
 from pgfolio.config.prompts import DEFAULT
-from pgfolio.query_api.answering.answerer import UnknownPromptError
 from pgfolio.query_api.cli.assistants import mcp
-from pgfolio.query_api.retrieval.filter_parser import WrongFilterError, parse_json
+from pgfolio.query_api.retrieval.filter_parser import parse_json
 from pgfolio.query_api.retrieval.fusion import Fusion
 from pgfolio.query_api.retrieval.query import (
     MAX_PER_DOCUMENT,
@@ -23,19 +20,10 @@ from pgfolio.query_api.retrieval.query import (
     Mode,
     Query,
     QuestionText,
-    UnknownCollectionError,
 )
-from pgfolio.query_api.retrieval.retriever import SwitchingError
-from pgfolio.schema.database.errors import DatabaseError
-from pgfolio.schema.database.programs import BundledPostgresError
-from pgfolio.schema.operations.api_keys import NoKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-EXPECTED = (DatabaseError, BundledPostgresError, ModelError, SwitchingError)
-WRONG = (ConfigError, NoKeyError, UnknownCollectionError, UnknownPromptError, WrongFilterError)
-"""Errors whose message is made for the user."""
 
 
 def retrieval(asking: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,16 +105,13 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> None:
 
     settings = load_settings()
     api = settings.api
-    try:
-        server.serve(
-            settings,
-            host or api.host,
-            api.port if port is None else port,
-            workers or api.workers,
-            lambda url: terminal.ERR.print(f"listening on {url}, its OpenAPI is {url}/schema"),
-        )
-    except server.ServeError as error:
-        raise DatabaseError(str(error)) from error
+    server.serve(
+        settings,
+        host or api.host,
+        api.port if port is None else port,
+        workers or api.workers,
+        lambda url: terminal.ERR.print(f"listening on {url}, its OpenAPI is {url}/schema"),
+    )
 
 
 @cli.command("eval")
@@ -291,4 +276,4 @@ def _is_half(character: str) -> bool:
 
 def main() -> None:
     """Run the command and leave with its exit code: 0 done, 1 failed, 2 wrong usage."""
-    command.run(cli, expected=EXPECTED, wrong=WRONG)
+    command.run(cli)

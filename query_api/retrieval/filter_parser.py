@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pgfolio.config.errors import WrongUsageError
 from pgfolio.query_api.retrieval.filter_fields import elsewhere
 from pgfolio.schema.search.conditions import (
     DATES,
@@ -66,7 +67,7 @@ ISO: Final = re.compile(
 """As iso_timestamp has it in the database."""
 
 
-class WrongFilterError(Exception):
+class WrongFilterError(WrongUsageError):
     """A filter that cannot be understood; the message names the operator or field and says what it takes."""
 
 

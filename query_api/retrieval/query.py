@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
+from pgfolio.config.errors import WrongUsageError
+
 if TYPE_CHECKING:
     from pgfolio.query_api.retrieval.fusion import Fusion
     from pgfolio.schema.search.conditions import Condition
@@ -22,7 +24,7 @@ MAX_PER_DOCUMENT = 3
 """Results of one document where the question does not say: one long page would take all places."""
 
 
-class UnknownCollectionError(Exception):
+class UnknownCollectionError(WrongUsageError):
     """A question within a collection that is not there; the message names it and those that are."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from msgspec.structs import replace
 
+from pgfolio.config.errors import UserError
 from pgfolio.config.models.protocols import ModelError
 from pgfolio.query_api.observability import timings
 from pgfolio.query_api.retrieval.candidates import CandidateSearch, collections
@@ -53,7 +54,7 @@ EXTRA_CANDIDATES = 10
 """Candidates that are read beyond twice the limit."""
 
 
-class SwitchingError(Exception):
+class SwitchingError(UserError):
     """The active space changed again and again while one question was asked."""
 
 

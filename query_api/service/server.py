@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 
 from pgfolio.config.environment import temporary_environment
+from pgfolio.config.errors import UserError
 from pgfolio.config.loading import load_settings
 from pgfolio.query_api.service.app import create_app
 from pgfolio.query_api.service.header_timeout import HeaderTimeoutProtocol
@@ -43,7 +44,7 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 
 
-class ServeError(Exception):
+class ServeError(UserError):
     """The API cannot be served; the message says why and what to do."""
 
 

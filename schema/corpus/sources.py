@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-from pgfolio.config.errors import ConfigError
+from pgfolio.config.errors import ConfigError, UserError
 from pgfolio.config.names import check_name
 from pgfolio.schema.database import locks
 from pgfolio.schema.database.statements import fetch_one, statement
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pgfolio.schema.database.connect import Connection
 
 
-class SourceBusyError(Exception):
+class SourceBusyError(UserError):
     """Another sync of this source is running."""
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+from pgfolio.config.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,7 +23,7 @@ GRANTS: Final = (
 DISK_FULL: Final = "the database's disk is full; free some and run it again; what was done is stored"
 
 
-class DatabaseError(Exception):
+class DatabaseError(UserError):
     """The database cannot be used; the message says why and what to do."""
 
 

@@ -18,12 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from pgfolio.config.errors import UserError
+
 SYSTEM_USER: Final = "pgserver"
 POSTGRES_VERSION: Final = 18
 ROOTS_PROGRAMS: Final = Path("/var/lib/pgfolio-programs")
 
 
-class BundledPostgresError(Exception):
+class BundledPostgresError(UserError):
     """The bundled Postgres cannot be used; the message says why and what to do."""
 
 

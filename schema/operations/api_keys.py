@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import psycopg
 
+from pgfolio.config.errors import WrongUsageError
 from pgfolio.config.names import check_name
 from pgfolio.schema.corpus import word_statistics
 from pgfolio.schema.database.connect import connect_async
@@ -45,11 +46,11 @@ KEYS_TIMEOUT: Final = 2
 """Seconds for a connection to read keys: what was read counts for a few only."""
 
 
-class WrongKeyError(Exception):
+class WrongKeyError(WrongUsageError):
     """A key that cannot be made, or is not there; the message says why."""
 
 
-class NoKeyError(Exception):
+class NoKeyError(WrongUsageError):
     """The API would be open to a network; the message says what to do."""
 
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pgvector import HalfVector, Vector
 from psycopg import Cursor, sql
 from psycopg.types.array import ListBinaryDumper
@@ -17,6 +16,8 @@ from pgfolio.schema.vectors.storage import can_take, storage_of, value, vector_s
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    import numpy as np
 
     from pgfolio.schema.database.connect import Connection
     from pgfolio.schema.records import Generation, Space
@@ -97,7 +98,7 @@ def reuse(connection: Connection, generation: Generation, hashes: Sequence[bytes
     generation's space: an equal text in another one has another vector."""
     parameters = {"hashes": list(hashes), "generation": generation.id}
     rows = connection.execute(vector_statement("reuse_vectors", generation), parameters, binary=True)
-    return {row[0]: row[1].to_numpy().astype(np.float32) for row in rows}
+    return {row[0]: row[1].to_numpy().astype("float32") for row in rows}
 
 
 def keep(connection: Connection, generation: Generation, paid: Mapping[bytes, np.ndarray]) -> None:

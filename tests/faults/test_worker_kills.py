@@ -85,10 +85,11 @@ def test_workers_and_drivers_killed_anywhere_lose_nothing(
 
 
 def _disturb(command: Command, chosen: random.Random, kills: dict[str, int]) -> None:
-    """Kills workers while it runs, and then, or before, the sync itself."""
+    """Kills workers while it runs, and then the sync itself. Before it has any: tests/faults/test_kills.py."""
     process = command.start()
-    for _ in range(4):
-        time.sleep(chosen.uniform(0.2, 1.0))
+    wait_until(lambda: process.poll() is not None or workers(process) != [])
+    for _ in range(chosen.randint(1, 4)):
+        time.sleep(chosen.uniform(0.05, 0.6))
         if process.poll() is not None:
             process.communicate()
             return

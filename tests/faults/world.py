@@ -18,6 +18,7 @@ from psycopg import sql
 
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.vectors import generations
+from tests.programs import pgfolio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,26 +168,20 @@ class Command:
     root: Path
     environment: dict[str, str]
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return "sync", os.fspath(self.root), "--json", "--approve-deletes", "99"
+
     def sync(self) -> dict[str, Any]:
         """Undisturbed: its report. A failed one is an error of the test."""
-        process = self.start()
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-        found: dict[str, Any] = json.loads(out.splitlines()[-1])
+        done = pgfolio(*self.arguments, environment=self.environment)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pgfolio.flows",
-                "sync",
-                os.fspath(self.root),
-                "--json",
-                "--approve-deletes",
-                "99",
-            ],
+            [sys.executable, "-m", "pgfolio.flows", *self.arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -22,6 +22,7 @@ import pytest
 
 from pgfolio.schema.database.connect import connect
 from tests.fakes.openai_server import KEY, FakeOpenAI, FaultScenario
+from tests.programs import pgfolio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,14 +33,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def run(environment: dict[str, str]) -> Run:
     def made(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pgfolio.flows", *arguments],
-            env={**environment, **variables},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return pgfolio(*arguments, environment={**environment, **variables})
 
     return made
 

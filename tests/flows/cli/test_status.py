@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -20,6 +18,7 @@ from pgfolio.schema.operations import runs
 from pgfolio.schema.operations.overview import overview
 from tests.databases import empty_database
 from tests.flows.library import ANIMALS
+from tests.programs import pgfolio
 
 if TYPE_CHECKING:
     from tests.flows.library import Library
@@ -163,13 +162,7 @@ def test_a_database_of_before_is_not_brought_up_to_date(library: Library, check:
 def test_the_process_leaves_with_the_states_code(
     environment: dict[str, str], arguments: tuple[str, ...], code: int
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pgfolio.flows", "status", "--check", *arguments],
-        env=environment | {"PGFOLIO_DATABASE_URL": "postgresql://127.0.0.1:1/x"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    elsewhere = environment | {"PGFOLIO_DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+    done = pgfolio("status", "--check", *arguments, environment=elsewhere)
     said = ("", "Usage") if arguments else ("PGFOLIO CRITICAL", "")
     assert (done.returncode, done.stdout.split(" - ")[0], done.stderr[:5]) == (code, *said)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +11,9 @@ import pytest
 from psycopg import sql
 
 from pgfolio.flows.ingest.pipeline import run_sync
+from pgfolio.flows.integrity.remedies import REMEDIES
 from pgfolio.flows.integrity.repair import run_repair
-from pgfolio.flows.integrity.verify import REMEDIES, run_verify
+from pgfolio.flows.integrity.verify import run_verify
 from pgfolio.flows.run.options import Options
 from pgfolio.schema.corpus import sources
 from pgfolio.schema.corpus.sources import SourceBusyError
@@ -25,8 +24,10 @@ from pgfolio.schema.vectors import generations, tuning
 from pgfolio.schema.vectors.storage import vector_statement
 from pgfolio.schema.vectors.tuning import Parameters
 from tests.fakes.openai_server import SERVER_ERROR, FakeOpenAI, FaultScenario
+from tests.programs import pgfolio
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -481,16 +482,10 @@ def test_the_command(archive: Archive, tmp_path: Path) -> None:
 def _command(
     archive: Archive, home: Path, *options: str, as_json: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pgfolio.flows", "verify", *options, *(["--json"] if as_json else [])],
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "PGFOLIO_HOME": str(home / "state"),
-            "PGFOLIO_DATABASE_URL": archive.conninfo,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PGFOLIO_HOME": str(home / "state"),
+        "PGFOLIO_DATABASE_URL": archive.conninfo,
+    }
+    return pgfolio("verify", *options, *(["--json"] if as_json else []), environment=environment)

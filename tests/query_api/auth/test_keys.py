@@ -17,6 +17,7 @@ import pytest
 
 from pgfolio.schema.database.connect import connect
 from pgfolio.schema.operations import api_keys
+from tests import programs
 from tests.query_api.library import make_key, stock
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ def environment(conninfo: str, **values: str) -> dict[str, str]:
 
 
 def pgfolio(conninfo: str, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pgfolio.flows", *arguments],
-        env=environment(conninfo, **values), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return programs.pgfolio(*arguments, environment=environment(conninfo, **values))
 
 
 def made(conninfo: str, *arguments: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests import programs
 from tests.query_api.library import LOCAL, PAGES, RETRIES, UNTITLED, Page, stock
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ def environment(**values: str) -> dict[str, str]:
 
 
 def run(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pgfolio.query_api", *arguments]
-    return subprocess.run(
-        command, env=environment(**values), capture_output=True, text=True, timeout=60, check=False
-    )
+    return programs.pgfolio(*arguments, environment=environment(**values))
 
 
 @pytest.fixture
