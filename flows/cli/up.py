@@ -100,7 +100,7 @@ def up(
         started.start(
             "api", "pgfolio.query_api", "serve", "--host", host, "--port", str(port), own_output=True
         )
-        started.wait_for(f"{address}/health/live", "the API")
+        started.wait_for("api", f"{address}/health/live")
         _first_sync(before_upgrade(settings, target), conninfo, selected)
         render.say(f"\nOpen {address} in a browser to ask and to search.")
         render.say(f"The API answers at {address}; its description is at {address}/schema")
@@ -113,12 +113,15 @@ def up(
         restarts: defaultdict[str, Restarts] = defaultdict(Restarts)
         try:
             if every:
-                _schedule(started, settings, every)
+                _schedule(started, restarts, settings, every)
             render.say("Ctrl-C stops everything.")
             while True:
                 _report_ended(started, restarts)
                 for name in [name for name, restart in restarts.items() if restart.due()]:
-                    started.start_again(name)
+                    if name == prefect_server.SCHEDULE and not started.knows(name):
+                        _schedule(started, restarts, settings, every)
+                    else:
+                        started.start_again(name)
                 time.sleep(0.5)
         except KeyboardInterrupt:  # how it is meant to end
             render.say("stopping")
@@ -163,14 +166,17 @@ def _first_sync(settings: Settings, conninfo: str, selected: Sequence[Source]) -
         render.show_report(report)
 
 
-def _schedule(started: processes.Children, settings: Settings, every: int) -> None:
-    """Search is worth more than a schedule: without one `up` goes on."""
+def _schedule(
+    started: processes.Children, restarts: defaultdict[str, Restarts], settings: Settings, every: int
+) -> None:
+    """Search is worth more than a schedule: while none can be had `up` goes on, and tries again."""
     try:
         prefect = prefect_server.start_schedule(started, settings.home, every)
     except network.ChildError as error:
-        if lost := started.ended().get("api"):
-            raise network.ChildError(lost.sentence) from error
-        render.show_note(f"{error}; there is no schedule: run `pgfolio sync` yourself")
+        started.forget(prefect_server.SERVER)
+        _report_ended(started, restarts)
+        pause = restarts[prefect_server.SCHEDULE].ended()
+        render.show_note(f"there is no schedule yet: {error}; it is tried again in {pause:.0f} s")
     else:
         render.say(
             f"Syncing again every {every} s; Prefect shows the runs at {prefect.url.removesuffix('/api')}"

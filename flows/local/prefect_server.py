@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pgfolio.flows.local.processes import Children
 
+SERVER = "prefect"
+SCHEDULE = "schedule"
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_LOGGING_LEVEL": "WARNING"}
 
 
@@ -42,7 +44,7 @@ def start_schedule(started: Children, home: Path, every: int) -> PrefectApi:
     url = prefect_api_url()
     here = {"TMPDIR": str(temporary_folder(home))}
     api = _start_server(started, home, here) if url is None else PrefectApi(url)
-    started.start("schedule", "pgfolio.flows.schedule", str(every), environment={**here, **api.environment})
+    started.start(SCHEDULE, "pgfolio.flows.schedule", str(every), environment={**here, **api.environment})
     return api
 
 
@@ -69,8 +71,8 @@ def _start_server(started: Children, home: Path, environment: dict[str, str]) ->
         "PREFECT_SERVER_UI_API_URL": api.url,
     }
     arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    started.start("prefect", "prefect", *arguments, environment=ours)
-    started.wait_for(f"{api.url}/health", "the Prefect server")
+    started.start(SERVER, "prefect", *arguments, environment=ours)
+    started.wait_for(SERVER, f"{api.url}/health")
     # Its maker stands in it, by process and start, so that no password is sent to who takes the port afterwards.
     known = {
         "url": api.url,

@@ -69,6 +69,17 @@ class Children:
         self._ended = {}
         return ended
 
+    def knows(self, name: str) -> bool:
+        """Whether it was ever started."""
+        return name in self._starts
+
+    def forget(self, name: str) -> None:
+        """Stops it, and nobody is told that it ended."""
+        for running in [running for running in self._running if running[0] == name]:
+            _stop(running[1])
+            self._running.remove(running)
+        self._ended.pop(name, None)
+
     def _collect_ended(self) -> dict[str, EndedChild]:
         for name, child in list(self._running):
             if (code := child.poll()) is not None:
@@ -78,25 +89,29 @@ class Children:
                 self._ended[name] = EndedChild(code, f"{name} ended with exit code {code}{see}")
         return self._ended
 
-    def wait_for(self, url: str, what: str) -> None:
-        """Until the address answers with success. Raises ChildError, also when any child has ended."""
+    def wait_for(self, name: str, url: str) -> None:
+        """Until the address of that child answers with success. Raises ChildError, also when it has ended."""
         deadline = time.monotonic() + START_TIMEOUT
         while not answers(url):
-            if ended := self._collect_ended():
-                raise ChildError("; ".join(child.sentence for child in ended.values()))
+            if child := self._collect_ended().get(name):
+                raise ChildError(child.sentence)
             if time.monotonic() > deadline:
-                raise ChildError(f"{what} did not answer at {url} within {START_TIMEOUT:.0f} s")
+                raise ChildError(f"{name} did not answer at {url} within {START_TIMEOUT:.0f} s")
             time.sleep(0.05)
 
     def stop(self) -> None:
         for _, child in reversed(self._running):
-            child.terminate()
-            try:
-                child.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            _stop(child)
         self._running.clear()
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _end_with_parent() -> None:

@@ -365,6 +365,35 @@ def test_up_syncs_serves_takes_what_is_pushed_and_stops_at_ctrl_c(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(150)
+def test_the_schedule_begins_whatever_ends_while_it_starts(environment: dict[str, str], folder: Path) -> None:
+    with started(environment, "up", str(folder), "--port", "0", "--every", "60") as process:
+        for part in ("pgfolio.flows.listen", "server start"):
+            kill_child(process.pid, part)
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line.decode())
+            if "Syncing again every 60 s" in lines[-1]:
+                break
+        said = "".join(lines)
+        assert "there is no schedule yet: prefect ended with exit code -9" in said
+        assert "it is tried again in 1 s" in said
+        kill_child(process.pid, "pgfolio.flows.listen")  # it is back
+
+
+def kill_child(pid: int, part: str) -> None:
+    """As soon as there is one with that in its command."""
+    while True:
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if part in " ".join(child.cmdline()):
+                    child.kill()
+                    return
+        time.sleep(0.05)
+
+
+@pytest.mark.long
 def test_up_searches_at_once_and_moves_to_the_better_model_behind(
     environment: dict[str, str], run: Run, folder: Path, openai_server: FakeOpenAI
 ) -> None:
