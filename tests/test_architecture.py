@@ -6,6 +6,7 @@ Imports are read from the source, so a lazy import inside a function counts as w
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -177,6 +178,7 @@ def _own(name: str) -> set[str]:
     )
 
 
+@functools.cache
 def imports(file: str) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / file).read_text())):
