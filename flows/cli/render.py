@@ -161,9 +161,10 @@ def show_status(status: dict[str, Any]) -> None:
             OUT.print(escape(prefixes))
             OUT.print()
         if recall := generation.get("recall"):
+            grown = f", {recall['grown']:g} times as many now" if recall["grown"] > 1 else ""
             OUT.print(
                 f"{escape(generation['space'])}: recall@10 {recall['recall']:.3f} at ef_search {recall['ef_search']} "
-                f"over {recall['vectors']:,} vectors, {recall['grown']:g} times as many now; "
+                f"over {recall['vectors']:,} vectors{grown}; "
                 "`pgfolio index --tune` measures again"
             )
             OUT.print()

@@ -167,7 +167,7 @@ def _line(result: Health, limits: Monitoring | None = None) -> str:
     reasons = [finding.reason for finding in result.findings]
     sources = len(result.facts.sources)
     text = reasons[0] if reasons else f"all is well with {sources} source{'s' if sources != 1 else ''}"
-    more = f" (and {len(reasons) - 1} more: --json)" if len(reasons) > 1 else ""
+    more = f"; {len(reasons) - 1} more with --json" if len(reasons) > 1 else ""
     plain = " ".join(printable(text).split()).replace("|", "/")
     numbers = _numbers(result.facts, limits) if limits and sources else ""
     return f"PGFOLIO {result.state.name} - {plain}{more}{numbers}"

@@ -175,4 +175,9 @@ def _first_line(error: Exception) -> str:
 def _file(found: Mapping[str, Any]) -> RemoteFile:
     moment = found["last_modified"]
     mtime_ns = int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
-    return RemoteFile(found["path"], found["size"], mtime_ns, found["e_tag"] or found["version"] or "")
+    return RemoteFile(found["path"], found["size"], mtime_ns, _quoted(found["e_tag"] or "") or found["version"] or "")
+
+
+def _quoted(tag: str) -> str:
+    """As HTTP has entity tags (RFC 9110, 8.8.3). Azure's listing leaves the quotes away, its answers do not."""
+    return tag if not tag or tag.endswith('"') else f'"{tag}"'

@@ -96,8 +96,12 @@ def test_it_is_backed_up_stopped_and_restored(machine: Machine) -> None:
         machine.run("sh backup.sh")
         [dump] = (machine.folder / "backups").iterdir()
         assert dump.stat().st_mode & 0o077 == 0
-        machine.run(f"sh stopped.sh sh restore.sh backups/{dump.name} {machine.port}")
+        (machine.folder / "backups/half").write_bytes(dump.read_bytes()[:-2000])
+        machine.run(f"! sh stopped.sh sh restore.sh backups/half {machine.port}")
         assert up.wait(10) == 128 + signal.SIGTERM
+    assert list(machine.folder.glob("state.[0-9]*")) == []
+    assert "all well" in machine.pgfolio("pgfolio verify")
+    machine.run(f"sh stopped.sh sh restore.sh backups/{dump.name} {machine.port}")
     assert len(list(machine.folder.glob("state.*"))) == 1
     assert "all well" in machine.pgfolio("pgfolio verify")
     assert "0 embedded, 0 reused" in machine.pgfolio("pgfolio sync")

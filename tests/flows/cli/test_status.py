@@ -55,7 +55,7 @@ def test_a_partial_run_says_why_here_and_in_status(library: Library, check: Any)
     assert code == 1
     assert line.startswith("PGFOLIO WARNING - the last sync (run 1) is partial: broken/.pdf: ")
     assert (line.count("|"), line.count("\n")) == (1, 1)
-    assert line.split(" | ")[0].endswith("(and 1 more: --json)")
+    assert line.split(" | ")[0].endswith("; 1 more with --json")
     code, text = check("--json")
     answer = json.loads(text)
     assert (code, answer["state"], answer["code"]) == (1, "warning", 1)

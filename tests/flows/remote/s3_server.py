@@ -27,6 +27,8 @@ class Bucket:
     page_size: int = 1000
     requests: list[str] = field(default_factory=list)
     """As "GET key", "HEAD key" and "LIST prefix"."""
+    bare_tags: bool = False
+    """Listings have entity tags without the quotes that answers have, as Azure's do."""
     refused: bool = False
     listing_ends_after: int | None = None
     """Pages, after which every one fails."""
@@ -118,9 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _entry(self, key: str) -> str:
         data, moment = self.bucket.objects[key]
         stamp = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        tag = etag(data).strip('"') if self.bucket.bare_tags else etag(data)
         return (
             f"<Contents><Key>{escape(key)}</Key><LastModified>{stamp}</LastModified>"
-            f"<ETag>{escape(etag(data))}</ETag><Size>{len(data)}</Size></Contents>"
+            f"<ETag>{escape(tag)}</ETag><Size>{len(data)}</Size></Contents>"
         )
 
     def _object(self, key: str) -> None:

@@ -63,9 +63,11 @@ def fill(bucket: Bucket, count: int = 12) -> None:
         bucket.put(f"docs/{'a' if n % 2 else 'b/c d'}/page {n}.md", text(n), LONG_AGO)
 
 
+@pytest.mark.parametrize("bare_tags", [False, True])
 def test_a_bucket_is_synced_and_a_second_sync_asks_for_the_listing_alone(
-    bucket: Bucket, sync: Any, conninfo: str
+    bucket: Bucket, sync: Any, conninfo: str, bare_tags: bool
 ) -> None:
+    bucket.bare_tags = bare_tags
     fill(bucket)
     bucket.put("other/not ours.md", "no")
     report = sync()
