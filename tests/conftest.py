@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 LONG = "--long"
 MODELS = "--models"
 TEMPLATE = "pgfolio_template"
+IN_MEMORY = "/dev/shm"
+IN_MEMORY_BYTES = 6 << 30
 NUMBERS = itertools.count(1)
 
 
@@ -62,12 +65,18 @@ def full(request: pytest.FixtureRequest) -> bool:
 def home() -> Path:
     """A PGFOLIO_HOME. Not pytest's own temporary folder: as root, Postgres runs under a system user that must be
     able to walk there."""
-    folder = Path(tempfile.mkdtemp(prefix="pgfolio-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="pgfolio-test-", dir=_in_memory()))
     folder.chmod(0o755)
     atexit.register(
         shutil.rmtree, folder, ignore_errors=True
     )  # after Postgres's own farewell, which writes there
     return folder
+
+
+def _in_memory() -> str | None:
+    """Each test has a database, of which each is 400 files: made in memory in a tenth of the time."""
+    large = os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > IN_MEMORY_BYTES
+    return IN_MEMORY if large else None
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +90,7 @@ def postgres(home: Path) -> Iterator[str]:
         with psycopg.connect(uri, autocommit=True) as connection:
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):
                 connection.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(setting)))
+            connection.execute("alter system set max_wal_size = '256MB'")
             connection.execute("select pg_reload_conf()")
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
         prepare(make_conninfo(uri, dbname=TEMPLATE))

@@ -42,6 +42,10 @@ def cluster() -> Iterator[str]:
     from distributed import LocalCluster
 
     start: Any = LocalCluster
-    soon = dask.config.set({"distributed.scheduler.allowed-failures": 1})  # instead of three
+    settings = {
+        "distributed.scheduler.allowed-failures": 1,  # instead of three
+        "distributed.comm.timeouts.connect": "120s",  # one that is slow to start again is given up for ever
+    }
+    soon = dask.config.set(settings)
     with soon, start(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as made:
         yield made.scheduler_address
