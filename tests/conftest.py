@@ -98,24 +98,21 @@ def postgres(home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres: str) -> Callable[[], AbstractContextManager[str]]:
+def new_database(postgres: str) -> Iterator[Callable[[], AbstractContextManager[str]]]:
     """Makes migrated, empty databases; each is dropped on leaving."""
 
     @contextmanager
     def made() -> Iterator[str]:
         name = sql.Identifier(f"test_{next(NUMBERS)}")
-        with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("create database {} template {} strategy file_copy").format(
-                    name, sql.Identifier(TEMPLATE)
-                )
-            )
-            try:
-                yield make_conninfo(postgres, dbname=name.as_string().strip('"'))
-            finally:
-                connection.execute(sql.SQL("drop database {} with (force)").format(name))
+        copied = sql.SQL("create database {} template {} strategy file_copy")
+        connection.execute(copied.format(name, sql.Identifier(TEMPLATE)))
+        try:
+            yield make_conninfo(postgres, dbname=name.as_string().strip('"'))
+        finally:
+            connection.execute(sql.SQL("drop database {} with (force)").format(name))
 
-    return made
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        yield made
 
 
 @pytest.fixture

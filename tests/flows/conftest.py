@@ -44,7 +44,7 @@ def cluster() -> Iterator[str]:
     start: Any = LocalCluster
     settings = {
         "distributed.scheduler.allowed-failures": 1,  # instead of three
-        "distributed.comm.timeouts.connect": "120s",  # one that is slow to start again is given up for ever
+        "distributed.deploy.lost-worker-timeout": "600s",  # one that is not there then is given up for ever
     }
     soon = dask.config.set(settings)
     with soon, start(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as made:

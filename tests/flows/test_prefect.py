@@ -118,9 +118,7 @@ def started_worker(user: dict[str, str]) -> Iterator[None]:
         end(process)
 
 
-def test_the_deployments_run_to_their_ends_and_are_told_of(
-    user: dict[str, str], worker: None, folder: Path, conninfo: str
-) -> None:
+def test_runs_of_deployments_are_told_of(user: dict[str, str], worker: None, folder: Path) -> None:
     refused = run_deployment(user, "sync/scheduled", sources=[str(folder.parent)])
     assert (refused["state"]["type"], "no known source" in refused["state"]["message"]) == ("FAILED", True)
     first = run_deployment(user, "sync/source-notes")
@@ -137,6 +135,12 @@ def test_the_deployments_run_to_their_ends_and_are_told_of(
     assert f"syncing notes ({os.path.realpath(folder)})" in said
     assert not any("Downloading flow code" in line for line in said), "a run copies nothing"
 
+
+@pytest.mark.long
+def test_the_deployments_run_to_their_ends(
+    user: dict[str, str], worker: None, folder: Path, conninfo: str
+) -> None:
+    assert run_deployment(user, "sync/source-notes")["state"]["name"] == "Degraded"
     (folder / "broken.pdf").unlink()
     second = run_deployment(user, "sync/scheduled", sources=[str(folder)])
     assert second["state"]["name"] == "Completed"

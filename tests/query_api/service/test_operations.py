@@ -220,7 +220,7 @@ def test_a_trace_id_is_new_for_each_request_whatever_the_client_sends(api: httpx
     assert all(re.fullmatch("[0-9a-f]{32}", each) for each in trace_ids)
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
