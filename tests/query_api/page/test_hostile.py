@@ -73,6 +73,7 @@ def test_an_answer_of_a_model_is_text_too(visit: Watched) -> None:
     )
 
 
+@pytest.mark.long
 def test_five_megabytes_in_one_line_stay_usable(
     conninfo: str,
     new_settings: Callable[..., Settings],
