@@ -13,9 +13,9 @@ fi
 made="$PGFOLIO_HOME.restoring"
 port=${2:-8000}
 rm -rf "$made"
-PGFOLIO_HOME="$made" pgfolio serve --host 127.0.0.1 --port "$port" & # makes an empty database and keeps it running
+PGFOLIO_HOME="$made" pgfolio serve --host 127.0.0.1 --port "$port" > "$made.log" 2>&1 & # makes a database, keeps it
 serve=$!
-trap 'kill $serve; wait $serve || true' EXIT
+trap 'kill $serve; wait $serve || true; cat "$made.log" >&2' EXIT
 until curl --silent --fail --output /dev/null "http://127.0.0.1:$port/health/live"; do
     kill -0 $serve
     sleep 1
@@ -28,4 +28,5 @@ if [ -e "$PGFOLIO_HOME" ]; then
     mv "$PGFOLIO_HOME" "$PGFOLIO_HOME.$(date +%F.%H%M%S)"
 fi
 mv "$made" "$PGFOLIO_HOME"
+rm "$made.log"
 echo "restored $dump"
