@@ -158,6 +158,7 @@ def test_searches_and_the_status_know_what_was_tuned(grown: Library) -> None:
     assert row["recall"]["grown"] == 1.0
 
 
+@pytest.mark.long
 def test_what_is_shown_of_an_index_that_was_not_tuned_is_of_the_settings(grown: Library) -> None:
     """Measured is also how far it gets when it looks farther than searches do."""
     run_tuning(grown.settings, grown.conninfo, 0.9, tune=False)
@@ -179,6 +180,7 @@ def test_what_is_shown_of_an_index_that_was_not_tuned_is_of_the_settings(grown: 
     assert asyncio.run(gauge()) == dict(rows)[searched]
 
 
+@pytest.mark.long
 def test_an_index_is_measured_with_evaluation_queries(grown: Library) -> None:
     """Half of them what users asked lately, the others made of the documents."""
     with connect(grown.conninfo) as connection:
@@ -202,6 +204,7 @@ def test_an_index_is_measured_with_evaluation_queries(grown: Library) -> None:
     assert run_tuning(grown.settings, grown.conninfo, 0.9, tune=True).met
 
 
+@pytest.mark.long
 def test_without_its_model_an_index_is_measured_with_stored_vectors(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
         connection.execute("update spaces set provider = 'openai', model = 'text-embedding-3-small'")
@@ -248,6 +251,7 @@ def test_too_few_vectors_are_not_tuned(library: Library) -> None:
         run_tuning(library.settings, library.conninfo, 0.98, tune=True)
 
 
+@pytest.mark.long
 def test_after_growth_the_index_is_measured_again(grown: Library) -> None:
     def checked() -> int:
         run = RunContext(grown.settings, grown.conninfo, Options())
@@ -287,6 +291,7 @@ def test_where_recall_has_fallen_searches_use_a_larger_ef_search_from_then_on(gr
     assert recall >= 0.97
 
 
+@pytest.mark.long
 def test_where_a_larger_ef_search_does_not_help_the_report_says_what_does(grown: Library) -> None:
     with connect(grown.conninfo) as connection:
         hnsw.build(connection, active(connection), 2, 4)

@@ -137,7 +137,8 @@ VIEWS = [
 ]
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_rules_of_accessibility_hold(
     guarded: Guarded, opened: Callable[..., AbstractContextManager[Watched]], scheme: str
 ) -> None:
