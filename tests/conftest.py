@@ -74,7 +74,7 @@ def home() -> Path:
 
 
 def _in_memory() -> str | None:
-    """Each test has a database, of which each is 400 files: made in memory in a tenth of the time."""
+    """A test's database is 400 files, which are made there in a tenth of the time."""
     large = os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > IN_MEMORY_BYTES
     return IN_MEMORY if large else None
 

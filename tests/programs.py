@@ -1,6 +1,6 @@
-"""Runs `pgfolio`, each time in a process of its own that has its modules already: starting Python and loading them
-takes most of a command's time. What is passed on to the query side is called there at once: that it is passed on hold
-tests/flows/cli/test_commands.py and tests/test_package.py, that it starts from nothing the tests that start it.
+"""Runs `pgfolio` and `python -m pgfolio.query_api`, each time in a process of its own that has its modules already:
+starting Python and loading them takes most of a command's time. That they start from nothing is seen where tests
+start them themselves. What `pgfolio` passes on to the query side starts anew.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import pgfolio.flows.cli.keys, pgfolio.flows.cli.runs, pgfolio.flows.cli.sources
 import pgfolio.query_api.services, pgfolio.query_api.cli.render, pgfolio.query_api.cli.render_quality
 import pgfolio.query_api.evaluation.answers, pgfolio.query_api.evaluation.made_queries
 from pgfolio.flows.cli.commands import main
-from pgfolio.query_api.cli.commands import cli as reading, main as main_of_reading
+from pgfolio.query_api.cli.commands import main as main_of_reading
 for line in sys.stdin:
     job = json.loads(line)
     if not (child := os.fork()):
@@ -41,7 +41,7 @@ for line in sys.stdin:
         for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         sys.argv = ["pgfolio", *job["arguments"]]
-        (main_of_reading if job["arguments"][:1] and job["arguments"][0] in reading.commands else main)()
+        (main_of_reading if job["program"] == "query_api" else main)()
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -51,19 +51,31 @@ _TURN = threading.Lock()
 
 def pgfolio(*arguments: str, environment: Mapping[str, str], folder: Path | None = None) -> Done:
     """What `pgfolio ARGUMENTS` does in that folder and environment. After a minute it is killed."""
+    return _run("pgfolio", arguments, environment, folder)
+
+
+def query_api(*arguments: str, environment: Mapping[str, str], folder: Path | None = None) -> Done:
+    """What `python -m pgfolio.query_api ARGUMENTS` does, as above."""
+    return _run("query_api", arguments, environment, folder)
+
+
+def _run(
+    program: str, arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path | None
+) -> Done:
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
     with tempfile.TemporaryDirectory() as made, _TURN:
         outputs = {name: Path(made) / name for name in ("stdout", "stderr")}
         job = {
-            "arguments": arguments, "folder": str(folder or Path.cwd()), "environment": dict(environment),
+            "program": program, "arguments": arguments,
+            "folder": str(folder or Path.cwd()), "environment": dict(environment),
             **{name: str(file) for name, file in outputs.items()},
         }  # fmt: skip
         server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
         code = int(server.stdout.readline())
-        return Done(["pgfolio", *arguments], code, *(file.read_text() for file in outputs.values()))
+        return Done([program, *arguments], code, *(file.read_text() for file in outputs.values()))
 
 
 @functools.cache

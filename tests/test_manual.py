@@ -25,7 +25,7 @@ from pgfolio.config.settings import Settings
 from pgfolio.flows.cli.commands import cli as writing_commands
 from pgfolio.query_api.cli.commands import cli as reading_commands
 from tests.fakes.openai_server import KEY
-from tests.programs import Done, pgfolio
+from tests.programs import Done, pgfolio, query_api
 from tests.query_api.library import running_api
 from tests.query_api.service.test_uploads import pdf
 
@@ -281,7 +281,8 @@ class World:
                 name, _, variables[name] = words.pop(0).partition("=")
             environment = {**self.environment, **self.exported, **variables}
             if words[0] == "pgfolio":
-                done = pgfolio(*words[1:], environment=environment, folder=self.folder)
+                program = query_api if words[1] in subcommands(reading_commands) else pgfolio
+                done = program(*words[1:], environment=environment, folder=self.folder)
             else:
                 done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
             if done.returncode:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -110,24 +110,29 @@ def up(
             started.start(*WATCH, own_output=True)
         if target is not None:
             _start_upgrade(started, target)
-        restarts: defaultdict[str, Restarts] = defaultdict(Restarts)
         try:
-            if every:
-                _schedule(started, restarts, settings, every)
-            render.say("Ctrl-C stops everything.")
-            while True:
-                _report_ended(started, restarts)
-                for name in [name for name, restart in restarts.items() if restart.due()]:
-                    if name == prefect_server.SCHEDULE and not started.knows(name):
-                        _schedule(started, restarts, settings, every)
-                    else:
-                        started.start_again(name)
-                time.sleep(0.5)
+            _keep_running(started, settings, every)
         except KeyboardInterrupt:  # how it is meant to end
             render.say("stopping")
             return 0
         finally:
             prefect_server.forget_schedule(settings.home)
+
+
+def _keep_running(started: processes.Children, settings: Settings, every: int) -> NoReturn:
+    """What ends is started again. Raises ChildError when the API has ended."""
+    restarts: defaultdict[str, Restarts] = defaultdict(Restarts)
+    if every:
+        _schedule(started, restarts, settings, every)
+    render.say("Ctrl-C stops everything.")
+    while True:
+        _report_ended(started, restarts)
+        for name in [name for name, restart in restarts.items() if restart.due()]:
+            if name == prefect_server.SCHEDULE and not started.knows(name):
+                _schedule(started, restarts, settings, every)
+            else:
+                started.start_again(name)
+        time.sleep(0.5)
 
 
 def _check_target(target: Settings) -> None:

@@ -175,7 +175,9 @@ def _first_line(error: Exception) -> str:
 def _file(found: Mapping[str, Any]) -> RemoteFile:
     moment = found["last_modified"]
     mtime_ns = int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
-    return RemoteFile(found["path"], found["size"], mtime_ns, _quoted(found["e_tag"] or "") or found["version"] or "")
+    return RemoteFile(
+        found["path"], found["size"], mtime_ns, _quoted(found["e_tag"] or "") or found["version"] or ""
+    )
 
 
 def _quoted(tag: str) -> str:

@@ -37,7 +37,7 @@ def environment(**values: str) -> dict[str, str]:
 
 
 def run(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
-    return programs.pgfolio(*arguments, environment=environment(**values))
+    return programs.query_api(*arguments, environment=environment(**values))
 
 
 @pytest.fixture
